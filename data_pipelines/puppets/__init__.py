@@ -1,0 +1,1 @@
+"""Puppets: a procedural face world with exact ground truth. Pure NumPy, deterministic from integers."""

@@ -1,0 +1,331 @@
+"""The body of a puppet: which ellipsoids make its head, hair and torso, and the curves of its features.
+
+Everything lives in the head's frame: origin midway between the eyes and between the ears, x to the right of the
+picture, y up, z out of the face, unit 10 cm. The features are curves over the frontal plane (x, y), carried by the
+surface; the renderer paints them and the landmarks sample them, so both agree exactly. Average proportions follow
+common adult anthropometry (head 15 cm wide, 20 cm deep, 23 cm high), with slightly enlarged eyes.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+from jaxtyping import Float
+
+from data_pipelines.puppets.camera import Pose
+from data_pipelines.puppets.parameters import Performance, Persona
+from data_pipelines.puppets.surface import Ellipsoid, Surface
+
+PIVOT = np.array([0.0, -0.45, -0.2])  # the head turns about the top of the neck
+FRAMING = np.array([0.0, 0.05, 0.0])  # moves the head's middle to the middle of the picture
+GAZE_X, GAZE_Y = 28.0, 20.0  # degrees at gaze 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Eye:
+    """One eye: lid curves over the frontal plane and the ball behind them. `side` is -1 at the left of the picture."""
+
+    side: int
+    x: float
+    y: float
+    half_width: float
+    rise_upper: float  # height of the lid curves above the eye's axis, in the middle
+    rise_lower: float
+    tilt: float
+    openness: float
+    radius: float  # of the ball
+
+    def across(self, x: np.ndarray) -> np.ndarray:
+        """Position along the eye's axis: -1 at the outer corner, 1 at the inner one."""
+        return (self.x - x) * (self.side / self.half_width)
+
+    def axis(self, s: np.ndarray) -> np.ndarray:
+        """Height of the line through both corners."""
+        return self.y - (self.tilt * self.half_width) * s
+
+    def upper(self, s: np.ndarray) -> np.ndarray:
+        """Height of the upper lid's edge at position s; highest a little towards the nose."""
+        return self.axis(s) + self.rise_upper * _lid(s, 0.12)
+
+    def lower(self, s: np.ndarray) -> np.ndarray:
+        """Height of the lower lid's edge at position s; lowest a little away from the nose."""
+        return self.axis(s) + self.rise_lower * _lid(s, -0.12)
+
+    def point(self, s: float, curve: str) -> tuple[float, float]:
+        """Frontal position of one point of a lid curve: "upper" or "lower"."""
+        return self.x - s * self.half_width * self.side, float(getattr(self, curve)(np.float64(s)))
+
+
+def _lid(s: np.ndarray, skew: float) -> np.ndarray:
+    """Profile of a lid, 0 at the corners and about 1 in the middle."""
+    return (1.0 - s * s) * (1.0 + skew * s)
+
+
+@dataclasses.dataclass(frozen=True)
+class Brow:
+    """One eyebrow: the centre line and half thickness of a tapered band."""
+
+    side: int
+    x_inner: float  # distance from the middle of the face
+    x_outer: float
+    y_inner: float
+    y_outer: float
+    arch: float
+    half_thickness: float
+
+    def along(self, x: np.ndarray) -> np.ndarray:
+        """Position along the brow: 0 at the inner end, 1 at the outer one."""
+        return (x * self.side - self.x_inner) / (self.x_outer - self.x_inner)
+
+    def centre(self, r: np.ndarray) -> np.ndarray:
+        """Height of the centre line."""
+        return self.y_inner + (self.y_outer - self.y_inner) * r + self.arch * (1.0 - np.square(2.0 * r - 1.1) / 1.21)
+
+    def point(self, r: float) -> tuple[float, float]:
+        """Frontal position of one point of the centre line."""
+        return self.side * (self.x_inner + r * (self.x_outer - self.x_inner)), float(self.centre(np.float64(r)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Mouth:
+    """The lips: four curves over s = -1..1 from the left to the right corner of the picture."""
+
+    y: float
+    half_width: float
+    corner_y: float
+    drop: float  # of the lower lip's inner edge
+    lift: float  # of the upper lip's inner edge
+    upper_fullness: float
+    lower_fullness: float
+
+    def across(self, x: np.ndarray) -> np.ndarray:
+        """Position between the corners."""
+        return x / self.half_width
+
+    def _inner(self, s: np.ndarray, middle: float) -> np.ndarray:
+        return self.corner_y + (middle - self.corner_y) * (1.0 - s * s)
+
+    def inner_upper(self, s: np.ndarray) -> np.ndarray:
+        """Lower edge of the upper lip."""
+        return self._inner(s, self.y + self.lift)
+
+    def inner_lower(self, s: np.ndarray) -> np.ndarray:
+        """Upper edge of the lower lip."""
+        return self._inner(s, self.y - self.drop)
+
+    def outer_upper(self, s: np.ndarray) -> np.ndarray:
+        """Upper edge of the upper lip: a bow with a dip in the middle."""
+        square = s * s
+        dip = np.square(np.maximum(1.0 - 9.0 * square, 0.0))
+        return self.inner_upper(s) + self.upper_fullness * ((1.0 - square) * (1.0 + 0.55 * square) - 0.2 * dip)
+
+    def outer_lower(self, s: np.ndarray) -> np.ndarray:
+        """Lower edge of the lower lip."""
+        square = s * s
+        return self.inner_lower(s) - self.lower_fullness * (1.0 - square) * (1.0 + 0.45 * square)
+
+    def point(self, s: float, curve: str) -> tuple[float, float]:
+        """Frontal position of one point of a lip curve, e.g. "outer_upper"."""
+        return s * self.half_width, float(getattr(self, curve)(np.float64(s)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Anatomy:
+    """One puppet in one performance: surfaces and feature curves in the head's frame."""
+
+    persona: Persona
+    performance: Performance
+    pose: Pose
+    body_pose: Pose
+    head: Surface
+    body: Surface
+    hair: Surface | None
+    eyes: tuple[Eye, Eye]
+    brows: tuple[Brow, Brow]
+    mouth: Mouth
+    nose_tip_y: float
+    nose_half_width: float
+    chin_y: float
+
+    def on_face(self, frontal: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]:
+        """Surface points straight behind positions (x, y) of the frontal plane."""
+        origins = np.column_stack([frontal, np.full(len(frontal), 2.0)])
+        return self.head.cast_from(origins, np.tile([0.0, 0.0, -1.0], (len(frontal), 1)))
+
+    @functools.cached_property
+    def ball_centres(self) -> Float[np.ndarray, "2 3"]:
+        """Centres of the eyeballs: their fronts almost touch the lids."""
+        fronts = self.on_face(np.array([[eye.x, eye.y] for eye in self.eyes]))
+        return fronts - [[0.0, 0.0, 0.97 * eye.radius] for eye in self.eyes]
+
+    def gaze(self) -> Float[np.ndarray, "3"]:
+        """Unit direction of the gaze in the head's frame."""
+        yaw, pitch = np.deg2rad([self.performance.gaze_x * GAZE_X, self.performance.gaze_y * GAZE_Y])
+        return np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
+
+
+def build(persona: Persona, performance: Performance) -> Anatomy:
+    """The anatomy of a persona in a performance."""
+    eyes = tuple(_eye(persona, performance, side) for side in (-1, 1))
+    mouth = _mouth(persona, performance)
+    # The head turns about its pivot; the body only follows the translation.
+    shift = np.array([performance.translate_x, performance.translate_y, 0.0]) + FRAMING
+    rotation = Pose.turn(performance.pitch, performance.yaw, performance.roll)
+    return Anatomy(
+        persona=persona,
+        performance=performance,
+        pose=Pose(rotation, shift + PIVOT - rotation @ PIVOT),
+        body_pose=Pose(np.eye(3), shift),
+        head=_head(persona, performance, eyes, mouth),
+        body=_body(persona),
+        hair=_hair(persona),
+        eyes=eyes,
+        brows=tuple(_brow(persona, performance, eye) for eye in eyes),
+        mouth=mouth,
+        nose_tip_y=_nose_tip_y(persona),
+        nose_half_width=0.11 * persona.nose_width,
+        chin_y=_chin_y(persona, performance),
+    )
+
+
+def _nose_tip_y(persona: Persona) -> float:
+    return -0.44 * persona.nose_length * persona.head_height
+
+
+def _chin_y(persona: Persona, performance: Performance) -> float:
+    return -1.02 * persona.head_height - persona.chin_length - 0.22 * performance.mouth_open
+
+
+def _eye(persona: Persona, performance: Performance, side: int) -> Eye:
+    openness = performance.lid_left if side < 0 else performance.lid_right
+    size = persona.eye_size
+    # The closed lids meet a little below the corners; the upper lid follows a vertical gaze.
+    closed = -0.022 * size
+    cheek_push = 0.018 * max(performance.smile, 0.0)
+    wide_upper = (0.104 + 0.014 * performance.gaze_y) * size
+    wide_lower = (-0.07 + 0.006 * performance.gaze_y) * size + cheek_push
+    return Eye(
+        side=side,
+        x=0.33 * side * persona.eye_spacing * persona.head_width,
+        y=0.0,
+        half_width=0.18 * size,
+        rise_upper=closed + openness * (wide_upper - closed),
+        rise_lower=closed + openness * (wide_lower - closed),
+        tilt=persona.eye_tilt,
+        openness=openness,
+        radius=0.185 * size,
+    )
+
+
+def _brow(persona: Persona, performance: Performance, eye: Eye) -> Brow:
+    frown, lift = performance.brow_frown, 0.09 * performance.brow_raise
+    base = 0.19 + 0.06 * (persona.eye_size - 1.0) + persona.brow_height + lift
+    spacing = persona.eye_spacing * persona.head_width
+    return Brow(
+        side=eye.side,
+        x_inner=(0.13 - 0.045 * frown) * spacing,
+        x_outer=0.54 * spacing,
+        y_inner=base - 0.075 * frown + 0.02 * performance.brow_raise,
+        y_outer=base - 0.03,
+        arch=0.055 + 0.035 * performance.brow_raise - 0.02 * frown,
+        half_thickness=0.032 * persona.brow_thickness,
+    )
+
+
+def _mouth(persona: Persona, performance: Performance) -> Mouth:
+    opening, smile, pucker = performance.mouth_open, performance.smile, performance.pucker
+    happy = max(smile, 0.0)
+    y = -0.79 * persona.head_height - 0.08 * (persona.nose_length - 1.0) + 0.015 * happy
+    width = 0.27 * persona.mouth_width * (1.0 + 0.2 * smile) * (1.0 - 0.42 * pucker) * (1.0 - 0.12 * opening)
+    fullness = persona.lip_fullness * (1.0 + 0.45 * pucker - 0.2 * happy) * (1.0 - 0.15 * opening)
+    return Mouth(
+        y=y,
+        half_width=width,
+        corner_y=y + 0.022 + 0.09 * smile - 0.1 * opening,
+        drop=0.26 * opening,
+        lift=0.02 * opening + 0.015 * happy * opening,
+        upper_fullness=0.07 * fullness,
+        lower_fullness=0.088 * fullness,
+    )
+
+
+def _head(persona: Persona, performance: Performance, eyes: tuple[Eye, Eye], mouth: Mouth) -> Surface:
+    """Skull, face, jaw, nose and ears, with sockets, brow ridge, cheeks and lips as reliefs."""
+    wide, high, jaw = persona.head_width, persona.head_height, persona.head_width * persona.jaw_width
+    opening, happy = performance.mouth_open, max(performance.smile, 0.0)
+    beard = 0.05 * max(persona.beard - 0.4, 0.0)  # a full beard adds volume
+    ear = 0.69 if persona.hair_length > 0 else 0.74  # long hair presses the ears to the head
+    tip = _nose_tip_y(persona)
+    nose = persona.nose_width
+    chin = _chin_y(persona, performance)
+    parts = [
+        Ellipsoid((0, 0.3 * high, -0.12), (0.73 * wide, 0.8 * high, 0.9), 7),
+        Ellipsoid((0, -0.22 * high, 0.12), (0.62 * wide, 0.72 * high, 0.66), 7),
+        Ellipsoid(
+            (0, -0.64 * high - 0.2 * opening, 0.25 - 0.03 * opening),
+            (0.5 * jaw + beard, 0.42 * high + 0.08 * opening + beard, 0.48 + beard),
+            6,
+        ),
+        Ellipsoid((0, chin, 0.43 - 0.06 * opening), (0.2 * jaw + beard, 0.14 + beard, 0.24 + beard), 1.5),
+        Ellipsoid((0, 0.55 * tip + 0.02, 0.88), (0.085, 0.26 - 0.2 * tip, 0.3), height=3.0, tilt=(-18, 0, 0)),
+        Ellipsoid((0, tip, 0.92), (0.08 * nose, 0.075, 0.12), 1.3),
+    ]
+    for eye in eyes:
+        side = eye.side
+        parts += [
+            Ellipsoid((0.088 * side * nose, tip - 0.03, 0.82), (0.045 * nose, 0.048, 0.08), 1.3),  # nostril wing
+            Ellipsoid((ear * side * wide, -0.12, -0.14), (0.075, 0.27, 0.17), 5, tilt=(8, -25 * side, -8 * side)),
+            Ellipsoid((eye.x * 0.96, 0.06, 0.8), (0.24, 0.15, 0.3), height=-0.9),  # socket
+            Ellipsoid((eye.x, -0.005, 0.78), (0.16, 0.12, 0.2), height=0.55),  # lids over the ball
+            Ellipsoid(  # cheek, lifted by a smile
+                (0.42 * side * wide, -0.36 * high + 0.06 * happy, 0.62),
+                (0.24, 0.2, 0.28),
+                height=0.75 * persona.cheek_fullness - 0.15 + 0.4 * happy,
+            ),
+        ]
+    lower = mouth.y - mouth.drop
+    push = 0.5 + 0.45 * performance.pucker
+    full = persona.lip_fullness
+    width = 0.85 * mouth.half_width
+    parts += [
+        Ellipsoid((0, 0.21 + persona.brow_height, 0.8), (0.5 * wide, 0.1, 0.3), height=0.4),  # brow ridge
+        Ellipsoid((0, 0.02, 0.85), (0.13, 0.1, 0.2), height=-0.3),  # root of the nose
+        Ellipsoid((0, mouth.y + 0.035, 0.78), (width, 0.055 * full, 0.3), height=push),  # lips
+        Ellipsoid((0, lower - 0.05, 0.75), (0.85 * width, 0.06 * full, 0.3), height=push),
+        Ellipsoid((0, lower - 0.17, 0.7), (0.2, 0.06, 0.3), height=-0.3),  # fold above the chin
+    ]
+    return Surface(parts)
+
+
+def _body(persona: Persona) -> Surface:
+    """Neck and shoulders."""
+    neck = 0.45 * (0.5 + 0.5 * persona.jaw_width * persona.head_width)
+    return Surface(
+        [
+            Ellipsoid((0, -1.2, -0.28), (neck, 1.0, 0.42), 6),
+            Ellipsoid((0, -2.5, -0.35), (1.5, 0.8, 0.62), 4),
+            Ellipsoid((0, -1.72, -0.35), (0.8, 0.32, 0.4), 3),  # slope from neck to shoulders
+        ]
+    )
+
+
+def _hair(persona: Persona) -> Surface | None:
+    """A shell around the skull; long hair adds a curtain behind and beside the face. The painter cuts the hair line."""
+    volume, length, wide, high = persona.hair_volume, persona.hair_length, persona.head_width, persona.head_height
+    parts = [
+        Ellipsoid(
+            (0, 0.3 * high + 0.1 * volume, -0.14 - 0.5 * volume),
+            (0.74 * wide + 0.03 + volume, 0.82 * high + 0.03 + volume, 0.93 + 0.5 * volume),
+            9,
+        )
+    ]
+    if length > 0:
+        reach = 0.25 + 0.75 * length
+        parts.append(Ellipsoid((0, 0.1 - 0.5 * reach, -0.4), (0.74 * wide + volume, 0.5 + 0.6 * reach, 0.5), 6))
+        for side in (-1, 1):
+            parts.append(
+                Ellipsoid(
+                    (0.66 * side * wide, 0.15 - 0.5 * reach, -0.14), (0.17 + volume, 0.35 + 0.55 * reach, 0.36), 4
+                )
+            )
+    return Surface(parts)

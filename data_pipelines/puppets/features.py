@@ -1,0 +1,325 @@
+"""Paints the features of a face - eyes, brows, nose, mouth, beard, freckles - over the surface of a head.
+
+All features are functions of the surface point in the head's frame, so they turn with the head.
+"""
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from data_pipelines.puppets.anatomy import Anatomy, Brow, Eye
+from data_pipelines.puppets.camera import Camera, Window
+from data_pipelines.puppets.shading import Palette, linear
+from faceswap_jax.faces.ibug import BROWS, LEFT_BROW, LEFT_EYE, MOUTH, NOSE, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE
+
+_SCLERA = linear((236, 230, 226))
+_PUPIL = linear((12, 10, 12))
+_LASH = linear((26, 18, 18))
+_CAVITY = linear((58, 18, 20))
+_TEETH = linear((236, 230, 214))
+_TONGUE = linear((178, 84, 86))
+_IRIS_RADIUS = 0.47  # chord on the unit ball
+_STUBBLE = np.random.default_rng(5).uniform(-1.0, 1.0, (128, 128)).astype(np.float32)
+_STUBBLE_CELL = 0.011  # head units
+_FRECKLES = np.random.default_rng(11).uniform([-0.48, -0.6, 0.009], [0.48, 0.06, 0.02], (90, 3))  # x, y, radius
+
+
+def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
+    """0 below `low`, 1 above `high` (or the reverse if low > high), smooth between."""
+    share = np.clip((value - low) * (1.0 / (high - low)), 0.0, 1.0)
+    return share * share * (3.0 - 2.0 * share)
+
+
+class Canvas:
+    """The material of the visible surface in a window: albedo, normal and gloss of every sample."""
+
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        face: Float[np.ndarray, "68 3"],
+        camera: Camera,
+        window: Window,
+        points: Float32[np.ndarray, "3 h w"],
+        normals: Float32[np.ndarray, "3 h w"],
+        skin: Float32[np.ndarray, "3"],
+    ):
+        self.anatomy, self.face, self.camera, self.window = anatomy, face, camera, window
+        self.points, self.normals = points, normals
+        self.albedo = np.empty_like(points)
+        self.albedo[:] = skin[:, None, None]
+        self.gloss = np.full(points.shape[1:], 0.06, np.float32)
+
+    def patch(self, corners: Float[np.ndarray, "n 3"], reach: float) -> "Patch | None":
+        """The part of the canvas around points of the head's frame, widened by `reach` head units."""
+        margin = reach / (self.camera.sample_spacing * 2) * 1.15
+        box = self.camera.window(self.anatomy.pose.to_world(corners), margin).within(self.window)
+        return None if box is None else Patch(self, box)
+
+
+class Patch:
+    """A rectangle of a canvas. The arrays are views: writing to them paints."""
+
+    def __init__(self, canvas: Canvas, window: Window):
+        rows, columns = window.slices(canvas.window)
+        self.window = window
+        self.points = canvas.points[:, rows, columns]
+        self.x, self.y, self.z = self.points
+        self.normals = canvas.normals[:, rows, columns]
+        self.albedo = canvas.albedo[:, rows, columns]
+        self.gloss = canvas.gloss[rows, columns]
+        self.edge = np.float32(1.0 / (1.4 * canvas.camera.sample_spacing))
+
+    def inside(self, distance: np.ndarray) -> np.ndarray:
+        """Coverage of a sample that lies `distance` head units inside an edge (negative: outside)."""
+        return np.clip(distance * self.edge + 0.5, 0.0, 1.0)
+
+    def paint(self, colour: np.ndarray, weight: np.ndarray) -> None:
+        """Mixes a colour [3] or a field of colours [3, h, w] into the albedo."""
+        for channel in range(3):
+            change = colour[channel] - self.albedo[channel]
+            change *= weight
+            self.albedo[channel] += change
+
+
+def paint_face(canvas: Canvas, palette: Palette) -> None:
+    """All features, from the skin outwards."""
+    anatomy = canvas.anatomy
+    _complexion(canvas, palette)
+    _freckles(canvas, palette)
+    _folds(canvas, palette)
+    _beard(canvas, palette)
+    _nostrils(canvas, palette)
+    _mouth(canvas, palette)
+    for eye in anatomy.eyes:
+        _eye(canvas, palette, eye)
+    for brow in anatomy.brows:
+        _brow(canvas, palette, brow)
+
+
+def _bump(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """exp(-(x^2 + y^2))."""
+    return np.exp(-(x * x + y * y))
+
+
+def _complexion(canvas: Canvas, palette: Palette) -> None:
+    """Rosy cheeks and nose, shaded eye sockets."""
+    anatomy, persona = canvas.anatomy, canvas.anatomy.persona
+    happy = max(anatomy.performance.smile, 0.0)
+    tip = anatomy.nose_tip_y
+    patch = canvas.patch(canvas.face, 0.1)
+    if patch is None:
+        return
+    away = np.abs(patch.x)
+    cheek = _bump((away - 0.42 * persona.head_width) / 0.2, (patch.y + 0.42) / 0.2)
+    cheek *= 0.35 + 0.25 * happy
+    nose = _bump(patch.x / 0.13, (patch.y - tip) / 0.12)
+    nose *= 0.35
+    patch.paint(palette.blush, np.maximum(cheek, nose))
+    eye = anatomy.eyes[1]
+    socket = _bump((away - eye.x * 0.97) / (1.35 * eye.half_width), (patch.y - 0.02) / 0.12)
+    socket *= 0.2
+    patch.paint(palette.fold, socket)
+
+
+def _freckles(canvas: Canvas, palette: Palette) -> None:
+    count = round(canvas.anatomy.persona.freckles * len(_FRECKLES))
+    if not count:
+        return
+    spots = canvas.anatomy.on_face(_FRECKLES[:count, :2])
+    for point, radius in zip(spots, _FRECKLES[:count, 2], strict=True):
+        patch = canvas.patch(point[None], 1.2 * radius) if np.isfinite(point[0]) else None
+        if patch is not None:
+            away = np.square(patch.x - point[0]) + np.square(patch.y - point[1])
+            patch.paint(palette.freckle, np.float32(0.55) * np.clip(1.5 - away * (1.5 / radius**2), 0.0, 1.0))
+
+
+def _folds(canvas: Canvas, palette: Palette) -> None:
+    """Lines from the nose to the corners of the mouth, between the brows and on the forehead."""
+    anatomy, act = canvas.anatomy, canvas.anatomy.performance
+    mouth, top = anatomy.mouth, anatomy.nose_tip_y + 0.02
+    inner, outer = 1.12 * anatomy.nose_half_width, mouth.half_width + 0.07
+    for side in (-1, 1):
+        wing, corner = (NOSE[4], OUTER_LIPS[0]) if side < 0 else (NOSE[8], OUTER_LIPS[6])
+        patch = canvas.patch(canvas.face[[wing, corner]], 0.14)
+        if patch is not None:
+            along = (top - patch.y) * (1.0 / (top - mouth.corner_y))
+            line = inner + (outer - inner) * along * (1.35 - 0.35 * along)
+            weight = _bump((side * patch.x - line) / 0.028, (along - 0.5) / 0.52)
+            patch.paint(palette.fold, np.float32(0.16 + 0.4 * max(act.smile, 0.0)) * weight)
+    if act.brow_frown > 0:
+        patch = canvas.patch(canvas.face[[RIGHT_BROW[4], LEFT_BROW[0], NOSE[0]]], 0.08)
+        if patch is not None:
+            weight = _bump((np.abs(patch.x) - 0.045) / 0.014, (patch.y - 0.17) / 0.09)
+            patch.paint(palette.fold, np.float32(0.75 * act.brow_frown) * weight)
+    if act.brow_raise > 0:
+        base = anatomy.brows[0].y_inner + 0.16
+        patch = canvas.patch(canvas.face[BROWS], 0.32)
+        if patch is not None:
+            height = patch.y - base + 0.12 * np.square(patch.x)
+            wave = np.exp(-np.square(np.sin(height * (np.pi / 0.085))) * 14.0)
+            weight = wave * _bump(patch.x / 0.3, (height - 0.085) / 0.11)
+            patch.paint(palette.fold, np.float32(0.4 * act.brow_raise) * weight)
+
+
+def _beard(canvas: Canvas, palette: Palette) -> None:
+    """Stubble to full beard: cheeks and chin below a line, and a moustache."""
+    anatomy, density = canvas.anatomy, canvas.anatomy.persona.beard
+    if density <= 0:
+        return
+    mouth = anatomy.mouth
+    corners = np.array([[x, y, z] for x in (-0.75, 0.75) for y in (-0.1, anatomy.chin_y - 0.2) for z in (0.0, 0.9)])
+    patch = canvas.patch(corners, 0.0)
+    if patch is None:
+        return
+    away = np.abs(patch.x)
+    line = mouth.corner_y - 0.02 + 0.72 * smoothstep(0.22, 0.72, away)
+    column, row = ((axis * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127 for axis in (patch.x, patch.y + 0.3 * patch.z))
+    grain = _STUBBLE[row, column] * np.float32(0.3 * min(1.0, _STUBBLE_CELL / canvas.camera.sample_spacing))
+    cover = smoothstep(-0.03, 0.1, line - patch.y + 0.15 * grain)
+    lip = mouth.y + mouth.lift + mouth.upper_fullness
+    under_nose = anatomy.nose_tip_y - 0.125
+    tache = smoothstep(0.03, -0.015, np.abs(patch.y - (lip + under_nose) / 2 + 0.1 * away) - (under_nose - lip) / 2)
+    tache *= smoothstep(mouth.half_width + 0.1, mouth.half_width - 0.02, away)
+    np.maximum(cover, tache, out=cover)
+    cover *= smoothstep(-0.12, 0.02, patch.z)
+    cover *= np.float32(min(0.25 + 1.0 * density, 0.94)) * (1.0 + grain)
+    patch.paint(palette.beard, np.clip(cover, 0.0, 1.0))
+    patch.gloss *= 1.0 - 0.7 * cover
+
+
+def _nostrils(canvas: Canvas, palette: Palette) -> None:
+    anatomy = canvas.anatomy
+    for side, point in ((-1, canvas.face[NOSE[5]]), (1, canvas.face[NOSE[7]])):
+        patch = canvas.patch(point[None], 0.09)
+        if patch is not None:
+            dx = (patch.x - point[0]) / (0.34 * anatomy.nose_half_width)
+            dy = (patch.y - point[1] - 0.012 + 0.12 * side * (patch.x - point[0])) / 0.026
+            patch.paint(palette.fold * np.float32(0.35), np.clip(1.5 * _bump(dx, dy) - 0.35, 0.0, 0.9))
+
+
+def _mouth(canvas: Canvas, palette: Palette) -> None:
+    anatomy, mouth = canvas.anatomy, canvas.anatomy.mouth
+    patch = canvas.patch(canvas.face[MOUTH], 0.05)
+    if patch is None:
+        return
+    x, y = patch.x, patch.y
+    s = np.clip(mouth.across(x), -1.3, 1.3)
+    top, bottom = mouth.inner_upper(s), mouth.inner_lower(s)
+    lips = patch.inside(mouth.outer_upper(s) - y)
+    lips *= patch.inside(y - mouth.outer_lower(s))
+    upper_lip = patch.inside(y - (top + bottom) / 2)
+    colour = palette.lips[:, None, None] * (1.0 - 0.22 * upper_lip)
+    patch.paint(colour, lips * np.float32(0.9))
+    patch.gloss += 0.14 * lips * (1.0 - upper_lip)
+
+    cavity = patch.inside(top - y)
+    cavity *= patch.inside(y - bottom)
+    if mouth.drop > 0.004:
+        # Teeth and tongue lie behind the lips: follow each ray into the mouth before looking them up.
+        ray = canvas.camera.directions(anatomy.pose, patch.window)
+        deeper = np.float32(-0.1) / ray[2]
+        inner_x, inner_y = x + ray[0] * deeper, y + ray[1] * deeper
+        dark = np.float32(1.0) - 0.75 * np.square(np.clip(inner_x / 0.3, -1.0, 1.0))
+        inside = np.empty((3, *x.shape), np.float32)
+        inside[:] = _CAVITY[:, None, None]
+        _mix(inside, _TONGUE, _ellipse(inner_x / 0.17, (inner_y - (mouth.y - mouth.drop - 0.01)) / 0.1))
+        gap = 0.82 + 0.18 * np.minimum(np.abs(np.sin(inner_x * (np.pi / 0.075))) * 3.0, 1.0)
+        arc = 0.35 * np.square(inner_x)
+        upper = patch.inside(inner_y - (mouth.y - 0.06 + arc))
+        lower = patch.inside((mouth.y - mouth.drop - 0.0 + arc) - inner_y)
+        _mix(inside, _TEETH, upper * gap)
+        _mix(inside, _TEETH * np.float32(0.75), lower * gap)
+        shade = dark * (0.35 + 0.65 * np.clip((top - y) / 0.05, 0.0, 1.0))
+        patch.paint(inside * shade, cavity)
+        patch.normals += (np.float32([0.0, 0.0, 1.0])[:, None, None] - patch.normals) * cavity
+        patch.gloss *= 1.0 - cavity
+    seam = np.exp(-np.square((y - (top + bottom) / 2) / np.float32(0.011)))
+    seam *= np.clip(1.0 - np.square(s), 0.0, 1.0) * (max(0.0, 1.0 - mouth.drop / 0.05))
+    corner = _bump((np.abs(s) - 1.0) / 0.09, (y - mouth.corner_y) / 0.016)
+    patch.paint(palette.fold * np.float32(0.5), np.maximum(np.float32(0.75) * seam, np.float32(0.6) * corner))
+
+
+def _mix(field: np.ndarray, colour: np.ndarray, weight: np.ndarray) -> None:
+    field += (colour[:, None, None] - field) * weight
+
+
+def _ellipse(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.clip((1.0 - x * x - y * y) * 3.0, 0.0, 1.0)
+
+
+def _eye(canvas: Canvas, palette: Palette, eye: Eye) -> None:
+    size = eye.half_width / 0.18
+    patch = canvas.patch(canvas.face[RIGHT_EYE if eye.side < 0 else LEFT_EYE], 0.11 * size)
+    if patch is None:
+        return
+    s = np.clip(eye.across(patch.x), -1.3, 1.3)
+    upper, lower = eye.upper(s), eye.lower(s)
+    below, above = upper - patch.y, patch.y - lower
+    aperture = patch.inside(below) * patch.inside(above)
+    within = np.clip((1.05 - np.square(s)) * 4.0, 0.0, 1.0)
+
+    # Lid crease, deeper when the eye is open; it fades towards the corners.
+    crease = _bump((below + (0.02 + 0.035 * eye.openness) * size) / (0.016 * size), s * 0.8)
+    patch.paint(palette.fold, np.float32(0.25 + 0.3 * eye.openness) * crease)
+    bag = _bump((above + 0.05 * size) / (0.02 * size), s)
+    patch.paint(palette.fold, np.float32(0.16) * bag)
+
+    if eye.openness > 0:
+        ball, normal = _eyeball(canvas, palette, eye, patch, below)
+        patch.paint(ball, aperture)
+        patch.normals += (normal - patch.normals) * aperture
+        patch.gloss += (0.25 - patch.gloss) * aperture
+
+    thickness = (0.012 + 0.006 * (1.0 - s)) * size
+    lash = np.clip(1.2 - np.abs(below + 0.3 * thickness) / thickness, 0.0, 1.0) * within
+    patch.paint(_LASH, np.float32(0.85) * lash)
+    rim = np.exp(-np.square((above + 0.004) / np.float32(0.009 * size))) * within
+    patch.paint(palette.fold, np.float32(0.55) * rim)
+
+
+def _eyeball(canvas: Canvas, palette: Palette, eye: Eye, patch: Patch, below: np.ndarray) -> tuple:
+    """Albedo and normal [3, h, w] of the ball where each ray meets it."""
+    centre = canvas.anatomy.ball_centres[0 if eye.side < 0 else 1]
+    ray = canvas.camera.directions(canvas.anatomy.pose, patch.window)
+    away = patch.points - centre.astype(np.float32)[:, None, None]
+    a = np.einsum("khw,khw->hw", ray, ray)
+    b = np.einsum("khw,khw->hw", ray, away)
+    c = np.einsum("khw,khw->hw", away, away) - np.float32(eye.radius**2)
+    step = (-b - np.sqrt(np.maximum(b * b - a * c, 0.0))) / a
+    normal = (away + ray * step) * np.float32(1.0 / eye.radius)
+    gaze = canvas.anatomy.gaze().astype(np.float32)
+    offset = normal - gaze[:, None, None]
+    radius = np.sqrt(np.einsum("khw,khw->hw", offset, offset)) * np.float32(1.0 / _IRIS_RADIUS)
+
+    colour = np.empty_like(normal)
+    colour[:] = _SCLERA[:, None, None]
+    edge = np.float32(eye.radius * _IRIS_RADIUS)  # chord units to head units
+    iris = patch.inside((1.0 - radius) * edge)
+    ring = 1.0 - 0.75 * smoothstep(0.72, 1.0, radius) + 0.5 * np.clip(0.85 - radius, 0.0, 0.4)
+    colour += (palette.iris[:, None, None] * ring - colour) * iris
+    _mix(colour, _PUPIL, patch.inside((0.42 - radius) * edge))
+    glint = np.square(normal - _glint_direction(canvas)[:, None, None]).sum(0)
+    # The upper lid shades the ball.
+    colour *= 0.5 + 0.5 * np.clip(below / (0.06 * eye.half_width / 0.18), 0.0, 1.0)
+    _mix(colour, np.float32([2.2, 2.2, 2.2]), np.clip(1.6 - glint / 0.012, 0.0, 1.0) * iris)
+    return colour, normal
+
+
+def _glint_direction(canvas: Canvas) -> Float32[np.ndarray, "3"]:
+    """Where a window behind the camera, up to the left, is mirrored on the ball."""
+    direction = canvas.anatomy.pose.turn_back(np.array([-0.18, 0.2, 0.96]))
+    return direction.astype(np.float32)
+
+
+def _brow(canvas: Canvas, palette: Palette, brow: Brow) -> None:
+    patch = canvas.patch(canvas.face[RIGHT_BROW if brow.side < 0 else LEFT_BROW], brow.half_thickness + 0.03)
+    if patch is None:
+        return
+    r = brow.along(patch.x)
+    half = brow.half_thickness * np.clip(1.05 - 0.75 * np.square(np.clip(r, 0.0, 1.0)), 0.05, 1.0)
+    offset = patch.y - brow.centre(np.clip(r, -0.2, 1.2))
+    hairs = np.sin(patch.x * (95.0 * brow.side) - patch.y * 70.0)
+    hairs *= np.float32(0.18 * min(1.0, 0.01 / canvas.camera.sample_spacing))
+    cover = np.clip((half - np.abs(offset)) / 0.016 + 0.35 + hairs, 0.0, 1.0)
+    cover *= smoothstep(-0.06, 0.1, r) * smoothstep(1.06, 0.9, r)
+    patch.paint(palette.brow, np.float32(0.9) * cover)
+    patch.gloss *= 1.0 - cover

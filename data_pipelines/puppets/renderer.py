@@ -1,0 +1,121 @@
+"""Renders one frame of a puppet: picture, landmarks, face polygon and mask."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, UInt8
+
+from data_pipelines.puppets.anatomy import Anatomy, build
+from data_pipelines.puppets.camera import SUPERSAMPLING, Camera, Pose, Window
+from data_pipelines.puppets.features import Canvas, paint_face
+from data_pipelines.puppets.landmarks import head_points, landmarks
+from data_pipelines.puppets.outfit import paint_body, paint_glasses, paint_hair
+from data_pipelines.puppets.parameters import Performance, Persona, Scene, clip
+from data_pipelines.puppets.shading import Light, Palette, background, encode
+from data_pipelines.puppets.surface import Surface, View
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces.align import face_polygon, polygon_mask
+
+MIN_SIZE, MAX_SIZE = 16, 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One rendered frame with its ground truth.
+
+    image: RGB. landmarks: x, y in pixels, iBUG order, pixel centres at whole numbers. visible: landmarks that the head
+    itself does not hide. polygon: outline of the face, pixels. mask: 255 inside the polygon, else 0.
+    """
+
+    image: UInt8[np.ndarray, "s s 3"]
+    landmarks: Float32[np.ndarray, "68 2"]
+    visible: Bool[np.ndarray, "68"]
+    polygon: Float32[np.ndarray, "n 2"]
+    mask: UInt8[np.ndarray, "s s"]
+    persona: Persona
+    performance: Performance
+    scene: Scene
+
+
+def render(persona: Persona, performance: Performance, scene: Scene, size: int) -> Frame:
+    """A square picture of `size` pixels (16..1024) of a persona, with its ground truth.
+
+    Parameters outside their ranges are clipped; InputError for any other size or for numbers that are not finite.
+    """
+    if int(size) != size or not MIN_SIZE <= size <= MAX_SIZE:
+        raise InputError(f"a puppet picture has a whole number of {MIN_SIZE} to {MAX_SIZE} pixels a side, not {size}")
+    persona, performance, scene = clip(persona), clip(performance), clip(scene)
+    camera = Camera(int(size), scene.camera_scale)
+    anatomy = build(persona, performance)
+    face = head_points(anatomy)
+    points, visible = landmarks(anatomy, camera, face)
+    polygon = face_polygon(points).astype(np.float32)
+    mask = np.where(polygon_mask(polygon, camera.size, camera.size) >= 0.5, 255, 0).astype(np.uint8)
+    image = encode(_picture(anatomy, face, camera, scene))
+    return Frame(image, points, visible, polygon, mask, persona, performance, scene)
+
+
+def _picture(
+    anatomy: Anatomy, face: Float[np.ndarray, "68 3"], camera: Camera, scene: Scene
+) -> Float32[np.ndarray, "s s 3"]:
+    """Linear colours of the picture."""
+    palette = Palette(anatomy.persona)
+    layers = _Layers(background(scene, camera.size), camera)
+    light = Light(scene, anatomy.pose.rotation)
+
+    def body(window: Window, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        albedo, gloss = paint_body(points, anatomy, palette)
+        return Light(scene, anatomy.body_pose.rotation).shade(albedo, normals, gloss)
+
+    def head(window: Window, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        canvas = Canvas(anatomy, face, camera, window, points, normals, palette.skin)
+        paint_face(canvas, palette)
+        return light.shade(canvas.albedo, canvas.normals, canvas.gloss)
+
+    def hair(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
+        albedo, gloss, there = paint_hair(points, normals, anatomy, palette, camera)
+        return light.shade(albedo, normals, gloss, wrap=(0.2, 0.2, 0.2)), there
+
+    layers.add(anatomy.body, anatomy.body_pose, body)
+    layers.add(anatomy.head, anatomy.pose, head)
+    if anatomy.hair is not None:
+        layers.add(anatomy.hair, anatomy.pose, hair)
+    paint_glasses(layers.colour, layers.depth, anatomy, camera, palette)
+    return layers.flatten()
+
+
+class _Layers:
+    """The sample grid: colour and depth of the nearest thing on every ray so far."""
+
+    def __init__(self, backdrop: Float32[np.ndarray, "3 s s"], camera: Camera):
+        self.camera = camera
+        self.colour = backdrop.repeat(SUPERSAMPLING, axis=1).repeat(SUPERSAMPLING, axis=2)
+        self.depth = np.full(self.colour.shape[1:], np.inf, np.float32)
+
+    def add(self, surface: Surface, pose: Pose, paint) -> None:
+        """Casts a surface and lays what is nearest over the picture.
+
+        `paint(window, points, normals)` returns its colours, and optionally which samples exist at all.
+        """
+        view = View(surface, self.camera, pose)
+        window = view.window()
+        if window is None:
+            return
+        rows, columns = window.slices()
+        depth = view.cast(window)
+        nearer = depth < self.depth[rows, columns]
+        safe = np.where(nearer, depth, np.float32(self.camera.distance))
+        points = self.camera.points(pose, window, safe)
+        painted = paint(window, points, view.normals(window, points))
+        if isinstance(painted, tuple):
+            painted, there = painted
+            nearer &= there
+        np.copyto(self.depth[rows, columns], depth, where=nearer)
+        np.copyto(self.colour[:, rows, columns], painted, where=nearer)
+
+    def flatten(self) -> Float32[np.ndarray, "s s 3"]:
+        """Mean of the samples of every pixel."""
+        fine, n = self.colour, SUPERSAMPLING
+        np.clip(fine, 0.0, 1.0, out=fine)
+        total = sum(fine[:, i::n, j::n] for i in range(n) for j in range(n))
+        return np.moveaxis(total, 0, -1) * np.float32(1 / n**2)

@@ -1,0 +1,128 @@
+"""Tracks: what a puppet does over time, and the ground truth of a perfect swap.
+
+Every parameter follows an Ornstein-Uhlenbeck process that has passed one more low-pass filter of the same time
+constant (so that positions, not only their integrals, are smooth), then a map from the normal distribution onto the
+parameter's range. The map reaches both ends of the range. Blinks close both lids for a moment.
+"""
+
+import functools
+import math
+
+import numpy as np
+from jaxtyping import Float
+
+from data_pipelines.puppets.parameters import (
+    PERFORMANCE_SPANS,
+    Performance,
+    check_index,
+    sample_persona,
+    sample_scene,
+)
+from data_pipelines.puppets.renderer import Frame, render
+from faceswap_jax.errors import InputError
+
+RATE = 25.0  # frames per second
+
+# Time constant in seconds and bias: the exponent of the share of the range (2: rests near the low end).
+_MOTION = {
+    "yaw": (0.7, 1.0),
+    "pitch": (0.7, 1.0),
+    "roll": (0.8, 1.0),
+    "gaze_x": (0.25, 1.0),
+    "gaze_y": (0.25, 1.0),
+    "lid_left": (0.5, 0.6),
+    "lid_right": (0.5, 0.6),
+    "brow_raise": (0.4, 1.0),
+    "brow_frown": (0.4, 1.6),
+    "mouth_open": (0.1, 1.6),
+    "smile": (0.5, 1.0),
+    "pucker": (0.25, 1.8),
+    "translate_x": (0.9, 1.0),
+    "translate_y": (0.9, 1.0),
+}
+_OVERSHOOT = 0.12  # share of time that a parameter rests at each end of its range
+_SHARED_LIDS = 0.85  # correlation of both lids
+_BLINKS_PER_SECOND = 0.3
+_BLINK = (0.08, 0.2)  # seconds to close, and until open again
+_BLOCK = 256  # frames are computed and cached in multiples of this
+_MOTION_STREAM, _BLINK_STREAM = 3, 4  # separate random streams of one world
+_LIDS = ("lid_left", "lid_right")
+
+
+def performance_track(world_seed: int, persona: int, track: int, frames: int, rate: float = RATE) -> list[Performance]:
+    """The first `frames` frames of a track at `rate` frames per second; each frame is the same for any `frames`."""
+    check_index(world_seed=world_seed, persona=persona, track=track, frames=frames)
+    if not 1.0 <= rate <= 240.0:
+        raise InputError(f"the frame rate of a puppet track must lie between 1 and 240, not {rate}")
+    blocks = -(-int(frames) // _BLOCK)
+    values = _values(world_seed, persona, track, blocks, float(rate))[: int(frames)]
+    return [Performance(*row) for row in values.tolist()]
+
+
+def render_frame(world_seed: int, persona: int, track: int, frame: int, size: int) -> Frame:
+    """One frame of a persona's own track at 25 frames/s."""
+    return truth(world_seed, persona, persona, track, frame, size)
+
+
+def truth(world_seed: int, persona: int, target: int, track: int, frame: int, size: int) -> Frame:
+    """What a perfect swap shows: `persona` with the performance and the scene of one frame of the target's track."""
+    check_index(world_seed=world_seed, persona=persona, target=target, track=track, frame=frame)
+    values = _values(world_seed, target, track, int(frame) // _BLOCK + 1, RATE)
+    performance = Performance(*values[int(frame)].tolist())
+    return render(sample_persona(world_seed, persona), performance, sample_scene(world_seed, target, track), size)
+
+
+@functools.lru_cache(maxsize=64)
+def _values(world_seed: int, persona: int, track: int, blocks: int, rate: float) -> Float[np.ndarray, "n 14"]:
+    """Performance parameters of the first blocks of a track."""
+    frames = max(blocks, 1) * _BLOCK
+    shares = _normal_to_share(_smooth_noise(world_seed, persona, track, frames, rate))
+    for column, name in enumerate(PERFORMANCE_SPANS):
+        shares[:, column] **= _MOTION[name][1]
+        if name in _LIDS:
+            shares[:, column] *= 1.0 - _blinks(world_seed, persona, track, frames, rate)
+    low, high = (np.array([span[end] for span in PERFORMANCE_SPANS.values()]) for end in (0, 1))
+    return low + shares * (high - low)
+
+
+def _smooth_noise(world_seed: int, persona: int, track: int, frames: int, rate: float) -> Float[np.ndarray, "n 14"]:
+    """Stationary paths of zero mean and unit variance: white noise through two equal first-order filters."""
+    rng = np.random.default_rng(np.random.SeedSequence([world_seed, _MOTION_STREAM, persona, track]))
+    noise = rng.standard_normal((frames + 2, len(PERFORMANCE_SPANS)))
+    names = list(PERFORMANCE_SPANS)
+    left, right = (names.index(lid) for lid in _LIDS)
+    noise[:, right] = _SHARED_LIDS * noise[:, left] + math.sqrt(1 - _SHARED_LIDS**2) * noise[:, right]
+    keep = np.exp(-1.0 / (rate * np.array([_MOTION[name][0] for name in names])))
+    # Start in the joint stationary distribution of an OU path x and its filtered copy y, where
+    # var x = 1, cov(x, y) = 1 / (1 + keep), var y = (1 + keep^2) / (1 + keep)^2.
+    first = noise[0]
+    second = (first + keep * noise[1]) / (1 + keep)
+    gain = np.sqrt(1 - keep**2)
+    out = np.empty((frames, len(names)))
+    for frame in range(frames):
+        out[frame] = second
+        first = keep * first + gain * noise[frame + 2]
+        second = keep * second + (1 - keep) * first
+    return out * ((1 + keep) / np.sqrt(1 + keep**2))
+
+
+def _normal_to_share(path: Float[np.ndarray, "n 14"]) -> Float[np.ndarray, "n 14"]:
+    """Normal variables to shares 0..1: near uniform, with _OVERSHOOT of the mass at either end."""
+    uniform = 1.0 / (1.0 + np.exp(-1.702 * path))  # the logistic approximation of the normal distribution function
+    return np.clip((uniform - _OVERSHOOT) / (1.0 - 2.0 * _OVERSHOOT), 0.0, 1.0)
+
+
+def _blinks(world_seed: int, persona: int, track: int, frames: int, rate: float) -> Float[np.ndarray, "n"]:
+    """How far a blink closes the lids in every frame, 0..1."""
+    rng = np.random.default_rng(np.random.SeedSequence([world_seed, _BLINK_STREAM, persona, track]))
+    starts = np.flatnonzero(rng.random(frames) < _BLINKS_PER_SECOND / rate)
+    closed = np.zeros(frames)
+    shut, done = _BLINK
+    for start in starts:
+        time = np.arange(math.ceil(done * rate)) / rate
+        profile = np.minimum(time / shut, (done - time) / (done - shut))
+        # The frame nearest to the moment of closing shows it, whatever the rate.
+        profile[np.argmin(np.abs(time - shut))] = 1.0
+        left = closed[start : start + len(time)]
+        np.maximum(left, profile[: len(left)], out=left)
+    return closed

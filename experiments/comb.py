@@ -1,0 +1,52 @@
+"""The comb network, as published (US 2020/0372621).
+
+Reproduces: one encoder and P decoders grown from 4 to 1024 px, Adam 1e-4, 1 - SSIM up to 16 px and 1 - MS-SSIM above,
+background-invariant masking (Eq. 2), learning rate 1e-5 for the last 1e5 steps.
+Costs: full width and 1e5 steps a level is a job of weeks for one GPU; --config.model.width and --config.level_steps
+make it smaller. On two CPU cores use width 0.125 and stop at 64 px.
+Expect: a reconstruction PSNR of held-out frames (eval/psnr) above 30 dB when the personas have a minute of film each.
+
+    faceswap prepare alice.mp4 bob.mp4 --output data --resolution 1024
+    faceswap train --config experiments/comb.py --workdir runs/comb --config.data.path=data
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """All values of the experiment."""
+    c = ml_collections.ConfigDict()
+    c.task = "comb"
+    c.seed = 0
+    c.personas = ()  # taken from the data
+
+    c.data = ml_collections.ConfigDict()
+    c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "puppets": rendered
+    c.data.path = "data"
+    c.data.validation = 0.05  # the last share of every persona's pictures, never trained on
+
+    c.model = ml_collections.ConfigDict()
+    c.model.width = 1.0  # of all channel counts
+    c.model.latent = 512
+
+    c.level_steps = (100_000,) * 9  # of level 0 (4 px) to level 8 (1024 px); 0 skips a level
+    c.final_steps = 100_000  # more of the last level, at the final learning rate
+    c.batch = 4  # pictures per persona
+    c.update_order = "joint"  # one update on all personas, which shards over devices; "sequential": one each, as published
+    c.learning_rate = 1e-4
+    c.final_learning_rate = 1e-5
+    c.precision = "float32"
+
+    c.loss = ml_collections.ConfigDict()
+    c.loss.masking = "both"  # "target": Eq. 1, "both": Eq. 2
+    c.loss.l1 = 0.0
+
+    c.mesh = ml_collections.ConfigDict()
+    c.mesh.persona = 1  # devices along the persona axis; the others are along data
+
+    c.run = ml_collections.ConfigDict()  # how the run is watched; may change when it is continued
+    c.run.log = 20  # steps between lines of metrics.jsonl
+    c.run.preview = 2_000  # steps between previews and evaluations
+    c.run.checkpoint = 2_000
+    c.run.keep = 2  # newest checkpoints kept
+    return c

@@ -1,0 +1,1 @@
+"""faceswap_jax: one person's performance on another's face."""

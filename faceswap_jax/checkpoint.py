@@ -1,0 +1,42 @@
+"""Checkpoints of a run: the whole state, step by step, in one folder."""
+
+from pathlib import Path
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from faceswap_jax.state import State
+
+
+class Checkpoints:
+    """The checkpoints under `folder`, of which the newest `keep` are kept. A context manager."""
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self._checkpointer = ocp.training.Checkpointer(
+            folder.absolute(),
+            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            cleanup_tmp_directories=True,
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_):
+        self._checkpointer.close()
+
+    @property
+    def latest(self) -> int | None:
+        """Steps done by the newest checkpoint; None when there is none."""
+        newest = self._checkpointer.latest
+        return None if newest is None else newest.step
+
+    def save(self, state: State) -> None:
+        """Writes the state under its own step number and returns when it is on disk."""
+        step = int(state.step)
+        if step != self.latest:
+            self._checkpointer.save(step, state, force=True)
+
+    def restore(self, step: int, abstract: State, shardings: State) -> State:
+        """The state saved after `step` steps, laid out as `shardings` says (any mesh will do)."""
+        target = jax.tree.map(lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), abstract, shardings)
+        return self._checkpointer.load(step, target)

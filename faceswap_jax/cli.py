@@ -1,0 +1,158 @@
+"""The `faceswap` command: flags of every subcommand and one function call each."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from faceswap_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand.
+
+    Attributes:
+        usage: its arguments, after the name.
+        summary: one line for `faceswap --help`.
+        define: defines its flags.
+        run: does it, given the parsed flags and the positional arguments. Imports happen inside, so that help is fast.
+        positional: least and greatest number of positional arguments.
+    """
+
+    usage: str
+    summary: str
+    define: Callable[[flags.FlagValues, Sequence[str]], None]
+    run: Callable[[flags.FlagValues, Sequence[str]], None]
+    positional: tuple[int, float]
+
+
+def _define_prepare(fv: flags.FlagValues, _argv) -> None:
+    flags.DEFINE_string("output", None, "Folder to make, with the face tracks and their manifest.", fv, required=True)
+    flags.DEFINE_integer("resolution", 256, "Side of the aligned crops in pixels, a power of two.", flag_values=fv)
+
+
+def _prepare(fv, inputs) -> None:
+    from data_pipelines.prepare import prepare
+
+    prepare([Path(i) for i in inputs], Path(fv.output), fv.resolution)
+
+
+def _define_train(fv: flags.FlagValues, argv) -> None:
+    path = next((b if a == "--config" else a.partition("=")[2] for a, b in zip(argv, [*argv[1:], ""], strict=True)
+                 if a == "--config" or a.startswith("--config=")), "")  # fmt: skip
+    if path and not Path(path.partition(":")[0]).is_file():
+        raise InputError(f"There is no config file '{path}'; give an experiment, such as experiments/comb.py.")
+    config_flags.DEFINE_config_file(
+        "config", None, "Experiment file; --config.FIELD=VALUE changes a value.", flag_values=fv, sys_argv=list(argv)
+    )
+    flags.DEFINE_string("workdir", None, "Folder of the run: made, or continued.", fv, required=True)
+    flags.mark_flag_as_required("config", fv)
+
+
+def _train(fv, _) -> None:
+    from faceswap_jax.train import train
+
+    train(fv.config, Path(fv.workdir))
+
+
+def _define_swap(fv: flags.FlagValues, _argv) -> None:
+    flags.DEFINE_string("workdir", None, "Folder of a trained run.", fv, required=True)
+    flags.DEFINE_string("persona", None, "Whose face to give.", fv, required=True)
+    flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", fv, required=True)
+    flags.DEFINE_string("blend", "multiband", "How the face is blended in: multiband, poisson or none.", fv)
+
+
+def _swap(fv, inputs) -> None:
+    from faceswap_jax.swap import swap
+
+    swap(Path(fv.workdir), fv.persona, Path(inputs[0]), Path(fv.output), fv.blend)
+
+
+def _define_demo(fv: flags.FlagValues, _argv) -> None:
+    flags.DEFINE_string("output", "build/demo", "Folder for all that the demo makes.", fv)
+
+
+def _demo(fv, _) -> None:
+    from faceswap_jax.demo import demo
+
+    demo(Path(fv.output))
+
+
+COMMANDS = {
+    "prepare": Command(
+        "INPUT... --output DIR", "Clips to aligned face tracks; a file or a folder is a persona.",
+        _define_prepare, _prepare, (1, float("inf")),
+    ),
+    "train": Command(
+        "--config FILE --workdir DIR [--config.FIELD=VALUE ...]", "Train a model, or continue where it stopped.",
+        _define_train, _train, (0, 0),
+    ),
+    "swap": Command(
+        "INPUT --workdir DIR --persona NAME --output OUTPUT", "Give a persona's face to a picture or a clip.",
+        _define_swap, _swap, (1, 1),
+    ),
+    "demo": Command(
+        "[--output DIR]", "Prepare, train, swap and score on rendered puppets, in minutes.", _define_demo, _demo, (0, 0),
+    ),
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a subcommand; returns 0, or 2 when the input was at fault."""
+    name, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print("usage: faceswap COMMAND ...\n")
+        for known, command in COMMANDS.items():
+            print(f"  {known:<10}{command.summary}")
+        print("\n'faceswap COMMAND --help' explains the flags of one.")
+        return 0
+    # TensorFlow-style C++ loggers of the libraries below: errors only.
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        if name not in COMMANDS:
+            raise InputError(f"There is no command '{name}'; choose one of {', '.join(COMMANDS)}.")
+        _run(name, COMMANDS[name], arguments)
+    except InputError as error:
+        print(f"faceswap: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(name: str, command: Command, arguments: list[str]) -> None:
+    fv = flags.FlagValues()
+    flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", flag_values=fv)
+    wants_help = bool({"--help", "-h", "-help"} & set(arguments))
+    try:
+        command.define(fv, [] if wants_help else arguments)
+        if wants_help:
+            _print_help(name, command, fv)
+            return
+        _, *positional = fv([f"faceswap {name}", *arguments])
+    except (AttributeError, KeyError) as error:  # a --config.FIELD that the config does not have
+        hint = re.search(r"Did you mean .*\?", str(error))
+        field = re.search(r"[A-Za-z_]\w*", str(error))
+        raise InputError(f"The config has no field '{field[0] if field else error}'. {hint[0] if hint else ''}") from error
+    except flags.Error as error:
+        raise InputError(f"{error}; 'faceswap {name} --help' explains the flags.") from error
+    if not command.positional[0] <= len(positional) <= command.positional[1]:
+        raise InputError(f"usage: faceswap {name} {command.usage}")
+    command.run(fv, positional)
+
+
+def _print_help(name: str, command: Command, fv: flags.FlagValues) -> None:
+    print(f"usage: faceswap {name} {command.usage}\n\n{command.summary}\n")
+    for flag in sorted(fv):
+        if len(flag) > 1 and fv[flag].help:
+            default = "" if fv[flag].default in (None, False) else f" (default: {fv[flag].default})"
+            print(f"  --{flag:<12}{fv[flag].help}{default}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Measures of results, and their tables and pictures."""

@@ -1,0 +1,131 @@
+"""Similarity alignment of faces, crops, face polygons and masks.
+
+Pixel centres lie at integer coordinates (OpenCV's convention): a picture of width w covers x from -0.5 to w - 0.5.
+A transform is a 2x3 matrix that takes homogeneous frame points (x, y, 1) to crop points.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from faceswap_jax.faces.ibug import BROWS, JAW, LEFT_BROW, LEFT_EYE, MIRROR, RIGHT_BROW, RIGHT_EYE
+
+INTEROCULAR = 0.26
+"""Distance between the eye centres, as a share of the crop's side."""
+
+EYE_MIDPOINT = (0.5, 0.42)
+"""Where the point between the eye centres lies in the crop (x, y), as shares of its side."""
+
+MASK_SUPERSAMPLING = 8
+
+
+def alignment_transform(landmarks: Float[np.ndarray, "68 2"], resolution: int) -> Float[np.ndarray, "2 3"]:
+    """Similarity transform from frame to crop pixels that fixes the eye centres.
+
+    The eye centres, each the mean of its six landmarks, come to lie on a horizontal line, INTEROCULAR * resolution
+    apart, with their midpoint at EYE_MIDPOINT.
+
+    Raises:
+        ValueError: the two eye centres coincide.
+    """
+    right, left = (landmarks[eye].astype(np.float64).mean(0) for eye in (RIGHT_EYE, LEFT_EYE))
+    x, y = left - right
+    squared = x * x + y * y
+    if not squared > 0:
+        raise ValueError("The eye centres coincide, so the landmarks define no alignment.")
+    linear = INTEROCULAR * resolution / squared * np.array([[x, y], [-y, x]])  # turns (x, y) onto the x axis
+    goal = resolution * np.array(EYE_MIDPOINT) - 0.5
+    return np.column_stack([linear, goal - linear @ ((left + right) / 2)])
+
+
+def transform_points(points: Float[np.ndarray, "n 2"], transform: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "n 2"]:
+    """Points (x, y) under an affine transform, as float32."""
+    return (points.astype(np.float64) @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
+
+
+def invert(transform: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
+    """The inverse transform, from crop to frame pixels."""
+    linear = np.linalg.inv(transform[:, :2].astype(np.float64))
+    return np.column_stack([linear, -linear @ transform[:, 2]])
+
+
+def scale_transform(transform: Float[np.ndarray, "2 3"], factor: float) -> Float[np.ndarray, "2 3"]:
+    """The same alignment for a crop `factor` times as large, e.g. 2.0 from 256 to 512 px.
+
+    Scales about the crop's outer corner (-0.5, -0.5), not about the centre of its first pixel.
+    """
+    scaled = factor * transform.astype(np.float64)
+    scaled[:, 2] += (factor - 1) / 2
+    return scaled
+
+
+def transform_scale(transform: Float[np.ndarray, "2 3"]) -> float:
+    """Enlargement of a similarity transform, in crop pixels per frame pixel."""
+    return float(np.sqrt(abs(np.linalg.det(transform[:, :2]))))
+
+
+def warp(
+    image: np.ndarray, transform: Float[np.ndarray, "2 3"], width: int, height: int, border: int = cv2.BORDER_REPLICATE
+) -> np.ndarray:
+    """Picture [height, width, ...] seen through a similarity transform, without aliasing; keeps the dtype.
+
+    Where the transform shrinks, the picture is first sampled at a whole multiple of the wanted resolution, at least as
+    dense as the source, then averaged over the area of each pixel. Outside the source, `border` (an OpenCV border
+    mode) fills in.
+    """
+    factor = max(1, int(np.ceil(1 / transform_scale(transform) - 1e-6)))
+    dense = scale_transform(transform, factor)
+    size = (width * factor, height * factor)
+    # Where many samples are averaged, their own interpolation hardly shows: the faster one will do.
+    flags = cv2.INTER_CUBIC if factor <= 2 else cv2.INTER_LINEAR
+    sampled = cv2.warpAffine(image, dense, size, flags=flags, borderMode=border)
+    return sampled if factor == 1 else cv2.resize(sampled, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def crop(
+    image: UInt8[np.ndarray, "h w 3"], transform: Float[np.ndarray, "2 3"], resolution: int
+) -> UInt8[np.ndarray, "r r 3"]:
+    """Aligned crop of a frame; beyond the frame's border its outermost pixels are repeated."""
+    return warp(image, transform, resolution, resolution)
+
+
+def resize(image: UInt8[np.ndarray, "r r 3"], resolution: int) -> UInt8[np.ndarray, "s s 3"]:
+    """The same crop at another resolution; `scale_transform` is its counterpart for transforms."""
+    interpolation = cv2.INTER_AREA if resolution < len(image) else cv2.INTER_CUBIC
+    return cv2.resize(image, (resolution, resolution), interpolation=interpolation)
+
+
+def face_polygon(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "n 2"]:
+    """Outline of the face [n, 2]: the convex hull of jaw and brows, in the landmarks' pixels.
+
+    Each brow is first moved away from its eye by half of the distance between their centres, so that the brows lie
+    inside the outline.
+    """
+    raised = landmarks.astype(np.float32)
+    for brow, eye in ((RIGHT_BROW, RIGHT_EYE), (LEFT_BROW, LEFT_EYE)):
+        raised[brow] += (raised[brow].mean(0) - raised[eye].mean(0)) / 2
+    return cv2.convexHull(raised[[*JAW, *BROWS]])[:, 0]
+
+
+def polygon_mask(polygon: Float[np.ndarray, "n 2"], height: int, width: int) -> Float[np.ndarray, "h w"]:
+    """Share of each pixel that a polygon covers, float32 in 0..1 [height, width]."""
+    mask = np.zeros((height, width), np.float32)
+    low = np.clip(np.floor(polygon.min(0)).astype(int) - 1, 0, (width, height))
+    high = np.clip(np.ceil(polygon.max(0)).astype(int) + 2, 0, (width, height))
+    box_width, box_height = high - low
+    if min(box_width, box_height) <= 0:
+        return mask
+    fine = np.zeros((box_height * MASK_SUPERSAMPLING, box_width * MASK_SUPERSAMPLING), np.uint8)
+    bits = 8  # of the fixed-point vertices
+    points = (polygon.astype(np.float64) - low + 0.5) * MASK_SUPERSAMPLING - 0.5
+    cv2.fillPoly(fine, [np.round(points * 2**bits).astype(np.int32)], 255, shift=bits)
+    covered = cv2.resize(fine, (box_width, box_height), interpolation=cv2.INTER_AREA)
+    mask[low[1] : high[1], low[0] : high[0]] = covered / np.float32(255)
+    return mask
+
+
+def mirror_landmarks(landmarks: Float[np.ndarray, "68 2"], width: int) -> Float[np.ndarray, "68 2"]:
+    """Landmarks of the horizontally mirrored picture of the given width, left and right renamed."""
+    mirrored = landmarks[MIRROR].astype(np.float32)
+    mirrored[:, 0] = width - 1 - mirrored[:, 0]
+    return mirrored

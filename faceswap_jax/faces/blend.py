@@ -1,0 +1,150 @@
+"""Blending of a generated face into its target crop, and of the crop back into the frame.
+
+Everything here adds to the target what the generated face changes, so a face without changes leaves the target's
+pixels exactly as they are.
+"""
+
+import math
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces.align import invert, polygon_mask, transform_points, warp
+
+METHODS = ("multiband", "none", "poisson")
+
+TARGET_LEVELS = 2
+"""How many of the coarsest pyramid levels of the face come from the target; they keep its light and contrast."""
+
+REACH = 2
+"""Radius of cubic interpolation, in pixels."""
+
+
+def blend(
+    generated: UInt8[np.ndarray, "h w 3"],
+    target: UInt8[np.ndarray, "h w 3"],
+    polygon: Float[np.ndarray, "n 2"],
+    method: str = "multiband",
+    sigma: float = 2.0,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Puts the generated face into the target crop; both show the face at the same place.
+
+    Args:
+        generated: picture of the new face.
+        target: picture that gives everything outside the face.
+        polygon: outline of the face in the target [n, 2], crop pixels.
+        method: "multiband", the enhanced multi-band blending of US 2020/0372621 A1, Fig. 5; "none", an alpha mask
+            alone; "poisson", OpenCV's seamless cloning, which flickers in video because the light of the whole face
+            follows the pixels under its outline.
+        sigma: standard deviation of the Gaussian that softens the masks, pixels of each pyramid level.
+
+    Returns:
+        The blended crop; every pixel that is not wholly inside the polygon equals the target's.
+
+    Raises:
+        InputError: no such method.
+    """
+    if method not in METHODS:
+        raise InputError(f"There is no blending method '{method}'; choose one of {', '.join(METHODS)}.")
+    inside = _interior(polygon, *target.shape[:2])
+    if not inside.any():
+        return target.copy()
+    if method == "poisson":
+        return _poisson(generated, target, inside)
+    difference = generated.astype(np.float32) - target
+    if method == "multiband":
+        difference = _multiband(difference, inside, sigma)
+    return _add(target, _inward_smoothed(inside, sigma)[..., None] * difference)
+
+
+def paste(
+    frame: UInt8[np.ndarray, "h w 3"],
+    before: UInt8[np.ndarray, "r r 3"],
+    after: UInt8[np.ndarray, "r r 3"],
+    transform: Float[np.ndarray, "2 3"],
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Puts an edited crop back into its frame.
+
+    Only the change (after - before) is warped and added, so the frame itself is never resampled: where the crop was
+    not edited, the frame's pixels stay as they are. Detail finer than the crop's pixels stays in the frame, too: to
+    replace a face wholly, crop and blend at no less than the resolution that it has in the frame.
+
+    Args:
+        frame: the frame that the crop was taken from.
+        before: the crop as it was.
+        after: the edited crop.
+        transform: similarity from frame to crop pixels.
+    """
+    change = after.astype(np.float32) - before
+    x, y, columns, rows = cv2.boundingRect(change.any(axis=2).astype(np.uint8))
+    # Frame pixels in reach of the change: its rectangle in the crop, widened by the interpolation's radius.
+    left, top, right, bottom = x - REACH, y - REACH, x + columns + REACH, y + rows + REACH
+    corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)], np.float64)
+    back = invert(transform)
+    corners = transform_points(corners, back)
+    height, width = frame.shape[:2]
+    left, top = np.clip(np.floor(corners.min(0)).astype(int), 0, (width, height))
+    right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, (width, height))
+    result = frame.copy()
+    if columns and left < right and top < bottom:
+        region = result[top:bottom, left:right]
+        back[:, 2] -= left, top
+        region[:] = _add(region, warp(change, back, right - left, bottom - top, cv2.BORDER_CONSTANT))
+    return result
+
+
+def _add(image: UInt8[np.ndarray, "h w 3"], change: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Image plus change, rounded and clipped."""
+    return np.clip(np.rint(image + change), 0, 255).astype(np.uint8)
+
+
+def _interior(polygon: Float[np.ndarray, "n 2"], height: int, width: int) -> UInt8[np.ndarray, "h w"]:
+    """1 where a change may happen, else 0: the polygon less a rim as wide as the interpolation's reach.
+
+    A change that `paste` warps spreads by that reach, and with the rim it still ends inside the polygon.
+    """
+    covered = (polygon_mask(polygon, height, width) == 1).astype(np.uint8)
+    side = 2 * REACH + 1
+    return cv2.erode(covered, np.ones((side, side), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+
+
+def _inward_smoothed(inside: np.ndarray, sigma: float) -> Float[np.ndarray, "h w"]:
+    """Mask smoothed towards its inside only: 0 outside and on the edge, rising to 1 within about 2 sigma.
+
+    A Gaussian gives 1/2 on a straight edge; the half above that is stretched to 0..1 and the half below cut off.
+    """
+    smooth = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    return np.clip(2 * smooth - 1, 0, 1) * (inside > 0)
+
+
+def _multiband(
+    difference: Float[np.ndarray, "h w 3"], inside: UInt8[np.ndarray, "h w"], sigma: float
+) -> Float[np.ndarray, "h w 3"]:
+    """Change that multi-band blending makes to the target, given the difference between generated face and target.
+
+    A Laplacian pyramid is linear, so P(O) = (1 - M) P(T) + M P(S) is P(T) + M P(S - T): one pyramid, of the
+    difference, is enough, and its levels taken from the target are zero.
+    """
+    height, width = inside.shape
+    levels = [difference]
+    for _ in range(int(math.log2(min(height, width))) - 1):
+        levels.append(cv2.pyrDown(levels[-1]))
+    levels.reverse()  # the source's order: the first is the coarsest
+    change = np.zeros_like(levels[min(TARGET_LEVELS, len(levels)) - 1])
+    for coarse, fine in zip(levels[TARGET_LEVELS - 1 :], levels[TARGET_LEVELS:], strict=False):
+        size = fine.shape[1::-1]
+        mask = _inward_smoothed(cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA), sigma)
+        change = cv2.pyrUp(change, dstsize=size) + mask[..., None] * (fine - cv2.pyrUp(coarse, dstsize=size))
+    return change
+
+
+def _poisson(
+    generated: UInt8[np.ndarray, "h w 3"], target: UInt8[np.ndarray, "h w 3"], inside: UInt8[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """OpenCV's seamless cloning; the interior stays clear of the picture's border, as it demands."""
+    x, y, width, height = cv2.boundingRect(inside)
+    centre = (x + width // 2, y + height // 2)
+    cloned = cv2.seamlessClone(generated, target, 255 * inside, centre, cv2.NORMAL_CLONE)
+    return np.where(inside[..., None] > 0, cloned, target)

@@ -1,0 +1,379 @@
+"""Clips and pictures: decoding to upright RGB frames and encoding beside the untouched sound.
+
+What is kept of a clip: frame times (variable frame rates too), colour tags and range, pixel aspect ratio, and every
+audio stream packet by packet. What changes: frames are written upright, without rotation metadata; a width or height
+that is odd grows by one repeated column or row, because H.264 halves the resolution of colour; pictures have 8 bits per
+channel; subtitles, data tracks and further video streams are left out. An .mkv file cannot start before time zero, so
+there sound and picture together start later by the sound's lead-in.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Interpolation
+from jaxtyping import UInt8
+
+from faceswap_jax.errors import InputError
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts"})
+SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
+
+OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
+CRF = 16
+"""Constant rate factor of x264: differences to the frames are hard to see."""
+
+# Without these flags swscale repeats colour samples instead of interpolating them, and truncates.
+SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the header and the first frame of a clip tell.
+
+    Attributes:
+        width: of the upright frame, pixels.
+        height: of the upright frame, pixels.
+        rate: average frames per second.
+        frames: number of frames; an estimate from duration and rate where the file does not tell.
+        duration: seconds.
+        rotation: degrees counterclockwise that turn the stored frame upright: 0, 90, 180 or 270.
+        has_audio: whether there is sound.
+        time_base: unit of the frame times, seconds.
+        pixel_aspect: width over height of one pixel of the upright frame.
+        matrix: YUV matrix that decodes the frames, numbered as swscale does: 1 BT.709, 5 BT.601, 9 BT.2020, ...
+        full_range: whether luma spans 0..255 instead of 16..235.
+        tags: the file's own code points for primaries, transfer and matrix (ITU-T H.273; 2 is unspecified).
+    """
+
+    width: int
+    height: int
+    rate: Fraction
+    frames: int
+    duration: float
+    rotation: int
+    has_audio: bool
+    time_base: Fraction
+    pixel_aspect: Fraction
+    matrix: int
+    full_range: bool
+    tags: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a clip.
+
+    Attributes:
+        image: upright RGB picture.
+        time: of presentation, seconds.
+        index: from 0, in presentation order.
+    """
+
+    image: UInt8[np.ndarray, "h w 3"]
+    time: float
+    index: int
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the file's name is that of a still picture."""
+    return Path(path).suffix.lower() in PICTURE_SUFFIXES
+
+
+def read_picture(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """Picture, upright by its EXIF orientation, as RGB; transparency is dropped.
+
+    Raises:
+        InputError: the file is missing, unreadable or no picture.
+    """
+    with _readable(path):
+        encoded = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise InputError(f"{path} is damaged or not a picture; export it again, for example as PNG.")
+    return image
+
+
+def write_picture(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Writes a picture in the format that the suffix names (JPEG and WebP at quality 95).
+
+    Raises:
+        InputError: an unknown suffix, or the folder cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in PICTURE_SUFFIXES:
+        raise InputError(f"{path} has no picture's suffix; choose one of {', '.join(sorted(PICTURE_SUFFIXES))}.")
+    quality = {".webp": cv2.IMWRITE_WEBP_QUALITY}.get(suffix, cv2.IMWRITE_JPEG_QUALITY)
+    _, encoded = cv2.imencode(suffix, image[..., ::-1], [quality, 95])
+    with _aside(path) as aside:
+        encoded.tofile(aside)
+
+
+def probe(path: Path) -> VideoInfo:
+    """Facts about a clip; a picture counts as a clip of one frame.
+
+    Raises:
+        InputError: as `read_frames`.
+    """
+    if is_picture(path):
+        height, width = read_picture(path).shape[:2]
+        one = Fraction(1)
+        return VideoInfo(width, height, one, 1, 0.0, 0, False, one, one, _guess_matrix(width, height), False, (2, 2, 2))
+    with _open(path) as (container, stream):
+        return _info(container, stream, next(_decode(path, container, stream)))
+
+
+def read_frames(path: Path) -> Iterator[Frame]:
+    """Frames of a clip in presentation order, decoded as they are asked for; a picture is a clip of one frame.
+
+    A damaged or cut off clip gives the frames that can be decoded; a warning in the log tells how many are missing.
+
+    Raises:
+        InputError: the file is missing, unreadable, empty, no video, or no frame can be decoded. Like all of this, it
+            comes with the first frame.
+    """
+    if is_picture(path):
+        yield Frame(read_picture(path), 0.0, 0)
+        return
+    with _open(path) as (container, stream):
+        info = None
+        for index, frame in enumerate(_decode(path, container, stream)):
+            info = info or _info(container, stream, frame)
+            rgb = frame.reformat(
+                format="rgb24",
+                src_colorspace=info.matrix,
+                src_color_range=ColorRange.JPEG if info.full_range else ColorRange.MPEG,
+                dst_color_range=ColorRange.JPEG,
+                interpolation=SCALER,
+            )
+            image = np.ascontiguousarray(np.rot90(rgb.to_ndarray(), info.rotation // 90))
+            yield Frame(image, float(index / info.rate) if frame.time is None else frame.time, index)
+
+
+def write_video(path: Path, source: Path, frames: Iterable[Frame]) -> None:
+    """Encodes frames as H.264 beside the sound of the clip they were made from.
+
+    Frame times, colour tags, range and pixel aspect ratio are the source's; its audio packets are copied unchanged.
+    The file appears under its name only when it is complete; it may be the source's own name.
+
+    Args:
+        path: file to write, .mp4, .mov or .mkv.
+        source: clip that gave the frames.
+        frames: upright frames of one size, in order of their times.
+
+    Raises:
+        InputError: the source cannot be read, the path cannot be written, or there are no frames.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in OUTPUT_SUFFIXES:
+        raise InputError(f"{path} has no suffix for H.264 video; choose one of {', '.join(OUTPUT_SUFFIXES)}.")
+    info = probe(source)
+    with _aside(path) as aside:
+        try:
+            with av.open(f"file:{aside}", "w") as output:
+                _mux(output, source, info, frames)
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):  # no permission, disk full, ...
+                raise
+            raise InputError(
+                f"{path} cannot be written ({error.strerror}); the sound of {source} may not fit into this kind of "
+                "file: try the suffix .mkv."
+            ) from error
+
+
+def _mux(output: av.container.OutputContainer, source: Path, info: VideoInfo, frames: Iterable[Frame]) -> None:
+    """Encodes the frames and copies the audio packets, interleaved by time."""
+    video = output.add_stream("libx264", rate=info.rate, options={"crf": str(CRF)})
+    context = video.codec_context
+    context.pix_fmt = "yuv420p"
+    context.time_base = info.time_base
+    context.sample_aspect_ratio = info.pixel_aspect
+    context.color_range = ColorRange.JPEG if info.full_range else ColorRange.MPEG
+    context.color_primaries, context.color_trc, context.colorspace = info.tags
+    audio = _audio_packets(source, output)
+    packet = next(audio, None)
+    first = previous = None
+    for frame in frames:
+        if first is None:
+            first = frame.image.shape
+            # Set before the first packet is written, which fixes the header.
+            context.height, context.width = (side + side % 2 for side in first[:2])
+        elif frame.image.shape != first:
+            raise InputError(
+                f"Frame {frame.index} of {source} has another size than the first; export the clip at one size."
+            )
+        while packet is not None and packet.dts * packet.time_base <= frame.time:
+            output.mux(packet)
+            packet = next(audio, None)
+        encoded = _encodable(frame.image, info)
+        encoded.time_base = info.time_base
+        encoded.pts = round(frame.time / info.time_base)
+        if previous is not None:
+            encoded.pts = max(encoded.pts, previous + 1)  # players and x264 want strictly increasing times
+        previous = encoded.pts
+        encoded.duration = round(1 / info.rate / info.time_base)
+        output.mux(video.encode(encoded))
+    if first is None:
+        raise InputError(f"{source} gave no frame to write.")
+    while packet is not None:
+        output.mux(packet)
+        packet = next(audio, None)
+    output.mux(video.encode(None))
+
+
+def _audio_packets(source: Path, output: av.container.OutputContainer) -> Iterator[av.Packet]:
+    """Audio packets of the source, addressed to streams of the output that the first call of next() adds."""
+    if is_picture(source):
+        return
+    with _open(source) as (container, _):
+        streams = {stream.index: output.add_stream_from_template(stream) for stream in container.streams.audio}
+        if not streams:
+            return
+        for packet in container.demux(container.streams.audio):
+            if packet.dts is not None:  # the end of a stream
+                packet.stream = streams[packet.stream.index]
+                yield packet
+
+
+def _encodable(image: UInt8[np.ndarray, "h w 3"], info: VideoInfo) -> av.VideoFrame:
+    """A frame in the colours of the source, of even size."""
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+    # In full range swscale truncates colour, a visible shift after a few generations; 12 bits make that negligible.
+    for pixel_format in ("yuv420p12le", "yuv420p") if info.full_range else ("yuv420p",):
+        frame = frame.reformat(
+            format=pixel_format,
+            dst_colorspace=info.matrix,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.JPEG if info.full_range else ColorRange.MPEG,
+            interpolation=SCALER,
+        )
+    return frame
+
+
+def _info(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream, frame: av.VideoFrame
+) -> VideoInfo:
+    """Facts about a clip from its header and its first frame."""
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    if stream.duration is not None:
+        duration = float(stream.duration * stream.time_base)
+    else:
+        duration = (container.duration or 0) / av.time_base
+    rotation = round(frame.rotation / 90) * 90 % 360
+    width, height = frame.width, frame.height
+    pixel_aspect = stream.codec_context.sample_aspect_ratio or Fraction(1)
+    if rotation % 180:
+        width, height, pixel_aspect = height, width, 1 / pixel_aspect
+    tagged = frame.colorspace
+    is_rgb = frame.format.is_rgb
+    matrix = SWSCALE_MATRICES.get(tagged) or _guess_matrix(width, height)
+    return VideoInfo(
+        width=width,
+        height=height,
+        rate=rate,
+        frames=stream.frames or round(duration * rate) or 1,
+        duration=duration,
+        rotation=rotation,
+        has_audio=bool(container.streams.audio),
+        time_base=stream.time_base,
+        pixel_aspect=pixel_aspect,
+        matrix=matrix,
+        full_range=frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj"),
+        # An RGB clip has no matrix; its result does.
+        tags=(frame.color_primaries, frame.color_trc, matrix if is_rgb else tagged),
+    )
+
+
+SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+"""swscale's number for each matrix that it knows, by code point."""
+
+
+def _guess_matrix(width: int, height: int) -> int:
+    """Matrix of an untagged clip, by players' custom: BT.709 from 720p on, else BT.601."""
+    return 1 if max(width, height) >= 1280 or min(width, height) > 576 else 5
+
+
+def _decode(
+    path: Path, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> Iterator[av.VideoFrame]:
+    """Frames that can be decoded; the log gets a warning if some cannot."""
+    count, damaged = 0, 0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            damaged += 1
+            continue
+        for frame in frames:
+            count += 1
+            yield frame
+    if count == 0:
+        raise InputError(f"{path} holds no frame that can be decoded; export it again, for example as H.264.")
+    if damaged or count < stream.frames:
+        announced = f" of {stream.frames}" if stream.frames else ""
+        logger.warning("%s is damaged or cut off: %d%s frames could be decoded.", path, count, announced)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+    """The opened clip and its video stream, with errors as sentences."""
+    with _readable(path):
+        try:
+            container = av.open(f"file:{path}")  # a colon in the name is no protocol
+        except (av.error.InvalidDataError, av.error.DemuxerNotFoundError) as error:
+            raise InputError(f"{path} is damaged or not a video; export it again, for example as H.264 mp4.") from error
+    with container:
+        # A picture attached to sound, such as a cover, is not a video.
+        attached = av.stream.Disposition.attached_pic
+        stream = next((s for s in container.streams.video if not s.disposition & attached), None)
+        if stream is None or container.format.name == "tty":  # FFmpeg shows text as video
+            raise InputError(f"{path} has no video; give a clip or a picture that shows a face.")
+        stream.thread_type = "AUTO"
+        yield container, stream
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns the failures of opening a file into sentences."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; give one file.")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes); copy or export it again.")
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check its name.") from error
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read; give yourself permission, for example with chmod u+r.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); copy it again.") from error
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it at the end, removed if anything fails."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
+    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield aside
+        aside.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); check its folder.") from error
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Losses and similarity measures: pure functions of arrays."""

@@ -1,0 +1,75 @@
+"""SSIM (Wang et al. 2004) and MS-SSIM (Wang et al. 2003) of pictures in [0, 1].
+
+The 11 x 11 Gaussian window is separable, so it is applied as two products with a banded matrix: on a CPU that is more
+than ten times faster than the grouped convolution it equals.
+"""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+WINDOW = 11
+SIGMA = 1.5
+C1, C2 = 0.01**2, 0.03**2
+MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def _window(size: int) -> np.ndarray:
+    """The matrix [size - 10, size] whose rows are the shifted Gaussian window."""
+    taps = np.exp(-0.5 * ((np.arange(WINDOW) - WINDOW // 2) / SIGMA) ** 2)
+    rows = np.zeros((size - WINDOW + 1, size), np.float32)
+    for i, row in enumerate(rows):
+        row[i : i + WINDOW] = taps / taps.sum()
+    return rows
+
+
+def _filter(x: Float[Array, "b h w c"]) -> Float[Array, "b h-10 w-10 c"]:
+    rows, columns = _window(x.shape[1]), _window(x.shape[2])
+    return jnp.einsum("iw,bhwc->bhic", columns, jnp.einsum("ih,bhwc->biwc", rows, x))
+
+
+def _terms(x, y):
+    """Maps of the luminance term l and of the contrast-structure term cs; SSIM is their product."""
+    mean_x, mean_y = _filter(x), _filter(y)
+    covariance = _filter(x * y) - mean_x * mean_y
+    variances = _filter(x * x) - mean_x**2 + _filter(y * y) - mean_y**2
+    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+    return luminance, (2 * covariance + C2) / (variances + C2)
+
+
+def ssim_map(x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]) -> Float[Array, "b h-10 w-10 c"]:
+    """SSIM around every pixel whose window lies inside the picture; sides are at least 11."""
+    luminance, contrast_structure = _terms(x, y)
+    return luminance * contrast_structure
+
+
+def ssim(x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]) -> Float[Array, "b"]:
+    """Mean SSIM of each picture."""
+    return ssim_map(x, y).mean((1, 2, 3))
+
+
+def scales(side: int) -> int:
+    """Number of MS-SSIM scales whose pictures are at least one window wide, 5 at most."""
+    return min(len(MS_WEIGHTS), int(math.log2(side / WINDOW)) + 1)
+
+
+def ms_ssim(x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]) -> Float[Array, "b"]:
+    """MS-SSIM of each picture with the standard weights, renormalised over the scales that fit."""
+    count = scales(x.shape[1])
+    weights = np.array(MS_WEIGHTS[:count]) / sum(MS_WEIGHTS[:count])
+    result = 1.0
+    for i, weight in enumerate(weights):
+        luminance, term = _terms(x, y)
+        if i == count - 1:
+            term = luminance * term
+        # A negative mean has no real power, and the slope of the power at 0 is infinite.
+        result *= jnp.maximum(term.mean((1, 2)), 1e-4) ** weight
+        x, y = _halve(x), _halve(y)
+    return result.mean(-1)
+
+
+def _halve(x):
+    b, h, w, c = x.shape
+    return x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))

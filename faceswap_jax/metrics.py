@@ -1,0 +1,122 @@
+"""What a run reports: a JSON line per logged step, and the terminal. Only process 0 reports."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from faceswap_jax.tasks.base import Metrics, Phase
+
+QUIET_SECONDS = 5  # between two lines when the output is no terminal
+
+
+class Reporter:
+    """Writes `metrics.jsonl` and shows progress. A context manager.
+
+    Values of a step are read when the next one has been dispatched, so that the device never waits for the host.
+    """
+
+    def __init__(self, path: Path, phases: list[Phase], step: int, log_every: int):
+        self._path, self._phases, self._log_every = path, phases, log_every
+        self._pending = None
+        self._window: list[tuple[float, int]] = []
+        self._line_time = 0.0
+        self._main = jax.process_index() == 0
+        if self._main:
+            _drop_after(path, step)
+            self._file = path.open("a")
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[values]}"), console=self._console
+        )
+        self._bar = self._progress.add_task("", total=self._cost(0), completed=self._cost(0) - self._cost(step), values="")
+
+    def __enter__(self) -> "Reporter":
+        if self._main and self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_):
+        self.flush()
+        if self._main:
+            self._progress.stop()
+            self._file.close()
+
+    def train(self, step: int, phase: Phase, values: Metrics) -> None:
+        """Takes the values of `step`, on the device still, and reports those of the logged step before."""
+        self.flush()
+        if step % self._log_every == 0 or step == phase.stop:
+            self._pending = (step, phase, values)
+
+    def flush(self) -> None:
+        """Reports what is pending.
+
+        Raises:
+            FloatingPointError: the loss is not a number any more.
+        """
+        if self._pending is None:
+            return
+        (step, phase, values), self._pending = self._pending, None
+        values = {name: float(value) for name, value in values.items()}
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        self._write({"step": step, "phase": phase.name, **values})
+        if broken:
+            raise FloatingPointError(f"{broken[0]} is {values[broken[0]]} at step {step}; lower config.learning_rate.")
+        self._show(step, phase, values)
+
+    def evaluation(self, step: int, values: Metrics) -> None:
+        """Reports scores of held-out data at once."""
+        values = {f"eval/{name}": float(value) for name, value in values.items()}
+        self._write({"step": step, **values})
+        self.message(f"step {step:,}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+
+    def message(self, text: str) -> None:
+        """A line for people."""
+        if self._main:
+            self._console.print(text, highlight=False, soft_wrap=True)
+
+    def restart_clock(self) -> None:
+        """Forgets the speed so far: a new phase has another one, and compiling is not stepping."""
+        self._window.clear()
+
+    def _write(self, row: dict) -> None:
+        if self._main:
+            print(json.dumps(row), file=self._file, flush=True)
+
+    def _cost(self, step: int) -> float:
+        """Relative time from `step` to the end of the run."""
+        return sum(p.cost * (p.stop - max(step, p.start)) for p in self._phases if p.stop > step)
+
+    def _show(self, step: int, phase: Phase, values: dict[str, float]) -> None:
+        now = time.monotonic()
+        self._window = [*self._window[-20:], (now, step)]
+        (first_time, first_step), seconds = self._window[0], math.nan
+        if step > first_step:
+            seconds = (now - first_time) / (step - first_step)
+        left = _duration(seconds / phase.cost * self._cost(step))
+        text = f"step {step:,}/{self._phases[-1].stop:,}  loss {values['loss']:.4f}  {1 / seconds:.2f} steps/s  {left} left"
+        if self._console.is_terminal:
+            done = self._cost(0) - self._cost(step)
+            self._progress.update(self._bar, description=phase.name, completed=done, values=text)
+        elif now - self._line_time > QUIET_SECONDS:
+            self._line_time = now
+            self.message(f"{phase.name}  {text}")
+
+
+def _duration(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "?"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s"
+
+
+def _drop_after(path: Path, step: int) -> None:
+    """Removes rows of steps that a resumed run will do again."""
+    if path.exists():
+        kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+        path.write_text("".join(f"{line}\n" for line in kept))

@@ -1,0 +1,1 @@
+"""Networks, each behind pure functions: init(config, key) -> params, apply(config, params, ...)."""

@@ -1,0 +1,205 @@
+"""The comb network: one encoder, P persona decoders (US 2020/0372621, Figures 3 and 4).
+
+Level l works at 4 * 2**l pixels. A network of level L is grown from the network of level L - 1 by one encoder block
+and one decoder block, faded in by `alpha`. Decoder levels 0 and 1 are tied, one set of weights for all personas; from
+level 2 on every persona has its own.
+
+Parameters are plain dictionaries of three groups, each {module name: weights}, the module name ending in its level:
+
+    encoder    level_0 .. level_L, from_rgb_{L-1}, from_rgb_L
+    tied       level_0, level_1 of the decoder, and their to_rgb
+    personas   level_2 .. level_L of the decoder, and their to_rgb; every leaf has a leading persona axis
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+CHANNELS = (512, 512, 512, 512, 256, 128, 64, 32, 16)  # of level 0 .. 8 at full width
+MAX_LEVEL = len(CHANNELS) - 1
+TIED_LEVELS = 2
+LEAK = 0.2
+
+Params = Mapping[str, PyTree]
+
+
+@dataclass(frozen=True)
+class CombConfig:
+    """Shape of a comb network.
+
+    Attributes:
+        level: growth level L; pictures are 4 * 2**L pixels wide.
+        personas: number of persona decoders P.
+        width: multiplies every channel count of `CHANNELS`, the latent excepted.
+        latent: length of the latent z.
+        fading: whether the RGB layers of level L - 1 exist, which a network needs until its alpha has reached 1.
+        dtype: type of the arithmetic; parameters are float32 always.
+    """
+
+    level: int
+    personas: int
+    width: float = 1.0
+    latent: int = 512
+    fading: bool = True
+    dtype: jnp.dtype = jnp.float32
+
+    @property
+    def resolution(self) -> int:
+        """Side of the pictures in pixels."""
+        return resolution(self.level)
+
+    def channels(self, level: int) -> int:
+        """Feature channels of `level` at this width, at least 4."""
+        return max(4, round(self.width * CHANNELS[level]))
+
+
+def resolution(level: int) -> int:
+    """Side in pixels of the pictures of `level`."""
+    return 4 * 2**level
+
+
+def downsample(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
+    """2 x 2 average pooling."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+def upsample(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
+    """Nearest-neighbour upsampling by 2."""
+    return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
+class ConvLeaky(nn.Module):
+    """Stride-1 convolution with bias and LeakyReLU."""
+
+    features: int
+    kernel: int
+    dtype: jnp.dtype
+    padding: str | int = "SAME"
+
+    @nn.compact
+    def __call__(self, x):
+        init = nn.initializers.variance_scaling(2.0 / (1.0 + LEAK**2), "fan_in", "normal")
+        size = (self.kernel, self.kernel)
+        x = nn.Conv(self.features, size, padding=self.padding, kernel_init=init, dtype=self.dtype, name="conv")(x)
+        return nn.leaky_relu(x, LEAK)
+
+
+class Block(nn.Module):
+    """The two convolutions of one level."""
+
+    features: tuple[int, int]
+    kernels: tuple[int, int] = (3, 3)
+    paddings: tuple[str | int, str | int] = ("SAME", "SAME")
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        for i, (features, kernel, padding) in enumerate(zip(self.features, self.kernels, self.paddings, strict=True)):
+            x = ConvLeaky(features, kernel, self.dtype, padding, name=f"conv_{i}")(x)
+        return x
+
+
+class Encoder(nn.Module):
+    """Pictures to latents (Figure 3)."""
+
+    config: CombConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w 3"], alpha: Float[Array, ""]) -> Float[Array, "b latent"]:
+        c = self.config
+
+        def from_rgb(level, x):
+            return ConvLeaky(c.channels(level), 1, c.dtype, name=f"from_rgb_{level}")(x)
+
+        h = from_rgb(c.level, x)
+        for level in range(c.level, 0, -1):
+            h = downsample(Block((c.channels(level), c.channels(level - 1)), dtype=c.dtype, name=f"level_{level}")(h))
+            if level == c.level and c.fading:
+                h = (1 - alpha) * from_rgb(level - 1, downsample(x)) + alpha * h
+            h = h.astype(c.dtype)
+        h = Block((c.channels(0), c.latent), (3, 4), ("SAME", "VALID"), c.dtype, name="level_0")(h)
+        return h[:, 0, 0].astype(jnp.float32)
+
+
+class Decoder(nn.Module):
+    """Latents to pictures of one persona (Figure 4); `tie` says which of its modules are shared by all personas."""
+
+    config: CombConfig
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "b latent"], alpha: Float[Array, ""]) -> Float[Array, "b h w 3"]:
+        c = self.config
+
+        def to_rgb(level, h):
+            return nn.sigmoid(nn.Conv(3, (1, 1), dtype=c.dtype, name=f"to_rgb_{level}")(h).astype(jnp.float32))
+
+        # A 4 x 4 'full' convolution of one pixel: the latent spreads over 4 x 4 positions, one bias a channel.
+        h = Block((c.channels(0),) * 2, (4, 3), (3, "SAME"), c.dtype, name="level_0")(z[:, None, None].astype(c.dtype))
+        for level in range(1, c.level + 1):
+            below, h = h, Block((c.channels(level),) * 2, dtype=c.dtype, name=f"level_{level}")(upsample(h))
+        y = to_rgb(c.level, h)
+        if c.level > 0 and c.fading:
+            y = (1 - alpha) * upsample(to_rgb(c.level - 1, below)) + alpha * y
+        return y
+
+
+def level_of(module: str) -> int:
+    """Growth level that a module belongs to, from its name."""
+    return int(module.rsplit("_", 1)[1])
+
+
+def init(config: CombConfig, key: PRNGKeyArray) -> Params:
+    """Fresh parameters {"encoder", "tied", "personas"}; see the module's docstring."""
+    encoder_key, tied_key, personas_key = jax.random.split(key, 3)
+    x, z, alpha = jnp.zeros((1, config.resolution, config.resolution, 3)), jnp.zeros((1, config.latent)), jnp.ones(())
+
+    def decoder(key):
+        return Decoder(config).init(key, z, alpha)["params"]
+
+    own = jax.vmap(decoder)(jax.random.split(personas_key, config.personas))
+    return {
+        "encoder": Encoder(config).init(encoder_key, x, alpha)["params"],
+        "tied": {name: w for name, w in decoder(tied_key).items() if level_of(name) < TIED_LEVELS},
+        "personas": {name: w for name, w in own.items() if level_of(name) >= TIED_LEVELS},
+    }
+
+
+def grow(config: CombConfig, params: Params, key: PRNGKeyArray) -> Params:
+    """Parameters of `config.level` that keep all that `params`, of the level below, has learned."""
+    return {
+        group: {name: params[group].get(name, fresh) for name, fresh in modules.items()}
+        for group, modules in init(config, key).items()
+    }
+
+
+def encode(
+    config: CombConfig, encoder: Params, x: Float[Array, "b h w 3"], alpha: Float[Array, ""] | float = 1.0
+) -> Float[Array, "b latent"]:
+    """Latents of aligned crops in [0, 1]."""
+    return Encoder(config).apply({"params": _used(encoder, config)}, x.astype(config.dtype), alpha)
+
+
+def decode(
+    config: CombConfig,
+    tied: Params,
+    own: Params,
+    z: Float[Array, "b latent"],
+    alpha: Float[Array, ""] | float = 1.0,
+) -> Float[Array, "b h w 3"]:
+    """Pictures in [0, 1] of one persona, whose own weights `own` carry no persona axis."""
+    return Decoder(config).apply({"params": _used({**tied, **own}, config)}, z, alpha)
+
+
+def persona(personas: Params, index: int | Array) -> Params:
+    """Own decoder weights of one persona out of the stacked ones."""
+    return jax.tree.map(lambda w: w[index], personas)
+
+
+def _used(modules: Params, config: CombConfig) -> Params:
+    lowest_rgb = config.level - (config.fading and config.level > 0)
+    return {n: w for n, w in modules.items() if "rgb" not in n or level_of(n) >= lowest_rgb}

@@ -1,0 +1,45 @@
+"""The layout of every tensor over the mesh, in one table."""
+
+import re
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import PyTree
+
+BATCH = P("persona", "data")  # batches are [persona, batch, ...]
+LARGE = 4 * 2**20  # bytes from which a tensor is worth sharding
+
+
+def _fsdp(shape: tuple[int, ...], size: int, ways: int) -> P:
+    """Shards the largest dimension that divides evenly over data; small tensors stay whole."""
+    fitting = [d for d in range(len(shape)) if shape[d] % ways == 0]
+    if size < LARGE or not fitting:
+        return P()
+    axis = max(fitting, key=lambda d: shape[d])
+    return P(*(None,) * axis, "data")
+
+
+# First match on the path of a leaf of the state wins, e.g. "params/personas/level_3/conv_0/conv/kernel".
+RULES = (
+    (r"(^|/)personas/(?!count)", lambda shape, size, ways: P("persona")),
+    (r"", _fsdp),
+)
+
+
+def spec(path: str, leaf: jax.ShapeDtypeStruct, mesh: Mesh) -> P:
+    """Layout of one leaf of the state."""
+    if leaf.ndim == 0:
+        return P()
+    size = leaf.size * leaf.dtype.itemsize
+    rule = next(rule for pattern, rule in RULES if re.search(pattern, path))
+    return rule(leaf.shape, size, mesh.shape["data"])
+
+
+def shardings(abstract: PyTree, mesh: Mesh) -> PyTree:
+    """The sharding of every leaf of an abstract state (`jax.eval_shape` of its construction)."""
+
+    def sharding(path, leaf):
+        return NamedSharding(mesh, spec(jax.tree_util.keystr(path, simple=True, separator="/"), leaf, mesh))
+
+    return jax.tree_util.tree_map_with_path(sharding, abstract)

@@ -1,0 +1,164 @@
+"""One persona's face in a picture or a clip: align, encode, decode, blend, paste back."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+from rich.console import Console
+from rich.progress import track
+
+from faceswap_jax import config as configs
+from faceswap_jax.checkpoint import Checkpoints
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align, blend, video
+from faceswap_jax.faces.landmarks import Landmarker, open_landmarker
+from faceswap_jax.parallel import rules
+from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.tasks.base import abstract_state, load_task, phase_of
+
+BATCH = 8  # frames that go through the network together
+LARGEST_BLEND = 1024  # pixels
+
+Transfer = Callable[[UInt8[np.ndarray, "b r r 3"]], UInt8[np.ndarray, "b r r 3"]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model that gives one persona's face to aligned crops of `resolution` pixels."""
+
+    transfer: Transfer
+    resolution: int
+
+
+def load_model(workdir: Path, persona: str) -> Model:
+    """The newest checkpoint of a run, ready to swap to `persona`.
+
+    Raises:
+        InputError: `workdir` holds no run, no checkpoint yet, or a run without this persona.
+    """
+    config = configs.load(workdir / "config.json")
+    if persona not in config.personas:
+        raise InputError(f"'{workdir}' has no persona '{persona}'; it has {', '.join(config.personas)}.")
+    task, mesh = load_task(config), make_mesh()
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        step = checkpoints.latest
+        if step is None:
+            raise InputError(f"'{workdir}' has no checkpoint yet; let 'faceswap train' run until its first one.")
+        phase = phase_of(task, step)
+        abstract = abstract_state(task, phase)
+        state = checkpoints.restore(step, abstract, rules.shardings(abstract, mesh))
+    transfer = jax.jit(partial(task.swap, phase))
+    index = list(config.personas).index(persona)
+
+    def run(crops):
+        # One compiled program serves every batch, the short last one too.
+        padded = np.concatenate([crops, np.zeros((BATCH - len(crops), *crops.shape[1:]), np.uint8)])
+        with jax.set_mesh(mesh):
+            return np.asarray(transfer(state, padded, index))[: len(crops)]
+
+    return Model(run, task.resolution(phase))
+
+
+@dataclass
+class Count:
+    """Frames of a swapped clip."""
+
+    frames: int = 0
+    without_face: int = 0
+
+
+def swap_frames(
+    frames: Iterator[video.Frame], landmarker: Landmarker, model: Model, method: str, count: Count
+) -> Iterator[video.Frame]:
+    """Frames with the largest face of each swapped; a frame without a face passes unchanged and is counted.
+
+    Raises:
+        InputError: at the end, when no frame showed a face.
+    """
+    side = None  # of the blending; fixed by the clip's first face, so that nothing changes from frame to frame
+    for group in iter(lambda: list(itertools.islice(frames, BATCH)), []):
+        faces = [next(iter(landmarker(frame.image, frame.index)), None) for frame in group]
+        found = [i for i, face in enumerate(faces) if face is not None]
+        transforms = {i: align.alignment_transform(faces[i].landmarks, model.resolution) for i in found}
+        images = [frame.image for frame in group]
+        if found:
+            side = side or blend_side(transforms[found[0]], model.resolution)
+            crops = np.stack([align.crop(images[i], transforms[i], model.resolution) for i in found])
+            for i, generated in zip(found, model.transfer(crops), strict=True):
+                images[i] = put_face(images[i], generated, faces[i].landmarks, side, method)
+        count.frames += len(group)
+        count.without_face += len(group) - len(found)
+        yield from (video.Frame(image, frame.time, frame.index) for image, frame in zip(images, group, strict=True))
+    if count.frames == count.without_face:
+        raise InputError(f"None of the {count.frames} frames shows a face; give another clip, or landmarks beside it.")
+
+
+def put_face(
+    image: UInt8[np.ndarray, "h w 3"],
+    generated: UInt8[np.ndarray, "r r 3"],
+    landmarks: Float[np.ndarray, "68 2"],
+    side: int,
+    method: str,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Blends an aligned, generated crop into its frame.
+
+    The blending works at `side` pixels, the resolution of the face in the frame, so that all that stays of the target
+    keeps its sharpness however coarse the generated face is.
+    """
+    transform = align.alignment_transform(landmarks, side)
+    target = align.crop(image, transform, side)
+    polygon = align.transform_points(align.face_polygon(landmarks), transform)
+    blended = blend.blend(align.resize(generated, side), target, polygon, method)
+    return blend.paste(image, target, blended, transform)
+
+
+def blend_side(transform: Float[np.ndarray, "2 3"], resolution: int) -> int:
+    """The power of two next above the crop's side in frame pixels, at least the network's resolution."""
+    side = resolution / align.transform_scale(transform)
+    return int(np.clip(2 ** np.ceil(np.log2(side)), resolution, LARGEST_BLEND))
+
+
+def swap(workdir: Path, persona: str, source: Path, output: Path, method: str = "multiband") -> Count:
+    """Gives `persona`'s face to the largest face of a picture or of every frame of a clip.
+
+    Args:
+        workdir: folder of a trained run.
+        persona: one of its personas.
+        source: picture or clip.
+        output: picture, or H.264 clip with the source's frame rate and sound.
+        method: blending, see `faces.blend.blend`.
+
+    Raises:
+        InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
+    """
+    if method not in blend.METHODS:
+        raise InputError(f"There is no blending '{method}'; choose one of {', '.join(blend.METHODS)}.")
+    info = video.probe(source)
+    still = video.is_picture(source)
+    suffixes = sorted(video.PICTURE_SUFFIXES) if still else video.OUTPUT_SUFFIXES
+    if output.suffix.lower() not in suffixes:
+        raise InputError(f"'{output}' cannot hold the result; choose a name that ends in {', '.join(suffixes)}.")
+    if output.exists() and output.samefile(source):
+        raise InputError(f"'{output}' is the input itself; choose another name for --output.")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"The folder '{output.parent}' does not exist; make it first.")
+    model = load_model(workdir, persona)
+    console, count = Console(stderr=True), Count()
+    with contextlib.closing(open_landmarker(source)) as landmarker:
+        frames = video.read_frames(source)
+        watched = track(frames, f"{source.name} to {persona}", info.frames, console=console, transient=True)
+        swapped = swap_frames(iter(watched), landmarker, model, method, count)
+        if still:
+            (result,) = swapped
+            video.write_picture(output, result.image)
+        else:
+            video.write_video(output, source, swapped)
+    unchanged = f", {count.without_face} without a face left unchanged" if count.without_face else ""
+    console.print(f"{output}: {count.frames} frames{unchanged}", highlight=False, soft_wrap=True)
+    return count

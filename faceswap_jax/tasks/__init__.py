@@ -1,0 +1,1 @@
+"""What is trained: one file per system, each with a class `Task` that fulfils `base.Task`."""

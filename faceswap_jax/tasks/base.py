@@ -1,0 +1,108 @@
+"""What the training loop knows of a system."""
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import grain
+import jax
+import ml_collections
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from faceswap_jax import tasks
+from faceswap_jax.errors import InputError
+from faceswap_jax.state import State
+
+Batch = PyTree
+Metrics = dict[str, Float[Array, ""]]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the run with one compiled step: a growth level, a stage of a curriculum, a learning-rate stage.
+
+    Attributes:
+        name: shown to people, e.g. "level 4, 64 px".
+        start: first step of the phase.
+        stop: first step after it.
+        stage: what distinguishes the phase for its task, e.g. the growth level.
+        cost: time of one step relative to the other phases, for the estimate of the time left.
+    """
+
+    name: str
+    start: int
+    stop: int
+    stage: int
+    cost: float = 1.0
+
+
+class Task(Protocol):
+    """One trainable system. All functions of state are pure; the loop compiles them once per phase.
+
+    GANs keep two groups in `state.params` and `state.opt`; frozen networks live in `state.extras`; a curriculum is a
+    sequence of phases; a plain regressor has one.
+    """
+
+    phases: Sequence[Phase]
+    batch_spec: PartitionSpec
+
+    def __init__(self, config: ml_collections.ConfigDict): ...
+
+    @classmethod
+    def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+        """The config with all that the data decides filled in, so that the run can be used without the data."""
+        ...
+
+    def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
+        """A fresh state, of the first phase or of any."""
+        ...
+
+    def enter(self, phase: Phase, state: State) -> State:
+        """The state of `phase` from that of the phase before it."""
+        ...
+
+    def train_step(self, phase: Phase, state: State, batch: Batch) -> tuple[State, Metrics]:
+        """One step; the new state's `step` is one more."""
+        ...
+
+    def eval_step(self, phase: Phase, state: State, batch: Batch) -> Metrics:
+        """Scores of held-out data."""
+        ...
+
+    def preview(self, phase: Phase, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
+        """A grid of pictures in [0, 1] from held-out data."""
+        ...
+
+    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
+        """This host's share of the batch of every step, addressed by step number."""
+        ...
+
+    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
+        """Batches of held-out data; the loop uses the first ones."""
+        ...
+
+
+def task_class(config: ml_collections.ConfigDict) -> type[Task]:
+    """Class Task of `faceswap_jax/tasks/<config.task>.py`."""
+    names = sorted(m.name for m in pkgutil.iter_modules(tasks.__path__) if m.name != "base")
+    if config.task not in names:
+        raise InputError(f"config.task is '{config.task}'; choose one of {', '.join(names)}.")
+    return importlib.import_module(f"faceswap_jax.tasks.{config.task}").Task
+
+
+def load_task(config: ml_collections.ConfigDict) -> Task:
+    """The task that a resolved config describes."""
+    return task_class(config)(config)
+
+
+def phase_of(task: Task, step: int) -> Phase:
+    """The phase that a state with `step` steps done is of: the one that did its last step."""
+    return next(p for p in task.phases if step <= p.stop)
+
+
+def abstract_state(task: Task, phase: Phase) -> State:
+    """Shapes and types of a state of `phase`."""
+    return jax.eval_shape(lambda key: task.init_state(phase, key), jax.random.key(0))

@@ -1,0 +1,142 @@
+"""The training loop. It knows phases, states and batches, and no model."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import ml_collections
+from jax.sharding import Mesh, NamedSharding
+
+from data_pipelines import pipeline
+from faceswap_jax import config as configs
+from faceswap_jax.checkpoint import Checkpoints
+from faceswap_jax.errors import InputError
+from faceswap_jax.evaluation import report
+from faceswap_jax.metrics import Reporter
+from faceswap_jax.parallel import rules
+from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.state import State
+from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state, load_task, phase_of, task_class
+
+
+def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """Trains `config` in `workdir`, from its newest checkpoint if there is one, to the end or an interruption.
+
+    Writes config.json, metrics.jsonl, checkpoints/ and previews/.
+
+    Raises:
+        InputError: the config is wrong, its data is missing, or `workdir` belongs to another config.
+        FloatingPointError: the loss is not a number any more.
+    """
+    config = task_class(config).resolve(config)
+    task = load_task(config)
+    mesh = make_mesh(config.mesh.persona)
+    claim(workdir, config)
+    every = config.run
+    with jax.set_mesh(mesh), Checkpoints(workdir / "checkpoints", every.keep) as checkpoints:
+        step, state = restore_or_init(task, mesh, checkpoints, config.seed)
+        with Reporter(workdir / "metrics.jsonl", task.phases, step, every.log) as reporter, Interruption() as interruption:
+            if step:
+                reporter.message(f"Continuing '{workdir}' after step {step:,}.")
+            for phase in task.phases:
+                if step >= phase.stop:
+                    continue
+                programs = compile_phase(task, phase, mesh)
+                if step == phase.start and phase is not task.phases[0]:
+                    state = programs.enter(state)
+                held_out = put(task.eval_data(phase, jax.process_index(), jax.process_count())[0], task, mesh)
+                data = task.train_data(phase, jax.process_index(), jax.process_count())
+                reporter.restart_clock()
+                with pipeline.iterate(data, step, phase.stop) as batches:
+                    for batch in batches:
+                        state, values = programs.train_step(state, put(batch, task, mesh))
+                        step += 1
+                        reporter.train(step, phase, values)
+                        last = step == phase.stop or interruption.requested
+                        if last or step % every.preview == 0:
+                            reporter.evaluation(step, programs.eval_step(state, held_out))
+                            picture = jax.device_get(programs.preview(state, held_out))
+                            report.save_grid(workdir / "previews" / f"step_{step:07d}.png", picture)
+                        if last or step % every.checkpoint == 0:
+                            checkpoints.save(state)
+                        if interruption.requested:
+                            reporter.message(f"Interrupted and saved at step {step:,}; the same command continues.")
+                            return
+            reporter.message(f"Finished: '{workdir}' is at step {step:,}.")
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The compiled functions of one phase."""
+
+    enter: Callable[[State], State]
+    train_step: Callable
+    eval_step: Callable
+    preview: Callable
+
+
+def compile_phase(task: Task, phase: Phase, mesh: Mesh) -> Programs:
+    """Jits the functions of a phase; each compiles at its first call."""
+    layout = rules.shardings(abstract_state(task, phase), mesh)
+    return Programs(
+        enter=jax.jit(partial(task.enter, phase), out_shardings=layout),
+        train_step=jax.jit(partial(task.train_step, phase), donate_argnums=0, out_shardings=(layout, None)),
+        eval_step=jax.jit(partial(task.eval_step, phase)),
+        preview=jax.jit(partial(task.preview, phase)),
+    )
+
+
+def restore_or_init(task: Task, mesh: Mesh, checkpoints: Checkpoints, seed: int) -> tuple[int, State]:
+    """The newest checkpoint's step and state, or a fresh state."""
+    step = checkpoints.latest or 0
+    phase = phase_of(task, step)
+    layout = rules.shardings(abstract_state(task, phase), mesh)
+    if step:
+        return step, checkpoints.restore(step, abstract_state(task, phase), layout)
+    return 0, jax.jit(partial(task.init_state, phase), out_shardings=layout)(jax.random.key(seed))
+
+
+def put(batch: Batch, task: Task, mesh: Mesh) -> Batch:
+    """This host's part of a batch as part of the global, sharded batch."""
+    sharding = NamedSharding(mesh, task.batch_spec)
+    return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), batch)
+
+
+def claim(workdir: Path, config: ml_collections.ConfigDict) -> None:
+    """Makes `workdir` the folder of this config.
+
+    Raises:
+        InputError: it holds the run of another config, or something else.
+    """
+    path = workdir / "config.json"
+    if path.exists():
+        changed = configs.differences(configs.load(path), config)
+        if changed:
+            raise InputError(
+                f"'{workdir}' holds a run of another config ({'; '.join(changed)}); choose a new --workdir or undo this."
+            )
+    elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        raise InputError(f"'{workdir}' exists and is not the folder of a run; choose a new --workdir.")
+    workdir.mkdir(parents=True, exist_ok=True)
+    path.write_text(configs.to_json(config))
+
+
+class Interruption:
+    """Turns Ctrl-C and SIGTERM into a request to stop after the step under way; a second one stops at once."""
+
+    def __enter__(self) -> "Interruption":
+        self.requested = False
+        self._previous = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _request(self, number, _frame):
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

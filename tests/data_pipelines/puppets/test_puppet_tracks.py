@@ -1,0 +1,87 @@
+"""Tracks are reproducible, cover every range, and their ground truth carries the target's performance."""
+
+import dataclasses
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from data_pipelines.puppets.parameters import PERFORMANCE_SPANS, sample_persona, sample_scene
+from data_pipelines.puppets.renderer import render
+from data_pipelines.puppets.tracks import performance_track, render_frame, truth
+from faceswap_jax.errors import InputError
+
+
+def test_a_frame_does_not_depend_on_the_length_of_its_track():
+    long = performance_track(2, 1, 3, 600)
+    for frames in (0, 1, 255, 256, 257, 511, 513):
+        assert performance_track(2, 1, 3, frames) == long[:frames]
+
+
+def test_tracks_differ_by_world_persona_and_track():
+    starts = {performance_track(*index, 1)[0] for index in np.ndindex(3, 3, 3)}
+    assert len(starts) == 27
+
+
+def test_every_persona_spans_every_range():
+    for persona in range(3):
+        tracks = [performance_track(0, persona, track, 250) for track in range(4)]
+        values = np.array([dataclasses.astuple(frame) for track in tracks for frame in track])
+        for column, span in zip(values.T, PERFORMANCE_SPANS.values(), strict=True):
+            assert span.low <= column.min() <= span.low + 0.05 * (span.high - span.low)
+            assert span.high >= column.max() >= span.high - 0.05 * (span.high - span.low)
+
+
+def test_motion_is_smooth_and_eyes_blink():
+    track = performance_track(0, 0, 0, 1000)
+    yaw = np.array([frame.yaw for frame in track])
+    assert np.abs(np.diff(yaw)).max() < 8.0
+    assert np.abs(np.diff(yaw, 2)).mean() < np.abs(np.diff(yaw)).mean()
+    both_closed = np.array([frame.lid_left < 0.05 and frame.lid_right < 0.05 for frame in track])
+    blinks = np.sum(np.diff(both_closed.astype(int)) == 1)
+    assert 5 <= blinks <= 40
+
+
+def test_time_runs_at_the_given_rate():
+    """The same process sampled twice as often changes less from frame to frame."""
+    slow, fast = (
+        np.diff([frame.yaw for frame in performance_track(0, 0, 0, 1000, rate)]).std() for rate in (25.0, 50.0)
+    )
+    assert 1.5 < slow / fast < 2.5
+    with pytest.raises(InputError, match="rate"):
+        performance_track(0, 0, 0, 10, rate=0.0)
+
+
+def test_truth_of_oneself_is_the_frame_itself():
+    own, again = render_frame(0, 2, 0, 30, 64), truth(0, 2, 2, 0, 30, 64)
+    assert np.array_equal(own.image, again.image) and np.array_equal(own.landmarks, again.landmarks)
+
+
+def test_truth_keeps_performance_and_scene_and_exchanges_the_persona():
+    own, swapped = render_frame(0, 2, 0, 30, 64), truth(0, 5, 2, 0, 30, 64)
+    assert swapped.performance == own.performance and swapped.scene == own.scene == sample_scene(0, 2, 0)
+    assert swapped.persona == sample_persona(0, 5)
+    # With the target's own proportions, every landmark lies where the target's does: the pose is the same.
+    colours = ("skin_tone", "eye_colour", "lip_redness", "hair_colour")
+    painted = dataclasses.replace(own.persona, **{name: getattr(swapped.persona, name) for name in colours})
+    twin = render(painted, swapped.performance, swapped.scene, 64)
+    assert np.array_equal(twin.landmarks, own.landmarks)
+    assert np.abs(twin.image.astype(int) - own.image)[own.mask > 0].mean() > 10
+
+
+def test_other_processes_render_the_same():
+    code = (
+        "import hashlib; from data_pipelines.puppets.tracks import render_frame;"
+        "f = render_frame(7, 3, 1, 300, 48);"
+        "print(hashlib.sha256(f.image.tobytes() + f.landmarks.tobytes()).hexdigest())"
+    )
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    frame = render_frame(7, 3, 1, 300, 48)
+    assert there == hashlib.sha256(frame.image.tobytes() + frame.landmarks.tobytes()).hexdigest()
+
+
+def test_puppets_need_no_jax():
+    code = "import sys, data_pipelines.puppets.clips; print('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

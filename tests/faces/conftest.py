@@ -1,0 +1,14 @@
+"""Fixtures of several files."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from face_scenes import smooth_picture, write_clip
+
+
+@pytest.fixture
+def clip(tmp_path) -> Path:
+    """Twelve frames with sound at 30000/1001 frames per second."""
+    images = [smooth_picture(96, 128, index / 5) for index in range(12)]
+    return write_clip(tmp_path / "clip.mp4", images, Fraction(30000, 1001), audio=True)

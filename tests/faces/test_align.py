@@ -1,0 +1,131 @@
+"""Alignment puts eyes at their place at any resolution; polygons, masks and mirrors keep their promises."""
+
+import cv2
+import numpy as np
+import pytest
+from face_scenes import face_landmarks, similarity, smooth_picture
+
+from faceswap_jax.faces import align
+from faceswap_jax.faces.ibug import BROWS, LEFT_EYE, MIRROR, RIGHT_EYE
+
+POSES = [(1.0, 0, 300, 200), (0.31, 37, 51.5, 80.2), (4.7, -115, 900, 700), (2.0, 180, 10, -40)]
+
+
+@pytest.mark.parametrize("pose", POSES)
+@pytest.mark.parametrize("resolution", [64, 256, 1024])
+def test_eyes_come_to_their_place(pose, resolution):
+    landmarks = align.transform_points(face_landmarks(), similarity(*pose))
+    transform = align.alignment_transform(landmarks, resolution)
+    moved = align.transform_points(landmarks, transform)
+    right, left = moved[RIGHT_EYE].mean(0), moved[LEFT_EYE].mean(0)
+    np.testing.assert_allclose(left - right, [0.26 * resolution, 0], atol=2e-3)
+    np.testing.assert_allclose((left + right) / 2 + 0.5, [0.5 * resolution, 0.42 * resolution], atol=2e-3)
+
+
+@pytest.mark.parametrize("pose", POSES)
+def test_transform_is_a_similarity_and_scales_with_the_resolution(pose):
+    landmarks = align.transform_points(face_landmarks(), similarity(*pose))
+    small, large = (align.alignment_transform(landmarks, resolution) for resolution in (256, 1024))
+    np.testing.assert_allclose(align.scale_transform(small, 4), large, rtol=1e-6)
+    np.testing.assert_allclose(align.scale_transform(large, 0.25), small, rtol=1e-6)
+    linear = large[:, :2]
+    np.testing.assert_allclose(linear @ linear.T, align.transform_scale(large) ** 2 * np.eye(2), atol=1e-6)
+    assert np.linalg.det(linear) > 0
+
+
+def test_inverse():
+    points = np.random.default_rng(0).uniform(0, 500, (20, 2)).astype(np.float32)
+    transform = similarity(0.7, 33, 12, -8)
+    back = align.transform_points(align.transform_points(points, transform), align.invert(transform))
+    np.testing.assert_allclose(back, points, atol=1e-3)
+
+
+def test_coinciding_eyes_are_refused():
+    with pytest.raises(ValueError, match="coincide"):
+        align.alignment_transform(np.zeros((68, 2), np.float32), 256)
+
+
+@pytest.mark.parametrize("degrees", [0, 25])
+@pytest.mark.parametrize("resolution", [32, 96, 512])
+def test_crops_of_any_resolution_show_the_same(resolution, degrees):
+    image = smooth_picture(300, 400)
+    landmarks = align.transform_points(face_landmarks(), similarity(0.7, degrees, 200, 110))
+    one = align.crop(image, align.alignment_transform(landmarks, resolution), resolution)
+    two = align.crop(image, align.alignment_transform(landmarks, 2 * resolution), 2 * resolution)
+    two = cv2.resize(two, (resolution, resolution), interpolation=cv2.INTER_AREA)
+    assert np.abs(one.astype(int) - two).max() <= 2
+
+
+def test_identity_crop_is_exact_and_the_border_is_repeated():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    np.testing.assert_array_equal(align.crop(image, similarity(1, 0, 0, 0), 64), image)
+    np.testing.assert_array_equal(align.crop(image, similarity(1, 0, 10, 0), 64)[:, :10], image[:, :1].repeat(10, 1))
+
+
+def test_shrinking_does_not_alias():
+    stripes = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 255  # far above what 64 px can show: its mean remains
+    small = align.crop(stripes, align.scale_transform(similarity(1, 0, 0, 0), 1 / 8), 64)
+    assert np.abs(small[2:-2, 2:-2].astype(float) - 127.5).max() <= 2
+
+
+def test_resize_agrees_with_the_scaled_transform():
+    image = smooth_picture(256, 256)
+    for resolution in (64, 512):
+        scaled = align.scale_transform(similarity(1, 0, 0, 0), resolution / 256)
+        difference = align.resize(image, resolution).astype(int) - align.crop(image, scaled, resolution)
+        assert np.abs(difference).max() <= 2
+
+
+def test_polygon_is_convex_and_holds_brows_and_raised_brows():
+    landmarks = align.transform_points(face_landmarks(), similarity(1.3, 20, 300, 300))
+    polygon = align.face_polygon(landmarks)
+    assert polygon.dtype == np.float32
+    assert cv2.isContourConvex(polygon)
+    assert all(cv2.pointPolygonTest(polygon, tuple(map(float, point)), False) >= 0 for point in landmarks)
+    clearance = [cv2.pointPolygonTest(polygon, tuple(map(float, point)), True) for point in landmarks[BROWS]]
+    assert min(clearance) > 0.05 * 100 * 1.3  # in interocular distances
+
+
+def test_polygon_moves_with_the_face():
+    pose = similarity(0.8, 30, 100, 90)
+    moved = align.face_polygon(align.transform_points(face_landmarks(), pose))
+    expected = align.transform_points(align.face_polygon(face_landmarks()), pose)
+    assert cv2.contourArea(moved) == pytest.approx(cv2.contourArea(expected), rel=1e-4)
+    assert max(abs(cv2.pointPolygonTest(moved, tuple(map(float, point)), True)) for point in expected) < 1e-2
+
+
+def test_mask_is_the_covered_share_of_each_pixel():
+    square = np.float32([(9.5, 9.5), (20, 9.5), (20, 29.5), (9.5, 29.5)])  # columns 10..19 and half of 20
+    mask = align.polygon_mask(square, 40, 50)
+    assert mask.shape == (40, 50) and mask.dtype == np.float32
+    assert (mask[10:30, 10:20] == 1).all()
+    np.testing.assert_allclose(mask[10:30, 20], 0.5, atol=0.13)
+    assert (mask[:9] == 0).all() and (mask[:, :9] == 0).all() and (mask[:, 22:] == 0).all()
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 3.1])
+def test_mask_has_the_polygon_s_area(scale):
+    polygon = align.face_polygon(align.transform_points(face_landmarks(), similarity(scale, 12, 400, 350)))
+    mask = align.polygon_mask(polygon, 1000, 1000)
+    perimeter = cv2.arcLength(polygon, True)
+    assert abs(mask.sum() - cv2.contourArea(polygon)) < 0.08 * perimeter  # a sixteenth of a pixel along the edge
+    assert mask.min() == 0 and mask.max() == 1
+
+
+def test_mask_of_a_polygon_that_leaves_the_picture():
+    polygon = np.float32([(-30, -30), (20, -30), (20, 500), (-30, 500)])
+    mask = align.polygon_mask(polygon, 50, 60)
+    assert (mask[:, :20] == 1).all() and (mask[:, 22:] == 0).all()
+    assert align.polygon_mask(polygon + 1000, 50, 60).max() == 0
+    assert align.polygon_mask(polygon - 1000, 50, 60).max() == 0
+
+
+def test_mirroring():
+    landmarks = align.transform_points(face_landmarks(), similarity(0.9, 10, 130, 90))
+    mirrored = align.mirror_landmarks(landmarks, 256)
+    np.testing.assert_allclose(align.mirror_landmarks(mirrored, 256), landmarks, atol=1e-4)
+    np.testing.assert_array_equal(MIRROR[MIRROR], np.arange(68))
+    # A mirror-symmetric face is its own mirror image: the permutation matches left with right.
+    upright = face_landmarks() + np.float32(127.5)
+    np.testing.assert_allclose(align.mirror_landmarks(upright, 256), upright, atol=1e-3)

@@ -1,0 +1,200 @@
+"""Invariants of blending and of pasting crops back into frames."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+from face_scenes import face_landmarks, similarity, smooth_picture
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align, blend
+
+RESOLUTION = 256
+
+
+def polygon_at(resolution: int) -> np.ndarray:
+    """Face polygon of an aligned crop."""
+    return align.face_polygon(
+        align.transform_points(face_landmarks(), align.alignment_transform(face_landmarks(), resolution))
+    )
+
+
+def textured(seed: int, resolution: int = RESOLUTION) -> np.ndarray:
+    """Smooth colours with fine texture on top."""
+    noise = np.random.default_rng(seed).normal(0, 4, (resolution, resolution, 3))
+    return np.clip(smooth_picture(resolution, resolution, seed) * 0.6 + 50 + noise, 0, 255).astype(np.uint8)
+
+
+def edge_gradient(image: np.ndarray, polygon: np.ndarray) -> float:
+    """Mean absolute gradient within 6 px of the polygon's edge."""
+    picture = image.astype(np.float32)
+    across, down = np.abs(np.diff(picture, axis=1))[:-1], np.abs(np.diff(picture, axis=0))[:, :-1]
+    band = np.zeros(image.shape[:2], np.uint8)
+    cv2.polylines(band, [np.round(polygon).astype(np.int32)], True, 1, thickness=13)
+    return float((across + down)[band[:-1, :-1] > 0].mean())
+
+
+@pytest.fixture
+def polygon():
+    return polygon_at(RESOLUTION)
+
+
+@pytest.mark.parametrize("method", blend.METHODS)
+def test_nothing_changes_outside_the_polygon(method, polygon):
+    generated, target = textured(1), textured(2)
+    result = blend.blend(generated, target, polygon, method)
+    covered = align.polygon_mask(polygon, RESOLUTION, RESOLUTION)
+    np.testing.assert_array_equal(result[covered < 1], target[covered < 1])
+    assert np.abs(result.astype(int) - target)[covered == 1].mean() > 1
+
+
+@pytest.mark.parametrize("method", blend.METHODS)
+def test_equal_pictures_give_the_target(method, polygon):
+    target = textured(2)
+    result = blend.blend(target, target, polygon, method)
+    assert np.abs(result.astype(int) - target).max() <= 1
+
+
+def test_multiband_keeps_the_target_s_colour(polygon):
+    target = smooth_picture(RESOLUTION, RESOLUTION) // 2 + 60
+    shifted = target + np.uint8(40)
+    inside = align.polygon_mask(polygon, RESOLUTION, RESOLUTION) == 1
+    change = {
+        method: np.abs(blend.blend(shifted, target, polygon, method).astype(float) - target)[inside].mean()
+        for method in ("multiband", "none")
+    }
+    print(f"a shift by 40 changes the face by {change['multiband']:.3f} (multiband), {change['none']:.1f} (none)")
+    assert change["none"] > 30
+    assert change["multiband"] < 0.01 * change["none"]
+
+
+def test_multiband_takes_detail_from_the_generated_face(polygon):
+    target = np.full((RESOLUTION, RESOLUTION, 3), 128, np.uint8)
+    noise = np.random.default_rng(0).normal(0, 20, target.shape)
+    generated = np.clip(target + noise, 0, 255).astype(np.uint8)
+    result = blend.blend(generated, target, polygon)
+    centre = slice(100, 156)
+    difference = np.abs(result[centre, centre].astype(float) - generated[centre, centre]).mean()
+    assert difference < 0.2 * np.abs(noise).mean()
+
+
+@pytest.mark.parametrize("resolution", [128, 256, 512])
+def test_no_seam(resolution):
+    polygon = polygon_at(resolution)
+    target = textured(2, resolution)
+    generated = np.clip(textured(5, resolution) + np.array([30, -20, 10]), 0, 255).astype(np.uint8)
+    naive = np.where(align.polygon_mask(polygon, resolution, resolution)[..., None] > 0.5, generated, target)
+    ratio = {
+        name: edge_gradient(image, polygon) / edge_gradient(target, polygon)
+        for name, image in (("naive", naive), ("multiband", blend.blend(generated, target, polygon)))
+    }
+    print(f"seam ratio at {resolution} px: {ratio['multiband']:.3f} (multiband), {ratio['naive']:.3f} (pasted)")
+    assert 0.85 < ratio["multiband"] < 1.1
+    assert ratio["naive"] > 1.15
+
+
+def test_multiband_is_the_pyramid_of_the_source(polygon):
+    """The published order of steps, with one pyramid per picture, gives the same as the pyramid of the difference."""
+    generated, target, sigma = textured(1), textured(2), 2.0
+    inside = blend._interior(polygon, RESOLUTION, RESOLUTION)
+
+    def laplacian(image):
+        gaussian = [image.astype(np.float32)]
+        while len(gaussian) < 8:  # log2(256)
+            gaussian.append(cv2.pyrDown(gaussian[-1]))
+        bands = [fine - cv2.pyrUp(coarse) for fine, coarse in itertools.pairwise(gaussian)]
+        return [gaussian[-1], *reversed(bands)]
+
+    output = None
+    for level, (source_band, target_band) in enumerate(zip(laplacian(generated), laplacian(target), strict=True), 1):
+        size = source_band.shape[1::-1]
+        mask = blend._inward_smoothed(cv2.resize(np.float32(inside), size, interpolation=cv2.INTER_AREA), sigma)
+        mask = mask[..., None]
+        band = (1 - mask) * target_band + mask * (target_band if level <= 2 else source_band)
+        output = band if output is None else cv2.pyrUp(output) + band
+    alpha = blend._inward_smoothed(inside, sigma)[..., None]
+    expected = alpha * output + (1 - alpha) * target
+    result = blend.blend(generated, target, polygon, sigma=sigma)
+    assert np.abs(result - np.clip(expected, 0, 255)).max() < 0.51
+
+
+@pytest.mark.parametrize("method", blend.METHODS)
+@pytest.mark.parametrize("shift", [(-90, 0), (0, 120), (400, 0)])
+def test_polygon_that_leaves_the_crop(method, shift, polygon):
+    generated, target = textured(1), textured(2)
+    moved = polygon + np.float32(shift)
+    result = blend.blend(generated, target, moved, method)
+    covered = align.polygon_mask(moved, RESOLUTION, RESOLUTION)
+    np.testing.assert_array_equal(result[covered < 1], target[covered < 1])
+    assert np.abs(blend.blend(target, target, moved, method).astype(int) - target).max() <= 1
+
+
+def test_small_and_oblong_crops():
+    for height, width in ((4, 4), (16, 16), (100, 150)):
+        target = smooth_picture(height, width)
+        box = np.float32([(0, 0), (width - 1, 0), (width - 1, height - 1), (0, height - 1)])
+        assert blend.blend(target[::-1], target, box).shape == target.shape
+
+
+def test_unknown_method(polygon):
+    with pytest.raises(InputError, match=r"'magic'.*multiband, none, poisson"):
+        blend.blend(textured(1), textured(2), polygon, "magic")
+
+
+POSES = [(0.4, 20, 200, 150), (1.7, -30, 300, 260), (0.9, 170, 240, 240)]
+
+
+@pytest.mark.parametrize("pose", POSES)
+@pytest.mark.parametrize("method", blend.METHODS)
+def test_pasting_an_edited_crop(pose, method):
+    """Outside the polygon the frame stays; inside it shows the edit."""
+    landmarks = align.transform_points(face_landmarks(), similarity(*pose))
+    frame = textured(3, 512)
+    transform = align.alignment_transform(landmarks, RESOLUTION)
+    before = align.crop(frame, transform, RESOLUTION)
+    polygon = align.transform_points(align.face_polygon(landmarks), transform)
+    after = blend.blend(255 - before, before, polygon, method)
+    result = blend.paste(frame, before, after, transform)
+    covered = align.polygon_mask(align.face_polygon(landmarks), *frame.shape[:2])
+    np.testing.assert_array_equal(result[covered == 0], frame[covered == 0])
+    assert np.abs(result.astype(int) - frame)[covered == 1].mean() > 3
+    shown = align.crop(result, transform, RESOLUTION).astype(float)
+    assert np.abs(shown - after).mean() < 0.35 * np.abs(after.astype(float) - before).mean()
+
+
+def test_pasting_without_an_edit_returns_the_frame():
+    frame = textured(3, 300)
+    transform = align.alignment_transform(
+        align.transform_points(face_landmarks(), similarity(0.7, 40, 150, 100)), RESOLUTION
+    )
+    crop = align.crop(frame, transform, RESOLUTION)
+    result = blend.paste(frame, crop, crop, transform)
+    np.testing.assert_array_equal(result, frame)
+    assert result is not frame
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.5, 1.0, 3.0])
+def test_a_smooth_edit_arrives_at_its_place_and_strength(scale):
+    """The edit is a wide Gaussian, so that resampling alone leaves it as it is: any error is one of geometry."""
+    frame = np.full((400, 400, 3), 100, np.uint8)
+    transform = similarity(scale, 0, 0, 0) + np.array([[0, 0, 128], [0, 0, 128]]) - scale * np.array([[0, 0, 200]] * 2)
+    y, x = np.mgrid[:256, :256]
+    bump = 100 * np.exp(-((x - 128) ** 2 + (y - 128) ** 2) / (2 * 25**2))
+    before = np.full((256, 256, 3), 100, np.uint8)
+    after = np.rint(before + bump[..., None]).astype(np.uint8)
+    result = blend.paste(frame, before, after, transform)
+    y, x = np.mgrid[:400, :400]
+    expected = 100 + 100 * np.exp(-((x - 200) ** 2 + (y - 200) ** 2) * scale**2 / (2 * 25**2))
+    assert np.abs(result[..., 0] - expected).max() < 2.5
+
+
+def test_face_beyond_the_frame_s_border():
+    frame = textured(3, 200)
+    for x, y in ((0, 100), (199, 20), (-500, -500)):
+        transform = align.alignment_transform(
+            align.transform_points(face_landmarks(), similarity(0.8, 0, x, y)), RESOLUTION
+        )
+        before = align.crop(frame, transform, RESOLUTION)
+        after = blend.blend(255 - before, before, polygon_at(RESOLUTION))
+        assert blend.paste(frame, before, after, transform).shape == frame.shape

@@ -1,0 +1,83 @@
+"""The comb network against its source's numbers and its own invariants."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from faceswap_jax.models import comb
+
+WIDTH = 1 / 64
+
+
+def config(level, **changes):
+    return comb.CombConfig(**({"level": level, "personas": 3, "width": WIDTH, "latent": 16} | changes))
+
+
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_parameter_counts_of_the_finished_network_are_the_sources():
+    full = comb.CombConfig(level=8, personas=5, fading=False)
+    params = jax.eval_shape(lambda key: comb.init(full, key), jax.random.key(0))
+    assert count(params["encoder"]) == 23_072_016
+    assert count(params["tied"]) + count(params["personas"]) // 5 == 23_071_507
+
+
+def test_levels_below_two_are_tied_and_the_others_are_not():
+    params = comb.init(config(3), jax.random.key(0))
+    assert set(params["tied"]) == {"level_0", "level_1"}
+    assert set(params["personas"]) == {"level_2", "level_3", "to_rgb_2", "to_rgb_3"}
+    assert all(leaf.shape[0] == 3 for leaf in jax.tree.leaves(params["personas"]))
+    kernels = params["personas"]["level_2"]["conv_0"]["conv"]["kernel"]
+    assert not np.allclose(kernels[0], kernels[1])
+
+
+def run(c, params, x, alpha):
+    z = comb.encode(c, params["encoder"], x, alpha)
+    return comb.decode(c, params["tied"], comb.persona(params["personas"], 1), z, alpha)
+
+
+@pytest.mark.parametrize("level", range(1, 6))
+def test_growing_changes_nothing_at_alpha_zero(level):
+    old, new = config(level - 1), config(level)
+    params = comb.init(old, jax.random.key(1))
+    x = jax.random.uniform(jax.random.key(2), (2, new.resolution, new.resolution, 3))
+    grown = comb.grow(new, params, jax.random.key(3))
+    # Alpha of the old network is 1: its own fade-in is over.
+    before = comb.upsample(run(old, params, comb.downsample(x), 1.0))
+    np.testing.assert_allclose(run(new, grown, x, 0.0), before, atol=1e-6)
+    assert np.abs(run(new, grown, x, 1.0) - before).max() > 1e-3
+
+
+def test_growing_keeps_learned_weights_and_drops_rgb_layers_no_longer_used():
+    params = comb.init(config(2), jax.random.key(1))
+    grown = comb.grow(config(3), params, jax.random.key(3))
+    assert "from_rgb_1" in params["encoder"] and "from_rgb_1" not in grown["encoder"]
+    np.testing.assert_array_equal(
+        grown["encoder"]["level_2"]["conv_0"]["conv"]["kernel"], params["encoder"]["level_2"]["conv_0"]["conv"]["kernel"]
+    )
+    np.testing.assert_array_equal(
+        grown["personas"]["to_rgb_2"]["kernel"], params["personas"]["to_rgb_2"]["kernel"]
+    )
+
+
+def test_without_fading_the_network_is_the_faded_one_at_alpha_one():
+    params = comb.init(config(3), jax.random.key(0))
+    x = jax.random.uniform(jax.random.key(2), (2, 32, 32, 3))
+    np.testing.assert_allclose(
+        run(config(3, fading=False), params, x, 1.0), run(config(3), params, x, 1.0), atol=1e-6
+    )
+
+
+def test_shapes_ranges_and_types():
+    c = config(2, dtype=jnp.bfloat16)
+    params = comb.init(c, jax.random.key(0))
+    x = jax.random.uniform(jax.random.key(2), (2, 16, 16, 3))
+    z = comb.encode(c, params["encoder"], x)
+    y = run(c, params, x, 0.5)
+    assert z.shape == (2, 16) and z.dtype == jnp.float32
+    assert y.shape == (2, 16, 16, 3) and y.dtype == jnp.float32
+    assert 0 < y.min() and y.max() < 1
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
