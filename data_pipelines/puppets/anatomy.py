@@ -17,7 +17,7 @@ from data_pipelines.puppets.parameters import Performance, Persona
 from data_pipelines.puppets.surface import Ellipsoid, Surface
 
 PIVOT = np.array([0.0, -0.45, -0.2])  # the head turns about the top of the neck
-FRAMING = np.array([0.0, 0.05, 0.0])  # moves the head's middle to the middle of the picture
+FRAMING = np.array([0.0, 0.11, 0.0])  # moves the head's middle to the middle of the picture
 GAZE_X, GAZE_Y = 28.0, 20.0  # degrees at gaze 1
 
 
@@ -33,6 +33,7 @@ class Eye:
     rise_lower: float
     tilt: float
     openness: float
+    size: float  # x the average
     radius: float  # of the ball
 
     def across(self, x: np.ndarray) -> np.ndarray:
@@ -139,7 +140,7 @@ class Anatomy:
     body_pose: Pose
     head: Surface
     body: Surface
-    hair: Surface | None
+    hair: Surface
     eyes: tuple[Eye, Eye]
     brows: tuple[Brow, Brow]
     mouth: Mouth
@@ -213,6 +214,7 @@ def _eye(persona: Persona, performance: Performance, side: int) -> Eye:
         rise_lower=closed + openness * (wide_lower - closed),
         tilt=persona.eye_tilt,
         openness=openness,
+        size=size,
         radius=0.185 * size,
     )
 
@@ -262,11 +264,11 @@ def _head(persona: Persona, performance: Performance, eyes: tuple[Eye, Eye], mou
         Ellipsoid((0, 0.3 * high, -0.12), (0.73 * wide, 0.8 * high, 0.9), 7),
         Ellipsoid((0, -0.22 * high, 0.12), (0.62 * wide, 0.72 * high, 0.66), 7),
         Ellipsoid(
-            (0, -0.64 * high - 0.2 * opening, 0.25 - 0.03 * opening),
-            (0.5 * jaw + beard, 0.42 * high + 0.08 * opening + beard, 0.48 + beard),
+            (0, -0.64 * high - 0.2 * opening - 0.4 * persona.chin_length, 0.25 - 0.03 * opening),
+            (0.5 * jaw + beard, 0.42 * high + 0.08 * opening + 0.3 * persona.chin_length + beard, 0.48 + beard),
             6,
         ),
-        Ellipsoid((0, chin, 0.43 - 0.06 * opening), (0.2 * jaw + beard, 0.14 + beard, 0.24 + beard), 1.5),
+        Ellipsoid((0, chin, 0.43 - 0.06 * opening), (0.08 + 0.12 * jaw + beard, 0.14 + beard, 0.24 + beard), 1.5),
         Ellipsoid((0, 0.55 * tip + 0.02, 0.88), (0.085, 0.26 - 0.2 * tip, 0.3), height=3.0, tilt=(-18, 0, 0)),
         Ellipsoid((0, tip, 0.92), (0.08 * nose, 0.075, 0.12), 1.3),
     ]
@@ -309,19 +311,20 @@ def _body(persona: Persona) -> Surface:
     )
 
 
-def _hair(persona: Persona) -> Surface | None:
+def _hair(persona: Persona) -> Surface:
     """A shell around the skull; long hair adds a curtain behind and beside the face. The painter cuts the hair line."""
     volume, length, wide, high = persona.hair_volume, persona.hair_length, persona.head_width, persona.head_height
+    beside = volume * (0.4 + 0.6 * min(1.0, 3.0 * length))  # short hair stands up rather than out
     parts = [
         Ellipsoid(
             (0, 0.3 * high + 0.1 * volume, -0.14 - 0.5 * volume),
-            (0.74 * wide + 0.03 + volume, 0.82 * high + 0.03 + volume, 0.93 + 0.5 * volume),
+            (0.74 * wide + 0.03 + beside, 0.82 * high + 0.03 + volume, 0.93 + 0.5 * volume),
             9,
         )
     ]
     if length > 0:
         reach = 0.25 + 0.75 * length
-        parts.append(Ellipsoid((0, 0.1 - 0.5 * reach, -0.4), (0.74 * wide + volume, 0.5 + 0.6 * reach, 0.5), 6))
+        parts.append(Ellipsoid((0, 0.1 - 0.5 * reach, -0.48), (0.74 * wide + volume, 0.5 + 0.6 * reach, 0.4), 6))
         for side in (-1, 1):
             parts.append(
                 Ellipsoid(

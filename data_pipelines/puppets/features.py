@@ -8,7 +8,8 @@ from jaxtyping import Float, Float32
 
 from data_pipelines.puppets.anatomy import Anatomy, Brow, Eye
 from data_pipelines.puppets.camera import Camera, Window
-from data_pipelines.puppets.shading import Palette, linear
+from data_pipelines.puppets.shading import Palette, linear, smoothstep
+from data_pipelines.puppets.surface import dot
 from faceswap_jax.faces.ibug import BROWS, LEFT_BROW, LEFT_EYE, MOUTH, NOSE, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE
 
 _SCLERA = linear((236, 230, 226))
@@ -18,15 +19,11 @@ _CAVITY = linear((58, 18, 20))
 _TEETH = linear((236, 230, 214))
 _TONGUE = linear((178, 84, 86))
 _IRIS_RADIUS = 0.47  # chord on the unit ball
+_GLINT = np.array([-0.18, 0.2, 0.96])  # world
+# Fixed textures: the grain of a beard, and where freckles sit (x, y, radius).
 _STUBBLE = np.random.default_rng(5).uniform(-1.0, 1.0, (128, 128)).astype(np.float32)
-_STUBBLE_CELL = 0.011  # head units
-_FRECKLES = np.random.default_rng(11).uniform([-0.48, -0.6, 0.009], [0.48, 0.06, 0.02], (90, 3))  # x, y, radius
-
-
-def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    """0 below `low`, 1 above `high` (or the reverse if low > high), smooth between."""
-    share = np.clip((value - low) * (1.0 / (high - low)), 0.0, 1.0)
-    return share * share * (3.0 - 2.0 * share)
+_STUBBLE_CELL = 0.008  # head units
+_FRECKLES = np.random.default_rng(11).uniform([-0.48, -0.6, 0.009], [0.48, 0.06, 0.02], (90, 3))
 
 
 class Canvas:
@@ -175,12 +172,13 @@ def _beard(canvas: Canvas, palette: Palette) -> None:
     column, row = ((axis * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127 for axis in (patch.x, patch.y + 0.3 * patch.z))
     grain = _STUBBLE[row, column] * np.float32(0.3 * min(1.0, _STUBBLE_CELL / canvas.camera.sample_spacing))
     cover = smoothstep(-0.03, 0.1, line - patch.y + 0.15 * grain)
-    lip = mouth.y + mouth.lift + mouth.upper_fullness
-    under_nose = anatomy.nose_tip_y - 0.125
-    tache = smoothstep(0.03, -0.015, np.abs(patch.y - (lip + under_nose) / 2 + 0.1 * away) - (under_nose - lip) / 2)
-    tache *= smoothstep(mouth.half_width + 0.1, mouth.half_width - 0.02, away)
+    # The moustache fills the space between lip and nose, and thins out beyond the corners of the mouth.
+    under_nose = anatomy.nose_tip_y - 0.13 - 0.25 * away - 0.04 * grain
+    lip = mouth.outer_upper(np.clip(mouth.across(patch.x), -1.0, 1.0))
+    tache = smoothstep(-0.012, 0.03, np.minimum(under_nose - patch.y, patch.y - lip + 0.04))
+    tache *= smoothstep(mouth.half_width + 0.09, mouth.half_width - 0.04, away)
     np.maximum(cover, tache, out=cover)
-    cover *= smoothstep(-0.12, 0.02, patch.z)
+    cover *= smoothstep(-0.12, 0.02, patch.z) * smoothstep(0.7, 0.64, away / anatomy.persona.head_width)
     cover *= np.float32(min(0.25 + 1.0 * density, 0.94)) * (1.0 + grain)
     patch.paint(palette.beard, np.clip(cover, 0.0, 1.0))
     patch.gloss *= 1.0 - 0.7 * cover
@@ -225,7 +223,7 @@ def _mouth(canvas: Canvas, palette: Palette) -> None:
         gap = 0.82 + 0.18 * np.minimum(np.abs(np.sin(inner_x * (np.pi / 0.075))) * 3.0, 1.0)
         arc = 0.35 * np.square(inner_x)
         upper = patch.inside(inner_y - (mouth.y - 0.06 + arc))
-        lower = patch.inside((mouth.y - mouth.drop - 0.0 + arc) - inner_y)
+        lower = patch.inside((mouth.y - mouth.drop + arc) - inner_y)
         _mix(inside, _TEETH, upper * gap)
         _mix(inside, _TEETH * np.float32(0.75), lower * gap)
         shade = dark * (0.35 + 0.65 * np.clip((top - y) / 0.05, 0.0, 1.0))
@@ -247,7 +245,7 @@ def _ellipse(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _eye(canvas: Canvas, palette: Palette, eye: Eye) -> None:
-    size = eye.half_width / 0.18
+    size = eye.size
     patch = canvas.patch(canvas.face[RIGHT_EYE if eye.side < 0 else LEFT_EYE], 0.11 * size)
     if patch is None:
         return
@@ -256,12 +254,13 @@ def _eye(canvas: Canvas, palette: Palette, eye: Eye) -> None:
     below, above = upper - patch.y, patch.y - lower
     aperture = patch.inside(below) * patch.inside(above)
     within = np.clip((1.05 - np.square(s)) * 4.0, 0.0, 1.0)
+    fade = np.clip((1.6 - np.square(s)) * 2.0, 0.0, 1.0)
 
     # Lid crease, deeper when the eye is open; it fades towards the corners.
     crease = _bump((below + (0.02 + 0.035 * eye.openness) * size) / (0.016 * size), s * 0.8)
-    patch.paint(palette.fold, np.float32(0.25 + 0.3 * eye.openness) * crease)
+    patch.paint(palette.fold, np.float32(0.25 + 0.3 * eye.openness) * crease * fade)
     bag = _bump((above + 0.05 * size) / (0.02 * size), s)
-    patch.paint(palette.fold, np.float32(0.16) * bag)
+    patch.paint(palette.fold, np.float32(0.16) * bag * fade)
 
     if eye.openness > 0:
         ball, normal = _eyeball(canvas, palette, eye, patch, below)
@@ -281,14 +280,14 @@ def _eyeball(canvas: Canvas, palette: Palette, eye: Eye, patch: Patch, below: np
     centre = canvas.anatomy.ball_centres[0 if eye.side < 0 else 1]
     ray = canvas.camera.directions(canvas.anatomy.pose, patch.window)
     away = patch.points - centre.astype(np.float32)[:, None, None]
-    a = np.einsum("khw,khw->hw", ray, ray)
-    b = np.einsum("khw,khw->hw", ray, away)
-    c = np.einsum("khw,khw->hw", away, away) - np.float32(eye.radius**2)
+    a = dot(ray, ray)
+    b = dot(ray, away)
+    c = dot(away, away) - np.float32(eye.radius**2)
     step = (-b - np.sqrt(np.maximum(b * b - a * c, 0.0))) / a
     normal = (away + ray * step) * np.float32(1.0 / eye.radius)
     gaze = canvas.anatomy.gaze().astype(np.float32)
     offset = normal - gaze[:, None, None]
-    radius = np.sqrt(np.einsum("khw,khw->hw", offset, offset)) * np.float32(1.0 / _IRIS_RADIUS)
+    radius = np.sqrt(dot(offset, offset)) * np.float32(1.0 / _IRIS_RADIUS)
 
     colour = np.empty_like(normal)
     colour[:] = _SCLERA[:, None, None]
@@ -297,17 +296,11 @@ def _eyeball(canvas: Canvas, palette: Palette, eye: Eye, patch: Patch, below: np
     ring = 1.0 - 0.75 * smoothstep(0.72, 1.0, radius) + 0.5 * np.clip(0.85 - radius, 0.0, 0.4)
     colour += (palette.iris[:, None, None] * ring - colour) * iris
     _mix(colour, _PUPIL, patch.inside((0.42 - radius) * edge))
-    glint = np.square(normal - _glint_direction(canvas)[:, None, None]).sum(0)
-    # The upper lid shades the ball.
-    colour *= 0.5 + 0.5 * np.clip(below / (0.06 * eye.half_width / 0.18), 0.0, 1.0)
-    _mix(colour, np.float32([2.2, 2.2, 2.2]), np.clip(1.6 - glint / 0.012, 0.0, 1.0) * iris)
+    # The upper lid shades the ball; a window up to the left behind the camera is mirrored on the cornea.
+    mirror = normal - canvas.anatomy.pose.turn_back(_GLINT).astype(np.float32)[:, None, None]
+    colour *= 0.5 + 0.5 * np.clip(below / (0.06 * eye.size), 0.0, 1.0)
+    _mix(colour, np.float32([2.2, 2.2, 2.2]), np.clip(1.6 - dot(mirror, mirror) / 0.012, 0.0, 1.0) * iris)
     return colour, normal
-
-
-def _glint_direction(canvas: Canvas) -> Float32[np.ndarray, "3"]:
-    """Where a window behind the camera, up to the left, is mirrored on the ball."""
-    direction = canvas.anatomy.pose.turn_back(np.array([-0.18, 0.2, 0.96]))
-    return direction.astype(np.float32)
 
 
 def _brow(canvas: Canvas, palette: Palette, brow: Brow) -> None:

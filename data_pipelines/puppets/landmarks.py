@@ -54,5 +54,5 @@ def _jaw(anatomy: Anatomy) -> Float[np.ndarray, "17 3"]:
     low = -np.cos(angle)
     outward = np.column_stack([np.sin(angle), low * 1.3, np.zeros(17)])
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-    middle = np.column_stack([np.zeros((17, 2)), 0.22 + 0.3 * np.square(low)])  # the edge runs forward to the chin
+    middle = np.column_stack([np.zeros((17, 2)), 0.2 + 0.22 * np.square(low)])  # the edge runs forward to the chin
     return anatomy.head.cast_from(middle + 3.0 * outward, -outward)

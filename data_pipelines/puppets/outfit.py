@@ -1,16 +1,18 @@
 """What surrounds the face: neck and shirt, hair and glasses."""
 
+from collections.abc import Callable
+
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 
 from data_pipelines.puppets.anatomy import Anatomy
 from data_pipelines.puppets.camera import Camera
-from data_pipelines.puppets.features import smoothstep
-from data_pipelines.puppets.shading import Palette
+from data_pipelines.puppets.shading import Palette, smoothstep
+from data_pipelines.puppets.surface import dot
 
 
 def paint_body(
-    points: Float32[np.ndarray, "3 h w"], anatomy: Anatomy, palette: Palette
+    points: Float32[np.ndarray, "3 h w"], palette: Palette
 ) -> tuple[Float32[np.ndarray, "3 h w"], Float32[np.ndarray, "h w"]]:
     """Albedo and gloss of neck and shirt; the neck is darker below the chin, which keeps the light away."""
     x, y, _ = points
@@ -35,9 +37,10 @@ def paint_hair(
     around = x / np.sqrt(x * x + z * z + 0.02)  # strands fall from the crown: they follow the meridians of the head
     strands = np.sin(around * 38.0 + np.sin(y * 5.0)) + 0.8 * np.sin(around * 87.0 + 4.0 * y)
     strands *= 0.5 * detail
-    front = smoothstep(0.0, 0.5, z)
-    # Cropped hair ends above the ears and at the neck behind them.
-    side = -3.0 if persona.hair_length > 0 else -0.5 + 0.55 * smoothstep(-0.35, -0.12, z)
+    if persona.hair_length > 0:
+        front, side = smoothstep(0.0, 0.5, z), np.float32(-3.0)
+    else:  # ends above the ears and at the neck behind them
+        front, side = smoothstep(-0.12, 0.3, z), -0.38 + 0.43 * smoothstep(-0.35, -0.12, z)
     forehead = persona.hair_line * persona.head_height - 0.3 * np.square(x) + 0.015 * strands
     there = y > side + front * (forehead - side)
     albedo = palette.hair[:, None, None] * (1.0 + 0.3 * strands)
@@ -45,65 +48,68 @@ def paint_hair(
     return albedo, 0.1 + 0.05 * strands, there
 
 
-def paint_glasses(
-    colour: Float32[np.ndarray, "3 g g"],
-    depth: Float32[np.ndarray, "g g"],
-    anatomy: Anatomy,
-    camera: Camera,
-    palette: Palette,
-) -> None:
-    """Frame, lenses and temples over the finished picture (in place), hidden by whatever is nearer."""
-    style = anatomy.persona.glasses
-    if style <= 0:
-        return
-    right = anatomy.eyes[1]
-    plane_z = float(anatomy.ball_centres[1, 2]) + right.radius + 0.17
-    rim = 0.016 + 0.022 * style
-    width, height = 0.25 * right.half_width / 0.18, 0.2
-    hinge = right.x + width, 0.06, plane_z
-    box = np.array([[sx * hinge[0], sy * 0.25, plane_z] for sx in (-1, 1) for sy in (-1, 1)])
-    window = camera.window(anatomy.pose.to_world(box), 2.0).within(camera.whole())
-    if window is None:
-        return
-    rows, columns = window.slices()
-    ray = camera.directions(anatomy.pose, window)
-    eye = camera.eye(anatomy.pose).astype(np.float32)
-    where = (plane_z - eye[2]) / ray[2]
-    x, y = eye[0] + ray[0] * where, eye[1] + ray[1] * where
-    edge = np.float32(1.0 / (1.4 * camera.sample_spacing))
-    power = 2.0 + 2.5 * style
-    away = np.abs(np.abs(x) - right.x) / width
-    round_ = np.power(np.power(away, power) + np.power(np.abs(y + 0.03) / height, power), 1.0 / power)
-    distance = (round_ - 1.0) * np.float32(min(width, height))
-    cover = np.clip((rim - np.abs(distance)) * edge + 0.5, 0.0, 1.0)
-    bridge = np.clip((rim * 0.8 - np.abs(y - 0.03 + 2.0 * x * x)) * edge + 0.5, 0.0, 1.0)
-    bridge *= np.abs(x) < right.x - width
-    np.maximum(cover, bridge, out=cover)
-    lens = np.clip(-distance * edge, 0.0, 1.0)
-    ahead = where < depth[rows, columns]
-    view = colour[:, rows, columns]
-    glare = lens * ahead * np.float32(0.07)
-    view += (np.float32(0.6) - view) * (glare * np.clip(1.0 + 2.0 * (y - 0.5 * np.abs(x)), 0.0, 1.5))
-    view += (palette.frame[:, None, None] - view) * (cover * ahead)
-    for side in (-1, 1):
-        _temple(colour, depth, anatomy, camera, palette, np.array([side * hinge[0], 0.06, plane_z]), side, rim)
+class Glasses:
+    """Frame, lenses and temples, laid over the finished sample grid and hidden by whatever is nearer."""
 
+    def __init__(self, anatomy: Anatomy, camera: Camera, palette: Palette):
+        self.anatomy, self.camera, self.colour = anatomy, camera, palette.frame[:, None, None]
+        style, eye = anatomy.persona.glasses, anatomy.eyes[1]
+        self.rim = 0.016 + 0.022 * style  # half thickness
+        self.power = 2.0 + 2.5 * style  # 2: round, more: square
+        self.lens_x, self.half_width, self.half_height = eye.x, 0.25 * eye.size, 0.2
+        self.front = float(anatomy.ball_centres[1, 2]) + eye.radius + 0.17  # the plane z of the lenses
+        self.edge = np.float32(1.0 / (1.4 * camera.sample_spacing))
 
-def _temple(colour, depth, anatomy: Anatomy, camera: Camera, palette: Palette, hinge, side: int, rim: float) -> None:
-    """The bar from the hinge to the ear: a narrow strip of an upright plane."""
-    ear = np.array([side * 0.76 * anatomy.persona.head_width, 0.06, -0.1])
-    window = camera.window(anatomy.pose.to_world(np.stack([hinge, ear])), 3.0).within(camera.whole())
-    if window is None:
-        return
-    rows, columns = window.slices()
-    ray = camera.directions(anatomy.pose, window)
-    eye = camera.eye(anatomy.pose)
-    normal = np.cross(ear - hinge, [0.0, 1.0, 0.0]).astype(np.float32)
-    facing = normal[0] * ray[0] + normal[2] * ray[2]
-    where = np.float32(normal @ (hinge - eye)) / np.where(np.abs(facing) < 1e-6, np.float32(1e-6), facing)
-    y = np.float32(eye[1]) + ray[1] * where
-    z = np.float32(eye[2]) + ray[2] * where
-    cover = np.clip((rim - np.abs(y - 0.06)) / (1.4 * camera.sample_spacing) + 0.5, 0.0, 1.0)
-    cover *= (z > ear[2]) & (z < hinge[2]) & (where < depth[rows, columns])
-    view = colour[:, rows, columns]
-    view += (palette.frame[:, None, None] - view) * cover
+    def paint(self, colour: Float32[np.ndarray, "3 g g"], depth: Float32[np.ndarray, "g g"]) -> None:
+        """Draws the glasses, if the persona wears any, into the colours (in place)."""
+        if self.anatomy.persona.glasses <= 0:
+            return
+        outer = self.lens_x + self.half_width
+        corners = np.array([[x, y, self.front] for x in (-outer, outer) for y in (-0.25, 0.25)])
+        self._plane(colour, depth, corners, np.array([0.0, 0.0, 1.0]), self._front)
+        for side in (-1, 1):
+            hinge = np.array([side * outer, 0.06, self.front])
+            ear = np.array([side * 0.76 * self.anatomy.persona.head_width, 0.06, -0.1])
+            self._plane(colour, depth, np.stack([hinge, ear]), np.cross(ear - hinge, [0.0, 1.0, 0.0]), self._temple)
+
+    def _plane(
+        self,
+        colour: Float32[np.ndarray, "3 g g"],
+        depth: Float32[np.ndarray, "g g"],
+        corners: Float[np.ndarray, "n 3"],
+        normal: Float[np.ndarray, "3"],
+        cover: Callable[[np.ndarray], tuple],
+    ) -> None:
+        """Paints a part that lies in the plane through `corners`; `cover` gives frame and glare at its points."""
+        pose = self.anatomy.pose
+        window = self.camera.window(pose.to_world(corners), 3.0).within(self.camera.whole())
+        if window is None:
+            return
+        rows, columns = window.slices()
+        ray = self.camera.directions(pose, window)
+        eye = self.camera.eye(pose)
+        slant = dot(normal.astype(np.float32), ray)
+        distance = np.float32(normal @ (corners[0] - eye)) / np.where(np.abs(slant) < 1e-6, np.float32(1e-6), slant)
+        frame, glare = cover(eye.astype(np.float32)[:, None, None] + ray * distance)
+        ahead = distance < depth[rows, columns]
+        view = colour[:, rows, columns]
+        view += (np.float32(0.6) - view) * (glare * ahead)
+        view += (self.colour - view) * (frame * ahead)
+
+    def _front(self, points: Float32[np.ndarray, "3 h w"]) -> tuple:
+        """Rims, bridge and lenses."""
+        x, y, _ = points
+        away = np.abs(np.abs(x) - self.lens_x) / self.half_width
+        radius = (away**self.power + (np.abs(y + 0.03) / self.half_height) ** self.power) ** (1.0 / self.power)
+        outside = (radius - 1.0) * np.float32(min(self.half_width, self.half_height))
+        rims = np.clip((self.rim - np.abs(outside)) * self.edge + 0.5, 0.0, 1.0)
+        bridge = np.clip((self.rim * 0.8 - np.abs(y - 0.03 + 2.0 * x * x)) * self.edge + 0.5, 0.0, 1.0)
+        bridge *= np.abs(x) < self.lens_x - self.half_width
+        lens = np.clip(-outside * self.edge, 0.0, 1.0)
+        return np.maximum(rims, bridge), 0.07 * lens * np.clip(1.0 + 2.0 * (y - 0.5 * np.abs(x)), 0.0, 1.5)
+
+    def _temple(self, points: Float32[np.ndarray, "3 h w"]) -> tuple:
+        """The bar from hinge to ear."""
+        _, y, z = points
+        bar = np.clip((self.rim - np.abs(y - 0.06)) * self.edge + 0.5, 0.0, 1.0)
+        return bar * ((z > -0.1) & (z < self.front)), np.float32(0.0)

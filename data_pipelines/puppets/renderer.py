@@ -1,6 +1,7 @@
 """Renders one frame of a puppet: picture, landmarks, face polygon and mask."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
@@ -9,7 +10,7 @@ from data_pipelines.puppets.anatomy import Anatomy, build
 from data_pipelines.puppets.camera import SUPERSAMPLING, Camera, Pose, Window
 from data_pipelines.puppets.features import Canvas, paint_face
 from data_pipelines.puppets.landmarks import head_points, landmarks
-from data_pipelines.puppets.outfit import paint_body, paint_glasses, paint_hair
+from data_pipelines.puppets.outfit import Glasses, paint_body, paint_hair
 from data_pipelines.puppets.parameters import Performance, Persona, Scene, clip
 from data_pipelines.puppets.shading import Light, Palette, background, encode
 from data_pipelines.puppets.surface import Surface, View
@@ -63,14 +64,14 @@ def _picture(
     layers = _Layers(background(scene, camera.size), camera)
     light = Light(scene, anatomy.pose.rotation)
 
-    def body(window: Window, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-        albedo, gloss = paint_body(points, anatomy, palette)
-        return Light(scene, anatomy.body_pose.rotation).shade(albedo, normals, gloss)
+    def body(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
+        albedo, gloss = paint_body(points, palette)
+        return Light(scene, anatomy.body_pose.rotation).shade(albedo, normals, gloss), True
 
-    def head(window: Window, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    def head(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
         canvas = Canvas(anatomy, face, camera, window, points, normals, palette.skin)
         paint_face(canvas, palette)
-        return light.shade(canvas.albedo, canvas.normals, canvas.gloss)
+        return light.shade(canvas.albedo, canvas.normals, canvas.gloss), True
 
     def hair(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
         albedo, gloss, there = paint_hair(points, normals, anatomy, palette, camera)
@@ -78,9 +79,8 @@ def _picture(
 
     layers.add(anatomy.body, anatomy.body_pose, body)
     layers.add(anatomy.head, anatomy.pose, head)
-    if anatomy.hair is not None:
-        layers.add(anatomy.hair, anatomy.pose, hair)
-    paint_glasses(layers.colour, layers.depth, anatomy, camera, palette)
+    layers.add(anatomy.hair, anatomy.pose, hair)
+    Glasses(anatomy, camera, palette).paint(layers.colour, layers.depth)
     return layers.flatten()
 
 
@@ -92,10 +92,11 @@ class _Layers:
         self.colour = backdrop.repeat(SUPERSAMPLING, axis=1).repeat(SUPERSAMPLING, axis=2)
         self.depth = np.full(self.colour.shape[1:], np.inf, np.float32)
 
-    def add(self, surface: Surface, pose: Pose, paint) -> None:
+    def add(self, surface: Surface, pose: Pose, paint: Callable[[Window, np.ndarray, np.ndarray], tuple]) -> None:
         """Casts a surface and lays what is nearest over the picture.
 
-        `paint(window, points, normals)` returns its colours, and optionally which samples exist at all.
+        `paint(window, points, normals)`, both [3, h, w] in the body's frame, returns the colours [3, h, w] and which
+        samples exist at all [h, w].
         """
         view = View(surface, self.camera, pose)
         window = view.window()
@@ -106,10 +107,8 @@ class _Layers:
         nearer = depth < self.depth[rows, columns]
         safe = np.where(nearer, depth, np.float32(self.camera.distance))
         points = self.camera.points(pose, window, safe)
-        painted = paint(window, points, view.normals(window, points))
-        if isinstance(painted, tuple):
-            painted, there = painted
-            nearer &= there
+        painted, there = paint(window, points, view.normals(window, points))
+        nearer &= there
         np.copyto(self.depth[rows, columns], depth, where=nearer)
         np.copyto(self.colour[:, rows, columns], painted, where=nearer)
 

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from data_pipelines.puppets.parameters import Persona, Scene
+from data_pipelines.puppets.surface import dot
 
 _SKIN = [(250, 215, 195), (238, 188, 156), (214, 158, 120), (176, 116, 80), (128, 80, 54), (98, 62, 45)]
 _HAIR = [(24, 20, 20), (52, 34, 26), (92, 56, 34), (140, 70, 34), (176, 124, 66), (222, 188, 124), (168, 166, 164)]
@@ -31,6 +32,12 @@ def _along(palette: list[tuple[int, int, int]], share: float) -> Float32[np.ndar
     index = min(int(position), len(palette) - 2)
     first, second = linear(palette[index]), linear(palette[index + 1])
     return first + np.float32(position - index) * (second - first)
+
+
+def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
+    """0 below `low`, 1 above `high` (or the reverse if low > high), smooth between."""
+    share = np.clip((value - low) * (1.0 / (high - low)), 0.0, 1.0)
+    return share * share * (3.0 - 2.0 * share)
 
 
 class Palette:
@@ -80,11 +87,11 @@ class Light:
         wrap: tuple[float, float, float] = _WRAP,
     ) -> Float32[np.ndarray, "3 h w"]:
         """Lit colours: Lambert with wrap, a sky brighter above than below, a broad highlight. Overwrites `albedo`."""
-        facing = _dot(self.direction, normal)
-        sky = _dot(self.up, normal)
+        facing = dot(self.direction, normal)
+        sky = dot(self.up, normal)
         sky *= 0.22
         sky += 0.85
-        shine = _dot(self.half, normal)
+        shine = dot(self.half, normal)
         np.maximum(shine, 0.0, out=shine)
         for _ in range(4):  # Blinn's exponent 16
             shine *= shine
@@ -97,13 +104,6 @@ class Light:
             albedo[channel] *= lit
             albedo[channel] += shine * self.diffuse[channel]
         return albedo
-
-
-def _dot(vector: np.ndarray, field: np.ndarray) -> np.ndarray:
-    out = vector[0] * field[0]
-    out += vector[1] * field[1]
-    out += vector[2] * field[2]
-    return out
 
 
 def background(scene: Scene, size: int) -> Float32[np.ndarray, "3 s s"]:

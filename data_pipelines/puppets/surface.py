@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32
 
 from data_pipelines.puppets.camera import Camera, Pose, Window
 
-_COARSE_STEPS, _FINE_STEPS, _RETRY_STEPS, _POINT_STEPS = 6, 2, 6, 16
+_COARSE_STEPS, _FINE_STEPS, _RETRY_STEPS, _POINT_STEPS = 6, 3, 10, 16
 _MAX_STEP = 0.3  # head units per Newton step
 _DAMPING = 0.75  # of the longest step from step to step along single rays: no cycles where a ray grazes a part
 _LEAST_SLOPE = 3.0  # of g along a ray; smaller ones occur where it grazes the surface, and would throw it far away
@@ -152,7 +152,7 @@ class View:
                 pull = np.diag(form)[:, None, None] * away
             else:
                 pull = np.einsum("ij,jhw->ihw", form, away)
-            exponent = _dot(away, pull)
+            exponent = dot(away, pull)
             exponent *= np.float32(-surface.gains[index])
             exponent += np.float32(surface.offsets[index])
             np.maximum(exponent, _FLOOR, out=exponent)
@@ -164,7 +164,7 @@ class View:
                 weight *= np.float32(surface.heights[index - surface.solids])
             pull *= weight
             slope[:, rows, columns] += pull
-        length = _dot(slope, slope)
+        length = dot(slope, slope)
         np.maximum(length, 1e-12, out=length)
         slope /= np.sqrt(length, out=length)
         return slope
@@ -286,8 +286,8 @@ def _quadratic_form(form: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarra
     return out
 
 
-def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Scalar product of planar vectors [3, h, w]."""
+def dot(first: np.ndarray, second: Float32[np.ndarray, "3 h w"]) -> Float32[np.ndarray, "h w"]:
+    """Scalar product of planar vectors; the first may be a single vector [3]."""
     out = first[0] * second[0]
     out += first[1] * second[1]
     out += first[2] * second[2]

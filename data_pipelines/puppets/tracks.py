@@ -25,9 +25,9 @@ RATE = 25.0  # frames per second
 
 # Time constant in seconds and bias: the exponent of the share of the range (2: rests near the low end).
 _MOTION = {
-    "yaw": (0.7, 1.0),
-    "pitch": (0.7, 1.0),
-    "roll": (0.8, 1.0),
+    "yaw": (0.9, 1.0),
+    "pitch": (0.9, 1.0),
+    "roll": (0.9, 1.0),
     "gaze_x": (0.25, 1.0),
     "gaze_y": (0.25, 1.0),
     "lid_left": (0.5, 0.6),

@@ -18,6 +18,9 @@ METHODS = ("multiband", "none", "poisson")
 TARGET_LEVELS = 2
 """How many of the coarsest pyramid levels of the face come from the target; they keep its light and contrast."""
 
+SOFTNESS = 1 / 64
+"""Standard deviation of the mask's softening, in crop widths: less shows a seam, more lets the old face through."""
+
 REACH = 2
 """Radius of cubic interpolation, in pixels."""
 
@@ -27,7 +30,7 @@ def blend(
     target: UInt8[np.ndarray, "h w 3"],
     polygon: Float[np.ndarray, "n 2"],
     method: str = "multiband",
-    sigma: float = 2.0,
+    softness: float = SOFTNESS,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Puts the generated face into the target crop; both show the face at the same place.
 
@@ -38,7 +41,7 @@ def blend(
         method: "multiband", the enhanced multi-band blending of US 2020/0372621 A1, Fig. 5; "none", an alpha mask
             alone; "poisson", OpenCV's seamless cloning, which flickers in video because the light of the whole face
             follows the pixels under its outline.
-        sigma: standard deviation of the Gaussian that softens the masks, pixels of each pyramid level.
+        softness: standard deviation of the Gaussian that softens the mask (the source's sigma), in crop widths.
 
     Returns:
         The blended crop; every pixel that is not wholly inside the polygon equals the target's.
@@ -54,9 +57,10 @@ def blend(
     if method == "poisson":
         return _poisson(generated, target, inside)
     difference = generated.astype(np.float32) - target
+    mask = _inward_smoothed(inside, softness * target.shape[1])
     if method == "multiband":
-        difference = _multiband(difference, inside, sigma)
-    return _add(target, _inward_smoothed(inside, sigma)[..., None] * difference)
+        difference = _multiband(difference, mask)
+    return _add(target, mask[..., None] * difference)
 
 
 def paste(
@@ -120,23 +124,23 @@ def _inward_smoothed(inside: np.ndarray, sigma: float) -> Float[np.ndarray, "h w
 
 
 def _multiband(
-    difference: Float[np.ndarray, "h w 3"], inside: UInt8[np.ndarray, "h w"], sigma: float
+    difference: Float[np.ndarray, "h w 3"], mask: Float[np.ndarray, "h w"]
 ) -> Float[np.ndarray, "h w 3"]:
     """Change that multi-band blending makes to the target, given the difference between generated face and target.
 
     A Laplacian pyramid is linear, so P(O) = (1 - M) P(T) + M P(S) is P(T) + M P(S - T): one pyramid, of the
-    difference, is enough, and its levels taken from the target are zero.
+    difference, is enough, and its levels taken from the target are zero. The mask is softened once and propagated
+    through the pyramid, so that the result does not depend on the resolution of the blending.
     """
-    height, width = inside.shape
     levels = [difference]
-    for _ in range(int(math.log2(min(height, width))) - 1):
+    for _ in range(int(math.log2(min(mask.shape))) - 1):
         levels.append(cv2.pyrDown(levels[-1]))
     levels.reverse()  # the source's order: the first is the coarsest
     change = np.zeros_like(levels[min(TARGET_LEVELS, len(levels)) - 1])
     for coarse, fine in zip(levels[TARGET_LEVELS - 1 :], levels[TARGET_LEVELS:], strict=False):
         size = fine.shape[1::-1]
-        mask = _inward_smoothed(cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA), sigma)
-        change = cv2.pyrUp(change, dstsize=size) + mask[..., None] * (fine - cv2.pyrUp(coarse, dstsize=size))
+        small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)[..., None]
+        change = cv2.pyrUp(change, dstsize=size) + small * (fine - cv2.pyrUp(coarse, dstsize=size))
     return change
 
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from face_scenes import smooth_picture, write_clip
+from tests.faces.face_scenes import smooth_picture, write_clip
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from face_scenes import face_landmarks, similarity, smooth_picture
+from tests.faces.face_scenes import face_landmarks, similarity, smooth_picture
 
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import BROWS, LEFT_EYE, MIRROR, RIGHT_EYE

@@ -5,7 +5,7 @@ import itertools
 import cv2
 import numpy as np
 import pytest
-from face_scenes import face_landmarks, similarity, smooth_picture
+from tests.faces.face_scenes import face_landmarks, similarity, smooth_picture
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend
@@ -96,8 +96,8 @@ def test_no_seam(resolution):
 
 def test_multiband_is_the_pyramid_of_the_source(polygon):
     """The published order of steps, with one pyramid per picture, gives the same as the pyramid of the difference."""
-    generated, target, sigma = textured(1), textured(2), 2.0
-    inside = blend._interior(polygon, RESOLUTION, RESOLUTION)
+    generated, target = textured(1), textured(2)
+    alpha = blend._inward_smoothed(blend._interior(polygon, RESOLUTION, RESOLUTION), 4.0)
 
     def laplacian(image):
         gaussian = [image.astype(np.float32)]
@@ -109,13 +109,11 @@ def test_multiband_is_the_pyramid_of_the_source(polygon):
     output = None
     for level, (source_band, target_band) in enumerate(zip(laplacian(generated), laplacian(target), strict=True), 1):
         size = source_band.shape[1::-1]
-        mask = blend._inward_smoothed(cv2.resize(np.float32(inside), size, interpolation=cv2.INTER_AREA), sigma)
-        mask = mask[..., None]
+        mask = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)[..., None]
         band = (1 - mask) * target_band + mask * (target_band if level <= 2 else source_band)
         output = band if output is None else cv2.pyrUp(output) + band
-    alpha = blend._inward_smoothed(inside, sigma)[..., None]
-    expected = alpha * output + (1 - alpha) * target
-    result = blend.blend(generated, target, polygon, sigma=sigma)
+    expected = alpha[..., None] * output + (1 - alpha[..., None]) * target
+    result = blend.blend(generated, target, polygon, softness=4 / RESOLUTION)
     assert np.abs(result - np.clip(expected, 0, 255)).max() < 0.51
 
 

@@ -8,7 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from face_scenes import smooth_picture, write_clip
+from tests.faces.face_scenes import smooth_picture, write_clip
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import video

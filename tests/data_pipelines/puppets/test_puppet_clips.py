@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from data_pipelines.puppets.clips import write_clip
-from data_pipelines.puppets.parameters import sample_persona
-from data_pipelines.puppets.tracks import render_frame, truth
+from data_pipelines.puppets.parameters import sample_persona, sample_scene
+from data_pipelines.puppets.renderer import render
+from data_pipelines.puppets.tracks import performance_track, truth
 from faceswap_jax.errors import InputError
 
 
@@ -29,14 +30,16 @@ def test_a_clip_shows_its_track(tmp_path, show):
         assert table[number, 1:].reshape(68, 2) == pytest.approx(frame.landmarks, abs=2e-3)
 
 
-def test_frames_of_a_clip_start_like_the_track(tmp_path):
+def test_a_clip_has_the_given_rate(tmp_path):
     path = tmp_path / "puppet.mp4"
     write_clip(path, 0, 0, 0, frames=1, size=32, rate=29.97)
     with av.open(str(path)) as container:
         assert float(container.streams.video[0].average_rate) == pytest.approx(29.97, abs=0.001)
     header, row = (tmp_path / "puppet.mp4.landmarks.csv").read_text().splitlines()
     assert header.startswith("frame,x0,y0,x1") and header.endswith("x67,y67")
-    assert float(row.split(",")[1]) == pytest.approx(render_frame(0, 0, 0, 0, 32).landmarks[0, 0], abs=2e-3)
+    performance = performance_track(0, 0, 0, 1, rate=29.97)[0]
+    frame = render(sample_persona(0, 0), performance, sample_scene(0, 0, 0), 32)
+    assert float(row.split(",")[1]) == pytest.approx(frame.landmarks[0, 0], abs=2e-3)
 
 
 def test_impossible_clips_are_user_errors(tmp_path):

@@ -7,7 +7,17 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.puppets.parameters import PERFORMANCE_SPANS, Performance, sample_persona, sample_scene
+from data_pipelines.puppets.anatomy import build
+from data_pipelines.puppets.camera import Camera
+from data_pipelines.puppets.landmarks import head_points, landmarks
+from data_pipelines.puppets.parameters import (
+    PERFORMANCE_SPANS,
+    Performance,
+    Persona,
+    sample_persona,
+    sample_scene,
+    spans,
+)
 from data_pipelines.puppets.renderer import render
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.ibug import JAW, LEFT_BROW, LEFT_EYE, MOUTH, NOSE, RIGHT_BROW, RIGHT_EYE
@@ -196,6 +206,20 @@ def test_the_whole_head_stays_in_the_picture(scene):
         assert frame.landmarks.min() > 0 and frame.landmarks.max() < 63
         covered = foreground(tall, performance, near, 64)
         assert not covered[0].any() and not covered[:40, [0, -1]].any()
+
+
+def test_all_landmarks_exist_and_stay_in_the_picture_for_extreme_parameters():
+    rng = np.random.default_rng(0)
+    camera = Camera(100, 1.08)
+
+    def corner(kind):
+        """Every parameter at one of its ends."""
+        return kind(**{name: span[rng.integers(2)] for name, span in spans(kind).items()})
+
+    for _ in range(100):
+        anatomy = build(corner(Persona), corner(Performance))
+        points, _ = landmarks(anatomy, camera, head_points(anatomy))
+        assert points.min() > 0 and points.max() < 99
 
 
 def test_personas_look_different(scene):
