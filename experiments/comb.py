@@ -32,7 +32,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.level_steps = (100_000,) * 9  # of level 0 (4 px) to level 8 (1024 px); 0 skips a level
     c.final_steps = 100_000  # more of the last level, at the final learning rate
     c.batch = 4  # pictures per persona
-    c.update_order = "joint"  # one update on all personas, which shards over devices; "sequential": one each, as published
+    c.update_order = (
+        "joint"  # one update on all personas, which shards over devices; "sequential": one each, as published
+    )
     c.learning_rate = 1e-4
     c.final_learning_rate = 1e-5
     c.precision = "float32"
@@ -43,6 +45,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.mesh = ml_collections.ConfigDict()
     c.mesh.persona = 1  # devices along the persona axis; the others are along data
+    c.mesh.cpu_devices = 1  # when JAX runs on a CPU: one per core is fastest
 
     c.run = ml_collections.ConfigDict()  # how the run is watched; may change when it is continued
     c.run.log = 20  # steps between lines of metrics.jsonl

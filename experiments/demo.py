@@ -22,5 +22,6 @@ def get_config() -> ml_collections.ConfigDict:
     c.learning_rate = 1e-3
     c.final_learning_rate = 1e-4
     c.loss.l1 = 1.0
+    c.mesh.cpu_devices = 2
     c.run.update(log=10, preview=250, checkpoint=250)
     return c

@@ -38,5 +38,7 @@ class Checkpoints:
 
     def restore(self, step: int, abstract: State, shardings: State) -> State:
         """The state saved after `step` steps, laid out as `shardings` says (any mesh will do)."""
-        target = jax.tree.map(lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), abstract, shardings)
+        target = jax.tree.map(
+            lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), abstract, shardings
+        )
         return self._checkpointer.load(step, target)

@@ -138,7 +138,9 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
     except (AttributeError, KeyError) as error:  # a --config.FIELD that the config does not have
         hint = re.search(r"Did you mean .*\?", str(error))
         field = re.search(r"[A-Za-z_]\w*", str(error))
-        raise InputError(f"The config has no field '{field[0] if field else error}'. {hint[0] if hint else ''}") from error
+        raise InputError(
+            f"The config has no field '{field[0] if field else error}'. {hint[0] if hint else ''}"
+        ) from error
     except flags.Error as error:
         raise InputError(f"{error}; 'faceswap {name} --help' explains the flags.") from error
     if not command.positional[0] <= len(positional) <= command.positional[1]:

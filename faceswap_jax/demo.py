@@ -4,11 +4,14 @@ import contextlib
 import itertools
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from rich.console import Console
+from rich.progress import track
 
 from data_pipelines.prepare import prepare
 from data_pipelines.puppets.clips import write_clip
@@ -22,7 +25,8 @@ from faceswap_jax.train import train
 
 WORLD, PERSONAS = 0, ("ada", "ben", "cleo")
 SIZE = 160  # pixels of a frame's side
-TRAINING, HELD_OUT = (0, 300), (1, 50)  # track and its number of frames
+TRAINING_TRACKS, TRAINING_FRAMES = (0, 1, 2), 100  # of each persona: three scenes, hundred frames of each
+HELD_OUT_TRACK, HELD_OUT_FRAMES = 3, 40  # another scene, another performance
 RESOLUTION = 64
 
 Frames = UInt8[np.ndarray, "frames h w 3"]
@@ -33,21 +37,30 @@ def demo(output: Path) -> None:
     console = Console(stderr=True)
     shutil.rmtree(output, ignore_errors=True)
     clips, held_out, swaps = (output / name for name in ("clips", "held_out", "swaps"))
-    for folder in (clips, held_out, swaps):
+    for folder in (held_out, swaps, *(clips / name for name in PERSONAS)):
         folder.mkdir(parents=True)
 
     console.rule("1 of 4: rendering clips")
-    for p, name in enumerate(PERSONAS):
-        write_clip(clips / f"{name}.mp4", WORLD, p, *TRAINING, SIZE)
-        write_clip(held_out / f"{name}.mp4", WORLD, p, *HELD_OUT, SIZE)
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        jobs = [
+            pool.submit(write_clip, path, WORLD, p, track, frames, SIZE)
+            for p, name in enumerate(PERSONAS)
+            for path, track, frames in (
+                *((clips / name / f"{track}.mp4", track, TRAINING_FRAMES) for track in TRAINING_TRACKS),
+                (held_out / f"{name}.mp4", HELD_OUT_TRACK, HELD_OUT_FRAMES),
+            )
+        ]
+        for job in track(as_completed(jobs), "clips", len(jobs), console=console, transient=True):
+            job.result()
 
     console.rule("2 of 4: preparing face tracks")
-    prepare([clips / f"{name}.mp4" for name in PERSONAS], output / "data", RESOLUTION)
+    prepare([clips / name for name in PERSONAS], output / "data", RESOLUTION)
 
     console.rule("3 of 4: training")
     config = experiment.get_config()
     config.data.path = str(output / "data")
-    train(config, output / "run")
+    if not train(config, output / "run"):
+        return
 
     console.rule("4 of 4: swapping held-out clips")
     table, pictures, rows = {}, [], []
@@ -55,7 +68,7 @@ def demo(output: Path) -> None:
         target, pair = held_out / f"{PERSONAS[q]}.mp4", f"{PERSONAS[q]} as {PERSONAS[p]}"
         swap(output / "run", PERSONAS[p], target, swaps / f"{pair.replace(' ', '_')}.mp4")
         original, swapped = _read(target), _read(swaps / f"{pair.replace(' ', '_')}.mp4")
-        rendered = [truth(WORLD, p, q, HELD_OUT[0], i, SIZE) for i in range(HELD_OUT[1])]
+        rendered = [truth(WORLD, p, q, HELD_OUT_TRACK, i, SIZE) for i in range(HELD_OUT_FRAMES)]
         true = np.stack([frame.image for frame in rendered])
         ceiling = np.stack(list(_ceiling(target, rendered)))
         mask = _masks(target, SIZE)
@@ -66,7 +79,10 @@ def demo(output: Path) -> None:
         rows.append(np.concatenate([original, swapped, true], axis=2))
         difference = np.clip(4 * np.abs(swapped.astype(np.int16) - true), 0, 255).astype(np.uint8)
         source = _read(held_out / f"{PERSONAS[p]}.mp4")
-        pictures += [np.stack([f[i] for f in (source, original, swapped, true, difference)]) for i in (12, 37)]
+        pictures += [
+            np.stack([f[i] for f in (source, original, swapped, true, difference)])
+            for i in (HELD_OUT_FRAMES // 4, 3 * HELD_OUT_FRAMES // 4)
+        ]
 
     grid, clip = output / "swaps.png", output / "swaps.mp4"
     report.save_grid(grid, np.stack(pictures) / 255)

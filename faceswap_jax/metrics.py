@@ -33,7 +33,9 @@ class Reporter:
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[values]}"), console=self._console
         )
-        self._bar = self._progress.add_task("", total=self._cost(0), completed=self._cost(0) - self._cost(step), values="")
+        self._bar = self._progress.add_task(
+            "", total=self._cost(0), completed=self._cost(0) - self._cost(step), values=""
+        )
 
     def __enter__(self) -> "Reporter":
         if self._main and self._console.is_terminal:

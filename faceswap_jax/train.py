@@ -22,10 +22,13 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state, load_task, phase_of, task_class
 
 
-def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
+def train(config: ml_collections.ConfigDict, workdir: Path) -> bool:
     """Trains `config` in `workdir`, from its newest checkpoint if there is one, to the end or an interruption.
 
     Writes config.json, metrics.jsonl, checkpoints/ and previews/.
+
+    Returns:
+        Whether the run reached its end.
 
     Raises:
         InputError: the config is wrong, its data is missing, or `workdir` belongs to another config.
@@ -33,12 +36,15 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """
     config = task_class(config).resolve(config)
     task = load_task(config)
-    mesh = make_mesh(config.mesh.persona)
+    mesh = make_mesh(config.mesh.persona, config.mesh.cpu_devices)
     claim(workdir, config)
     every = config.run
     with jax.set_mesh(mesh), Checkpoints(workdir / "checkpoints", every.keep) as checkpoints:
         step, state = restore_or_init(task, mesh, checkpoints, config.seed)
-        with Reporter(workdir / "metrics.jsonl", task.phases, step, every.log) as reporter, Interruption() as interruption:
+        with (
+            Reporter(workdir / "metrics.jsonl", task.phases, step, every.log) as reporter,
+            Interruption() as interruption,
+        ):
             if step:
                 reporter.message(f"Continuing '{workdir}' after step {step:,}.")
             for phase in task.phases:
@@ -64,8 +70,9 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
                             checkpoints.save(state)
                         if interruption.requested:
                             reporter.message(f"Interrupted and saved at step {step:,}; the same command continues.")
-                            return
+                            return False
             reporter.message(f"Finished: '{workdir}' is at step {step:,}.")
+            return True
 
 
 @dataclass(frozen=True)
@@ -100,9 +107,19 @@ def restore_or_init(task: Task, mesh: Mesh, checkpoints: Checkpoints, seed: int)
 
 
 def put(batch: Batch, task: Task, mesh: Mesh) -> Batch:
-    """This host's part of a batch as part of the global, sharded batch."""
+    """This host's part of a batch as part of the global, sharded batch.
+
+    Raises:
+        InputError: the batch does not divide among the devices.
+    """
     sharding = NamedSharding(mesh, task.batch_spec)
-    return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), batch)
+    try:
+        return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), batch)
+    except ValueError as error:
+        shape = jax.tree.leaves(batch)[0].shape
+        raise InputError(
+            f"A batch of shape {shape} does not divide among the mesh {dict(mesh.shape)}; change config.batch."
+        ) from error
 
 
 def claim(workdir: Path, config: ml_collections.ConfigDict) -> None:

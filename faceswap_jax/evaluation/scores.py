@@ -7,9 +7,7 @@ from jaxtyping import Array, Float, UInt8
 from faceswap_jax.losses.ssim import WINDOW, ssim_map
 
 
-def psnr(
-    x: Float[Array, "b h w 3"], y: Float[Array, "b h w 3"], mask: Float[Array, "b h w 1"]
-) -> Float[Array, "b"]:
+def psnr(x: Float[Array, "b h w 3"], y: Float[Array, "b h w 3"], mask: Float[Array, "b h w 1"]) -> Float[Array, "b"]:
     """Peak signal-to-noise ratio in dB of the masked pixels, at most 100 (equal pictures)."""
     error = jnp.sum((x - y) ** 2 * mask, (1, 2, 3)) / jnp.maximum(3 * jnp.sum(mask, (1, 2, 3)), 1.0)
     return -10 * jnp.log10(jnp.maximum(error, 1e-10))

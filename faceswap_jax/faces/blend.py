@@ -123,9 +123,7 @@ def _inward_smoothed(inside: np.ndarray, sigma: float) -> Float[np.ndarray, "h w
     return np.clip(2 * smooth - 1, 0, 1) * (inside > 0)
 
 
-def _multiband(
-    difference: Float[np.ndarray, "h w 3"], mask: Float[np.ndarray, "h w"]
-) -> Float[np.ndarray, "h w 3"]:
+def _multiband(difference: Float[np.ndarray, "h w 3"], mask: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
     """Change that multi-band blending makes to the target, given the difference between generated face and target.
 
     A Laplacian pyramid is linear, so P(O) = (1 - M) P(T) + M P(S) is P(T) + M P(S - T): one pyramid, of the

@@ -62,6 +62,15 @@ def resolution(level: int) -> int:
     return 4 * 2**level
 
 
+def multiplications(config: CombConfig) -> int:
+    """Multiplications of one picture's 3 x 3 convolutions in the encoder, about as many as in a decoder."""
+    levels = range(config.level + 1)
+    channels = [config.channels(level) for level in (0, *levels)]  # level 0 leads to itself, then to the latent
+    return sum(
+        9 * resolution(level) ** 2 * channels[level + 1] * (channels[level + 1] + channels[level]) for level in levels
+    )
+
+
 def downsample(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
     """2 x 2 average pooling."""
     b, h, w, c = x.shape

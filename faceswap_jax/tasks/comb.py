@@ -50,8 +50,9 @@ class Task:
         for level, count in enumerate(steps):
             if count:
                 stop = start + count + (config.final_steps if level == top else 0)
-                side = comb.resolution(level)
-                self.phases.append(Phase(f"level {level}, {side} px", start, stop, stage=level, cost=side**2))
+                model = comb.CombConfig(level, len(config.personas), config.model.width)
+                cost = comb.multiplications(model)
+                self.phases.append(Phase(f"level {level}, {model.resolution} px", start, stop, stage=level, cost=cost))
                 start = stop
 
     @classmethod
@@ -63,7 +64,9 @@ class Task:
                 f"'{config.data.path}' has only the persona '{names[0]}'; a swap needs at least two, prepare another."
             )
         if len(names) % config.mesh.persona:
-            raise InputError(f"config.mesh.persona is {config.mesh.persona}; choose a divisor of {len(names)} personas.")
+            raise InputError(
+                f"config.mesh.persona is {config.mesh.persona}; choose a divisor of {len(names)} personas."
+            )
         config = config.copy_and_resolve_references()
         config.personas = names
         return config
@@ -172,9 +175,7 @@ class Task:
 
     def _encode(self, phase, state, x):
         alpha, _ = self.schedule(phase, state.step)
-        return persona.unmerge(
-            comb.encode(self.model(phase), state.params["encoder"], persona.merge(x), alpha), len(x)
-        )
+        return persona.unmerge(comb.encode(self.model(phase), state.params["encoder"], persona.merge(x), alpha), len(x))
 
     def _decode(self, phase, state, z, p):
         alpha, _ = self.schedule(phase, state.step)
@@ -208,7 +209,9 @@ class Task:
         """Side in pixels of the aligned crops that `swap` takes."""
         return comb.resolution(phase.stage)
 
-    def swap(self, phase: Phase, state: State, x: UInt8[Array, "b h w 3"], index: int | Array) -> UInt8[Array, "b h w 3"]:
+    def swap(
+        self, phase: Phase, state: State, x: UInt8[Array, "b h w 3"], index: int | Array
+    ) -> UInt8[Array, "b h w 3"]:
         """Aligned crops of anybody with the face of persona number `index`."""
         z = self._encode(phase, state, x[None].astype(jnp.float32) / 255)[0]
         return jnp.round(self._decode(phase, state, z, index) * 255).astype(jnp.uint8)

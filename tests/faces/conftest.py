@@ -4,6 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
 from tests.faces.face_scenes import smooth_picture, write_clip
 
 

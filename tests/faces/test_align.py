@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from tests.faces.face_scenes import face_landmarks, similarity, smooth_picture
 
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import BROWS, LEFT_EYE, MIRROR, RIGHT_EYE
+from tests.faces.face_scenes import face_landmarks, similarity, smooth_picture
 
 POSES = [(1.0, 0, 300, 200), (0.31, 37, 51.5, 80.2), (4.7, -115, 900, 700), (2.0, 180, 10, -40)]
 

@@ -5,10 +5,10 @@ import itertools
 import cv2
 import numpy as np
 import pytest
-from tests.faces.face_scenes import face_landmarks, similarity, smooth_picture
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend
+from tests.faces.face_scenes import face_landmarks, similarity, smooth_picture
 
 RESOLUTION = 256
 

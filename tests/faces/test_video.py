@@ -8,10 +8,10 @@ import av
 import cv2
 import numpy as np
 import pytest
-from tests.faces.face_scenes import smooth_picture, write_clip
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import video
+from tests.faces.face_scenes import smooth_picture, write_clip
 
 
 def rewrite(source: Path, target: Path) -> list[video.Frame]:

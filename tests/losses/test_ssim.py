@@ -20,7 +20,14 @@ def pictures():
 def test_ssim_map_is_skimages(pictures):
     x, y = map(np.asarray, pictures)
     _, full = structural_similarity(
-        x[0], y[0], data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+        x[0],
+        y[0],
+        data_range=1,
+        channel_axis=-1,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
     )
     np.testing.assert_allclose(ssim_map(x, y)[0], full[5:-5, 5:-5], atol=2e-4)
 

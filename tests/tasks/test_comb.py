@@ -60,7 +60,9 @@ def test_schedule_is_a_pure_function_of_the_step():
 def plain_loss(task, phase, params, p, x, mask):
     """Loss of persona p, written out for one persona at a time."""
     model = task.model(phase)
-    y = comb.decode(model, params["tied"], comb.persona(params["personas"], p), comb.encode(model, params["encoder"], x))
+    y = comb.decode(
+        model, params["tied"], comb.persona(params["personas"], p), comb.encode(model, params["encoder"], x)
+    )
     f = reconstruction.dissimilarity(x * mask, y * mask) + 0.5 * jnp.abs((x - y) * mask).sum((1, 2, 3)) / (
         3 * mask.sum((1, 2, 3))
     )
