@@ -16,12 +16,12 @@ def get_config() -> ml_collections.ConfigDict:
     """The published values but for size, steps and the L1 term, which settles colours early."""
     c = comb.get_config()
     c.model.update(width=0.125, latent=128)
-    c.level_steps = (0, 0, 150, 250, 500)
+    c.level_steps = (0, 0, 400, 900, 450)
     c.final_steps = 100
-    c.batch = 8
-    c.learning_rate = 1e-3
+    c.batch = 4
+    c.learning_rate = 7e-4
     c.final_learning_rate = 1e-4
     c.loss.l1 = 1.0
     c.mesh.cpu_devices = 2
-    c.run.update(log=10, preview=250, checkpoint=250)
+    c.run.update(log=20, preview=500, checkpoint=500)
     return c

@@ -9,13 +9,17 @@ from faceswap_jax.state import State
 
 
 class Checkpoints:
-    """The checkpoints under `folder`, of which the newest `keep` are kept. A context manager."""
+    """The checkpoints under `folder`. A context manager.
 
-    def __init__(self, folder: Path, keep: int = 2):
+    With `keep`, this is the run that writes them: the newest `keep` stay, and what an interrupted save has left goes.
+    Without, it reads only, also while the run is under way.
+    """
+
+    def __init__(self, folder: Path, keep: int | None = None):
         self._checkpointer = ocp.training.Checkpointer(
             folder.absolute(),
             preservation_policy=ocp.training.preservation_policies.LatestN(keep),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=keep is not None,
         )
 
     def __enter__(self) -> "Checkpoints":

@@ -1,7 +1,7 @@
 """The `faceswap` command: flags of every subcommand and one function call each."""
 
+import difflib
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 
 
@@ -18,7 +19,7 @@ class Command:
     """One subcommand.
 
     Attributes:
-        usage: its arguments, after the name.
+        usage: its arguments, after the name. A flag without a default must be given.
         summary: one line for `faceswap --help`.
         define: defines its flags.
         run: does it, given the parsed flags and the positional arguments. Imports happen inside, so that help is fast.
@@ -33,7 +34,7 @@ class Command:
 
 
 def _define_prepare(fv: flags.FlagValues, _argv) -> None:
-    flags.DEFINE_string("output", None, "Folder to make, with the face tracks and their manifest.", fv, required=True)
+    flags.DEFINE_string("output", None, "Folder to make, with the face tracks and their manifest.", fv)
     flags.DEFINE_integer("resolution", 256, "Side of the aligned crops in pixels, a power of two.", flag_values=fv)
 
 
@@ -44,15 +45,19 @@ def _prepare(fv, inputs) -> None:
 
 
 def _define_train(fv: flags.FlagValues, argv) -> None:
-    path = next((b if a == "--config" else a.partition("=")[2] for a, b in zip(argv, [*argv[1:], ""], strict=True)
-                 if a == "--config" or a.startswith("--config=")), "")  # fmt: skip
-    if path and not Path(path.partition(":")[0]).is_file():
-        raise InputError(f"There is no config file '{path}'; give an experiment, such as experiments/comb.py.")
+    path = flags.FlagValues()
+    flags.DEFINE_string("config", None, "", path)
+    path(["faceswap train", *argv], known_only=True)
+    if path.config is not None:
+        known = configs.fields(configs.from_experiment(Path(path.config)))
+        for name in (a.removeprefix("--config.").partition("=")[0] for a in argv if a.startswith("--config.")):
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1, 0)[0]
+                raise InputError(f"'{path.config}' has no field '{name}'; did you mean --config.{close}?")
     config_flags.DEFINE_config_file(
         "config", None, "Experiment file; --config.FIELD=VALUE changes a value.", flag_values=fv, sys_argv=list(argv)
     )
-    flags.DEFINE_string("workdir", None, "Folder of the run: made, or continued.", fv, required=True)
-    flags.mark_flag_as_required("config", fv)
+    flags.DEFINE_string("workdir", None, "Folder of the run: made, or continued.", fv)
 
 
 def _train(fv, _) -> None:
@@ -62,9 +67,9 @@ def _train(fv, _) -> None:
 
 
 def _define_swap(fv: flags.FlagValues, _argv) -> None:
-    flags.DEFINE_string("workdir", None, "Folder of a trained run.", fv, required=True)
-    flags.DEFINE_string("persona", None, "Whose face to give.", fv, required=True)
-    flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", fv, required=True)
+    flags.DEFINE_string("workdir", None, "Folder of a trained run.", fv)
+    flags.DEFINE_string("persona", None, "Whose face to give.", fv)
+    flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", fv)
     flags.DEFINE_string("blend", "multiband", "How the face is blended in: multiband, poisson or none.", fv)
 
 
@@ -104,7 +109,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a subcommand; returns 0, or 2 when the input was at fault."""
+    """Runs a subcommand; returns 0, 1 when the training diverged, 2 when the input was at fault, 130 after Ctrl-C."""
     name, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     if name in ("--help", "-h", "help"):
         print("usage: faceswap COMMAND ...\n")
@@ -122,6 +127,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"faceswap: {error}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"faceswap: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("faceswap: interrupted.", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -135,16 +146,12 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
             _print_help(name, command, fv)
             return
         _, *positional = fv([f"faceswap {name}", *arguments])
-    except (AttributeError, KeyError) as error:  # a --config.FIELD that the config does not have
-        hint = re.search(r"Did you mean .*\?", str(error))
-        field = re.search(r"[A-Za-z_]\w*", str(error))
-        raise InputError(
-            f"The config has no field '{field[0] if field else error}'. {hint[0] if hint else ''}"
-        ) from error
     except flags.Error as error:
         raise InputError(f"{error}; 'faceswap {name} --help' explains the flags.") from error
-    if not command.positional[0] <= len(positional) <= command.positional[1]:
-        raise InputError(f"usage: faceswap {name} {command.usage}")
+    missing = [f"--{flag}" for flag in fv if fv[flag].value in (None, "")]
+    if missing or not command.positional[0] <= len(positional) <= command.positional[1]:
+        what = f"{', '.join(missing)} must be given" if missing else f"the number of inputs is {len(positional)}"
+        raise InputError(f"{what}; usage: faceswap {name} {command.usage}")
     command.run(fv, positional)
 
 

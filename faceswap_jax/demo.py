@@ -3,19 +3,20 @@
 import contextlib
 import itertools
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from rich.console import Console
 from rich.progress import track
 
 from data_pipelines.prepare import prepare
+from data_pipelines.puppets import renderer as puppets
 from data_pipelines.puppets.clips import write_clip
-from data_pipelines.puppets.tracks import truth
+from data_pipelines.puppets.tracks import RATE, truth
 from experiments import demo as experiment
 from faceswap_jax.evaluation import report, scores
 from faceswap_jax.faces import align, video
@@ -25,9 +26,10 @@ from faceswap_jax.train import train
 
 WORLD, PERSONAS = 0, ("ada", "ben", "cleo")
 SIZE = 160  # pixels of a frame's side
-TRAINING_TRACKS, TRAINING_FRAMES = (0, 1, 2), 100  # of each persona: three scenes, hundred frames of each
-HELD_OUT_TRACK, HELD_OUT_FRAMES = 3, 40  # another scene, another performance
+TRAINING_TRACKS, TRAINING_FRAMES = range(12), 25  # of each persona: a second in each of twelve scenes
+HELD_OUT_TRACK, HELD_OUT_FRAMES = 12, 40  # another scene, another performance
 RESOLUTION = 64
+SHOWN, PICTURE = 2, 128  # faces of each pair in the grid, and their side in pixels
 
 Frames = UInt8[np.ndarray, "frames h w 3"]
 
@@ -43,10 +45,10 @@ def demo(output: Path) -> None:
     console.rule("1 of 4: rendering clips")
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         jobs = [
-            pool.submit(write_clip, path, WORLD, p, track, frames, SIZE)
+            pool.submit(write_clip, path, WORLD, p, number, frames, SIZE)
             for p, name in enumerate(PERSONAS)
-            for path, track, frames in (
-                *((clips / name / f"{track}.mp4", track, TRAINING_FRAMES) for track in TRAINING_TRACKS),
+            for path, number, frames in (
+                *((clips / name / f"{number:02}.mp4", number, TRAINING_FRAMES) for number in TRAINING_TRACKS),
                 (held_out / f"{name}.mp4", HELD_OUT_TRACK, HELD_OUT_FRAMES),
             )
         ]
@@ -63,55 +65,94 @@ def demo(output: Path) -> None:
         return
 
     console.rule("4 of 4: swapping held-out clips")
-    table, pictures, rows = {}, [], []
-    for p, q in itertools.permutations(range(len(PERSONAS)), 2):
-        target, pair = held_out / f"{PERSONAS[q]}.mp4", f"{PERSONAS[q]} as {PERSONAS[p]}"
-        swap(output / "run", PERSONAS[p], target, swaps / f"{pair.replace(' ', '_')}.mp4")
-        original, swapped = _read(target), _read(swaps / f"{pair.replace(' ', '_')}.mp4")
-        rendered = [truth(WORLD, p, q, HELD_OUT_TRACK, i, SIZE) for i in range(HELD_OUT_FRAMES)]
-        true = np.stack([frame.image for frame in rendered])
-        ceiling = np.stack(list(_ceiling(target, rendered)))
-        mask = _masks(target, SIZE)
-        table[pair] = {
-            name: scores.compare(frames, true, mask)
-            for name, frames in (("do nothing", original), ("swap", swapped), ("ceiling", ceiling))
-        }
-        rows.append(np.concatenate([original, swapped, true], axis=2))
-        difference = np.clip(4 * np.abs(swapped.astype(np.int16) - true), 0, 255).astype(np.uint8)
-        source = _read(held_out / f"{PERSONAS[p]}.mp4")
-        pictures += [
-            np.stack([f[i] for f in (source, original, swapped, true, difference)])
-            for i in (HELD_OUT_FRAMES // 4, 3 * HELD_OUT_FRAMES // 4)
-        ]
+    pairs = [Pair(output, p, q) for p, q in itertools.permutations(range(len(PERSONAS)), 2)]
+    for pair in pairs:
+        swap(output / "run", PERSONAS[pair.persona], pair.target, pair.result)
+    results = {f"{PERSONAS[pair.performer]} as {PERSONAS[pair.persona]}": pair.compare() for pair in pairs}
 
+    scores_of = {name: result.scores for name, result in results.items()}
     grid, clip = output / "swaps.png", output / "swaps.mp4"
-    report.save_grid(grid, np.stack(pictures) / 255)
-    frames = np.concatenate(rows, axis=1)
-    video.write_video(clip, target, (video.Frame(f, i / 25, i) for i, f in enumerate(frames)))
-    report.save_table(output / "scores", table)
-    console.print(report.table(table))
-    console.print(f"{grid}: source, target, swap, truth, difference x 4", highlight=False)
-    console.print(f"{clip}: target, swap, truth of every pair", highlight=False)
-    console.print(f"{output / 'scores.md'}, {output / 'scores.json'}: this table", highlight=False)
+    report.save_grid(grid, np.concatenate([result.pictures for result in results.values()]) / 255)
+    frames = np.concatenate([result.clip for result in results.values()], axis=1)
+    video.write_video(clip, pairs[0].target, (video.Frame(f, i / RATE, i) for i, f in enumerate(frames)))
+    report.save_table(output / "scores", scores_of)
+    console.print(report.table(scores_of))
+    for path, what in (
+        (grid, "source, target, swap, truth, difference x 4"),
+        (clip, "target, swap, truth of every pair"),
+        (output / "scores.md", "the table; scores.json has all digits"),
+    ):
+        console.print(f"{path}: {what}", highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One swapped clip beside its truth.
+
+    Attributes:
+        scores: of each row of the bench, each score.
+        pictures: some aligned faces; columns: source, target, swap, truth, difference x 4.
+        clip: frames with target, swap and truth side by side.
+    """
+
+    scores: dict[str, dict[str, float]]
+    pictures: UInt8[np.ndarray, "rows 5 h w 3"]
+    clip: Frames
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`persona`'s face for the performance of `performer`, by number."""
+
+    output: Path
+    persona: int
+    performer: int
+
+    @property
+    def target(self) -> Path:
+        """The held-out clip of the performer."""
+        return self.output / "held_out" / f"{PERSONAS[self.performer]}.mp4"
+
+    @property
+    def result(self) -> Path:
+        """The swapped clip."""
+        return self.output / "swaps" / f"{PERSONAS[self.performer]}_as_{PERSONAS[self.persona]}.mp4"
+
+    def compare(self) -> Comparison:
+        """Scores the swapped clip against the rendered truth."""
+        source = _read(self.output / "held_out" / f"{PERSONAS[self.persona]}.mp4")
+        target, swapped = _read(self.target), _read(self.result)
+        with contextlib.closing(open_landmarker(self.target)) as landmarker:
+            faces = [landmarker(image, i)[0].landmarks for i, image in enumerate(target)]
+        rendered = [truth(WORLD, self.persona, self.performer, HELD_OUT_TRACK, i, SIZE) for i in range(len(target))]
+        true = np.stack([frame.image for frame in rendered])
+        rows = {
+            "do nothing": target,
+            "swap": swapped,
+            "ceiling": np.stack([_perfect(*each) for each in zip(target, faces, rendered, strict=True)]),
+        }
+        mask = np.stack([align.polygon_mask(align.face_polygon(face), SIZE, SIZE) for face in faces])
+        difference = np.clip(4 * np.abs(swapped.astype(np.int16) - true), 0, 255).astype(np.uint8)
+        pictures = []
+        for i in np.linspace(0, len(target) - 1, SHOWN + 2, dtype=int)[1:-1]:
+            transform = align.alignment_transform(faces[i], PICTURE)
+            shown = (source, target, swapped, true, difference)
+            pictures.append(np.stack([align.crop(frames[i], transform, PICTURE) for frames in shown]))
+        return Comparison(
+            scores={name: scores.compare(frames, true, mask) for name, frames in rows.items()},
+            pictures=np.stack(pictures),
+            clip=np.concatenate([target, swapped, true], axis=2),
+        )
+
+
+def _perfect(
+    image: UInt8[np.ndarray, "h w 3"], landmarks: Float[np.ndarray, "68 2"], true: puppets.Frame
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The target frame with the truth's face at the network's resolution, aligned and blended in like the network's."""
+    face = align.crop(true.image, align.alignment_transform(true.landmarks, RESOLUTION), RESOLUTION)
+    side = blend_side(align.alignment_transform(landmarks, RESOLUTION), RESOLUTION)
+    return put_face(image, face, landmarks, side, "multiband")
 
 
 def _read(path: Path) -> Frames:
     return np.stack([frame.image for frame in video.read_frames(path)])
-
-
-def _ceiling(target: Path, rendered) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """The target with perfect faces: those of the truth, at the network's resolution, blended in like the network's."""
-    with contextlib.closing(open_landmarker(target)) as landmarker:
-        for frame, true in zip(video.read_frames(target), rendered, strict=True):
-            face = landmarker(frame.image, frame.index)[0]
-            transform = align.alignment_transform(true.landmarks, RESOLUTION)
-            perfect = align.crop(true.image, transform, RESOLUTION)
-            side = blend_side(align.alignment_transform(face.landmarks, RESOLUTION), RESOLUTION)
-            yield put_face(frame.image, perfect, face.landmarks, side, "multiband")
-
-
-def _masks(target: Path, size: int):
-    """The part of each frame [frames, h, w] that a swap may change: the target's face."""
-    with contextlib.closing(open_landmarker(target)) as landmarker:
-        faces = [landmarker(frame.image, frame.index)[0] for frame in video.read_frames(target)]
-    return np.stack([align.polygon_mask(align.face_polygon(face.landmarks), size, size) for face in faces])

@@ -43,10 +43,12 @@ class Reporter:
         return self
 
     def __exit__(self, *_):
-        self.flush()
-        if self._main:
-            self._progress.stop()
-            self._file.close()
+        try:
+            self.flush()
+        finally:
+            if self._main:
+                self._progress.stop()
+                self._file.close()
 
     def train(self, step: int, phase: Phase, values: Metrics) -> None:
         """Takes the values of `step`, on the device still, and reports those of the logged step before."""
@@ -64,16 +66,17 @@ class Reporter:
             return
         (step, phase, values), self._pending = self._pending, None
         values = {name: float(value) for name, value in values.items()}
-        broken = [name for name, value in values.items() if not math.isfinite(value)]
-        self._write({"step": step, "phase": phase.name, **values})
-        if broken:
-            raise FloatingPointError(f"{broken[0]} is {values[broken[0]]} at step {step}; lower config.learning_rate.")
+        self._write(values, step=step, phase=phase.name)
         self._show(step, phase, values)
 
     def evaluation(self, step: int, values: Metrics) -> None:
-        """Reports scores of held-out data at once."""
+        """Reports scores of held-out data at once.
+
+        Raises:
+            FloatingPointError: a score is not a number any more.
+        """
         values = {f"eval/{name}": float(value) for name, value in values.items()}
-        self._write({"step": step, **values})
+        self._write(values, step=step)
         self.message(f"step {step:,}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
 
     def message(self, text: str) -> None:
@@ -85,9 +88,12 @@ class Reporter:
         """Forgets the speed so far: a new phase has another one, and compiling is not stepping."""
         self._window.clear()
 
-    def _write(self, row: dict) -> None:
+    def _write(self, values: dict[str, float], **labels) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(f"{name} is {value} at step {labels['step']}; lower config.learning_rate.")
         if self._main:
-            print(json.dumps(row), file=self._file, flush=True)
+            print(json.dumps(labels | values), file=self._file, flush=True)
 
     def _cost(self, step: int) -> float:
         """Relative time from `step` to the end of the run."""
@@ -96,11 +102,12 @@ class Reporter:
     def _show(self, step: int, phase: Phase, values: dict[str, float]) -> None:
         now = time.monotonic()
         self._window = [*self._window[-20:], (now, step)]
-        (first_time, first_step), seconds = self._window[0], math.nan
+        first_time, first_step = self._window[0]
+        text = f"step {step:,}/{self._phases[-1].stop:,}"
+        text += "".join(f"  {n} {v:.4f}" for n, v in values.items() if n.startswith("loss") and "/" not in n)
         if step > first_step:
             seconds = (now - first_time) / (step - first_step)
-        left = _duration(seconds / phase.cost * self._cost(step))
-        text = f"step {step:,}/{self._phases[-1].stop:,}  loss {values['loss']:.4f}  {1 / seconds:.2f} steps/s  {left} left"
+            text += f"  {1 / seconds:.2f} steps/s  {_duration(seconds / phase.cost * self._cost(step))} left"
         if self._console.is_terminal:
             done = self._cost(0) - self._cost(step)
             self._progress.update(self._bar, description=phase.name, completed=done, values=text)
@@ -110,8 +117,6 @@ class Reporter:
 
 
 def _duration(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "?"
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s"

@@ -37,8 +37,13 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> bool:
     config = task_class(config).resolve(config)
     task = load_task(config)
     mesh = make_mesh(config.mesh.persona, config.mesh.cpu_devices)
-    claim(workdir, config)
     every = config.run
+    for name, value in every.items():
+        if value < 1:
+            raise InputError(f"config.run.{name} is {value}; give 1 or more.")
+    for phase in task.phases:  # the data of every phase are there and fit before anything is written
+        put(task.train_data(phase, jax.process_index(), jax.process_count())[0], task, mesh)
+    claim(workdir, config)
     with jax.set_mesh(mesh), Checkpoints(workdir / "checkpoints", every.keep) as checkpoints:
         step, state = restore_or_init(task, mesh, checkpoints, config.seed)
         with (
@@ -62,6 +67,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> bool:
                         step += 1
                         reporter.train(step, phase, values)
                         last = step == phase.stop or interruption.requested
+                        if last or step % every.preview == 0 or step % every.checkpoint == 0:
+                            reporter.flush()  # so that no diverged state is saved, and no row is lost
                         if last or step % every.preview == 0:
                             reporter.evaluation(step, programs.eval_step(state, held_out))
                             picture = jax.device_get(programs.preview(state, held_out))
@@ -137,8 +144,11 @@ def claim(workdir: Path, config: ml_collections.ConfigDict) -> None:
             )
     elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise InputError(f"'{workdir}' exists and is not the folder of a run; choose a new --workdir.")
-    workdir.mkdir(parents=True, exist_ok=True)
-    path.write_text(configs.to_json(config))
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        path.write_text(configs.to_json(config))
+    except OSError as error:
+        raise InputError(f"'{workdir}' cannot be written ({error.strerror}); choose another --workdir.") from error
 
 
 class Interruption:

@@ -1,6 +1,43 @@
 """All tests see eight simulated CPU devices, so that meshes are real; what names no mesh runs on the first."""
 
+from pathlib import Path
+
 import jax
+import pytest
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> Path:
+    """A folder with a short clip of each of four puppets, and their landmarks."""
+    from data_pipelines.puppets.clips import write_clip
+    from tests.tiny_run import FRAMES, PERSONAS, RATE, SIZE
+
+    folder = tmp_path_factory.mktemp("clips")
+    for p, name in enumerate(PERSONAS):
+        write_clip(folder / f"{name}.mp4", 0, p, 0, FRAMES, SIZE, RATE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(clips, tmp_path_factory) -> Path:
+    """The faces of these clips, prepared."""
+    from data_pipelines.prepare import prepare
+    from tests.tiny_run import PERSONAS, RESOLUTION
+
+    folder = tmp_path_factory.mktemp("prepared") / "data"
+    prepare([clips / f"{name}.mp4" for name in PERSONAS], folder, RESOLUTION)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(data, tmp_path_factory) -> Path:
+    """The finished training run of the tiny comb network; copy it to change it."""
+    from faceswap_jax.train import train
+    from tests.tiny_run import experiment
+
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    assert train(experiment(data), workdir)
+    return workdir

@@ -19,8 +19,10 @@ def make_mesh(persona: int = 1, cpu_devices: int | None = None) -> Mesh:
             XLA's convolutions keep one core busy, so that training on a CPU wants a device per core.
 
     Raises:
-        InputError: `persona` does not divide the number of devices.
+        InputError: `persona` does not divide the number of devices, or one of the two is not positive.
     """
+    if cpu_devices is not None and cpu_devices < 1:
+        raise InputError(f"config.mesh.cpu_devices is {cpu_devices}; give 1 or more.")
     if cpu_devices is not None:
         with contextlib.suppress(RuntimeError):  # raised once JAX has started
             jax.config.update("jax_num_cpu_devices", cpu_devices)

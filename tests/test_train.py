@@ -1,0 +1,333 @@
+"""The training loop: on the comb network, and on a toy adversarial system that it has never heard of."""
+
+import json
+import math
+import shutil
+import signal
+from dataclasses import replace
+from functools import partial
+
+import cv2
+import grain
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from experiments import comb as comb_experiment
+from faceswap_jax import config as configs
+from faceswap_jax import optim
+from faceswap_jax import train as loop
+from faceswap_jax.checkpoint import Checkpoints
+from faceswap_jax.errors import InputError
+from faceswap_jax.metrics import Reporter
+from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.state import State
+from faceswap_jax.tasks.base import Phase, load_task
+from faceswap_jax.train import train
+from tests.tiny_run import PERSONAS, experiment, rows
+
+
+class Toy:
+    """A generator fits frozen random features, a critic its residual; two phases, batches {"x": [b, 3]} over data."""
+
+    batch_spec = P("data")
+    phases = (Phase("alone", 0, 4, stage=0), Phase("adversarial", 4, 9, stage=1, cost=2.0))
+
+    def __init__(self, config):
+        self.config = config
+
+    @classmethod
+    def resolve(cls, config):
+        return config
+
+    def init_state(self, phase, key):
+        params = {"generator": {"w": jax.random.normal(key, (3, 3))}}
+        if phase.stage:
+            params["critic"] = {"w": jnp.zeros((3, 1))}
+        frozen = jax.random.normal(jax.random.fold_in(key, 1), (3, 3))
+        return State(
+            step=jnp.int32(phase.start),
+            key=key,
+            params=params,
+            opt={name: optim.ADAM.init(group) for name, group in params.items()},
+            extras={"frozen": frozen, "average": params["generator"]},
+        )
+
+    def enter(self, phase, state):
+        fresh = self.init_state(phase, state.key)
+        return replace(fresh, params=fresh.params | state.params, opt=fresh.opt | state.opt, extras=state.extras)
+
+    def losses(self, params, extras, x):
+        residual = x @ params["generator"]["w"] - jnp.sin(x @ extras["frozen"])
+        losses = {"loss_generator": jnp.mean(residual**2)}
+        if "critic" in params:
+            verdict = jax.lax.stop_gradient(residual) @ params["critic"]["w"]
+            losses["loss_critic"] = jnp.mean((verdict - 1) ** 2)
+        return losses
+
+    def train_step(self, phase, state, batch):
+        noise = jax.random.normal(jax.random.fold_in(state.key, state.step), batch["x"].shape)
+        x = batch["x"] + 0.1 * noise
+        gradients, losses = jax.grad(
+            lambda p: (sum((losses := self.losses(p, state.extras, x)).values()), losses), has_aux=True
+        )(state.params)
+        params, opt = {}, {}
+        for name, group in state.params.items():
+            params[name], opt[name] = optim.apply(optim.ADAM, gradients[name], state.opt[name], group, 0.1)
+        average = jax.tree.map(lambda a, w: 0.9 * a + 0.1 * w, state.extras["average"], params["generator"])
+        extras = state.extras | {"average": average}
+        losses["loss_generator"] += jnp.where(state.step + 1 == self.config.diverge_at, jnp.nan, 0.0)
+        return State(state.step + 1, state.key, params, opt, extras), losses
+
+    def eval_step(self, phase, state, batch):
+        return {"error": self.losses(state.params, state.extras, batch["x"])["loss_generator"]}
+
+    def preview(self, phase, state, batch):
+        return jnp.full((1, 2, 8, 4, 3), 0.5)
+
+    def _data(self, seed, host, hosts):
+        def load(index):
+            return {"x": np.random.default_rng((seed, index)).normal(size=3).astype(np.float32)}
+
+        return grain.MapDataset.range(1000).repeat().map(load)[host::hosts].batch(self.config.batch // hosts)
+
+    def train_data(self, phase, host, hosts):
+        return self._data(self.config.seed, host, hosts)
+
+    def eval_data(self, phase, host, hosts):
+        return self._data(self.config.seed + 1, host, hosts)
+
+
+@pytest.fixture
+def toy(monkeypatch) -> ml_collections.ConfigDict:
+    """The config of the toy, which training will find."""
+    monkeypatch.setattr(loop, "task_class", lambda config: Toy)
+    monkeypatch.setattr(loop, "load_task", Toy)
+    config = ml_collections.ConfigDict({"task": "toy", "seed": 3, "batch": 8, "diverge_at": -1})
+    config.mesh = ml_collections.ConfigDict({"persona": 1, "cpu_devices": 8})
+    config.run = ml_collections.ConfigDict({"log": 2, "preview": 3, "checkpoint": 3, "keep": 2})
+    return config
+
+
+def saved_state(workdir, task=None, persona=1):
+    """The newest step and state of a run."""
+    config = configs.load(workdir / "config.json")
+    task, mesh = task or load_task(config), make_mesh(persona)
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        return loop.restore_or_init(task, mesh, checkpoints, config.seed)
+
+
+def assert_equal(a, b, atol=0.0):
+    """Two states agree, exactly or nearly."""
+    a, b = (replace(s, key=jax.random.key_data(s.key)) for s in (a, b))
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=atol), a, b)
+
+
+def at_step(monkeypatch, step, action):
+    """Calls `action` in the middle of a step, once."""
+    original, done = Reporter.train, []
+
+    def wrapped(self, now, *rest):
+        original(self, now, *rest)
+        if now == step and not done:
+            done.append(True)
+            action()
+
+    monkeypatch.setattr(Reporter, "train", wrapped)
+
+
+def test_a_run_writes_config_metrics_previews_and_checkpoints(run, data):
+    assert sorted(p.name for p in run.iterdir()) == ["checkpoints", "config.json", "metrics.jsonl", "previews"]
+    config = json.loads((run / "config.json").read_text())
+    assert config["personas"] == list(PERSONAS) and config["data"]["path"] == str(data)
+
+    training = rows(run)
+    assert [(row["step"], row["phase"]) for row in training] == [
+        (2, "level 1, 8 px"), (4, "level 1, 8 px"), (6, "level 2, 16 px"), (8, "level 2, 16 px")
+    ]  # fmt: skip
+    names = {"step", "phase", "loss", "alpha", "learning_rate", *(f"loss/{name}" for name in PERSONAS)}
+    assert all(row.keys() == names for row in training)
+    np.testing.assert_allclose(
+        [row["loss"] for row in training],
+        [np.mean([row[f"loss/{name}"] for name in PERSONAS]) for row in training],
+        rtol=1e-5,
+    )
+    scores = rows(run, evaluation=True)
+    assert [row["step"] for row in scores] == [4, 8]
+    assert all(row.keys() == {"step", "eval/psnr", "eval/dissimilarity"} for row in scores)
+    assert all(math.isfinite(v) for row in (*training, *scores) for v in row.values() if not isinstance(v, str))
+
+    previews = {p.name: cv2.imread(str(p)).shape for p in (run / "previews").iterdir()}
+    side = 96  # small pictures are shown larger; two held-out rows of four personas and their swaps
+    assert previews.keys() == {"step_0000004.png", "step_0000008.png"}
+    assert {(h // side, h % side, w % side, c) for h, w, c in previews.values()} == {(6, 0, 0, 3)}
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["6", "8"]
+
+
+def test_a_run_continues_on_another_mesh(run, data, tmp_path):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(workdir / "checkpoints" / "8")
+    config = experiment(data)
+    config.mesh.persona = 4
+    assert train(config, workdir)
+    (step, expected), (other_step, state) = saved_state(run), saved_state(workdir, persona=4)
+    assert step == other_step == 8
+    assert_equal(expected, state, atol=1e-5)
+    assert [row["step"] for row in rows(workdir)] == [2, 4, 6, 8]
+    np.testing.assert_allclose(rows(workdir)[-1]["loss"], rows(run)[-1]["loss"], rtol=1e-5)
+
+
+def test_a_finished_run_changes_nothing(run, data, tmp_path, capfd):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    before = {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
+    assert train(experiment(data), workdir)
+    assert {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()} == before
+    assert "is at step 8." in capfd.readouterr().err
+
+
+def test_any_system_trains(toy, tmp_path, capfd):
+    assert train(toy, tmp_path)
+    assert [(r["step"], r["phase"]) for r in rows(tmp_path)] == [
+        (2, "alone"), (4, "alone"), (6, "adversarial"), (8, "adversarial"), (9, "adversarial")
+    ]  # fmt: skip
+    assert [r["step"] for r in rows(tmp_path, evaluation=True)] == [3, 4, 6, 9]
+    step, state = saved_state(tmp_path, Toy(toy))
+    assert step == 9 and state.params.keys() == state.opt.keys() == {"generator", "critic"}
+    start = Toy(toy).init_state(Toy.phases[0], jax.random.key(3))
+    np.testing.assert_array_equal(state.extras["frozen"], start.extras["frozen"])
+    assert int(state.opt["generator"].count) == 9 and int(state.opt["critic"].count) == 5
+    assert cv2.imread(str(tmp_path / "previews" / "step_0000009.png")).shape == (8 * 12, 2 * 4 * 12, 3)
+    assert "loss_generator" in capfd.readouterr().err
+
+
+@pytest.fixture
+def uninterrupted(toy, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
+    assert train(toy, workdir)
+    return workdir
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [1, 3, 4, 5, 8])
+def test_an_interrupted_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatch, capfd, stop, number):
+    at_step(monkeypatch, stop, lambda: signal.raise_signal(number))
+    assert not train(toy, tmp_path)
+    assert saved_state(tmp_path, Toy(toy))[0] == stop
+    assert f"saved at step {stop};" in capfd.readouterr().err
+    assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
+    assert train(toy, tmp_path)
+    assert f"Continuing '{tmp_path}' after step {stop}" in capfd.readouterr().err
+    assert_equal(saved_state(uninterrupted, Toy(toy))[1], saved_state(tmp_path, Toy(toy))[1])
+    assert rows(tmp_path) == rows(uninterrupted)
+    scores = {row["step"]: row for row in rows(tmp_path, evaluation=True)}
+    assert len(scores) == len(rows(tmp_path, evaluation=True))
+    assert all(scores[row["step"]] == row for row in rows(uninterrupted, evaluation=True))
+
+
+@pytest.mark.parametrize("stop", [4, 5, 8])
+def test_a_killed_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatch, stop):
+    def kill():
+        raise KeyboardInterrupt  # as a second Ctrl-C does
+
+    at_step(monkeypatch, stop, kill)
+    with pytest.raises(KeyboardInterrupt):
+        train(toy, tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 9, "lo')  # a line that was being written
+    assert train(toy, tmp_path)
+    assert_equal(saved_state(uninterrupted, Toy(toy))[1], saved_state(tmp_path, Toy(toy))[1])
+    assert (tmp_path / "metrics.jsonl").read_text() == (uninterrupted / "metrics.jsonl").read_text()
+
+
+def test_a_second_signal_stops_at_once(toy, tmp_path, monkeypatch):
+    at_step(monkeypatch, 5, lambda: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
+    with pytest.raises(KeyboardInterrupt):
+        train(toy, tmp_path)
+    assert saved_state(tmp_path, Toy(toy))[0] == 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("step", [2, 6, 9])
+def test_a_run_that_diverges_stops_and_saves_nothing(toy, tmp_path, step):
+    """Step 6 is one of a checkpoint, step 9 is the last one."""
+    toy.diverge_at = step
+    with pytest.raises(FloatingPointError, match=rf"loss_generator is nan at step {step}; lower config.learning_rate"):
+        train(toy, tmp_path)
+    assert all(int(p.name) < step for p in (tmp_path / "checkpoints").iterdir())
+    assert all(json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "metrics.jsonl").open())
+
+
+def test_another_config_is_refused(toy, uninterrupted):
+    before = (uninterrupted / "config.json").read_bytes()
+    toy.batch = 16
+    with pytest.raises(InputError, match=r"holds a run of another config \(batch: 8 -> 16\)"):
+        train(toy, uninterrupted)
+    assert (uninterrupted / "config.json").read_bytes() == before
+    toy.update(batch=8)
+    toy.run.update(log=1, keep=1)
+    assert train(toy, uninterrupted)
+    assert configs.load(uninterrupted / "config.json").run.log == 1
+
+
+def test_the_newest_checkpoints_stay(toy, tmp_path):
+    toy.run.update(checkpoint=1, keep=3)
+    train(toy, tmp_path)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["7", "8", "9"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 7}, r"batch of shape \(7, 3\) does not divide among the mesh .*; change config.batch"),
+        ({"run.log": 0}, "config.run.log is 0; give 1 or more"),
+        ({"run.keep": 0}, "config.run.keep is 0"),
+        ({"mesh.persona": 3}, "config.mesh.persona is 3; choose a divisor of the 8 devices"),
+        ({"mesh.cpu_devices": 0}, "config.mesh.cpu_devices is 0"),
+    ],
+)
+def test_a_wrong_config_leaves_nothing(toy, tmp_path, changes, message):
+    toy.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=message):
+        train(toy, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_that_are_too_small_are_told_before_the_first_step(data, tmp_path):
+    config = experiment(data)
+    config.level_steps = (0, 4, 4, 4)
+    with pytest.raises(InputError, match="have 16 px, but 32 px are wanted"):
+        train(config, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_foreign_folders_are_left_alone(toy, tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    for workdir in (tmp_path, tmp_path / "mine.txt"):
+        with pytest.raises(InputError, match="exists and is not the folder of a run; choose a new --workdir"):
+            train(toy, workdir)
+    with pytest.raises(InputError, match="cannot be written"):
+        train(toy, tmp_path / "mine.txt" / "run")
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("text", ["{}", "[1, 2]", "no json", '{"name": "of something else"}'])
+def test_a_foreign_config_is_refused(toy, tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match="is not the config of a run"):
+        train(toy, tmp_path)
+    assert (tmp_path / "config.json").read_text() == text
+
+
+def test_unknown_systems_and_data_are_named(tmp_path):
+    config = comb_experiment.get_config()
+    config.data.path = str(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="nowhere does not exist; make one with `faceswap prepare`"):
+        train(config, tmp_path / "run")
+    config.task = "cmob"
+    with pytest.raises(InputError, match="config.task is 'cmob'; choose one of comb"):
+        train(config, tmp_path / "run")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,29 @@
+"""A comb network and an experiment so small that a test can train them."""
+
+import json
+from pathlib import Path
+
+import ml_collections
+
+from experiments import comb
+
+PERSONAS = ("ada", "ben", "cleo", "dan")
+SIZE, FRAMES, RATE = 96, 10, 12.5  # of their clips
+RESOLUTION = 16
+
+
+def experiment(data: Path | str = "data") -> ml_collections.ConfigDict:
+    """Four steps at 8 px and four at 16 px."""
+    c = comb.get_config()
+    c.data.path = str(data)
+    c.model.update(width=1 / 64, latent=8)
+    c.update(level_steps=(0, 4, 4), final_steps=0, batch=8, learning_rate=1e-3)
+    c.mesh.cpu_devices = 8
+    c.run.update(log=2, preview=4, checkpoint=3)
+    return c
+
+
+def rows(workdir: Path, evaluation: bool = False) -> list[dict]:
+    """The lines of metrics.jsonl, of training steps or of evaluations."""
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [row for row in lines if ("phase" in row) is not evaluation]
