@@ -35,9 +35,16 @@ class RecordSource(Protocol):
 
 
 class Batch(TypedDict):
-    """One step's pictures, RGB, and the share of each pixel that the face polygon covers, 0..255."""
+    """One step's pictures, RGB.
+
+    Attributes:
+        image: what a model should produce.
+        input: what it sees: the same, warped.
+        mask: the share of each pixel of `image` that the face polygon covers, 0..255.
+    """
 
     image: UInt8[np.ndarray, "persona batch r r 3"]
+    input: UInt8[np.ndarray, "persona batch r r 3"]
     mask: UInt8[np.ndarray, "persona batch r r"]
 
 
@@ -108,6 +115,7 @@ def persona_batches(
     host: int = 0,
     hosts: int = 1,
     mirror: bool = True,
+    warp: float = 0.0,
 ) -> grain.MapDataset[Batch]:
     """Endless data set whose element [step] is this host's share of the global batch of that step.
 
@@ -121,6 +129,8 @@ def persona_batches(
         host: index of this host in 0..hosts-1.
         hosts: number of hosts that share the global batch: host h has its pictures h, h + hosts, ...
         mirror: whether every second picture, by chance, is mirrored.
+        warp: strength of the smooth random deformation of `input`: standard deviation of the displacement of a 4 x 4
+            grid of points, in picture widths.
 
     Raises:
         InputError: batch is not divisible by hosts; on access, the records are smaller than resolution.
@@ -132,7 +142,7 @@ def persona_batches(
         sample = _sample(data, resolution)
         if mirror and rng.random() < 0.5:
             sample = {name: array[:, ::-1] for name, array in sample.items()}
-        return sample
+        return sample | {"input": _warped(sample["image"], warp, rng) if warp else sample["image"]}
 
     # Batched before it becomes an iterator: after it, Grain loses records between its workers. The remainder that is
     # dropped lies at the end of an endless data set; keeping it overflows the length of batches of one.
@@ -171,6 +181,15 @@ def _sample(data: bytes, resolution: int) -> dict[str, np.ndarray]:
     return {"image": image, "mask": np.rint(255 * mask).astype(np.uint8)}
 
 
+def _warped(image: UInt8[np.ndarray, "r r 3"], strength: float, rng: np.random.Generator) -> UInt8[np.ndarray, "r r 3"]:
+    """The picture with its points displaced by a smooth random field."""
+    side = len(image)
+    coarse = rng.normal(0, strength * side, (4, 4, 2)).astype(np.float32)
+    field = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    x, y = np.meshgrid(np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32))
+    return cv2.remap(image, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
 def _stack(samples: tuple[dict[str, np.ndarray], ...]) -> Batch:
     """Stacks the batches of all personas along a new leading axis."""
-    return {name: np.stack([sample[name] for sample in samples]) for name in ("image", "mask")}
+    return {name: np.stack([sample[name] for sample in samples]) for name in Batch.__annotations__}

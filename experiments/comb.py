@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "puppets": rendered
     c.data.path = "data"
     c.data.validation = 0.05  # the last share of every persona's pictures, never trained on
+    c.data.warp = 0.0  # random deformation of what the encoder sees, in picture widths; the source has none
 
     c.model = ml_collections.ConfigDict()
     c.model.width = 1.0  # of all channel counts

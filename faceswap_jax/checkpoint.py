@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from faceswap_jax.errors import InputError
 from faceswap_jax.state import State
 
 
@@ -16,6 +17,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int | None = None):
+        self._folder = folder
         self._checkpointer = ocp.training.Checkpointer(
             folder.absolute(),
             preservation_policy=ocp.training.preservation_policies.LatestN(keep),
@@ -41,8 +43,18 @@ class Checkpoints:
             self._checkpointer.save(step, state, force=True)
 
     def restore(self, step: int, abstract: State, shardings: State) -> State:
-        """The state saved after `step` steps, laid out as `shardings` says (any mesh will do)."""
+        """The state saved after `step` steps, laid out as `shardings` says (any mesh will do).
+
+        Raises:
+            InputError: the checkpoint holds another kind of state, or is damaged.
+        """
         target = jax.tree.map(
             lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), abstract, shardings
         )
-        return self._checkpointer.load(step, target)
+        try:
+            return self._checkpointer.load(step, target)
+        except (ValueError, KeyError, OSError) as error:  # Orbax wraps whatever it meets in a KeyError
+            raise InputError(
+                f"The checkpoint of step {step} in '{self._folder}' is damaged or of another version of the model; "
+                "use the version that wrote it, or train anew in another --workdir."
+            ) from error

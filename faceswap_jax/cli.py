@@ -103,7 +103,8 @@ COMMANDS = {
         _define_swap, _swap, (1, 1),
     ),
     "demo": Command(
-        "[--output DIR]", "Prepare, train, swap and score on rendered puppets, in minutes.", _define_demo, _demo, (0, 0),
+        "[--output DIR]", "Prepare, train, swap and score on rendered puppets, in minutes.",
+        _define_demo, _demo, (0, 0),
     ),
 }  # fmt: skip
 
@@ -125,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"There is no command '{name}'; choose one of {', '.join(COMMANDS)}.")
         _run(name, COMMANDS[name], arguments)
     except InputError as error:
-        print(f"faceswap: {error}", file=sys.stderr)
+        print("faceswap:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except FloatingPointError as error:
         print(f"faceswap: {error}", file=sys.stderr)

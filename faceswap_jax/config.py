@@ -28,7 +28,9 @@ def from_experiment(path: Path) -> ml_collections.ConfigDict:
     try:
         config = runpy.run_path(str(path))["get_config"]()
     except Exception as error:  # whatever the file does
-        raise InputError(f"The config file '{path}' cannot be used ({type(error).__name__}: {error}); correct it.") from error
+        raise InputError(
+            f"The config file '{path}' cannot be used ({type(error).__name__}: {error}); correct it."
+        ) from error
     if not isinstance(config, ml_collections.ConfigDict) or "task" not in config:
         raise InputError(f"get_config() of '{path}' must return a ConfigDict with a field 'task'; correct it.")
     return config
@@ -42,8 +44,7 @@ def load(path: Path) -> ml_collections.ConfigDict:
     """
     try:
         values = json.loads(path.read_text())
-        if "task" not in values:
-            raise KeyError("task")
+        values["task"]
     except OSError as error:
         raise InputError(
             f"'{path.parent}' holds no run; give the folder that was --workdir of 'faceswap train'."

@@ -18,6 +18,7 @@ from data_pipelines.puppets import renderer as puppets
 from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.tracks import RATE, truth
 from experiments import demo as experiment
+from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import report, scores
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.landmarks import open_landmarker
@@ -35,9 +36,18 @@ Frames = UInt8[np.ndarray, "frames h w 3"]
 
 
 def demo(output: Path) -> None:
-    """Does everything anew in `output`, and ends with the table of scores and the names of the pictures."""
-    console = Console(stderr=True)
-    shutil.rmtree(output, ignore_errors=True)
+    """Does everything anew in `output`, and ends with the table of scores and the names of the pictures.
+
+    Raises:
+        InputError: `output` exists and was not made by a demo.
+    """
+    console, marker = Console(stderr=True), output / ".faceswap-demo"
+    if marker.exists():
+        shutil.rmtree(output)
+    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"'{output}' exists and was not made by a demo; choose another --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    marker.touch()
     clips, held_out, swaps = (output / name for name in ("clips", "held_out", "swaps"))
     for folder in (held_out, swaps, *(clips / name for name in PERSONAS)):
         folder.mkdir(parents=True)

@@ -31,23 +31,26 @@ class Reporter:
             self._file = path.open("a")
         self._console = Console(stderr=True)
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[values]}"), console=self._console
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[values]}"),
+            console=self._console,
+            disable=not (self._main and self._console.is_terminal),
         )
         self._bar = self._progress.add_task(
             "", total=self._cost(0), completed=self._cost(0) - self._cost(step), values=""
         )
 
     def __enter__(self) -> "Reporter":
-        if self._main and self._console.is_terminal:
-            self._progress.start()
+        self._progress.start()
         return self
 
     def __exit__(self, *_):
         try:
             self.flush()
         finally:
+            self._progress.stop()
             if self._main:
-                self._progress.stop()
                 self._file.close()
 
     def train(self, step: int, phase: Phase, values: Metrics) -> None:
@@ -123,7 +126,7 @@ def _duration(seconds: float) -> str:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Removes rows of steps that a resumed run will do again."""
+    """Removes rows of steps that a resumed run will do again, and a last row that was cut off."""
     if path.exists():
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept))
+        rows = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        path.write_text("".join(row for row in rows if json.loads(row)["step"] <= step))

@@ -1,8 +1,10 @@
-"""Optimizers, as Optax transformations without a learning rate.
+"""Optimizers: one Optax state per module, and no learning rate inside.
 
-The learning rate of a step is a pure function of the step number (see a task's `Phase`s), so it is applied here and
-not counted inside the optimizer, whose own count restarts with every growth level.
+A module that joins a growing network brings its own moments and its own bias correction, and those of the older modules
+stay. The learning rate of a step is a pure function of the step number, so it is applied here.
 """
+
+from collections.abc import Mapping
 
 import jax
 import optax
@@ -10,14 +12,24 @@ from jaxtyping import Array, Float, PyTree
 
 ADAM = optax.scale_by_adam()
 
+Modules = Mapping[str, PyTree]
+
+
+def init(tx: optax.GradientTransformation, modules: Modules) -> Modules:
+    """Fresh optimizer states by module name."""
+    return {name: tx.init(weights) for name, weights in modules.items()}
+
 
 def apply(
     tx: optax.GradientTransformation,
-    gradient: PyTree,
-    opt: PyTree,
-    params: PyTree,
+    gradients: Modules,
+    opt: Modules,
+    modules: Modules,
     learning_rate: Float[Array, ""] | float,
-) -> tuple[PyTree, PyTree]:
-    """One update; returns the new parameters and the new optimizer state."""
-    updates, opt = tx.update(gradient, opt, params)
-    return jax.tree.map(lambda p, u: p - learning_rate * u, params, updates), opt
+) -> tuple[Modules, Modules]:
+    """One update; returns the new weights and the new optimizer states, by module name."""
+    weights, states = {}, {}
+    for name, old in modules.items():
+        updates, states[name] = tx.update(gradients[name], opt[name], old)
+        weights[name] = jax.tree.map(lambda w, u: w - learning_rate * u, old, updates)
+    return weights, states

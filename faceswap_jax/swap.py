@@ -144,6 +144,8 @@ def swap(workdir: Path, persona: str, source: Path, output: Path, method: str = 
     suffixes = sorted(video.PICTURE_SUFFIXES) if still else video.OUTPUT_SUFFIXES
     if output.suffix.lower() not in suffixes:
         raise InputError(f"'{output}' cannot hold the result; choose a name that ends in {', '.join(suffixes)}.")
+    if output.is_dir():
+        raise InputError(f"'{output}' is a folder; choose another name for --output.")
     if output.exists() and output.samefile(source):
         raise InputError(f"'{output}' is the input itself; choose another name for --output.")
     if not output.absolute().parent.is_dir():
@@ -152,7 +154,14 @@ def swap(workdir: Path, persona: str, source: Path, output: Path, method: str = 
     console, count = Console(stderr=True), Count()
     with contextlib.closing(open_landmarker(source)) as landmarker:
         frames = video.read_frames(source)
-        watched = track(frames, f"{source.name} to {persona}", info.frames, console=console, transient=True)
+        watched = track(
+            frames,
+            f"{source.name} to {persona}",
+            info.frames,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
         swapped = swap_frames(iter(watched), landmarker, model, method, count)
         if still:
             (result,) = swapped

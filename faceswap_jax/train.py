@@ -140,7 +140,7 @@ def claim(workdir: Path, config: ml_collections.ConfigDict) -> None:
         changed = configs.differences(configs.load(path), config)
         if changed:
             raise InputError(
-                f"'{workdir}' holds a run of another config ({'; '.join(changed)}); choose a new --workdir or undo this."
+                f"'{workdir}' holds a run of another config ({'; '.join(changed)}); undo it or choose a new --workdir."
             )
     elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise InputError(f"'{workdir}' exists and is not the folder of a run; choose a new --workdir.")

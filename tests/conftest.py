@@ -11,7 +11,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory) -> Path:
-    """A folder with a short clip of each of four puppets, and their landmarks."""
+    """A folder with a short clip of each of two puppets, and their landmarks."""
     from data_pipelines.puppets.clips import write_clip
     from tests.tiny_run import FRAMES, PERSONAS, RATE, SIZE
 

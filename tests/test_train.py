@@ -13,21 +13,23 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
 from experiments import comb as comb_experiment
 from faceswap_jax import config as configs
-from faceswap_jax import optim
 from faceswap_jax import train as loop
 from faceswap_jax.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
 from faceswap_jax.metrics import Reporter
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Phase, load_task
+from faceswap_jax.tasks.base import Phase, load_task, task_class
 from faceswap_jax.train import train
 from tests.tiny_run import PERSONAS, experiment, rows
+
+ADAM = optax.adam(0.1)
 
 
 class Toy:
@@ -52,7 +54,7 @@ class Toy:
             step=jnp.int32(phase.start),
             key=key,
             params=params,
-            opt={name: optim.ADAM.init(group) for name, group in params.items()},
+            opt={name: ADAM.init(group) for name, group in params.items()},
             extras={"frozen": frozen, "average": params["generator"]},
         )
 
@@ -76,7 +78,8 @@ class Toy:
         )(state.params)
         params, opt = {}, {}
         for name, group in state.params.items():
-            params[name], opt[name] = optim.apply(optim.ADAM, gradients[name], state.opt[name], group, 0.1)
+            updates, opt[name] = ADAM.update(gradients[name], state.opt[name])
+            params[name] = optax.apply_updates(group, updates)
         average = jax.tree.map(lambda a, w: 0.9 * a + 0.1 * w, state.extras["average"], params["generator"])
         extras = state.extras | {"average": average}
         losses["loss_generator"] += jnp.where(state.step + 1 == self.config.diverge_at, jnp.nan, 0.0)
@@ -101,15 +104,27 @@ class Toy:
         return self._data(self.config.seed + 1, host, hosts)
 
 
-@pytest.fixture
-def toy(monkeypatch) -> ml_collections.ConfigDict:
-    """The config of the toy, which training will find."""
-    monkeypatch.setattr(loop, "task_class", lambda config: Toy)
-    monkeypatch.setattr(loop, "load_task", Toy)
+@pytest.fixture(scope="module", autouse=True)
+def toy_is_known():
+    """As if faceswap_jax/tasks/toy.py were there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "task_class", lambda config: Toy if config.task == "toy" else task_class(config))
+        patch.setattr(loop, "load_task", lambda config: Toy(config) if config.task == "toy" else load_task(config))
+        yield
+
+
+def toy_config() -> ml_collections.ConfigDict:
+    """Nine steps of the toy."""
     config = ml_collections.ConfigDict({"task": "toy", "seed": 3, "batch": 8, "diverge_at": -1})
     config.mesh = ml_collections.ConfigDict({"persona": 1, "cpu_devices": 8})
     config.run = ml_collections.ConfigDict({"log": 2, "preview": 3, "checkpoint": 3, "keep": 2})
     return config
+
+
+@pytest.fixture
+def toy() -> ml_collections.ConfigDict:
+    """The config of the toy, to change."""
+    return toy_config()
 
 
 def saved_state(workdir, task=None, persona=1):
@@ -162,9 +177,9 @@ def test_a_run_writes_config_metrics_previews_and_checkpoints(run, data):
     assert all(math.isfinite(v) for row in (*training, *scores) for v in row.values() if not isinstance(v, str))
 
     previews = {p.name: cv2.imread(str(p)).shape for p in (run / "previews").iterdir()}
-    side = 96  # small pictures are shown larger; two held-out rows of four personas and their swaps
+    side = 96  # small pictures are shown larger; input, reconstruction and two swaps
     assert previews.keys() == {"step_0000004.png", "step_0000008.png"}
-    assert {(h // side, h % side, w % side, c) for h, w, c in previews.values()} == {(6, 0, 0, 3)}
+    assert {(h // side, h % side, w % side, c) for h, w, c in previews.values()} == {(4, 0, 0, 3)}
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["6", "8"]
 
 
@@ -172,9 +187,9 @@ def test_a_run_continues_on_another_mesh(run, data, tmp_path):
     workdir = shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(workdir / "checkpoints" / "8")
     config = experiment(data)
-    config.mesh.persona = 4
+    config.mesh.persona = 2
     assert train(config, workdir)
-    (step, expected), (other_step, state) = saved_state(run), saved_state(workdir, persona=4)
+    (step, expected), (other_step, state) = saved_state(run), saved_state(workdir, persona=2)
     assert step == other_step == 8
     assert_equal(expected, state, atol=1e-5)
     assert [row["step"] for row in rows(workdir)] == [2, 4, 6, 8]
@@ -199,21 +214,22 @@ def test_any_system_trains(toy, tmp_path, capfd):
     assert step == 9 and state.params.keys() == state.opt.keys() == {"generator", "critic"}
     start = Toy(toy).init_state(Toy.phases[0], jax.random.key(3))
     np.testing.assert_array_equal(state.extras["frozen"], start.extras["frozen"])
-    assert int(state.opt["generator"].count) == 9 and int(state.opt["critic"].count) == 5
+    assert int(state.opt["generator"][0].count) == 9 and int(state.opt["critic"][0].count) == 5
     assert cv2.imread(str(tmp_path / "previews" / "step_0000009.png")).shape == (8 * 12, 2 * 4 * 12, 3)
     assert "loss_generator" in capfd.readouterr().err
 
 
-@pytest.fixture
-def uninterrupted(toy, tmp_path_factory):
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A finished run of the toy."""
     workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    assert train(toy, workdir)
+    assert train(toy_config(), workdir)
     return workdir
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("stop", [1, 3, 4, 5, 8])
-def test_an_interrupted_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatch, capfd, stop, number):
+@pytest.mark.parametrize("stop", [1, 4, 5, 8])
+def test_an_interrupted_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatch, capfd, stop):
+    number = signal.SIGINT if stop % 2 else signal.SIGTERM
     at_step(monkeypatch, stop, lambda: signal.raise_signal(number))
     assert not train(toy, tmp_path)
     assert saved_state(tmp_path, Toy(toy))[0] == stop
@@ -228,7 +244,7 @@ def test_an_interrupted_run_continues_exactly(toy, uninterrupted, tmp_path, monk
     assert all(scores[row["step"]] == row for row in rows(uninterrupted, evaluation=True))
 
 
-@pytest.mark.parametrize("stop", [4, 5, 8])
+@pytest.mark.parametrize("stop", [4, 8])
 def test_a_killed_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatch, stop):
     def kill():
         raise KeyboardInterrupt  # as a second Ctrl-C does
@@ -261,16 +277,17 @@ def test_a_run_that_diverges_stops_and_saves_nothing(toy, tmp_path, step):
     assert all(json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "metrics.jsonl").open())
 
 
-def test_another_config_is_refused(toy, uninterrupted):
-    before = (uninterrupted / "config.json").read_bytes()
+def test_another_config_is_refused(toy, uninterrupted, tmp_path):
+    workdir = shutil.copytree(uninterrupted, tmp_path / "run")
+    before = (workdir / "config.json").read_bytes()
     toy.batch = 16
     with pytest.raises(InputError, match=r"holds a run of another config \(batch: 8 -> 16\)"):
-        train(toy, uninterrupted)
-    assert (uninterrupted / "config.json").read_bytes() == before
+        train(toy, workdir)
+    assert (workdir / "config.json").read_bytes() == before
     toy.update(batch=8)
     toy.run.update(log=1, keep=1)
-    assert train(toy, uninterrupted)
-    assert configs.load(uninterrupted / "config.json").run.log == 1
+    assert train(toy, workdir)
+    assert configs.load(workdir / "config.json").run.log == 1
 
 
 def test_the_newest_checkpoints_stay(toy, tmp_path):
@@ -328,6 +345,6 @@ def test_unknown_systems_and_data_are_named(tmp_path):
     with pytest.raises(InputError, match="nowhere does not exist; make one with `faceswap prepare`"):
         train(config, tmp_path / "run")
     config.task = "cmob"
-    with pytest.raises(InputError, match="config.task is 'cmob'; choose one of comb"):
+    with pytest.raises(InputError, match=r"config\.task is 'cmob'; choose one of comb"):
         train(config, tmp_path / "run")
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import ml_collections
 
 from experiments import comb
 
-PERSONAS = ("ada", "ben", "cleo", "dan")
+PERSONAS = ("ada", "ben")
 SIZE, FRAMES, RATE = 96, 10, 12.5  # of their clips
 RESOLUTION = 16
 

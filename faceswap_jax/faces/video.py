@@ -113,8 +113,9 @@ def write_picture(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in PICTURE_SUFFIXES:
         raise InputError(f"{path} has no picture's suffix; choose one of {', '.join(sorted(PICTURE_SUFFIXES))}.")
-    quality = {".webp": cv2.IMWRITE_WEBP_QUALITY}.get(suffix, cv2.IMWRITE_JPEG_QUALITY)
-    _, encoded = cv2.imencode(suffix, image[..., ::-1], [quality, 95])
+    quality = {".webp": cv2.IMWRITE_WEBP_QUALITY, ".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY}
+    options = [quality[suffix], 95] if suffix in quality else []
+    _, encoded = cv2.imencode(suffix, image[..., ::-1], options)
     with _aside(path) as aside:
         encoded.tofile(aside)
 

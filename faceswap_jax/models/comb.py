@@ -178,11 +178,13 @@ def init(config: CombConfig, key: PRNGKeyArray) -> Params:
     }
 
 
-def grow(config: CombConfig, params: Params, key: PRNGKeyArray) -> Params:
-    """Parameters of `config.level` that keep all that `params`, of the level below, has learned."""
+def grow(old: Params, fresh: Params) -> Params:
+    """Modules of a grown network: what `old`, of the level below, has learned, and `fresh` where it has nothing.
+
+    Serves whatever is kept by group and module: weights, and states of their optimizers.
+    """
     return {
-        group: {name: params[group].get(name, fresh) for name, fresh in modules.items()}
-        for group, modules in init(config, key).items()
+        group: {name: old[group].get(name, new) for name, new in modules.items()} for group, modules in fresh.items()
     }
 
 

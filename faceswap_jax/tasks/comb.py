@@ -4,12 +4,13 @@ After training, encoding persona q and decoding as persona p gives p's face with
 """
 
 from dataclasses import replace
+from functools import reduce
 
 import grain
 import jax
 import jax.numpy as jnp
 import ml_collections
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 
 from data_pipelines import pipeline, sources
 from faceswap_jax import optim, precision
@@ -25,29 +26,17 @@ PREVIEW_COLUMNS = 3  # held-out pictures of each persona in a preview
 
 
 class Task:
-    """One phase per growth level; batches are {"image": [P, b, h, w, 3], "mask": [P, b, h, w]}, both uint8."""
+    """One phase per growth level; batches are those of `pipeline.persona_batches`."""
 
     batch_spec = rules.BATCH
 
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
         self.dtype = precision.dtype(config.precision)
-        steps = config.level_steps
-        if len(steps) > comb.MAX_LEVEL + 1 or not any(steps):
-            raise InputError(
-                f"config.level_steps is {tuple(steps)}; give the steps of level 0 and up, at most "
-                f"{comb.MAX_LEVEL + 1} numbers, 0 for a level to skip."
-            )
-        if config.update_order not in ("joint", "sequential"):
-            raise InputError(f"config.update_order is '{config.update_order}'; choose joint or sequential.")
-        if config.update_order == "sequential" and config.mesh.persona > 1:
-            raise InputError("config.update_order=sequential has no work for config.mesh.persona > 1; set it to 1.")
-        if config.loss.masking not in ("target", "both"):
-            raise InputError(f"config.loss.masking is '{config.loss.masking}'; choose target (Eq. 1) or both (Eq. 2).")
-
+        _check(config)
         self.phases, start = [], 0
-        top = max(level for level, count in enumerate(steps) if count)
-        for level, count in enumerate(steps):
+        top = max(level for level, count in enumerate(config.level_steps) if count)
+        for level, count in enumerate(config.level_steps):
             if count:
                 stop = start + count + (config.final_steps if level == top else 0)
                 model = comb.CombConfig(level, len(config.personas), config.model.width)
@@ -58,6 +47,7 @@ class Task:
     @classmethod
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the personas' names from the data."""
+        _check(config)
         names = tuple(sources.open_data(config.data))
         if len(names) < 2:
             raise InputError(
@@ -94,14 +84,14 @@ class Task:
         return State(step=jnp.int32(phase.start), key=key, params=params, opt=_init_opt(params))
 
     def enter(self, phase: Phase, state: State) -> State:
-        """Adds a level; the optimizer starts afresh, moments and bias correction."""
-        params = comb.grow(self.model(phase), state.params, jax.random.fold_in(state.key, phase.stage))
-        return replace(state, params=params, opt=_init_opt(params))
+        """Adds a level, whose moments and bias correction start afresh."""
+        params = comb.init(self.model(phase), jax.random.fold_in(state.key, phase.stage))
+        return replace(state, params=comb.grow(state.params, params), opt=comb.grow(state.opt, _init_opt(params)))
 
-    def _losses(self, model, shared, alpha, own, x, mask) -> Float[Array, "p"]:
-        """Loss of each persona of pictures and masks [p, b, h, w, c]."""
+    def _losses(self, model, shared, alpha, own, seen, x, mask) -> Float[Array, "p"]:
+        """Loss of each persona, of what the encoder sees, the pictures and their masks, all [p, b, h, w, c]."""
         flat, flat_mask = persona.merge(x), persona.merge(mask)
-        z = persona.unmerge(comb.encode(model, shared["encoder"], flat, alpha), len(x))
+        z = persona.unmerge(comb.encode(model, shared["encoder"], persona.merge(seen), alpha), len(x))
         y = persona.merge(persona.unrolled(lambda own, z: comb.decode(model, shared["tied"], own, z, alpha), own, z))
         loss = reconstruction.dissimilarity(*reconstruction.masked(flat, flat_mask, y, self.config.loss.masking))
         if self.config.loss.l1:
@@ -112,54 +102,49 @@ class Task:
         """One update on all personas together, or one for each in random order (`config.update_order`)."""
         alpha, learning_rate = self.schedule(phase, state.step)
         update = self._joint if self.config.update_order == "joint" else self._sequential
-        params, opt, losses = update(self.model(phase), state, *_pictures(batch), alpha, learning_rate)
+        params, opt, losses = update(self.model(phase), state, _pictures(batch), alpha, learning_rate)
         metrics = {"loss": losses.mean(), "alpha": alpha, "learning_rate": learning_rate}
         metrics |= {f"loss/{name}": losses[i] for i, name in enumerate(self.config.personas)}
         return replace(state, step=state.step + 1, params=params, opt=opt), metrics
 
-    def _joint(self, model, state, x, mask, alpha, learning_rate):
+    def _joint(self, model, state, batch, alpha, learning_rate):
         """One update on the mean loss of all personas, each device working on its own personas."""
 
-        def loss(shared, own):
+        def loss(params):
+            shared, own = _split(params)
             per_persona = persona.sharded(lambda shared, own, batch: self._losses(model, *shared, own, *batch))
-            losses = per_persona((shared, alpha), own, (x, mask))
+            losses = per_persona((shared, alpha), own, batch)
             return losses.mean(), losses
 
-        shared, own = _split(state.params)
-        gradients, losses = jax.grad(loss, argnums=(0, 1), has_aux=True)(shared, own)
-        shared, shared_opt = optim.apply(optim.ADAM, gradients[0], state.opt["shared"], shared, learning_rate)
-        own, own_opt = optim.apply(optim.ADAM, gradients[1], state.opt["personas"], own, learning_rate)
-        return {**shared, "personas": own}, {"shared": shared_opt, "personas": own_opt}, losses
+        gradients, losses = jax.grad(loss, has_aux=True)(state.params)
+        return *_apply(gradients, state.opt, state.params, learning_rate), losses
 
-    def _sequential(self, model, state, x, mask, alpha, learning_rate):
+    def _sequential(self, model, state, batch, alpha, learning_rate):
         """The source's iteration: shared weights get P updates, every persona's own weights one.
 
         Unrolled: gradients of convolutions inside a scan are forty times slower on a CPU.
         """
-        shared, own = _split(state.params)
-        shared_opt, own_opt = state.opt["shared"], state.opt["personas"]
-        count, losses = own_opt.count, jnp.zeros(len(x))
-        for p in jax.random.permutation(jax.random.fold_in(state.key, state.step), len(x)):
+        count = len(self.config.personas)
+        params, opt, losses = state.params, state.opt, jnp.zeros(count)
+        for p in jax.random.permutation(jax.random.fold_in(state.key, state.step), count):
 
-            def loss(shared, one, x=x[p][None], mask=mask[p][None]):
-                return self._losses(model, shared, alpha, jax.tree.map(lambda w: w[None], one), x, mask)[0]
+            def loss(params, batch=tuple(a[p][None] for a in batch)):
+                shared, own = _split(params)
+                return self._losses(model, shared, alpha, jax.tree.map(lambda w: w[None], own), *batch)[0]
 
-            one, mu, nu = (comb.persona(tree, p) for tree in (own, own_opt.mu, own_opt.nu))
-            value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(shared, one)
-            shared, shared_opt = optim.apply(optim.ADAM, gradients[0], shared_opt, shared, learning_rate)
-            one_opt = own_opt._replace(count=count, mu=mu, nu=nu)
-            one, one_opt = optim.apply(optim.ADAM, gradients[1], one_opt, one, learning_rate)
-            own, mu, nu = (
-                jax.tree.map(lambda stacked, leaf, p=p: stacked.at[p].set(leaf), stacked, leaf)
-                for stacked, leaf in ((own, one), (own_opt.mu, one_opt.mu), (own_opt.nu, one_opt.nu))
-            )
-            own_opt = one_opt._replace(mu=mu, nu=nu)
+            # Own weights and moments come from the state, in which no persona has had its update yet.
+            one = params | {"personas": _take(state.params["personas"], p)}
+            one_opt = opt | {"personas": _take(state.opt["personas"], p)}
+            value, gradients = jax.value_and_grad(loss)(one)
+            one, one_opt = _apply(gradients, one_opt, one, learning_rate)
+            params = one | {"personas": _put(params["personas"], p, one["personas"])}
+            opt = one_opt | {"personas": _put(opt["personas"], p, one_opt["personas"])}
             losses = losses.at[p].set(value)
-        return {**shared, "personas": own}, {"shared": shared_opt, "personas": own_opt}, losses
+        return params, opt, losses
 
     def eval_step(self, phase: Phase, state: State, batch: Batch) -> Metrics:
         """PSNR (dB) and dissimilarity of reconstructions inside the face."""
-        x, mask = _pictures(batch)
+        _, x, mask = _pictures(batch)
         y = persona.merge(self._reconstruct(phase, state, self._encode(phase, state, x)))
         x, mask = persona.merge(x), persona.merge(mask)
         loss = reconstruction.dissimilarity(*reconstruction.masked(x, mask, y, "both"))
@@ -167,7 +152,7 @@ class Task:
 
     def preview(self, phase: Phase, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
         """Rows: input, reconstruction, then the swap to every persona."""
-        x, _ = _pictures(jax.tree.map(lambda a: a[:, :PREVIEW_COLUMNS], batch))
+        _, x, _ = _pictures(jax.tree.map(lambda a: a[:, :PREVIEW_COLUMNS], batch))
         z = self._encode(phase, state, x)
         own = self._reconstruct(phase, state, z)
         swaps = [self._decode(phase, state, z.reshape(-1, z.shape[-1]), p) for p in range(len(x))]
@@ -186,13 +171,13 @@ class Task:
 
     def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Pictures and masks of all personas at the phase's resolution."""
-        return self._data(phase, 0, self.config.seed, host, hosts, mirror=True)
+        return self._data(phase, 0, self.config.seed, host, hosts, mirror=True, warp=self.config.data.warp)
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """The same of the records that are never trained on."""
-        return self._data(phase, 1, 0, host, hosts, mirror=False)
+        return self._data(phase, 1, 0, host, hosts)
 
-    def _data(self, phase, part, seed, host, hosts, mirror):
+    def _data(self, phase, part, seed, host, hosts, mirror=False, warp=0.0):
         data = sources.open_data(self.config.data)
         parts = [pipeline.split(data[name], self.config.data.validation)[part] for name in self.config.personas]
         return pipeline.persona_batches(
@@ -203,6 +188,7 @@ class Task:
             host=host,
             hosts=hosts,
             mirror=mirror,
+            warp=warp,
         )
 
     def resolution(self, phase: Phase) -> int:
@@ -217,8 +203,37 @@ class Task:
         return jnp.round(self._decode(phase, state, z, index) * 255).astype(jnp.uint8)
 
 
-def _pictures(batch: Batch) -> tuple[Float[Array, "p b h w 3"], Float[Array, "p b h w 1"]]:
-    return batch["image"].astype(jnp.float32) / 255, batch["mask"][..., None].astype(jnp.float32) / 255
+def _check(config: ml_collections.ConfigDict) -> None:
+    """Raises InputError for values that make no network or no training."""
+    steps = config.level_steps
+    at_least = {"seed": 0, "batch": 1, "final_steps": 0, "model.latent": 1, "mesh.persona": 1}
+    demands = {
+        "level_steps": (
+            len(steps) <= comb.MAX_LEVEL + 1 and min(steps, default=0) >= 0 and any(steps[comb.TIED_LEVELS :]),
+            f"give the steps of level 0 and up, 0 to skip one, of at most {comb.MAX_LEVEL + 1} levels and some of "
+            f"level {comb.TIED_LEVELS} or above, for those below are one for all personas",
+        ),
+        "update_order": (config.update_order in ("joint", "sequential"), "choose joint or sequential"),
+        "loss.masking": (config.loss.masking in ("target", "both"), "choose target (Eq. 1) or both (Eq. 2)"),
+        "loss.l1": (config.loss.l1 >= 0, "give 0 or more"),
+        "model.width": (config.model.width > 0, "give a positive share of the published width"),
+        "data.validation": (0 < config.data.validation < 1, "give a share between 0 and 1"),
+        "data.warp": (config.data.warp >= 0, "give 0 or more"),
+        "learning_rate": (config.learning_rate > 0, "give a positive number"),
+        "final_learning_rate": (config.final_learning_rate > 0, "give a positive number"),
+    }
+    values = {name: reduce(getattr, name.split("."), config) for name in (*at_least, *demands)}
+    demands |= {name: (values[name] >= least, f"give {least} or more") for name, least in at_least.items()}
+    for name, (met, remedy) in demands.items():
+        if not met:
+            raise InputError(f"config.{name} is {values[name]}; {remedy}.")
+    if config.update_order == "sequential" and config.mesh.persona > 1:
+        raise InputError("config.update_order=sequential has no work for config.mesh.persona > 1; set it to 1.")
+
+
+def _pictures(batch: Batch) -> tuple[Float[Array, "p b h w 3"], Float[Array, "p b h w 3"], Float[Array, "p b h w 1"]]:
+    """Input, image and mask of a batch, 0..1."""
+    return tuple(a.astype(jnp.float32) / 255 for a in (batch["input"], batch["image"], batch["mask"][..., None]))
 
 
 def _split(params: comb.Params) -> tuple[comb.Params, comb.Params]:
@@ -227,5 +242,19 @@ def _split(params: comb.Params) -> tuple[comb.Params, comb.Params]:
 
 
 def _init_opt(params: comb.Params) -> dict:
-    shared, own = _split(params)
-    return {"shared": optim.ADAM.init(shared), "personas": optim.ADAM.init(own)}
+    return {group: optim.init(optim.ADAM, modules) for group, modules in params.items()}
+
+
+def _apply(gradients: comb.Params, opt: dict, params: comb.Params, learning_rate) -> tuple[comb.Params, dict]:
+    updated = {g: optim.apply(optim.ADAM, gradients[g], opt[g], params[g], learning_rate) for g in params}
+    return {g: weights for g, (weights, _) in updated.items()}, {g: states for g, (_, states) in updated.items()}
+
+
+def _take(tree: PyTree, p: Int[Array, ""]) -> PyTree:
+    """One persona's part of stacked weights or optimizer states, whose counts are common to all personas."""
+    return jax.tree.map(lambda leaf: leaf[p] if leaf.ndim else leaf, tree)
+
+
+def _put(tree: PyTree, p: Int[Array, ""], one: PyTree) -> PyTree:
+    """The inverse of `_take`."""
+    return jax.tree.map(lambda stacked, leaf: stacked.at[p].set(leaf) if stacked.ndim else leaf, tree, one)

@@ -11,7 +11,7 @@ import pytest
 
 import data_pipelines
 from data_pipelines import pipeline
-from data_pipelines.pipeline import PuppetSource, iterate, persona_batches, split
+from data_pipelines.pipeline import PuppetSource, _warped, iterate, persona_batches, split
 from data_pipelines.records import FaceRecord, decode, encode
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
@@ -52,7 +52,7 @@ def numbers(batch) -> np.ndarray:
 
 
 def same(one, other) -> bool:
-    return all(np.array_equal(one[name], other[name]) for name in ("image", "mask"))
+    return all(np.array_equal(one[name], other[name]) for name in ("image", "input", "mask"))
 
 
 def test_shapes_and_types():
@@ -184,3 +184,23 @@ for name in {[".".join(path.relative_to(root).with_suffix("").parts) for path in
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_only_the_input_is_warped():
+    source = [PuppetSource(0, 1, 0, 2, 16)]
+    plain = persona_batches(source, resolution=16, batch=4, seed=0)[0]
+    np.testing.assert_array_equal(plain["input"], plain["image"])
+    warped, again = (persona_batches(source, resolution=16, batch=4, seed=0, warp=0.05)[0] for _ in range(2))
+    assert same(warped, again)
+    np.testing.assert_array_equal(warped["image"], plain["image"])
+    np.testing.assert_array_equal(warped["mask"], plain["mask"])
+    assert not np.array_equal(warped["input"], warped["image"])
+
+
+def test_a_warp_displaces_by_its_strength():
+    y, x = np.mgrid[:64, :64]
+    ramp = np.stack([2 * x + 64, 2 * y + 64, 0 * x], -1).astype(np.uint8)
+    moved = [_warped(ramp, 0.02, np.random.default_rng(seed)).astype(float) - ramp for seed in range(40)]
+    inner = np.stack(moved)[:, 16:48, 16:48, :2] / 2
+    assert 0.6 < inner.std() / (0.02 * 64) < 1.2
+    assert np.abs(np.diff(inner, axis=2)).max() < 1  # smooth

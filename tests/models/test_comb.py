@@ -44,7 +44,7 @@ def test_growing_changes_nothing_at_alpha_zero(level):
     old, new = config(level - 1), config(level)
     params = comb.init(old, jax.random.key(1))
     x = jax.random.uniform(jax.random.key(2), (2, new.resolution, new.resolution, 3))
-    grown = comb.grow(new, params, jax.random.key(3))
+    grown = comb.grow(params, comb.init(new, jax.random.key(3)))
     # Alpha of the old network is 1: its own fade-in is over.
     before = comb.upsample(run(old, params, comb.downsample(x), 1.0))
     np.testing.assert_allclose(run(new, grown, x, 0.0), before, atol=1e-6)
@@ -53,7 +53,7 @@ def test_growing_changes_nothing_at_alpha_zero(level):
 
 def test_growing_keeps_learned_weights_and_drops_rgb_layers_no_longer_used():
     params = comb.init(config(2), jax.random.key(1))
-    grown = comb.grow(config(3), params, jax.random.key(3))
+    grown = comb.grow(params, comb.init(config(3), jax.random.key(3)))
     assert "from_rgb_1" in params["encoder"] and "from_rgb_1" not in grown["encoder"]
     np.testing.assert_array_equal(
         grown["encoder"]["level_2"]["conv_0"]["conv"]["kernel"],

@@ -36,7 +36,7 @@ def config(**changes) -> ml_collections.ConfigDict:
 def batch():
     image = jax.random.randint(jax.random.key(0), (4, 2, 16, 16, 3), 0, 256).astype(jnp.uint8)
     mask = jnp.zeros((4, 2, 16, 16), jnp.uint8).at[:, :, 3:14, 2:13].set(255)
-    return {"image": np.asarray(image), "mask": np.asarray(mask)}
+    return {"image": np.asarray(image), "input": np.asarray(image[..., ::-1]), "mask": np.asarray(mask)}
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +57,11 @@ def test_schedule_is_a_pure_function_of_the_step():
     assert [phase_of(task, s).stage for s in (0, 4, 5, 17)] == [2, 2, 3, 3]
 
 
-def plain_loss(task, phase, params, p, x, mask):
+def plain_loss(task, phase, params, p, seen, x, mask):
     """Loss of persona p, written out for one persona at a time."""
     model = task.model(phase)
     y = comb.decode(
-        model, params["tied"], comb.persona(params["personas"], p), comb.encode(model, params["encoder"], x)
+        model, params["tied"], comb.persona(params["personas"], p), comb.encode(model, params["encoder"], seen)
     )
     f = reconstruction.dissimilarity(x * mask, y * mask) + 0.5 * jnp.abs((x - y) * mask).sum((1, 2, 3)) / (
         3 * mask.sum((1, 2, 3))
@@ -78,13 +78,13 @@ def start(task):
 def test_joint_update_is_adam_on_the_mean_loss(batch):
     task = Task(config())
     phase, state = start(task)
-    x, mask = batch["image"] / 255, batch["mask"][..., None] / 255
+    seen, x, mask = batch["input"] / 255, batch["image"] / 255, batch["mask"][..., None] / 255
     step = jax.jit(partial(task.train_step, phase))
 
     @jax.jit
     def reference(params, opt):
         loss, gradient = jax.value_and_grad(
-            lambda params: sum(plain_loss(task, phase, params, p, x[p], mask[p]) for p in range(4)) / 4
+            lambda params: sum(plain_loss(task, phase, params, p, seen[p], x[p], mask[p]) for p in range(4)) / 4
         )(params)
         updates, opt = adam.update(gradient, opt)
         return optax.apply_updates(params, updates), opt, loss
@@ -102,7 +102,7 @@ def test_joint_update_is_adam_on_the_mean_loss(batch):
 def test_sequential_update_is_one_adam_step_per_persona_in_random_order(batch):
     task = Task(config(update_order="sequential"))
     phase, state = start(task)
-    x, mask = batch["image"] / 255, batch["mask"][..., None] / 255
+    seen, x, mask = batch["input"] / 255, batch["image"] / 255, batch["mask"][..., None] / 255
     step = jax.jit(partial(task.train_step, phase))
     adam = optax.adam(1e-3)
     shared = {name: state.params[name] for name in ("encoder", "tied")}
@@ -110,9 +110,11 @@ def test_sequential_update_is_one_adam_step_per_persona_in_random_order(batch):
     shared_opt, own_opt = adam.init(shared), [adam.init(o) for o in own]
 
     @jax.jit
-    def gradients(shared, one, x, mask):
+    def gradients(shared, one, seen, x, mask):
         def loss(shared, one):
-            return plain_loss(task, phase, {**shared, "personas": jax.tree.map(lambda a: a[None], one)}, 0, x, mask)
+            return plain_loss(
+                task, phase, {**shared, "personas": jax.tree.map(lambda a: a[None], one)}, 0, seen, x, mask
+            )
 
         return jax.grad(loss, argnums=(0, 1))(shared, one)
 
@@ -121,7 +123,7 @@ def test_sequential_update_is_one_adam_step_per_persona_in_random_order(batch):
         order = [int(p) for p in jax.random.permutation(jax.random.fold_in(state.key, state.step), 4)]
         orders.append(order)
         for p in order:
-            g_shared, g_own = gradients(shared, own[p], x[p], mask[p])
+            g_shared, g_own = gradients(shared, own[p], seen[p], x[p], mask[p])
             updates, shared_opt = adam.update(g_shared, shared_opt)
             shared = optax.apply_updates(shared, updates)
             updates, own_opt[p] = adam.update(g_own, own_opt[p])
@@ -130,7 +132,8 @@ def test_sequential_update_is_one_adam_step_per_persona_in_random_order(batch):
     expected = {**shared, "personas": jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)}
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-4), state.params, expected)
     assert orders[0] != orders[1]
-    assert int(state.opt["shared"].count) == 8 and int(state.opt["personas"].count) == 2
+    counts = {group: {int(adam.count) for adam in modules.values()} for group, modules in state.opt.items()}
+    assert counts == {"encoder": {8}, "tied": {8}, "personas": {2}}
 
 
 @pytest.mark.parametrize("persona_axis", [4, 2])
@@ -159,17 +162,18 @@ def test_a_mesh_computes_what_one_device_does_without_gathering_decoders(batch, 
     assert kernel.addressable_shards[0].data.shape[0] == 4 // persona_axis
 
 
-def test_growth_keeps_weights_and_restarts_the_optimizer(batch):
+def test_growth_keeps_weights_and_moments_and_starts_those_of_the_new_level(batch):
     task = Task(config())
     phase, state = start(task)
     state, _ = jax.jit(partial(task.train_step, phase))(state, batch)
     grown = task.enter(task.phases[1], state)
-    np.testing.assert_array_equal(
-        grown.params["personas"]["level_2"]["conv_1"]["conv"]["kernel"],
-        state.params["personas"]["level_2"]["conv_1"]["conv"]["kernel"],
-    )
+    for old, new in ((state.params, grown.params), (state.opt, grown.opt)):
+        for group in ("encoder", "tied", "personas"):
+            kept = old[group].keys() & new[group].keys()
+            jax.tree.map(np.testing.assert_array_equal, *({n: t[group][n] for n in kept} for t in (old, new)))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(grown.opt["personas"]["level_3"]))
+    assert int(grown.opt["personas"]["level_2"].count) == 1
     assert int(grown.step) == 4
-    assert all(not np.any(leaf) for leaf in jax.tree.leaves(grown.opt))
     abstract = abstract_state(task, task.phases[1])
     assert jax.tree.map(lambda a: (a.shape, a.dtype), grown) == jax.tree.map(lambda a: (a.shape, a.dtype), abstract)
 
@@ -188,8 +192,23 @@ def test_preview_shows_input_reconstruction_and_every_swap(batch):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("level_steps", (0, 0)), ("level_steps", (1,) * 10), ("update_order", "both"), ("precision", "float16")],
+    [
+        ("level_steps", (0, 0)),
+        ("level_steps", (5, 5)),
+        ("level_steps", (0, 0, -4, 4)),
+        ("level_steps", (1,) * 10),
+        ("update_order", "both"),
+        ("precision", "float16"),
+        ("batch", 0),
+        ("seed", -1),
+        ("final_steps", -5),
+        ("model.width", -1.0),
+        ("data.validation", 2.0),
+        ("loss.masking", "none"),
+    ],
 )
 def test_wrong_values_are_named(field, value):
+    c = config()
+    c.update_from_flattened_dict({field: value})
     with pytest.raises(InputError, match=field):
-        Task(config(**{field: value}))
+        Task(c)

@@ -1,0 +1,21 @@
+"""The comb network at 64 px, small enough to see real clips swapped on a desk's CPU within the hour.
+
+Reproduces: nothing published; it shows the way of the full system on real faces.
+Costs: 20 to 30 minutes on two cores with six personas.
+Expect: recognisable personas, soft pictures; head pose follows, mouths and eyes in part. CARD
+
+    faceswap prepare clips/*.mp4 --output data --resolution 128
+    faceswap train --config experiments/comb_cpu.py --workdir runs/cpu --config.data.path=data
+"""
+
+import ml_collections
+
+from experiments import demo
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The demo's values with more steps."""
+    c = demo.get_config()
+    c.level_steps = (0, 0, 400, 1000, 2000)
+    c.final_steps = 200
+    return c
