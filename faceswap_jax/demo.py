@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -16,7 +17,8 @@ from rich.progress import track
 from data_pipelines.prepare import prepare
 from data_pipelines.puppets import renderer as puppets
 from data_pipelines.puppets.clips import write_clip
-from data_pipelines.puppets.tracks import RATE, truth
+from data_pipelines.puppets.parameters import sample_persona, sample_scene
+from data_pipelines.puppets.tracks import performance_track
 from experiments import demo as experiment
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import report, scores
@@ -27,8 +29,9 @@ from faceswap_jax.train import train
 
 WORLD, PERSONAS = 0, ("ada", "ben", "cleo")
 SIZE = 160  # pixels of a frame's side
-TRAINING_TRACKS, TRAINING_FRAMES = range(12), 25  # of each persona: a second in each of twelve scenes
-HELD_OUT_TRACK, HELD_OUT_FRAMES = 12, 40  # another scene, another performance
+# Few frames a second, so that few frames show much of what a face can do.
+TRAINING_TRACKS, TRAINING_FRAMES, TRAINING_RATE = range(12), 25, 3.0  # of each persona; every track is another scene
+HELD_OUT_TRACK, HELD_OUT_FRAMES, HELD_OUT_RATE = 12, 40, 8.0
 RESOLUTION = 64
 SHOWN, PICTURE = 2, 128  # faces of each pair in the grid, and their side in pixels
 
@@ -55,11 +58,14 @@ def demo(output: Path) -> None:
     console.rule("1 of 4: rendering clips")
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         jobs = [
-            pool.submit(write_clip, path, WORLD, p, number, frames, SIZE)
+            pool.submit(write_clip, path, WORLD, p, number, frames, SIZE, rate)
             for p, name in enumerate(PERSONAS)
-            for path, number, frames in (
-                *((clips / name / f"{number:02}.mp4", number, TRAINING_FRAMES) for number in TRAINING_TRACKS),
-                (held_out / f"{name}.mp4", HELD_OUT_TRACK, HELD_OUT_FRAMES),
+            for path, number, frames, rate in (
+                *(
+                    (clips / name / f"{number:02}.mp4", number, TRAINING_FRAMES, TRAINING_RATE)
+                    for number in TRAINING_TRACKS
+                ),
+                (held_out / f"{name}.mp4", HELD_OUT_TRACK, HELD_OUT_FRAMES, HELD_OUT_RATE),
             )
         ]
         for job in track(as_completed(jobs), "clips", len(jobs), console=console, transient=True):
@@ -84,7 +90,7 @@ def demo(output: Path) -> None:
     grid, clip = output / "swaps.png", output / "swaps.mp4"
     report.save_grid(grid, np.concatenate([result.pictures for result in results.values()]) / 255)
     frames = np.concatenate([result.clip for result in results.values()], axis=1)
-    video.write_video(clip, pairs[0].target, (video.Frame(f, i / RATE, i) for i, f in enumerate(frames)))
+    video.write_video(clip, pairs[0].target, (video.Frame(f, i / HELD_OUT_RATE, i) for i, f in enumerate(frames)))
     report.save_table(output / "scores", scores_of)
     console.print(report.table(scores_of))
     for path, what in (
@@ -128,13 +134,19 @@ class Pair:
         """The swapped clip."""
         return self.output / "swaps" / f"{PERSONAS[self.performer]}_as_{PERSONAS[self.persona]}.mp4"
 
+    def truth(self) -> Iterator[puppets.Frame]:
+        """The perfect swap, frame by frame: the persona with the performance and the scene of the target."""
+        persona, scene = sample_persona(WORLD, self.persona), sample_scene(WORLD, self.performer, HELD_OUT_TRACK)
+        for performance in performance_track(WORLD, self.performer, HELD_OUT_TRACK, HELD_OUT_FRAMES, HELD_OUT_RATE):
+            yield puppets.render(persona, performance, scene, SIZE)
+
     def compare(self) -> Comparison:
         """Scores the swapped clip against the rendered truth."""
         source = _read(self.output / "held_out" / f"{PERSONAS[self.persona]}.mp4")
         target, swapped = _read(self.target), _read(self.result)
         with contextlib.closing(open_landmarker(self.target)) as landmarker:
             faces = [landmarker(image, i)[0].landmarks for i, image in enumerate(target)]
-        rendered = [truth(WORLD, self.persona, self.performer, HELD_OUT_TRACK, i, SIZE) for i in range(len(target))]
+        rendered = list(self.truth())
         true = np.stack([frame.image for frame in rendered])
         rows = {
             "do nothing": target,

@@ -206,12 +206,16 @@ class Task:
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
     steps = config.level_steps
+    levels = [level for level, count in enumerate(steps) if count]
     at_least = {"seed": 0, "batch": 1, "final_steps": 0, "model.latent": 1, "mesh.persona": 1}
     demands = {
         "level_steps": (
-            len(steps) <= comb.MAX_LEVEL + 1 and min(steps, default=0) >= 0 and any(steps[comb.TIED_LEVELS :]),
-            f"give the steps of level 0 and up, 0 to skip one, of at most {comb.MAX_LEVEL + 1} levels and some of "
-            f"level {comb.TIED_LEVELS} or above, for those below are one for all personas",
+            len(steps) <= comb.MAX_LEVEL + 1
+            and min(steps, default=0) >= 0
+            and max(levels, default=0) >= comb.TIED_LEVELS
+            and len(levels) == levels[-1] - levels[0] + 1,
+            f"give the steps of level 0 and up: 0 for those to skip at the start, then each level's, the last being "
+            f"{comb.TIED_LEVELS} to {comb.MAX_LEVEL} (those below {comb.TIED_LEVELS} are one for all personas)",
         ),
         "update_order": (config.update_order in ("joint", "sequential"), "choose joint or sequential"),
         "loss.masking": (config.loss.masking in ("target", "both"), "choose target (Eq. 1) or both (Eq. 2)"),

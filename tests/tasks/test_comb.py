@@ -196,6 +196,7 @@ def test_preview_shows_input_reconstruction_and_every_swap(batch):
         ("level_steps", (0, 0)),
         ("level_steps", (5, 5)),
         ("level_steps", (0, 0, -4, 4)),
+        ("level_steps", (0, 0, 4, 0, 4)),
         ("level_steps", (1,) * 10),
         ("update_order", "both"),
         ("precision", "float16"),
