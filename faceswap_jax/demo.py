@@ -1,7 +1,6 @@
 """The main job on embedded data: render clips of puppets, prepare, train, swap held-out clips, score against truth."""
 
 import contextlib
-import itertools
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,7 +23,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import report, scores
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.landmarks import open_landmarker
-from faceswap_jax.swap import blend_side, put_face, swap
+from faceswap_jax.swap import blend_side, load_model, put_face, swap_clip
 from faceswap_jax.train import train
 
 WORLD, PERSONAS = 0, ("ada", "ben", "cleo")
@@ -36,6 +35,7 @@ RESOLUTION = 64
 SHOWN, PICTURE = 2, 128  # faces of each pair in the grid, and their side in pixels
 
 Frames = UInt8[np.ndarray, "frames h w 3"]
+Landmarks = Float[np.ndarray, "68 2"]
 
 
 def demo(output: Path) -> None:
@@ -81,20 +81,23 @@ def demo(output: Path) -> None:
         return
 
     console.rule("4 of 4: swapping held-out clips")
-    pairs = [Pair(output, p, q) for p, q in itertools.permutations(range(len(PERSONAS)), 2)]
-    for pair in pairs:
-        swap(output / "run", PERSONAS[pair.persona], pair.target, pair.result)
-    results = {f"{PERSONAS[pair.performer]} as {PERSONAS[pair.persona]}": pair.compare() for pair in pairs}
+    results = {}
+    for p, name in enumerate(PERSONAS):
+        model = load_model(output / "run", name)
+        for pair in (Pair(output, p, q) for q in range(len(PERSONAS)) if q != p):
+            for method, result in pair.results.items():
+                swap_clip(model, pair.target, result, method)
+            results[f"{PERSONAS[pair.performer]} as {name}"] = pair.compare()
 
     scores_of = {name: result.scores for name, result in results.items()}
     grid, clip = output / "swaps.png", output / "swaps.mp4"
     report.save_grid(grid, np.concatenate([result.pictures for result in results.values()]) / 255)
     frames = np.concatenate([result.clip for result in results.values()], axis=1)
-    video.write_video(clip, pairs[0].target, (video.Frame(f, i / HELD_OUT_RATE, i) for i, f in enumerate(frames)))
+    video.write_video(clip, pair.target, (video.Frame(f, i / HELD_OUT_RATE, i) for i, f in enumerate(frames)))
     report.save_table(output / "scores", scores_of)
     console.print(report.table(scores_of))
     for path, what in (
-        (grid, "source, target, swap, truth, difference x 4"),
+        (grid, "source, target, swap, swap with --blend none, truth, difference x 4"),
         (clip, "target, swap, truth of every pair"),
         (output / "scores.md", "the table; scores.json has all digits"),
     ):
@@ -107,12 +110,12 @@ class Comparison:
 
     Attributes:
         scores: of each row of the bench, each score.
-        pictures: some aligned faces; columns: source, target, swap, truth, difference x 4.
+        pictures: some aligned faces; columns: source, target, swap, swap with --blend none, truth, difference x 4.
         clip: frames with target, swap and truth side by side.
     """
 
     scores: dict[str, dict[str, float]]
-    pictures: UInt8[np.ndarray, "rows 5 h w 3"]
+    pictures: UInt8[np.ndarray, "rows 6 h w 3"]
     clip: Frames
 
 
@@ -130,9 +133,10 @@ class Pair:
         return self.output / "held_out" / f"{PERSONAS[self.performer]}.mp4"
 
     @property
-    def result(self) -> Path:
-        """The swapped clip."""
-        return self.output / "swaps" / f"{PERSONAS[self.performer]}_as_{PERSONAS[self.persona]}.mp4"
+    def results(self) -> dict[str, Path]:
+        """The swapped clips, by method of blending."""
+        name = f"{PERSONAS[self.performer]}_as_{PERSONAS[self.persona]}"
+        return {method: self.output / "swaps" / f"{name}_{method}.mp4" for method in ("multiband", "none")}
 
     def truth(self) -> Iterator[puppets.Frame]:
         """The perfect swap, frame by frame: the persona with the performance and the scene of the target."""
@@ -142,24 +146,27 @@ class Pair:
 
     def compare(self) -> Comparison:
         """Scores the swapped clip against the rendered truth."""
-        source = _read(self.output / "held_out" / f"{PERSONAS[self.persona]}.mp4")
-        target, swapped = _read(self.target), _read(self.result)
-        with contextlib.closing(open_landmarker(self.target)) as landmarker:
-            faces = [landmarker(image, i)[0].landmarks for i, image in enumerate(target)]
+        source_clip = self.output / "held_out" / f"{PERSONAS[self.persona]}.mp4"
+        source, target = _read(source_clip), _read(self.target)
+        source_faces, faces = _faces(source_clip, source), _faces(self.target, target)
+        swapped, alpha = (_read(self.results[method]) for method in ("multiband", "none"))
         rendered = list(self.truth())
         true = np.stack([frame.image for frame in rendered])
         rows = {
             "do nothing": target,
             "swap": swapped,
-            "ceiling": np.stack([_perfect(*each) for each in zip(target, faces, rendered, strict=True)]),
+            "ceiling": _perfect(target, faces, rendered, "multiband"),
+            "swap, --blend none": alpha,
+            "ceiling, --blend none": _perfect(target, faces, rendered, "none"),
         }
         mask = np.stack([align.polygon_mask(align.face_polygon(face), SIZE, SIZE) for face in faces])
         difference = np.clip(4 * np.abs(swapped.astype(np.int16) - true), 0, 255).astype(np.uint8)
         pictures = []
         for i in np.linspace(0, len(target) - 1, SHOWN + 2, dtype=int)[1:-1]:
-            transform = align.alignment_transform(faces[i], PICTURE)
-            shown = (source, target, swapped, true, difference)
-            pictures.append(np.stack([align.crop(frames[i], transform, PICTURE) for frames in shown]))
+            shown = [(source, source_faces)] + [
+                (frames, faces) for frames in (target, swapped, alpha, true, difference)
+            ]
+            pictures.append(np.stack([_face(frames[i], landmarks[i], PICTURE) for frames, landmarks in shown]))
         return Comparison(
             scores={name: scores.compare(frames, true, mask) for name, frames in rows.items()},
             pictures=np.stack(pictures),
@@ -167,14 +174,23 @@ class Pair:
         )
 
 
-def _perfect(
-    image: UInt8[np.ndarray, "h w 3"], landmarks: Float[np.ndarray, "68 2"], true: puppets.Frame
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The target frame with the truth's face at the network's resolution, aligned and blended in like the network's."""
-    face = align.crop(true.image, align.alignment_transform(true.landmarks, RESOLUTION), RESOLUTION)
-    side = blend_side(align.alignment_transform(landmarks, RESOLUTION), RESOLUTION)
-    return put_face(image, face, landmarks, side, "multiband")
-
-
 def _read(path: Path) -> Frames:
     return np.stack([frame.image for frame in video.read_frames(path)])
+
+
+def _faces(path: Path, frames: Frames) -> list[Landmarks]:
+    with contextlib.closing(open_landmarker(path)) as landmarker:
+        return [landmarker(image, i)[0].landmarks for i, image in enumerate(frames)]
+
+
+def _face(image: UInt8[np.ndarray, "h w 3"], landmarks: Landmarks, side: int) -> UInt8[np.ndarray, "side side 3"]:
+    return align.crop(image, align.alignment_transform(landmarks, side), side)
+
+
+def _perfect(target: Frames, faces: list[Landmarks], truth: list[puppets.Frame], method: str) -> Frames:
+    """The target with the truth's faces at the network's resolution, aligned and blended in like the network's."""
+    frames = []
+    for image, landmarks, true in zip(target, faces, truth, strict=True):
+        side = blend_side(align.alignment_transform(landmarks, RESOLUTION), RESOLUTION)
+        frames.append(put_face(image, _face(true.image, true.landmarks, RESOLUTION), landmarks, side, method))
+    return np.stack(frames)

@@ -139,9 +139,8 @@ def swap(workdir: Path, persona: str, source: Path, output: Path, method: str = 
     """
     if method not in blend.METHODS:
         raise InputError(f"There is no blending '{method}'; choose one of {', '.join(blend.METHODS)}.")
-    info = video.probe(source)
-    still = video.is_picture(source)
-    suffixes = sorted(video.PICTURE_SUFFIXES) if still else video.OUTPUT_SUFFIXES
+    video.probe(source)
+    suffixes = sorted(video.PICTURE_SUFFIXES) if video.is_picture(source) else video.OUTPUT_SUFFIXES
     if output.suffix.lower() not in suffixes:
         raise InputError(f"'{output}' cannot hold the result; choose a name that ends in {', '.join(suffixes)}.")
     if output.is_dir():
@@ -150,20 +149,23 @@ def swap(workdir: Path, persona: str, source: Path, output: Path, method: str = 
         raise InputError(f"'{output}' is the input itself; choose another name for --output.")
     if not output.absolute().parent.is_dir():
         raise InputError(f"The folder '{output.parent}' does not exist; make it first.")
-    model = load_model(workdir, persona)
+    return swap_clip(load_model(workdir, persona), source, output, method)
+
+
+def swap_clip(model: Model, source: Path, output: Path, method: str) -> Count:
+    """`swap` with a loaded model and arguments known to be good."""
     console, count = Console(stderr=True), Count()
     with contextlib.closing(open_landmarker(source)) as landmarker:
-        frames = video.read_frames(source)
         watched = track(
-            frames,
-            f"{source.name} to {persona}",
-            info.frames,
+            video.read_frames(source),
+            source.name,
+            video.probe(source).frames,
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
         swapped = swap_frames(iter(watched), landmarker, model, method, count)
-        if still:
+        if video.is_picture(source):
             (result,) = swapped
             video.write_picture(output, result.image)
         else:

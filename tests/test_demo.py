@@ -1,0 +1,40 @@
+"""The demo, much smaller."""
+
+import json
+
+import pytest
+
+from faceswap_jax import demo
+from faceswap_jax.errors import InputError
+from tests.tiny_run import experiment
+
+
+@pytest.mark.slow
+def test_demo_makes_what_it_names(tmp_path, monkeypatch, capsys):
+    def tiny():
+        c = experiment()
+        c.update(level_steps=(0, 0, 2), batch=8)
+        return c
+
+    monkeypatch.setattr(demo.experiment, "get_config", tiny)
+    values = {"SIZE": 96, "RESOLUTION": 16, "TRAINING_TRACKS": range(1), "TRAINING_FRAMES": 10, "HELD_OUT_FRAMES": 4}
+    for name, value in values.items():
+        monkeypatch.setattr(demo, name, value)
+    demo.demo(tmp_path / "demo")
+    named = [line.split(":")[0] for line in capsys.readouterr().err.splitlines()[-3:]]
+    assert [tmp_path / "demo" / name for name in ("swaps.png", "swaps.mp4", "scores.md")] == [
+        type(tmp_path)(path) for path in named
+    ]
+    scores = json.loads((tmp_path / "demo" / "scores.json").read_text())
+    assert len(scores) == 6
+    for rows in scores.values():
+        # Perfect faces beat the untouched clip whatever the network has learned.
+        assert rows["ceiling"]["ssim"] > rows["do nothing"]["ssim"]
+        assert rows["ceiling, --blend none"]["psnr"] > rows["do nothing"]["psnr"]
+
+
+def test_demo_deletes_nothing_of_others(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(InputError, match="was not made by a demo"):
+        demo.demo(tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
