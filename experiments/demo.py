@@ -15,12 +15,12 @@ from experiments import comb
 def get_config() -> ml_collections.ConfigDict:
     """The published values but for size, steps and the L1 term, which settles colours early."""
     c = comb.get_config()
-    c.data.warp = 0.03  # an encoder that must see through it keeps less of the identity: swaps follow pose better
+    c.data.warp = 0.07  # an encoder that must see through it keeps less of the identity: swaps follow pose better
     c.model.update(width=0.125, latent=128)
     c.level_steps = (0, 0, 400, 1100, 500)
     c.final_steps = 100
     c.batch = 4
-    c.learning_rate = 1e-3
+    c.learning_rate = 7e-4
     c.final_learning_rate = 1e-4
     c.loss.l1 = 1.0
     c.mesh.cpu_devices = 2

@@ -191,7 +191,15 @@ def test_a_whole_run(faceswap, experiment, clips, tmp_path, monkeypatch):
     people = [clips / "ada.mp4", clips / "ben.mp4"]
     code, out, err = faceswap("prepare", *people, "--output", "data", "--resolution=16")
     assert (code, out) == (0, "") and "ada" in err
-    train = ["train", f"--config={experiment}", "--workdir", "w", "--config.level_steps=(2,)", "--config.run.log", "1"]
+    train = [
+        "train",
+        f"--config={experiment}",
+        "--workdir",
+        "w",
+        "--config.level_steps=(0,0,2)",
+        "--config.run.log",
+        "1",
+    ]
     code, out, err = faceswap(*train)
     assert (code, out) == (0, "") and "Finished: 'w' is at step 2." in err and "nan" not in err
     assert faceswap(*train)[0] == 0

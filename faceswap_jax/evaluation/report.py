@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import Float
+from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 CELL = 96  # pixels; smaller pictures are enlarged, so that early growth levels can be seen
@@ -28,11 +29,11 @@ Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 def table(scores: Scores) -> Table:
-    """For the terminal: a line per pair, PSNR / SSIM in every column."""
-    columns = list(next(iter(scores.values())))
-    result = Table("pair", *(Column(name, justify="right") for name in columns), title="PSNR (dB) / SSIM in the face")
+    """For the terminal: a line per pair, PSNR / SSIM in every column; fits into 80 characters."""
+    columns = [Column(name, justify="right") for name in next(iter(scores.values()))]
+    result = Table("pair", *columns, title="PSNR (dB) / SSIM in the face", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for pair, rows in scores.items():
-        result.add_row(pair, *(_cell(rows[name]) for name in columns))
+        result.add_row(pair, *(_cell(row).replace(" ", "") for row in rows.values()))
     return result
 
 
