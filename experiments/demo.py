@@ -15,9 +15,9 @@ from experiments import comb
 def get_config() -> ml_collections.ConfigDict:
     """The published values but for size, steps and the L1 term, which settles colours early."""
     c = comb.get_config()
-    c.data.warp = 0.07  # an encoder that must see through it keeps less of the identity: swaps follow pose better
+    c.data.warp = 0.05  # an encoder that must see through it keeps less of the identity: swaps follow pose better
     c.model.update(width=0.125, latent=128)
-    c.level_steps = (0, 0, 400, 1100, 500)
+    c.level_steps = (0, 0, 300, 800, 280)
     c.final_steps = 100
     c.batch = 4
     c.learning_rate = 7e-4
