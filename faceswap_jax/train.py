@@ -119,14 +119,15 @@ def put(batch: Batch, task: Task, mesh: Mesh) -> Batch:
     Raises:
         InputError: the batch does not divide among the devices.
     """
+    for array in jax.tree.leaves(batch):
+        for size, axis in zip(array.shape, task.batch_spec, strict=False):
+            if axis and size % mesh.local_mesh.shape[axis]:
+                raise InputError(
+                    f"A batch of shape {array.shape} does not divide among the mesh {dict(mesh.shape)}; "
+                    "change config.batch."
+                )
     sharding = NamedSharding(mesh, task.batch_spec)
-    try:
-        return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), batch)
-    except ValueError as error:
-        shape = jax.tree.leaves(batch)[0].shape
-        raise InputError(
-            f"A batch of shape {shape} does not divide among the mesh {dict(mesh.shape)}; change config.batch."
-        ) from error
+    return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), batch)
 
 
 def claim(workdir: Path, config: ml_collections.ConfigDict) -> None:

@@ -22,7 +22,7 @@ def _fsdp(shape: tuple[int, ...], size: int, ways: int) -> P:
 
 # First match on the path of a leaf of the state wins, e.g. "params/personas/level_3/conv_0/conv/kernel".
 RULES = (
-    (r"(^|/)personas/(?!count)", lambda shape, size, ways: P("persona")),
+    (r"(^|/)personas/", lambda shape, size, ways: P("persona")),
     (r"", _fsdp),
 )
 
