@@ -2,9 +2,9 @@
 
 Reproduces: one encoder and P decoders grown from 4 to 1024 px, Adam 1e-4, 1 - SSIM up to 16 px and 1 - MS-SSIM above,
 background-invariant masking (Eq. 2), learning rate 1e-5 for the last 1e5 steps.
-Costs: full width and 1e5 steps a level is a job of weeks for one GPU; --config.model.width and --config.level_steps
-make it smaller. On two CPU cores use width 0.125 and stop at 64 px.
-Expect: a reconstruction PSNR of held-out frames (eval/psnr) above 30 dB when the personas have a minute of film each.
+Costs: not measured at this size. --config.model.width and --config.level_steps make it smaller; on two CPU cores use
+width 0.125 and stop at 64 px, as experiments/comb_cpu.py does.
+Expect: not run to the end yet; comb_cpu.py and demo.py have numbers.
 
     faceswap prepare alice.mp4 bob.mp4 --output data --resolution 1024
     faceswap train --config experiments/comb.py --workdir runs/comb --config.data.path=data

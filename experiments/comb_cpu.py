@@ -1,7 +1,7 @@
 """The comb network at 64 px, small enough to see real clips swapped on a desk's CPU within the hour.
 
 Reproduces: nothing published; it shows the way of the full system on real faces.
-Costs: 20 to 30 minutes on two cores with six personas.
+Costs: with six personas, half of the steps took 20 minutes on one core of a busy machine.
 Expect: recognisable personas, soft pictures; head pose and open mouths follow, gaze and fine expressions do not. Half
 of the steps on six clips of 3 to 34 s gave held-out reconstructions of 30 dB (eval/psnr).
 

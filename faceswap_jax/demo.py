@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -16,8 +15,7 @@ from rich.progress import track
 from data_pipelines.prepare import prepare
 from data_pipelines.puppets import renderer as puppets
 from data_pipelines.puppets.clips import write_clip
-from data_pipelines.puppets.parameters import sample_persona, sample_scene
-from data_pipelines.puppets.tracks import performance_track
+from data_pipelines.puppets.tracks import truth
 from experiments import demo as experiment
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import report, scores
@@ -138,19 +136,16 @@ class Pair:
         name = f"{PERSONAS[self.performer]}_as_{PERSONAS[self.persona]}"
         return {method: self.output / "swaps" / f"{name}_{method}.mp4" for method in ("multiband", "none")}
 
-    def truth(self) -> Iterator[puppets.Frame]:
-        """The perfect swap, frame by frame: the persona with the performance and the scene of the target."""
-        persona, scene = sample_persona(WORLD, self.persona), sample_scene(WORLD, self.performer, HELD_OUT_TRACK)
-        for performance in performance_track(WORLD, self.performer, HELD_OUT_TRACK, HELD_OUT_FRAMES, HELD_OUT_RATE):
-            yield puppets.render(persona, performance, scene, SIZE)
-
     def compare(self) -> Comparison:
         """Scores the swapped clip against the rendered truth."""
         source_clip = self.output / "held_out" / f"{PERSONAS[self.persona]}.mp4"
         source, target = _read(source_clip), _read(self.target)
         source_faces, faces = _faces(source_clip, source), _faces(self.target, target)
         swapped, alpha = (_read(self.results[method]) for method in ("multiband", "none"))
-        rendered = list(self.truth())
+        rendered = [
+            truth(WORLD, self.persona, self.performer, HELD_OUT_TRACK, i, SIZE, HELD_OUT_RATE)
+            for i in range(len(target))
+        ]
         true = np.stack([frame.image for frame in rendered])
         rows = {
             "do nothing": target,
@@ -187,10 +182,10 @@ def _face(image: UInt8[np.ndarray, "h w 3"], landmarks: Landmarks, side: int) ->
     return align.crop(image, align.alignment_transform(landmarks, side), side)
 
 
-def _perfect(target: Frames, faces: list[Landmarks], truth: list[puppets.Frame], method: str) -> Frames:
+def _perfect(target: Frames, faces: list[Landmarks], rendered: list[puppets.Frame], method: str) -> Frames:
     """The target with the truth's faces at the network's resolution, aligned and blended in like the network's."""
     frames = []
-    for image, landmarks, true in zip(target, faces, truth, strict=True):
+    for image, landmarks, true in zip(target, faces, rendered, strict=True):
         side = blend_side(align.alignment_transform(landmarks, RESOLUTION), RESOLUTION)
         frames.append(put_face(image, _face(true.image, true.landmarks, RESOLUTION), landmarks, side, method))
     return np.stack(frames)

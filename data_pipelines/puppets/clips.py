@@ -11,7 +11,7 @@ from data_pipelines.puppets.parameters import check_index, sample_persona, sampl
 from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.tracks import RATE, performance_track
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.landmarks import write_landmarks
+from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
 
 _QUALITY = "14"  # x264's constant rate factor: visually lossless
 
@@ -51,4 +51,4 @@ def write_clip(
             landmarks[number] = frame.landmarks
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.image), format="rgb24")))
         container.mux(stream.encode())
-    write_landmarks(f"{os.fspath(path)}.landmarks.csv", landmarks)
+    write_landmarks(sidecar_path(Path(path)), landmarks)

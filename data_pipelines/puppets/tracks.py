@@ -64,10 +64,10 @@ def render_frame(world_seed: int, persona: int, track: int, frame: int, size: in
     return truth(world_seed, persona, persona, track, frame, size)
 
 
-def truth(world_seed: int, persona: int, target: int, track: int, frame: int, size: int) -> Frame:
+def truth(world_seed: int, persona: int, target: int, track: int, frame: int, size: int, rate: float = RATE) -> Frame:
     """What a perfect swap shows: `persona` with the performance and the scene of one frame of the target's track."""
     check_index(world_seed=world_seed, persona=persona, target=target, track=track, frame=frame)
-    values = _values(world_seed, target, track, int(frame) // _BLOCK + 1, RATE)
+    values = _values(world_seed, target, track, int(frame) // _BLOCK + 1, float(rate))
     performance = Performance(*values[int(frame)].tolist())
     return render(sample_persona(world_seed, persona), performance, sample_scene(world_seed, target, track), size)
 
