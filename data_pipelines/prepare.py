@@ -1,138 +1,198 @@
-"""Clips and pictures to a data set of aligned faces: `faceswap prepare INPUT... --output DIR`."""
+"""Clips and pictures to a data set of aligned faces: `faceswap prepare INPUT... --output DIR`.
+
+The clips are divided into jobs, one shard each (`jobs.py`), which local processes do in any order. A killed preparation
+goes on where it stopped: jobs that are done are left alone. The manifest appears last.
+"""
 
 import contextlib
-import tempfile
+import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from data_pipelines.records import MANIFEST, Clip, FaceRecord, Manifest, Persona, ShardWriter
-from data_pipelines.tracks import face_tracks
+from data_pipelines import jobs, layouts
+from data_pipelines.jobs import Job, Report
+from data_pipelines.pool import run_all
+from data_pipelines.records import (
+    MANIFEST,
+    PARTIAL,
+    SETTINGS,
+    SHARDS,
+    Counts,
+    Manifest,
+    Persona,
+    load_settings,
+    locked,
+    write_json,
+)
+from data_pipelines.report import write_report
+from data_pipelines.settings import Settings
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import landmarks, video
 
-MIN_RESOLUTION, MAX_RESOLUTION = 16, 1024
+ROWS = 40
+"""Personas in the table that is printed."""
 
 
-def prepare(inputs: Sequence[Path], output: Path, resolution: int = 256) -> Manifest:
+def prepare(inputs: Sequence[Path], output: Path, settings: Settings, processes: int = 1) -> Manifest:
     """Finds, aligns and stores the faces of all inputs; reports progress and a table of counts on stderr.
 
+    Started again after an interruption, it goes on. Started again when all is done, it does what is new: clips that
+    were added or have changed.
+
     Args:
-        inputs: a file is one persona, named by its stem; a folder is one persona, named by the folder, with all clips
-            and pictures directly inside it.
-        output: folder of the data set; it appears under this name only when it is complete.
-        resolution: side of the aligned crops in pixels, a power of two in 16..1024.
+        inputs: see `layouts.find_clips`.
+        output: folder of the data set.
+        settings: what to keep and how to store it.
+        processes: how many work at once; 1 works in this process. With more, a clip that makes a process crash is left
+            out.
 
     Raises:
-        InputError: an input cannot be decoded, shows no face or shares its name with another; the output already
-            holds something; the resolution is none of the above.
+        InputError: an input is not understood, or is a file that cannot be read; nothing shows a face; the output
+            holds something else, is being written by another process, or cannot be written.
     """
-    if resolution.bit_count() != 1 or not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
-        raise InputError(
-            f"Resolution {resolution} is not a power of two between {MIN_RESOLUTION} and {MAX_RESOLUTION}; try 256."
-        )
-    if not inputs:
-        raise InputError("There is no input; name at least one clip, or one folder of clips and pictures, per persona.")
-    output = output.resolve()
-    _check_free(output)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)  # names may hold any character
-    clips = _clips_by_persona(inputs, console)
-    # Reads the header of every file, so that a bad one is told before the first is worked through.
-    frames = {name: sum(video.probe(clip).frames for clip in files) for name, files in clips.items()}
-
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.")
-    except OSError as error:
-        raise InputError(f"{output} cannot be written ({error.strerror}); name a folder elsewhere.") from error
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with (
-        temporary as aside,
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
-    ):
-        directory = Path(aside) / output.name  # not `aside` itself, which only its owner may read
-        directory.mkdir()
-        personas = {}
-        for name, files in clips.items():
-            console.print(f"{name}: {frames[name]} frames in {len(files)} file(s)")
-            advance = partial(progress.advance, progress.add_task(name, total=frames[name]))
-            with ShardWriter(directory / f"{name}.arrayrecord") as writer:
-                counts = [_prepare_clip(clip, name, resolution, writer, advance) for clip in files]
-            if not writer.shard.records:
-                raise InputError(
-                    f"None of the {frames[name]} frames of persona {name} shows a whole face; give another clip, or "
-                    f"landmarks beside it as {landmarks.sidecar_path(files[0]).name}."
-                )
-            personas[name] = Persona([writer.shard], counts)
-        manifest = Manifest(resolution, personas)
-        manifest.save(directory)
-        directory.rename(output)
-    console.print(_table(manifest))
+    found = layouts.find_clips(inputs)
+    for path in inputs:
+        if path.suffix.lower() in video.SUFFIXES and path.is_file():
+            video.probe(path)  # a file that was named must be good; one bad file in a folder is only told
+    if found.skipped:
+        names = ", ".join(path.name for path in found.skipped[:5]) + ", ..." * (len(found.skipped) > 5)
+        console.print(f"skipped {len(found.skipped)} that are no clip, no picture, or links to others: {names}")
+    plan = jobs.plan(layouts.draw_videos(found.clips, settings.max_videos, settings.seed), settings.clips_per_shard)
+    with _claimed(output, settings, {job.persona for job in plan}):
+        reports = [jobs.load_report(job, output, settings) for job in plan]
+        left = [number for number, report in enumerate(reports) if report is None]
+        clips, personas = sum(len(job.clips) for job in plan), len({job.persona for job in plan})
+        before = f"; {len(plan) - len(left)} done before" if len(left) < len(plan) else ""
+        console.print(f"{clips} clip(s) of {personas} persona(s) in {len(plan)} shard(s){before}")
+        if left:
+            (output / MANIFEST).unlink(missing_ok=True)
+        for number, report in run_all([plan[number] for number in left], output, settings, processes, console):
+            reports[left[number]] = report
+        if not any(report.shard for report in reports):
+            shutil.rmtree(output)
+            raise _no_face(plan, reports)
+        manifest = _manifest(plan, reports, settings)
+        if not (output / MANIFEST).exists() or Manifest.load(output) != manifest:
+            _finish(manifest, output, {job.name for job in plan})
+    _tell(manifest, {job.persona for job in plan}, output, console)
     return manifest
 
 
-def _prepare_clip(clip: Path, persona: str, resolution: int, writer: ShardWriter, advance: Callable[[], None]) -> Clip:
-    """Writes the faces of one clip, calls `advance` after each frame, and returns the counts."""
-    kept, dropped = 0, Counter()
-    with contextlib.closing(landmarks.open_landmarker(clip)) as landmarker:
-        for outcome in face_tracks(clip, persona, resolution, landmarker):
-            if isinstance(outcome, FaceRecord):
-                writer.write(outcome)
-                kept += 1
-            else:
-                dropped[outcome.value] += 1
-            advance()
-    return Clip(clip.name, kept + dropped.total(), kept, dict(dropped))
+@contextlib.contextmanager
+def _claimed(output: Path, settings: Settings, personas: set[str]) -> Iterator[None]:
+    """Makes the folder, or takes up the data set in it, for this process alone.
 
-
-def _check_free(output: Path) -> None:
-    """Raises InputError if the output holds anything."""
-    if (output / MANIFEST).exists():
-        raise InputError(f"{output} already holds a finished data set; name another folder or remove it first.")
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+    Raises:
+        InputError: it holds something else, other settings or further personas, or another process has it.
+    """
+    shards, stored = output / SHARDS, load_settings(output)
+    if stored is None and output.exists() and not _is_empty(output):
         raise InputError(f"{output} exists and is not an empty folder; name another folder for the data set.")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output} cannot be written ({error.strerror}); name a folder elsewhere.") from error
+    with locked(output):
+        if stored is not None and (differences := settings.differences(stored)):
+            raise InputError(
+                f"{output} holds a data set made with other settings ({'; '.join(differences)}); use those, or name "
+                "another folder."
+            )
+        others = {report.stem.rpartition("-")[0] for report in shards.glob("*.json")} - personas
+        if others:
+            raise InputError(
+                f"{output} holds {', '.join(sorted(others)[:5])} too, which these inputs do not; name all inputs of "
+                "the data set, or another folder."
+            )
+        for partial_file in [*shards.glob(f".*{PARTIAL}"), *output.glob(f".*{PARTIAL}")]:
+            partial_file.unlink()
+        if stored is None:
+            write_json(output / SETTINGS, settings.to_json())
+        shards.mkdir(exist_ok=True)
+        yield
 
 
-def _clips_by_persona(inputs: Sequence[Path], console: Console) -> dict[str, list[Path]]:
-    """Maps persona names to their clips and pictures; files of unknown type in a folder are skipped and named."""
-    clips: dict[str, list[Path]] = {}
-    for path in inputs:
-        name = path.resolve().name if path.is_dir() else path.stem
-        if name in clips:
-            raise InputError(f"{path} is the second input for persona {name}; rename one, or put both in one folder.")
-        if path.is_dir():
-            clips[name] = _clips_in_folder(path, console)
-        elif path.exists():
-            clips[name] = [path]
-        else:
-            raise InputError(f"{path} does not exist; check its name.")
-    return clips
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a killed process had not finished."""
+    return folder.is_dir() and all(path.name.endswith(PARTIAL) for path in folder.iterdir())
 
 
-def _clips_in_folder(folder: Path, console: Console) -> list[Path]:
-    """Returns the clips and pictures of a folder in the order of their names."""
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    clips = [path for path in files if path.suffix.lower() in video.SUFFIXES]
-    known = {*clips, *map(landmarks.sidecar_path, clips)}
-    skipped = [path.name for path in files if path not in known]
-    if skipped:
-        console.print(f"{folder}: skipped {', '.join(skipped)} (neither clip nor picture)")
-    if not clips:
-        raise InputError(f"{folder} holds no clip or picture ({', '.join(sorted(video.SUFFIXES))}); add some.")
-    return clips
+def _manifest(plan: Sequence[Job], reports: Sequence[Report], settings: Settings) -> Manifest:
+    """The table of contents; personas of whom nothing was kept are left out."""
+    made: dict[str, list[Report]] = {}
+    for job, report in zip(plan, reports, strict=True):
+        made.setdefault(job.persona, []).append(report)
+    unreadable = {name: why for report in reports for name, why in report.unreadable.items()}
+    kept = {name: of for name, of in made.items() if any(report.shard for report in of)}
+    splits = layouts.identity_splits(sorted(made), settings.splits, settings.seed)
+    personas = {
+        name: Persona(
+            splits[name],
+            [report.shard for report in of if report.shard],
+            _sum(count for report in of for count in report.clips.values()),
+        )
+        for name, of in sorted(kept.items())
+    }
+    return Manifest(settings.to_json(), personas, unreadable)
 
 
-def _table(manifest: Manifest) -> Table:
-    """What became of the frames of every persona."""
-    table = Table("persona", Column("frames", justify="right"), Column("kept", justify="right"), "dropped")
-    for name, persona in manifest.personas.items():
-        dropped = sum((Counter(clip.dropped) for clip in persona.clips), Counter())
-        seen, kept = sum(clip.seen for clip in persona.clips), sum(clip.kept for clip in persona.clips)
-        why = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
-        table.add_row(name, str(seen), str(kept), why)
-    return table
+def _no_face(plan: Sequence[Job], reports: Sequence[Report]) -> InputError:
+    """The error to raise when nothing was kept at all."""
+    unreadable = [why for report in reports for why in report.unreadable.values()]
+    counts = _sum(count for report in reports for count in report.clips.values())
+    if not counts.seen:
+        return InputError(f"No clip gave a face; {len(unreadable)} cannot be read, the first: {unreadable[0]}")
+    sidecar = landmarks.sidecar_path(plan[0].clips[0].path).name
+    return InputError(
+        f"None of the {counts.seen} frames shows a face that can be used ({_reasons(counts)}); give other clips, or "
+        f"landmarks beside them as {sidecar}."
+    )
+
+
+def _sum(counts: Iterable[Counts]) -> Counts:
+    seen, kept, dropped = 0, 0, Counter()
+    for count in counts:
+        seen, kept = seen + count.seen, kept + count.kept
+        dropped.update(count.dropped)
+    return Counts(seen, kept, dict(dropped.most_common()))
+
+
+def _finish(manifest: Manifest, output: Path, names: set[str]) -> None:
+    """Removes the shards of clips that are inputs no more, and makes the data set visible."""
+    for path in (output / SHARDS).iterdir():
+        if path.stem not in names:
+            path.unlink()
+    manifest.save(output)
+
+
+def _reasons(counts: Counts) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.dropped.items())
+
+
+def _tell(manifest: Manifest, personas: set[str], output: Path, console: Console) -> None:
+    """Prints what was made and what was not."""
+    table = Table(
+        "persona", "split", *(Column(name, justify="right") for name in ("frames", "kept", "tracks")), "dropped"
+    )
+    shown = sorted(manifest.personas.items())[:ROWS]
+    for name, persona in shown:
+        counts = persona.counts
+        table.add_row(
+            name, persona.split, str(counts.seen), str(counts.kept), str(len(persona.tracks)), _reasons(counts)
+        )
+    total = _sum(persona.counts for persona in manifest.personas.values())
+    table.add_section()
+    table.add_row(f"{len(manifest.personas)} in all", "", str(total.seen), str(total.kept), "", _reasons(total))
+    console.print(table)
+    for name in sorted(personas - manifest.personas.keys())[:ROWS]:
+        console.print(f"{name}: no face could be used; left out")
+    for name, why in list(manifest.unreadable.items())[:ROWS]:
+        console.print(f"{name}: {why}")
+    if len(manifest.unreadable) > ROWS:
+        console.print(f"... and {len(manifest.unreadable) - ROWS} more clips; {output / MANIFEST} names them all")
+    console.print(f"{write_report(output)}: what the data set holds, to look at")

@@ -2,113 +2,173 @@
 
 A data set is a folder:
 
-    manifest.json            resolution, personas, their shards (records, SHA-256) and what became of every clip
-    <persona>.arrayrecord    one msgpack map per face, in clip and time order, `group_size:1` for random access
+    settings.json            what `faceswap prepare` was told, there from the start
+    manifest.json            personas with their split, shards (records, SHA-256, tracks) and counts; it appears last:
+                             a folder without it is not finished
+    shards/<persona>-00000.arrayrecord
+                             one msgpack map per face, track after track, in the order of time within a track;
+                             `group_size:1` for random access
+    shards/<persona>-00000.json
+                             what became of the clips behind the shard
+    report/                  index.html and contact_sheet.png, to look at
 
-A record (schema version 1) holds these keys:
+A record (schema version 2) holds these keys:
 
     key          stored as                    meaning
     version      int                          schema version
-    image        JPEG, quality 95, 4:4:4      aligned crop, RGB, resolution x resolution
+    image        JPEG 4:4:4, or PNG           aligned crop, RGB, resolution x resolution, 8 or (PNG only) 16 bits
     landmarks    float32 [68, 2]              (x, y) in crop pixels, iBUG order
+    irises       float32 [2, 2]               (x, y) centres of the person's right and left iris in crop pixels; NaN
+                                              where the landmarks' source does not tell
     polygon      float32 [n, 2]               (x, y) outline of the face in crop pixels
     transform    float64 [2, 3]               affine map from frame pixels to crop pixels
+    pose         float32 [3]                  yaw, pitch, roll of the head in degrees, as `faces.pose` defines them
     frame_size   [int, int]                   (height, width) of the frame that the crop was cut from
-    time         float                        seconds from the start of the clip
-    frame        int                          index of the frame in the clip
+    time         float                        seconds from the start of the clip's file
+    frame        int                          index of the frame in the clip's file
     confidence   float                        of the detector, 0..1
+    sharpness    float                        as `quality.sharpness` measures it
     persona      str                          whose face this is
-    clip         str                          file name of the clip
+    clip         str                          name of the clip within the data set
     track        int                          number of the face track within the clip
+    sound        int16 [n]                    16 kHz mono from `time` to the time of the track's next record (of its
+                                              last one: for one frame); the sounds of a track's records, one after the
+                                              other, are the sound of the track; empty where there is none
 
 Arrays are raw little-endian bytes. Any change of this table raises SCHEMA_VERSION.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import cv2
-import grain
 import msgpack
 import numpy as np
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, Int16, UInt8, UInt16
 
 from faceswap_jax.errors import InputError
 
-SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
+SCHEMA_VERSION = 2
+SETTINGS, MANIFEST, SHARDS = "settings.json", "manifest.json", "shards"
+SPLITS = ("train", "validation", "test")
+PARTIAL = ".partial"
+"""Suffix of files that are being written, or that a killed process left."""
+
+SOUND_RATE = 16_000
+"""Samples per second of a record's sound."""
 
 # The stored dtype and shape of every array; -1 is read from the number of bytes.
 ARRAYS = {
     "landmarks": ("<f4", (68, 2)),
+    "irises": ("<f4", (2, 2)),
     "polygon": ("<f4", (-1, 2)),
     "transform": ("<f8", (2, 3)),
+    "pose": ("<f4", (3,)),
+    "sound": ("<i2", (-1,)),
 }
-# 4:4:4: halving the colour resolution would smear lips and irises.
-JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FaceRecord:
     """One aligned face and where it came from; the module docstring gives the meaning and unit of every field."""
 
-    image: UInt8[np.ndarray, "r r 3"]
+    image: UInt8[np.ndarray, "r r 3"] | UInt16[np.ndarray, "r r 3"]
     landmarks: Float32[np.ndarray, "68 2"]
+    irises: Float32[np.ndarray, "2 2"]
     polygon: Float32[np.ndarray, "n 2"]
     transform: Float64[np.ndarray, "2 3"]
+    pose: Float32[np.ndarray, "3"]
     frame_size: tuple[int, int]
     time: float
     frame: int
     confidence: float
+    sharpness: float
     persona: str
     clip: str
     track: int
+    sound: Int16[np.ndarray, "n"]
 
 
-def encode(record: FaceRecord) -> bytes:
-    """Returns the stored form of a record."""
-    jpeg = cv2.imencode(".jpg", cv2.cvtColor(record.image, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes()
+def encode(record: FaceRecord, codec: str = "jpeg", quality: int = 95) -> bytes:
+    """Returns the stored form of a record.
+
+    Args:
+        record: what to store; the picture has 16 bits if, and only if, the codec is "png16".
+        codec: "jpeg", "png" or "png16".
+        quality: of JPEG, 1..100.
+    """
+    if (record.image.dtype == np.uint16) != (codec == "png16"):
+        raise ValueError(f"a picture of type {record.image.dtype} cannot be stored as {codec}")
+    # 4:4:4: halving the colour resolution would smear lips and irises.
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    suffix, options = (".jpg", options) if codec == "jpeg" else (".png", [])
+    image = cv2.imencode(suffix, cv2.cvtColor(record.image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
     arrays = {
         name: getattr(record, name).astype(dtype).reshape(shape).tobytes() for name, (dtype, shape) in ARRAYS.items()
     }
-    return msgpack.packb({"version": SCHEMA_VERSION, **vars(record), "image": jpeg, **arrays})
+    return msgpack.packb({"version": SCHEMA_VERSION, **vars(record), "image": image, **arrays})
 
 
-def decode(data: bytes) -> FaceRecord:
-    """Returns the record that `encode` stored; the image has been through JPEG, everything else is exact.
+def decode(data: bytes, *, image: bool = True) -> FaceRecord:
+    """Returns the record that `encode` stored; a picture has been through JPEG, everything else is exact.
+
+    Args:
+        data: the stored record.
+        image: without it the picture stays undecoded, which is many times faster, and `image` is empty [0, 0, 3].
 
     Raises:
-        InputError: the record was written by a newer version of this schema.
+        InputError: the record was written by another version of this schema.
+        ValueError: the data are damaged.
     """
-    fields = msgpack.unpackb(data)
-    _check_version(fields.pop("version"), "A face record")
-    fields["image"] = cv2.imdecode(np.frombuffer(fields["image"], np.uint8), cv2.IMREAD_COLOR_RGB)
-    fields["frame_size"] = tuple(fields["frame_size"])
-    for name, (dtype, shape) in ARRAYS.items():
-        fields[name] = np.frombuffer(fields[name], dtype).reshape(shape)
-    return FaceRecord(**fields)
+    try:
+        fields = msgpack.unpackb(data)
+        _check_version(fields.pop("version"), "A face record")
+        encoded, fields["image"] = fields["image"], np.zeros((0, 0, 3), np.uint8)
+        fields["frame_size"] = tuple(fields["frame_size"])
+        for name, (dtype, shape) in ARRAYS.items():
+            fields[name] = np.frombuffer(fields[name], dtype).reshape(shape)
+        if image:
+            flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
+            fields["image"] = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+            if fields["image"] is None:
+                raise ValueError("the picture cannot be decoded")
+        return FaceRecord(**fields)
+    except (KeyError, TypeError, AttributeError, msgpack.UnpackException, cv2.error) as error:
+        raise ValueError(f"the record is damaged ({error!r})") from error
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One ArrayRecord file, named relative to the data set's folder."""
+    """One ArrayRecord file.
+
+    Attributes:
+        file: its name within the folder of shards.
+        records: their number.
+        sha256: of the file.
+        tracks: number of records of each face track, in order.
+    """
 
     file: str
     records: int
     sha256: str
+    tracks: list[int]
 
 
 @dataclasses.dataclass(frozen=True)
-class Clip:
-    """What became of the frames of one clip: seen = kept + the sum over the reasons in dropped."""
+class Counts:
+    """What became of faces, and of frames without one: seen = kept + the sum over the reasons in dropped."""
 
-    file: str
     seen: int
     kept: int
     dropped: dict[str, int]
@@ -116,46 +176,149 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Persona:
-    """The shards of one persona, in order, and the clips that they were made from."""
+    """One identity: its split (one of SPLITS), its shards in order, its counts."""
 
+    split: str
     shards: list[Shard]
-    clips: list[Clip]
+    counts: Counts
+
+    @property
+    def tracks(self) -> list[int]:
+        """Number of records of each face track, in order."""
+        return [length for shard in self.shards for length in shard.tracks]
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """The table of contents of a data set."""
+    """The table of contents of a data set.
 
-    resolution: int
+    Attributes:
+        settings: of `faceswap prepare`, as `Settings.to_json` gives them.
+        personas: by name.
+        unreadable: name of each clip that gave no record because its file is at fault, and what is wrong with it.
+        schema: version of the records.
+    """
+
+    settings: dict[str, Any]
     personas: dict[str, Persona]
+    unreadable: dict[str, str]
     schema: int = SCHEMA_VERSION
 
+    @property
+    def resolution(self) -> int:
+        """Side of the pictures in pixels."""
+        return self.settings["resolution"]
+
     def save(self, directory: Path) -> None:
-        """Writes `manifest.json` into the folder."""
-        (directory / MANIFEST).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        """Writes `settings.json`, then `manifest.json`; each appears when it is complete."""
+        content = dataclasses.asdict(self)
+        write_json(directory / SETTINGS, content.pop("settings"))
+        write_json(directory / MANIFEST, content)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Reads `manifest.json` of a folder.
+        """Reads the table of contents of a folder.
 
         Raises:
-            InputError: the folder or its manifest is missing, damaged or of a newer schema.
+            InputError: the folder or its manifest is missing, damaged or of another schema.
         """
+        settings = load_settings(directory)
+        if settings is None:
+            problem = f"has no {SETTINGS}" if directory.is_dir() else "does not exist"
+            raise InputError(f"The data folder {directory} {problem}; make one with `faceswap prepare`.")
         path = directory / MANIFEST
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            schema, resolution = int(content["schema"]), int(content["resolution"])
-            _check_version(schema, str(path))
+            _check_version(int(content["schema"]), str(path))
             personas = {
-                name: Persona([Shard(**shard) for shard in persona["shards"]], [Clip(**c) for c in persona["clips"]])
+                name: Persona(
+                    persona["split"], [Shard(**shard) for shard in persona["shards"]], Counts(**persona["counts"])
+                )
                 for name, persona in content["personas"].items()
             }
-        except (FileNotFoundError, NotADirectoryError) as error:
-            problem = f"has no {MANIFEST}" if directory.is_dir() else "does not exist"
-            raise InputError(f"The data folder {directory} {problem}; make one with `faceswap prepare`.") from error
+            return cls(settings, personas, dict(content["unreadable"]), int(content["schema"]))
+        except FileNotFoundError as error:
+            raise InputError(
+                f"The data set in {directory} is not finished; run the `faceswap prepare` that began it again."
+            ) from error
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}); correct that.") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is damaged ({error!r}); prepare the data set again.") from error
-        return cls(resolution, personas, schema)
+            raise InputError(
+                f"{path} is damaged ({error!r}); remove it and run the `faceswap prepare` that made it again: it keeps "
+                "the shards."
+            ) from error
+
+
+def load_settings(directory: Path) -> dict[str, Any] | None:
+    """What the data set in a folder is made with, finished or not; None if there is no data set.
+
+    Raises:
+        InputError: the settings are damaged.
+    """
+    path = directory / SETTINGS
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return {**settings, "resolution": int(settings["resolution"])}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); correct that.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}); prepare the data set anew in another folder.") from error
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keeps other processes from writing into a data set's folder meanwhile; the lock ends with the process.
+
+    Raises:
+        InputError: another process is writing, or the folder cannot be read.
+    """
+    try:
+        lock = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be read ({error.strerror}); correct that.") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"Another process is writing {directory}; wait for it or stop it.") from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a file that appears under its name, or replaces the one there, only when it is complete.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    aside = aside_of(path)
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise unwritable(path, error.strerror) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def aside_of(path: Path) -> Path:
+    """Where this process writes what will become `path`: hidden, in the same folder."""
+    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+
+
+def unwritable(path: Path, problem: object) -> InputError:
+    """The error to raise when a file of a data set cannot be written."""
+    return InputError(
+        f"{path} cannot be written ({problem}); correct that and run the same command again: what is finished is kept."
+    )
 
 
 class ShardWriter:
@@ -168,13 +331,23 @@ class ShardWriter:
 
     def __init__(self, path: Path):
         self._path = path
-        self._aside = path.with_name(f".{path.name}.partial")
-        self._writer = ArrayRecordWriter(str(self._aside), "group_size:1")
-        self._records = 0
+        self._aside = aside_of(path)
+        self._records, self._tracks, self._track = 0, [], None
+        with self._telling():
+            self._writer = ArrayRecordWriter(str(self._aside), "group_size:1")
 
-    def write(self, record: FaceRecord) -> None:
-        """Appends one record."""
-        self._writer.write(encode(record))
+    def write(self, data: bytes, track: Hashable) -> None:
+        """Appends an encoded record of the face track with the key `track`.
+
+        Raises:
+            InputError: the file system refuses, for example because it is full.
+        """
+        with self._telling():
+            self._writer.write(data)
+        if track != self._track:
+            self._track = track
+            self._tracks.append(0)
+        self._tracks[-1] += 1
         self._records += 1
 
     def __enter__(self) -> Self:
@@ -183,17 +356,31 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._writer.close()
-        if kind is not None:
-            self._aside.unlink()
-            return
-        with self._aside.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._aside.replace(self._path)
-        self.shard = Shard(self._path.name, self._records, digest)
+        try:
+            with self._telling():
+                self._writer.close()
+            if kind is None:
+                with self._aside.open("rb") as file:
+                    os.fsync(file.fileno())
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                self._aside.replace(self._path)
+                self.shard = Shard(self._path.name, self._records, digest, self._tracks)
+        except InputError:
+            if kind is None:  # else the reason is on its way already
+                raise
+        finally:
+            self._aside.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turns ArrayRecord's failures into a sentence."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise unwritable(self._path, str(error).partition(";")[0]) from error
 
 
-def open_source(directory: Path, persona: str) -> grain.sources.ArrayRecordDataSource:
+def open_source(directory: Path, persona: str) -> ArrayRecordDataSource:
     """Opens the stored records of one persona for random access: `len(source)`, `source[i] -> bytes`.
 
     Raises:
@@ -203,19 +390,18 @@ def open_source(directory: Path, persona: str) -> grain.sources.ArrayRecordDataS
     if persona not in personas:
         raise InputError(f"{directory} has no persona {persona!r}; it has {', '.join(sorted(personas))}.")
     shards = personas[persona].shards
+    remedy = "`faceswap verify --repair` drops what is broken."
     for shard in shards:
-        path = directory / shard.file
+        path = directory / SHARDS / shard.file
         if not path.is_file():
-            raise InputError(f"{path} is missing though {MANIFEST} lists it; prepare the data set again.")
+            raise InputError(f"{path} is missing though {MANIFEST} lists it; {remedy}")
         try:
-            records = len(grain.sources.ArrayRecordDataSource(os.fspath(path)))
-        except RuntimeError as error:
-            raise InputError(f"{path} is damaged ({error}); prepare the data set again.") from error
+            records = len(ArrayRecordDataSource(os.fspath(path)))
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"{path} is damaged ({error}); {remedy}") from error
         if records != shard.records:
-            raise InputError(
-                f"{path} holds {records} records but {MANIFEST} says {shard.records}; prepare the data set again."
-            )
-    return grain.sources.ArrayRecordDataSource([os.fspath(directory / shard.file) for shard in shards])
+            raise InputError(f"{path} holds {records} records but {MANIFEST} says {shard.records}; {remedy}")
+    return ArrayRecordDataSource([os.fspath(directory / SHARDS / shard.file) for shard in shards])
 
 
 def _check_version(version: int, what: str) -> None:
@@ -223,4 +409,9 @@ def _check_version(version: int, what: str) -> None:
         raise InputError(
             f"{what} has schema version {version}, newer than {SCHEMA_VERSION}, the newest that this faceswap reads; "
             "update faceswap or prepare the data again."
+        )
+    if version < SCHEMA_VERSION:
+        raise InputError(
+            f"{what} has schema version {version}, older than {SCHEMA_VERSION}, which this faceswap reads; "
+            "prepare the data again."
         )

@@ -21,10 +21,16 @@ def get_config() -> ml_collections.ConfigDict:
     c.personas = ()  # taken from the data
 
     c.data = ml_collections.ConfigDict()
-    c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "puppets": rendered
+    c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "tfds": by Beam; "puppets": rendered
     c.data.path = "data"
+    c.data.split = "train"  # whose personas to take
     c.data.validation = 0.05  # the last share of every persona's pictures, never trained on
     c.data.warp = 0.0  # random deformation of what the encoder sees, in picture widths; the source has none
+    c.data.jitter = ml_collections.ConfigDict()  # random misalignment of a picture and its mask; the source has none
+    c.data.jitter.update(rotation=0.0, scale=0.0, shift=0.0)  # ± degrees, share, picture widths
+
+    c.augment = ml_collections.ConfigDict()  # random light and colour of what the encoder sees; the source has none
+    c.augment.update(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)  # ±, of 0..1; hue in turns
 
     c.model = ml_collections.ConfigDict()
     c.model.width = 1.0  # of all channel counts

@@ -22,26 +22,42 @@ class Command:
         usage: its arguments, after the name. A flag without a default must be given.
         summary: one line for `faceswap --help`.
         define: defines its flags.
-        run: does it, given the parsed flags and the positional arguments. Imports happen inside, so that help is fast.
+        run: does it, given the parsed flags and the positional arguments, and returns the exit code, None for 0.
+            Imports happen inside, so that help is fast.
         positional: least and greatest number of positional arguments.
     """
 
     usage: str
     summary: str
     define: Callable[[flags.FlagValues, Sequence[str]], None]
-    run: Callable[[flags.FlagValues, Sequence[str]], None]
+    run: Callable[[flags.FlagValues, Sequence[str]], int | None]
     positional: tuple[int, float]
 
 
 def _define_prepare(fv: flags.FlagValues, _argv) -> None:
-    flags.DEFINE_string("output", None, "Folder to make, with the face tracks and their manifest.", fv)
-    flags.DEFINE_integer("resolution", 256, "Side of the aligned crops in pixels, a power of two.", flag_values=fv)
+    from data_pipelines.settings import Settings
+
+    flags.DEFINE_string("output", None, "Folder to make or to continue, with the face tracks and their manifest.", fv)
+    cores = len(os.sched_getaffinity(0))
+    flags.DEFINE_integer("processes", cores, "How many clips are worked on at once.", lower_bound=1, flag_values=fv)
+    Settings.define_flags(fv)
 
 
 def _prepare(fv, inputs) -> None:
     from data_pipelines.prepare import prepare
+    from data_pipelines.settings import Settings
 
-    prepare([Path(i) for i in inputs], Path(fv.output), fv.resolution)
+    prepare([Path(i) for i in inputs], Path(fv.output), Settings.from_flags(fv), fv.processes)
+
+
+def _define_verify(fv: flags.FlagValues, _argv) -> None:
+    flags.DEFINE_boolean("repair", False, "Drop what is broken and write the manifest anew.", flag_values=fv)
+
+
+def _verify(fv, inputs) -> int:
+    from data_pipelines.verify import verify
+
+    return 0 if verify(Path(inputs[0]), fv.repair) else 1
 
 
 def _define_train(fv: flags.FlagValues, argv) -> None:
@@ -91,8 +107,12 @@ def _demo(fv, _) -> None:
 
 COMMANDS = {
     "prepare": Command(
-        "INPUT... --output DIR", "Clips to aligned face tracks; a file or a folder is a persona.",
+        "INPUT... --output DIR", "Clips to aligned face tracks; run it again to continue.",
         _define_prepare, _prepare, (1, float("inf")),
+    ),
+    "verify": Command(
+        "DIR [--repair]", "Check every record of prepared face tracks; repair what is broken.",
+        _define_verify, _verify, (1, 1),
     ),
     "train": Command(
         "--config FILE --workdir DIR [--config.FIELD=VALUE ...]", "Train a model, or continue where it stopped.",
@@ -110,7 +130,10 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a subcommand; returns 0, 1 when the training diverged, 2 when the input was at fault, 130 after Ctrl-C."""
+    """Runs a subcommand and returns its exit code.
+
+    0: done. 1: the training diverged, or a verified data set is broken. 2: the input was at fault. 130: Ctrl-C.
+    """
     name, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     if name in ("--help", "-h", "help"):
         print("usage: faceswap COMMAND ...\n")
@@ -124,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if name not in COMMANDS:
             raise InputError(f"There is no command '{name}'; choose one of {', '.join(COMMANDS)}.")
-        _run(name, COMMANDS[name], arguments)
+        return _run(name, COMMANDS[name], arguments) or 0
     except InputError as error:
         print("faceswap:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
@@ -134,10 +157,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("faceswap: interrupted.", file=sys.stderr)
         return 130
-    return 0
 
 
-def _run(name: str, command: Command, arguments: list[str]) -> None:
+def _run(name: str, command: Command, arguments: list[str]) -> int | None:
     fv = flags.FlagValues()
     flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", flag_values=fv)
     wants_help = bool({"--help", "-h", "-help"} & set(arguments))
@@ -145,7 +167,7 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
         command.define(fv, [] if wants_help else arguments)
         if wants_help:
             _print_help(name, command, fv)
-            return
+            return None
         _, *positional = fv([f"faceswap {name}", *arguments])
     except flags.Error as error:
         raise InputError(f"{error}; 'faceswap {name} --help' explains the flags.") from error
@@ -153,15 +175,16 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
     if missing or not command.positional[0] <= len(positional) <= command.positional[1]:
         what = f"{', '.join(missing)} must be given" if missing else f"the number of inputs is {len(positional)}"
         raise InputError(f"{what}; usage: faceswap {name} {command.usage}")
-    command.run(fv, positional)
+    return command.run(fv, positional)
 
 
 def _print_help(name: str, command: Command, fv: flags.FlagValues) -> None:
     print(f"usage: faceswap {name} {command.usage}\n\n{command.summary}\n")
     for flag in sorted(fv):
         if len(flag) > 1 and fv[flag].help:
-            default = "" if fv[flag].default in (None, False) else f" (default: {fv[flag].default})"
-            print(f"  --{flag:<12}{fv[flag].help}{default}")
+            value = fv[flag].default_as_str
+            default = "" if value in (None, "'false'") else f" (default: {value.strip(chr(39))})"
+            print(f"  --{flag:<17}{fv[flag].help}{default}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from data_pipelines.prepare import prepare
 from data_pipelines.puppets import renderer as puppets
 from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.tracks import truth
+from data_pipelines.settings import Settings
 from experiments import demo as experiment
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import report, scores
@@ -30,6 +31,7 @@ SIZE = 160  # pixels of a frame's side
 TRAINING_TRACKS, TRAINING_FRAMES, TRAINING_RATE = range(12), 25, 3.0  # of each persona; every track is another scene
 HELD_OUT_TRACK, HELD_OUT_FRAMES, HELD_OUT_RATE = 12, 40, 8.0
 RESOLUTION = 64
+PROCESSES = 2
 SHOWN, PICTURE = 2, 128  # faces of each pair in the grid, and their side in pixels
 
 Frames = UInt8[np.ndarray, "frames h w 3"]
@@ -54,7 +56,7 @@ def demo(output: Path) -> None:
         folder.mkdir(parents=True)
 
     console.rule("1 of 4: rendering clips")
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         jobs = [
             pool.submit(write_clip, path, WORLD, p, number, frames, SIZE, rate)
             for p, name in enumerate(PERSONAS)
@@ -70,7 +72,7 @@ def demo(output: Path) -> None:
             job.result()
 
     console.rule("2 of 4: preparing face tracks")
-    prepare([clips / name for name in PERSONAS], output / "data", RESOLUTION)
+    prepare([clips / name for name in PERSONAS], output / "data", Settings(resolution=RESOLUTION), PROCESSES)
 
     console.rule("3 of 4: training")
     config = experiment.get_config()

@@ -25,10 +25,11 @@ def clips(tmp_path_factory) -> Path:
 def data(clips, tmp_path_factory) -> Path:
     """The faces of these clips, prepared."""
     from data_pipelines.prepare import prepare
+    from data_pipelines.settings import Settings
     from tests.tiny_run import PERSONAS, RESOLUTION
 
     folder = tmp_path_factory.mktemp("prepared") / "data"
-    prepare([clips / f"{name}.mp4" for name in PERSONAS], folder, RESOLUTION)
+    prepare([clips / f"{name}.mp4" for name in PERSONAS], folder, Settings(resolution=RESOLUTION))
     return folder
 
 

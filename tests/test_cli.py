@@ -72,7 +72,12 @@ def test_help_of_a_command_names_its_flags(faceswap, name):
         code, out, err = faceswap(name, *arguments)
         assert code == 0 and not err
         assert out.startswith(f"usage: faceswap {name} {cli.COMMANDS[name].usage}\n")
-    flags = {"prepare": "output resolution", "train": "config workdir", "swap": "workdir persona output blend"}
+    flags = {
+        "prepare": "output resolution max_yaw splits",
+        "verify": "repair",
+        "train": "config workdir",
+        "swap": "workdir persona output blend",
+    }
     for flag in flags.get(name, "output").split():
         assert f"\n  --{flag} " in out
     assert ("(default: 256)" in out) == (name == "prepare")
@@ -82,7 +87,7 @@ def test_help_is_fast():
     """It loads no library of weight."""
     code = (
         "import sys; from faceswap_jax.cli import main;"
-        "[main([c, '--help']) for c in ('prepare', 'train', 'swap', 'demo')];"
+        "[main([c, '--help']) for c in ('prepare', 'verify', 'train', 'swap', 'demo')];"
         "print(*(m for m in ('jax', 'cv2', 'av', 'grain', 'mediapipe', 'wandb') if m in sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -90,20 +95,25 @@ def test_help_is_fast():
 
 
 def test_wrong_commands(refused):
-    assert "no command 'traim'; choose one of prepare, train, swap, demo" in refused("traim")
+    assert "no command 'traim'; choose one of prepare, verify, train, swap, demo" in refused("traim")
     assert "no command '--verbose'" in refused("--verbose")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("verify", "the number of inputs is 0; usage: faceswap verify DIR [--repair]"),
+        ("verify nowhere", "The data folder nowhere does not exist; make one with `faceswap prepare`."),
         ("prepare", "--output must be given; usage: faceswap prepare INPUT... --output DIR"),
         ("prepare a.mp4", "--output must be given"),
         ("prepare --output data", "number of inputs is 0; usage: faceswap prepare INPUT"),
         ("prepare a.mp4 --ouput data", "Unknown command line flag 'ouput'. Did you mean: output ?"),
         ("prepare a.mp4 --output", "Missing value for flag --output; 'faceswap prepare --help' explains the flags."),
         ("prepare a.mp4 --output data --resolution wide", "flag --resolution=wide"),
-        ("prepare a.mp4 --output data --resolution 100", "100 is not a power of two between 16 and 1024; try 256"),
+        ("prepare a.mp4 --output data --resolution 100", "--resolution=100 cannot be used; it must be a power of two"),
+        ("prepare a.mp4 --output data --splits 70,20,20", "--splits=70,20,20 cannot be used; it must be like 75,15,10"),
+        ("prepare a.mp4 --output data --splits most", "--splits=most cannot be used; it must be like 75,15,10"),
+        ("prepare a.mp4 --output data --processes 0", "flag --processes=0"),
         ("prepare a.mp4 --output data", "a.mp4 does not exist; check its name"),
         ("train", "--config, --workdir must be given; usage: faceswap train --config FILE --workdir DIR"),
         ("train --config= --workdir w", "There is no config file"),

@@ -16,6 +16,9 @@ def experiment(data: Path | str = "data") -> ml_collections.ConfigDict:
     """Four steps at 8 px and four at 16 px."""
     c = comb.get_config()
     c.data.path = str(data)
+    c.data.warp = 0.02
+    c.data.jitter.update(rotation=3.0, scale=0.03, shift=0.02)
+    c.augment.update(brightness=0.05, contrast=0.05, saturation=0.1, hue=0.02)
     c.model.update(width=1 / 64, latent=8)
     c.update(level_steps=(0, 4, 4), final_steps=0, batch=8, learning_rate=1e-3)
     c.mesh.cpu_devices = 8

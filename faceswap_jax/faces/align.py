@@ -67,19 +67,27 @@ def transform_scale(transform: Float[np.ndarray, "2 3"]) -> float:
 def warp(
     image: np.ndarray, transform: Float[np.ndarray, "2 3"], width: int, height: int, border: int = cv2.BORDER_REPLICATE
 ) -> np.ndarray:
-    """Picture [height, width, ...] seen through a similarity transform, without aliasing; keeps the dtype.
+    """Picture [height, width, ...] seen through a similarity transform, without visible aliasing; keeps the dtype.
 
-    Where the transform shrinks, the picture is first sampled at a whole multiple of the wanted resolution, at least as
-    dense as the source, then averaged over the area of each pixel. Outside the source, `border` (an OpenCV border
+    Where the transform shrinks, the picture is sampled at two or four times the wanted resolution, about as dense as
+    the source, and halved again; a much larger source is halved first. Outside the source, `border` (an OpenCV border
     mode) fills in.
     """
-    factor = max(1, int(np.ceil(1 / transform_scale(transform) - 1e-6)))
-    dense = scale_transform(transform, factor)
-    size = (width * factor, height * factor)
-    # Where many samples are averaged, their own interpolation hardly shows: the faster one will do.
-    flags = cv2.INTER_CUBIC if factor <= 2 else cv2.INTER_LINEAR
-    sampled = cv2.warpAffine(image, dense, size, flags=flags, borderMode=border)
-    return sampled if factor == 1 else cv2.resize(sampled, (width, height), interpolation=cv2.INTER_AREA)
+    # Cubic samples up to 1.2 source pixels apart alias less than the halving of linear ones blurs.
+    halvings = max(0, int(np.ceil(-np.log2(1.2 * transform_scale(transform)))))
+    after = min(halvings, 2)
+    for _ in range(halvings - after):
+        even = tuple(max(side // 2, 1) for side in image.shape[1::-1])
+        image = cv2.resize(image[: 2 * even[1], : 2 * even[0]], even, interpolation=cv2.INTER_AREA)
+        # The inverse of scale_transform, on the side of the source.
+        transform = np.column_stack([2 * transform[:, :2], transform[:, 2] + transform[:, :2].sum(1) / 2])
+    # Where samples are averaged, their own interpolation hardly shows: the one that is several times faster will do.
+    flags = cv2.INTER_LINEAR if after else cv2.INTER_CUBIC
+    dense = scale_transform(transform, 2**after)
+    image = cv2.warpAffine(image, dense, (width << after, height << after), flags=flags, borderMode=border)
+    for _ in range(after):
+        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return image
 
 
 def crop(

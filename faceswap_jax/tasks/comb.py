@@ -3,8 +3,9 @@
 After training, encoding persona q and decoding as persona p gives p's face with q's performance.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import reduce
+from functools import cached_property, reduce
 
 import grain
 import jax
@@ -13,7 +14,7 @@ import ml_collections
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 
 from data_pipelines import pipeline, sources
-from faceswap_jax import optim, precision
+from faceswap_jax import augment, optim, precision
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import scores
 from faceswap_jax.losses import reconstruction
@@ -23,6 +24,7 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Metrics, Phase
 
 PREVIEW_COLUMNS = 3  # held-out pictures of each persona in a preview
+AUGMENTATION = 2**32 - 1  # stream of random numbers; the others are folded from steps and levels
 
 
 class Task:
@@ -102,7 +104,10 @@ class Task:
         """One update on all personas together, or one for each in random order (`config.update_order`)."""
         alpha, learning_rate = self.schedule(phase, state.step)
         update = self._joint if self.config.update_order == "joint" else self._sequential
-        params, opt, losses = update(self.model(phase), state, _pictures(batch), alpha, learning_rate)
+        seen, x, mask = _pictures(batch)
+        key = jax.random.fold_in(jax.random.fold_in(state.key, AUGMENTATION), state.step)
+        pictures = augment.photometric(key, seen, self.config.augment), x, mask
+        params, opt, losses = update(self.model(phase), state, pictures, alpha, learning_rate)
         metrics = {"loss": losses.mean(), "alpha": alpha, "learning_rate": learning_rate}
         metrics |= {f"loss/{name}": losses[i] for i, name in enumerate(self.config.personas)}
         return replace(state, step=state.step + 1, params=params, opt=opt), metrics
@@ -169,26 +174,31 @@ class Task:
     def _reconstruct(self, phase, state, z):
         return jnp.stack([self._decode(phase, state, z[p], p) for p in range(len(z))])
 
+    @cached_property
+    def data(self) -> Mapping[str, sources.PersonaSource]:
+        """All records of each persona; `corrupt` of a source tells which of them had to be skipped so far."""
+        return sources.open_data(self.config.data)
+
     def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Pictures and masks of all personas at the phase's resolution."""
-        return self._data(phase, 0, self.config.seed, host, hosts, mirror=True, warp=self.config.data.warp)
+        c = self.config
+        jitter = pipeline.Jitter(**c.data.jitter)
+        return self._batches(phase, 0, c.seed, host, hosts, mirror=True, jitter=jitter, warp=c.data.warp)
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """The same of the records that are never trained on."""
-        return self._data(phase, 1, 0, host, hosts)
+        return self._batches(phase, 1, 0, host, hosts, mirror=False)
 
-    def _data(self, phase, part, seed, host, hosts, mirror=False, warp=0.0):
-        data = sources.open_data(self.config.data)
-        parts = [pipeline.split(data[name], self.config.data.validation)[part] for name in self.config.personas]
+    def _batches(self, phase, part, seed, host, hosts, **augmentation):
+        validation = self.config.data.validation
         return pipeline.persona_batches(
-            parts,
+            [sources.split(self.data[name], validation)[part] for name in self.config.personas],
             resolution=comb.resolution(phase.stage),
             batch=self.config.batch,
             seed=seed,
             host=host,
             hosts=hosts,
-            mirror=mirror,
-            warp=warp,
+            **augmentation,
         )
 
     def resolution(self, phase: Phase) -> int:
@@ -207,7 +217,8 @@ def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
     steps = config.level_steps
     levels = [level for level, count in enumerate(steps) if count]
-    at_least = {"seed": 0, "batch": 1, "final_steps": 0, "model.latent": 1, "mesh.persona": 1}
+    at_least = {"seed": 0, "batch": 1, "final_steps": 0, "model.latent": 1, "mesh.persona": 1, "data.warp": 0}
+    shares = ("data.jitter.scale", "data.jitter.shift", *(f"augment.{name}" for name in config.augment))
     demands = {
         "level_steps": (
             len(steps) <= comb.MAX_LEVEL + 1
@@ -222,11 +233,12 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "loss.l1": (config.loss.l1 >= 0, "give 0 or more"),
         "model.width": (config.model.width > 0, "give a positive share of the published width"),
         "data.validation": (0 < config.data.validation < 1, "give a share between 0 and 1"),
-        "data.warp": (config.data.warp >= 0, "give 0 or more"),
+        "data.jitter.rotation": (0 <= config.data.jitter.rotation <= 180, "give degrees, 0 to 180"),
         "learning_rate": (config.learning_rate > 0, "give a positive number"),
         "final_learning_rate": (config.final_learning_rate > 0, "give a positive number"),
     }
-    values = {name: reduce(getattr, name.split("."), config) for name in (*at_least, *demands)}
+    values = {name: reduce(getattr, name.split("."), config) for name in (*at_least, *shares, *demands)}
+    demands |= {name: (0 <= values[name] < 1, "give 0 or more, and less than 1") for name in shares}
     demands |= {name: (values[name] >= least, f"give {least} or more") for name, least in at_least.items()}
     for name, (met, remedy) in demands.items():
         if not met:

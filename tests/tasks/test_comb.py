@@ -13,13 +13,14 @@ import pytest
 from jax.sharding import NamedSharding
 
 from experiments import comb as experiment
+from faceswap_jax import augment
 from faceswap_jax.errors import InputError
 from faceswap_jax.losses import reconstruction
 from faceswap_jax.models import comb
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import AXES, make_mesh
 from faceswap_jax.tasks.base import abstract_state, phase_of
-from faceswap_jax.tasks.comb import Task
+from faceswap_jax.tasks.comb import AUGMENTATION, Task
 
 
 def config(**changes) -> ml_collections.ConfigDict:
@@ -28,8 +29,11 @@ def config(**changes) -> ml_collections.ConfigDict:
     c.model.update(width=1 / 64, latent=8)
     c.update(level_steps=(0, 0, 4, 10), final_steps=3, batch=2, learning_rate=1e-3)
     c.loss.l1 = 0.5
-    c.update(changes)
+    c.update_from_flattened_dict(changes)
     return c
+
+
+AUGMENTED = {"augment.brightness": 0.1, "augment.contrast": 0.2, "augment.saturation": 0.3, "augment.hue": 0.05}
 
 
 @pytest.fixture(scope="module")
@@ -136,19 +140,40 @@ def test_sequential_update_is_one_adam_step_per_persona_in_random_order(batch):
     assert counts == {"encoder": {8}, "tied": {8}, "personas": {2}}
 
 
-@pytest.mark.parametrize("persona_axis", [4, 2])
-def test_a_mesh_computes_what_one_device_does_without_gathering_decoders(batch, persona_axis):
-    c = config()
-    task = Task(c)
+def test_only_what_the_encoder_sees_is_augmented_by_the_key_and_the_step(batch):
+    task = Task(config(**AUGMENTED))
     phase, state = start(task)
-    single, values = jax.jit(partial(task.train_step, phase))(state, batch)
+    step = jax.jit(partial(task.train_step, phase))
+    x, mask = batch["image"] / 255, batch["mask"][..., None] / 255
+
+    @jax.jit
+    def reference(params, seen):
+        return sum(plain_loss(task, phase, params, p, seen[p], x[p], mask[p]) for p in range(4)) / 4
+
+    losses = []
+    for number in (0, 1):
+        state = replace(state, step=jnp.int32(number))
+        key = jax.random.fold_in(jax.random.fold_in(state.key, AUGMENTATION), number)
+        seen = augment.photometric(key, batch["input"] / jnp.float32(255), task.config.augment)
+        assert np.abs(seen - batch["input"] / 255).max() > 0.1
+        _, metrics = step(state, batch)
+        np.testing.assert_allclose(metrics["loss"], reference(state.params, seen), rtol=1e-5)
+        losses.append(float(metrics["loss"]))
+        assert float(step(state, batch)[1]["loss"]) == losses[-1]
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize(("persona_axis", "changes"), [(4, {}), (2, AUGMENTED)])
+def test_a_mesh_computes_what_one_device_does_without_gathering_decoders(batch, persona_axis, changes):
+    task = Task(config(**changes))
+    phase, state = start(task)
+    wide = jax.tree.map(lambda a: np.concatenate([a] * 2, 1), batch)  # two a persona do not divide over data = 4
+    single, values = jax.jit(partial(task.train_step, phase))(state, wide)
 
     mesh = make_mesh(persona_axis)
     with jax.set_mesh(mesh):
         layout = rules.shardings(abstract_state(task, phase), mesh)
         step = jax.jit(partial(task.train_step, phase), out_shardings=(layout, None))
-        # Two pictures a persona do not divide over data = 4.
-        wide = jax.tree.map(lambda a: np.concatenate([a] * 2, 1), batch)
         arguments = jax.device_put(state, layout), jax.device_put(wide, NamedSharding(mesh, task.batch_spec))
         program = step.lower(*arguments).compile()
         sharded, sharded_values = program(*arguments)
@@ -205,6 +230,10 @@ def test_preview_shows_input_reconstruction_and_every_swap(batch):
         ("final_steps", -5),
         ("model.width", -1.0),
         ("data.validation", 2.0),
+        ("data.warp", -0.1),
+        ("data.jitter.rotation", -1.0),
+        ("data.jitter.scale", 1.0),
+        ("augment.hue", -0.1),
         ("loss.masking", "none"),
     ],
 )

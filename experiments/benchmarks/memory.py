@@ -1,0 +1,106 @@
+"""Resident memory of the reader over 100,000 records that it reads from files.
+
+    python -m experiments.benchmarks.memory [--records 100000]
+
+A reader that keeps something of what it has read grows by it; this one must not: less than 2 % after a warm-up.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import ml_collections
+import numpy as np
+from absl import app, flags
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from data_pipelines import pipeline
+from data_pipelines.records import SHARDS, Counts, FaceRecord, Manifest, Persona, ShardWriter, encode
+from data_pipelines.settings import Settings
+from data_pipelines.sources import open_data
+
+RECORDS = flags.DEFINE_integer("records", 100_000, "Number of records, all of which are read twice.")
+PERSONAS, SHARDS_EACH, TRACK = 4, 100, 25  # more shards than are kept open
+SIZE, BATCH, ROWS = 64, 32, 10
+WARM_UP = 0.2  # share of the records
+
+
+def main(_: Sequence[str]) -> None:
+    """Measures and prints the tables."""
+    with tempfile.TemporaryDirectory() as scratch:
+        write_data(Path(scratch))
+        data = ml_collections.ConfigDict({"kind": "tracks", "path": scratch, "split": "train"})
+        sources = list(open_data(data).values())
+        paired = pipeline.paired_batches(sources, resolution=SIZE, batch=BATCH, seed=0)
+        batches = pipeline.persona_batches(sources, resolution=SIZE, batch=BATCH, seed=0, warp=0.05)
+        for name, dataset, per_step in (
+            ("persona_batches", batches, PERSONAS * BATCH),
+            ("paired_batches", paired, 3 * BATCH),
+        ):
+            measure(name, dataset, per_step)
+
+
+def write_data(folder: Path) -> None:
+    """A data set of noise."""
+    (folder / SHARDS).mkdir()
+    rng, personas = np.random.default_rng(0), {}
+    count = RECORDS.value // (PERSONAS * SHARDS_EACH)
+    for p in track(range(PERSONAS), "writing", transient=True):
+        written = []
+        for index in range(SHARDS_EACH):
+            with ShardWriter(folder / SHARDS / f"{p}-{index:05d}.arrayrecord") as writer:
+                data = encode(noise(rng, str(p)))
+                for number in range(count):
+                    writer.write(data, number // TRACK)
+            written.append(writer.shard)
+        personas[str(p)] = Persona("train", written, Counts(0, 0, {}))
+    Manifest(Settings(resolution=SIZE).to_json(), personas, {}).save(folder)
+
+
+def noise(rng: np.random.Generator, persona: str) -> FaceRecord:
+    """A record without a face."""
+    return FaceRecord(
+        image=rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8),
+        landmarks=rng.uniform(0, SIZE, (68, 2)),
+        irises=rng.uniform(0, SIZE, (2, 2)),
+        polygon=np.array([[8, 8], [56, 8], [32, 60]]),
+        transform=np.eye(2, 3),
+        pose=np.zeros(3),
+        frame_size=(SIZE, SIZE),
+        time=0.0,
+        frame=0,
+        confidence=1.0,
+        sharpness=0.0,
+        persona=persona,
+        clip="noise",
+        track=0,
+        sound=np.zeros(640),
+    )
+
+
+def measure(name: str, dataset, per_step: int) -> None:
+    """Reads as many pictures as there are records and prints the memory on the way."""
+    steps = RECORDS.value // per_step
+    table = Table("pictures read", "resident, MiB", "growth after warm-up, %", title=name)
+    base = None
+    with pipeline.iterate(dataset, 0, steps) as batches:
+        for step, _ in enumerate(batches, 1):
+            if step % (steps // ROWS) == 0:
+                memory = resident()
+                if base is None and step >= WARM_UP * steps:
+                    base = memory
+                growth = f"{100 * (memory / base - 1):.2f}" if base else ""
+                table.add_row(f"{step * per_step:,}", f"{memory / 2**20:.1f}", growth)
+    Console().print(table)
+
+
+def resident() -> int:
+    """Memory of this process in RAM, bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    app.run(main)
