@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipelines.layouts import Clip
+from data_pipelines.clips import Clip
 from data_pipelines.records import (
     SCHEMA_VERSION,
     SHARDS,
@@ -33,7 +33,8 @@ from data_pipelines.records import (
 from data_pipelines.settings import Settings
 from data_pipelines.tracks import Dropped, face_tracks
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import landmarks, video
+from faceswap_jax.faces import landmarks, mediapipe
+from faceswap_jax.faces.picture import is_picture
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def plan(clips: Iterable[Clip], clips_per_shard: int) -> list[Job]:
             jobs.append(_job(jobs, group))
             group, work = [], 0.0
         group.append(clip)
-        work += clips_per_shard / PICTURES_PER_SHARD if video.is_picture(clip.path) else 1
+        work += clips_per_shard / PICTURES_PER_SHARD if is_picture(clip.path) else 1
     return [*jobs, _job(jobs, group)] if group else jobs
 
 
@@ -97,6 +98,11 @@ def _job(before: Sequence[Job], clips: Sequence[Clip]) -> Job:
     persona = clips[0].persona
     number = before[-1].number + 1 if before and before[-1].persona == persona else 0
     return Job(persona, number, tuple(clips))
+
+
+def size(job: Job) -> int:
+    """Bytes of the files behind a job: roughly, how much work it is."""
+    return sum(stat[0] for stat in (_stat(clip.path) for clip in job.clips) if stat)
 
 
 def key(job: Job, settings: Settings) -> str:
@@ -208,6 +214,6 @@ def outcomes(
 
 
 @functools.cache
-def _mediapipe(beta: float, thread: int) -> landmarks.MediaPipeLandmarker:
+def _mediapipe(beta: float, thread: int) -> mediapipe.MediaPipeLandmarker:
     """One for all clips of a thread: it takes longer to load than a short clip to read."""
-    return landmarks.MediaPipeLandmarker(beta)
+    return mediapipe.MediaPipeLandmarker(beta)

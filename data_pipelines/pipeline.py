@@ -13,15 +13,16 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypedDict, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypedDict
 
 import cv2
 import grain
 import msgpack
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8, UInt16
+from jaxtyping import Bool, Float, Float32, Int, Int32, UInt8
 
 from data_pipelines.records import FaceRecord, decode
 from data_pipelines.sources import PersonaSource
@@ -31,6 +32,9 @@ from faceswap_jax.faces.ibug import MIRROR
 
 ENDLESS = 2**48
 """Steps of a data set."""
+
+THREADS = min(os.cpu_count() or 1, 8)
+"""Batches made at a time: a tenth to a third of the work holds Python's lock."""
 
 MASK_SUPERSAMPLING = 4
 """Of masks, along each axis: a power of two."""
@@ -43,7 +47,6 @@ _SHRINK = {
     1: 0,
 }
 _ORDER, _AUGMENTATION, _PAIRS = range(3)  # separate random streams of one seed
-T = TypeVar("T")
 
 
 class Pictures(TypedDict):
@@ -152,26 +155,27 @@ def persona_batches(
     for source in sources:
         if not len(source):
             raise InputError(f"Persona {source.name} has no pictures; add some or leave the persona out.")
-    moved = jitter is not None and any(jitter.strengths)
+    strengths = jitter.strengths if jitter and any(jitter.strengths) else None
     orders = [_order(len(source), (seed, _ORDER, p)) for p, source in enumerate(sources)]
+    sizes = np.repeat([source.resolution for source in sources], batch // hosts)
+    all_draws = (len(sources), batch)  # of which each host takes its share
 
     def load(step: int) -> Batch:
-        pictures = _empty(resolution, len(sources), batch // hosts)
-        pictures["input"] = np.empty_like(pictures["image"]) if warp else pictures["image"]
-        for p, source in enumerate(sources):
-            rng = np.random.default_rng(
-                (seed, _AUGMENTATION, p, step)
-            )  # draws for all hosts, each of which takes its share
-            mirrored = mirror & (rng.random(batch) < 0.5)
-            similarities = rng.uniform(-1, 1, (batch, 4)) * jitter.strengths if moved else None
-            fields = rng.normal(0, warp * resolution, (batch, 4, 4, 2)) if warp else None
-            for b, drawn in enumerate(range(host, batch, hosts)):
-                slot = {name: array[p, b] for name, array in pictures.items()}
-                face = source.read(orders[p](step * batch + drawn), _parser(source, resolution))
-                _write(slot, face, mirrored[drawn], similarities[drawn] if moved else None)
-                if warp:
-                    slot["input"][...] = _warped(slot["image"], fields[drawn])
-        return pictures
+        rng = np.random.default_rng((seed, _AUGMENTATION, step))
+        chances = rng.random(all_draws)[:, host::hosts].ravel()
+        similarities = rng.uniform(-1, 1, (*all_draws, 4))[:, host::hosts].reshape(-1, 4)
+        assembly = _Assembly(
+            resolution, sizes, mirror & (chances < 0.5), similarities * strengths if strengths else None
+        )
+        positions = range(step * batch + host, (step + 1) * batch, hosts)
+        for slot, (p, position) in enumerate(itertools.product(range(len(sources)), positions)):
+            sources[p].read(orders[p](position), functools.partial(assembly.add, slot))
+        pictures = assembly.finish()
+        pictures["input"] = pictures["image"]
+        if warp:
+            grids = rng.normal(0, warp * resolution, (*all_draws, 4, 4, 2))[:, host::hosts].reshape(-1, 4, 4, 2)
+            pictures["input"] = np.stack(list(map(_warped, pictures["image"], grids)))
+        return {name: array.reshape(len(sources), -1, *array.shape[1:]) for name, array in pictures.items()}
 
     return grain.MapDataset.range(ENDLESS).map(load)
 
@@ -214,36 +218,34 @@ def paired_batches(
         raise InputError(
             f"The data have {len(present)} identities with pictures, but pairs need two; add clips of another person."
         )
-    tracks = [(i, index) for i in present if (index := _Tracks(sources[i].tracks)).records]
+    tracks = {i: index for i in present if (index := _Tracks(sources[i].tracks)).records}
     if not tracks:
         raise InputError("No face track of the data has two records; prepare longer clips.")
+    moving, roles = list(tracks), PairedBatch.__annotations__
 
     def load(step: int) -> PairedBatch:
-        pairs = {role: _empty(resolution, batch // hosts) for role in PairedBatch.__annotations__}
-        for pictures in pairs.values():
-            pictures["identity"] = np.empty(batch // hosts, np.int32)
-        draws = np.random.default_rng((seed, _PAIRS, step)).random((batch, 7))
-        for b, draw in enumerate(draws[host::hosts].tolist()):
-            one, index = tracks[int(draw[0] * len(tracks))]
-            other = int(draw[1] * (len(present) - 1))
-            other = present[other + (other >= bisect_left(present, one))]
-            mine, theirs = sources[one], sources[other]
-            source, driving = _pair(mine, index, draw[2], draw[3], _parser(mine, resolution))
-            stranger = theirs.read(int(draw[4] * len(theirs)), _parser(theirs, resolution))
-            for role, identity, face, chance in (
-                ("source", one, source, draw[5]),
-                ("driving", one, driving, draw[5]),
-                ("other", other, stranger, draw[6]),
-            ):
-                pairs[role]["identity"][b] = identity
-                _write({name: array[b] for name, array in pairs[role].items()}, face, mirror and chance < 0.5)
-        return pairs
+        draws = np.random.default_rng((seed, _PAIRS, step)).random((batch, 7))[host::hosts]
+        chosen = []
+        for one, other in (draws[:, :2] * (len(moving), len(present) - 1)).astype(int).tolist():
+            chosen.append((moving[one], moving[one], present[other + (other >= bisect_left(present, moving[one]))]))
+        identities = np.array(chosen, np.int32).T.ravel()  # all sources, all driving frames, all others
+        mirrored = mirror & (draws[:, [5, 5, 6]] < 0.5).T.ravel()
+        assembly = _Assembly(resolution, np.array([sources[i].resolution for i in identities]), mirrored)
+        for b, (draw, (one, _, other)) in enumerate(zip(draws.tolist(), chosen, strict=True)):
+            source, driving, stranger = (
+                functools.partial(assembly.add, slot) for slot in range(b, len(identities), len(chosen))
+            )
+            _read_pair(sources[one], tracks[one], draw[2], draw[3], source, driving)
+            sources[other].read(int(draw[4] * len(sources[other])), stranger)
+        pictures = assembly.finish() | {"identity": identities}
+        parts = {name: np.split(array, len(roles)) for name, array in pictures.items()}
+        return {role: {name: part[k] for name, part in parts.items()} for k, role in enumerate(roles)}
 
     return grain.MapDataset.range(ENDLESS).map(load)
 
 
 def iterate(
-    dataset: grain.MapDataset, start: int, stop: int, *, threads: int = 2
+    dataset: grain.MapDataset, start: int, stop: int, *, threads: int = THREADS
 ) -> contextlib.closing[grain.DatasetIterator]:
     """Batches of the steps start..stop-1, prefetched by threads; use it in a `with` statement."""
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
@@ -297,148 +299,168 @@ class _Tracks:
             yield start + (draw - before if track == drawn else 0), range(start, start + length)
 
 
-def _pair(source: PersonaSource, tracks: _Tracks, draw: float, gap: float, parse: Callable[[bytes], T]) -> tuple[T, T]:
-    """Two different intact records of one track, or of the next track that has them.
+def _read_pair(
+    source: PersonaSource,
+    tracks: _Tracks,
+    draw: float,
+    gap: float,
+    first: Callable[[bytes], None],
+    second: Callable[[bytes], None],
+) -> None:
+    """Reads two different intact records of one track, or of the next track that has them.
 
     Args:
         source: of the records.
         tracks: of the source.
         draw: of 0..1, decides on the first record.
         gap: of 0..1, decides how far ahead the second one is.
-        parse: decodes a record.
+        first: takes the first record, or raises ValueError if it is damaged.
+        second: takes the second record likewise.
 
     Raises:
         InputError: no track has two intact records.
     """
     for start, run in tracks.runs(int(draw * tracks.records)):
-        for number, face in source.intact(start, parse, run):
+        for number, _ in source.intact(start, first, run):
             ahead = number - run.start + 1 + int(gap * (len(run) - 1))
-            for partner, driving in source.intact(run[ahead % len(run)], parse, run):
+            for partner, _ in source.intact(run[ahead % len(run)], second, run):
                 if partner != number:
-                    return face, driving
+                    return
             break
     raise InputError(f"No face track of persona {source.name} has two intact records; prepare them again.")
 
 
-class _Face(NamedTuple):
-    """A decoded record; its picture may be smaller than the `size` px whose pixels the points are in."""
+class _Assembly:
+    """The faces of a batch on their way into its arrays.
 
-    record: FaceRecord
-    image: UInt8[np.ndarray, "s s 3"] | UInt16[np.ndarray, "s s 3"]
-    size: int
-
-
-def _parser(source: PersonaSource, wanted: int) -> Callable[[bytes], _Face]:
-    return functools.partial(_parse, size=source.resolution, wanted=wanted)
-
-
-def _parse(data: bytes, size: int, wanted: int) -> _Face:
-    """Decodes a record, its picture no larger than need be for a side of `wanted`.
-
-    Raises:
-        ValueError: the data are damaged, or the stored picture has not the side `size`.
+    Pictures are written one by one as they are decoded. All that is small is done for all faces at once: of what is
+    done in Python, only one thread at a time can do anything.
     """
-    record = decode(data, image=False)
-    if len(record.polygon) < 3 or not (np.isfinite(record.polygon).all() and np.isfinite(record.landmarks).all()):
-        raise ValueError("its landmarks or outline are no numbers")
-    encoded = msgpack.unpackb(data)["image"]
-    # Only JPEG is shrunk by its decoder; OpenCV decodes others in full and then drops pixels.
-    shrink = next(k for k in _SHRINK if size >= k * wanted) if encoded.startswith(b"\xff\xd8") else 1
-    flags = _SHRINK[shrink] | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
-    try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error as error:
-        raise ValueError(f"its picture cannot be decoded ({error.err})") from error
-    if image is None:
-        raise ValueError("its picture cannot be decoded")
-    if image.shape[:2] != (size // shrink,) * 2:
-        raise ValueError(f"its picture has not {size} x {size} px")
-    return _Face(record, image, size)
+
+    def __init__(
+        self,
+        side: int,
+        sizes: Int[np.ndarray, "n"],
+        mirrored: Bool[np.ndarray, "n"],
+        similarities: Float[np.ndarray, "n 4"] | None = None,
+    ):
+        """Says what is to become of every face.
+
+        Args:
+            side: of the pictures of the batch.
+            sizes: side of each stored picture.
+            mirrored: whether to mirror it.
+            similarities: what else to do to it: degrees clockwise and enlargement (0: none) about its middle, then a
+                shift along x and y in picture widths.
+        """
+        self._side, self._sizes, self._mirrored, self._similarities = side, sizes, mirrored, similarities
+        scale = side / sizes
+        self._linear = np.zeros((len(sizes), 2, 2))
+        self._linear[:, 0, 0], self._linear[:, 1, 1] = np.where(mirrored, -scale, scale), scale
+        edge = (scale - 1) / 2  # pictures are scaled about their outer corner, (-0.5, -0.5)
+        self._offset = np.stack([np.where(mirrored, side - 1 - edge, edge), edge], -1)
+        if similarities is not None:
+            angle, factor = np.deg2rad(similarities[:, 0]), 1 + similarities[:, 1]
+            cosine, sine = factor * np.cos(angle), factor * np.sin(angle)
+            turn = np.stack([cosine, -sine, sine, cosine], -1).reshape(-1, 2, 2)
+            middle = (side - 1) / 2
+            self._linear = turn @ self._linear
+            self._offset = (turn @ (self._offset - middle)[..., None])[..., 0] + middle + side * similarities[:, 2:]
+        self._image = np.empty((len(sizes), side, side, 3), np.uint8)
+        self._records: list[FaceRecord] = [None] * len(sizes)
+
+    def add(self, slot: int, data: bytes) -> None:
+        """Decodes a record as face number `slot`.
+
+        Raises:
+            ValueError: the data are damaged, or the picture has another size than expected.
+        """
+        record, side, size = decode(data, image=False), self._side, int(self._sizes[slot])
+        if len(record.polygon) < 3 or not (np.isfinite(record.polygon).all() and np.isfinite(record.landmarks).all()):
+            raise ValueError("its landmarks or outline are no numbers")
+        encoded = msgpack.unpackb(data)["image"]
+        # Only JPEG is shrunk by its decoder; OpenCV decodes others in full and then drops pixels.
+        shrink = next(k for k in _SHRINK if size >= k * side) if encoded.startswith(b"\xff\xd8") else 1
+        flags = _SHRINK[shrink] | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
+        try:
+            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+        except cv2.error as error:
+            raise ValueError(f"its picture cannot be decoded ({error.err})") from error
+        if image is None:
+            raise ValueError("its picture cannot be decoded")
+        if image.shape[:2] != (size // shrink,) * 2:
+            raise ValueError(f"its picture has not {size} x {size} px")
+        self._records[slot] = record
+        if self._similarities is not None:
+            transform = np.column_stack([self._linear[slot], self._offset[slot]])
+            transform[:, 2] += transform[:, :2] @ np.full(2, (shrink - 1) / 2)  # from the pixels of the smaller picture
+            transform[:, :2] *= shrink
+            image = align.warp(image, transform, side, side)
+        elif len(image) != side:
+            image = align.resize(image, side)
+        if image.dtype == np.uint16:
+            image = cv2.convertScaleAbs(image, alpha=255 / 65535)
+        if self._mirrored[slot] and self._similarities is None:
+            cv2.flip(image, 1, dst=self._image[slot])
+        else:
+            self._image[slot] = image
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """The arrays of `Pictures`, faces along the leading axis."""
+        records, mirrored = self._records, self._mirrored
+        points = np.stack([np.concatenate([record.landmarks, record.irises]) for record in records])
+        points = (points @ self._linear.mT + self._offset[:, None]).astype(np.float32)
+        landmarks, irises = points[:, :68], points[:, 68:]
+        pose = np.stack([record.pose for record in records])
+        landmarks = np.where(mirrored[:, None, None], landmarks[:, MIRROR], landmarks)
+        irises = np.where(mirrored[:, None, None], irises[:, ::-1], irises)
+        pose = np.where(mirrored[:, None], pose * np.float32([-1, 1, -1]), pose)
+        if self._similarities is not None:
+            pose[:, 2] += self._similarities[:, 0]
+        counts = np.array([len(record.polygon) for record in records])
+        which = np.repeat(np.arange(len(records)), counts)
+        outlines = np.concatenate([record.polygon for record in records])
+        outlines = (self._linear[which] @ outlines[..., None])[..., 0] + self._offset[which]
+        mask = polygon_masks(outlines, counts, self._side)
+        return {"image": self._image, "mask": mask, "landmarks": landmarks, "irises": irises, "pose": pose}
 
 
-def _empty(resolution: int, *axes: int) -> dict[str, np.ndarray]:
-    """Arrays of `Pictures`, to be filled."""
-    return {
-        "image": np.empty((*axes, resolution, resolution, 3), np.uint8),
-        "mask": np.empty((*axes, resolution, resolution), np.uint8),
-        "landmarks": np.empty((*axes, 68, 2), np.float32),
-        "irises": np.empty((*axes, 2, 2), np.float32),
-        "pose": np.empty((*axes, 3), np.float32),
-    }
-
-
-def _write(
-    slot: Mapping[str, np.ndarray], face: _Face, mirrored: bool, similarity: Sequence[float] | None = None
-) -> None:
-    """Writes one face into its place in the arrays of a batch.
-
-    Args:
-        slot: views of these arrays.
-        face: what to write.
-        mirrored: whether to mirror it.
-        similarity: of everything: degrees clockwise, enlargement (0: none), shift along x and y in picture widths.
-    """
-    record, side = face.record, len(slot["mask"])
-    yaw, pitch, roll = record.pose
-    scale = side / face.size
-    shift = (scale - 1) / 2  # pixels are scaled about the picture's outer corner, (-0.5, -0.5)
-    transform = np.array([[scale, 0, shift], [0, scale, shift]])
-    if mirrored:
-        transform[0] = -scale, 0, side - 1 - shift
-        yaw, roll = -yaw, -roll
-    if similarity is None:
-        image = face.image if len(face.image) == side else align.resize(face.image, side)
-        image = cv2.flip(image, 1) if mirrored else image
-    else:
-        roll += similarity[0]
-        transform = _compose(_similarity(*similarity, side), transform)
-        enlarged = align.scale_transform(np.eye(2, 3), face.size / len(face.image))
-        image = align.warp(face.image, _compose(transform, enlarged), side, side)
-    points = align.transform_points(np.concatenate([record.landmarks, record.irises, record.polygon]), transform)
-    landmarks, irises, polygon = points[:68], points[68:70], points[70:]
-    slot["image"][...] = image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=255 / 65535)
-    slot["mask"][...] = polygon_mask(polygon, side)
-    slot["landmarks"][...] = landmarks[MIRROR] if mirrored else landmarks
-    slot["irises"][...] = irises[::-1] if mirrored else irises
-    slot["pose"][...] = yaw, pitch, roll
-
-
-def _compose(outer: Float[np.ndarray, "2 3"], inner: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
-    """The transform that does `inner`, then `outer`."""
-    return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
-
-
-def _similarity(degrees: float, enlargement: float, x: float, y: float, side: int) -> Float[np.ndarray, "2 3"]:
-    """Turns a picture clockwise and enlarges it about its middle, then shifts it by (x, y) picture widths."""
-    cosine, sine = (1 + enlargement) * np.cos(np.deg2rad(degrees)), (1 + enlargement) * np.sin(np.deg2rad(degrees))
-    linear = np.array([[cosine, -sine], [sine, cosine]])
-    middle = np.full(2, (side - 1) / 2)
-    return np.column_stack([linear, middle + side * np.array([x, y]) - linear @ middle])
-
-
-def polygon_mask(polygon: Float32[np.ndarray, "n 2"], side: int) -> UInt8[np.ndarray, "r r"]:
-    """The share of each pixel that a polygon covers, 0..255.
+def polygon_masks(
+    points: Float[np.ndarray, "points 2"], counts: Int[np.ndarray, "n"], side: int
+) -> UInt8[np.ndarray, "n r r"]:
+    """The share of each pixel that a polygon covers, 0..255, for many polygons.
 
     Several times as fast as `align.polygon_mask` and nearly as exact: 0.08 rms in the pixels that the outline of a
     face passes, where that has 0.06. OpenCV also fills the pixels on the outline, so it is first moved in by half of a
     fine pixel. Of all reductions halving is the fast one.
+
+    Args:
+        points: corners of all polygons, one polygon after the other, at least three each.
+        counts: number of corners of each.
+        side: of the masks.
     """
-    mask = np.zeros((side, side), np.uint8)
-    low, high = polygon.min(0).tolist(), polygon.max(0).tolist()
-    left, top = (max(int(edge) - 1, 0) for edge in low)
-    right, bottom = (min(int(edge) + 3, side) for edge in high)
+    masks = np.zeros((len(counts), side, side), np.uint8)
+    starts = np.cumsum(counts) - counts
+    left, top = np.clip(points.min(0).astype(int) - 1, 0, side).tolist()  # a box around all
+    right, bottom = np.clip(points.max(0).astype(int) + 3, 0, side).tolist()
     if left >= right or top >= bottom:
-        return mask
-    outline = (polygon + np.float32([0.5 - left, 0.5 - top])) * MASK_SUPERSAMPLING - 0.5
-    inwards = outline.sum(0) / len(outline) - outline
-    outline += inwards * (0.5 / np.maximum(np.sqrt(np.square(inwards).sum(1, keepdims=True)), 1))
-    bits = 8  # of the fixed-point vertices
-    box = np.zeros(((bottom - top) * MASK_SUPERSAMPLING, (right - left) * MASK_SUPERSAMPLING), np.uint8)
-    cv2.fillPoly(box, [np.rint(outline * 2**bits).astype(np.int32)], 255, shift=bits)
-    while len(box) > bottom - top:
-        box = cv2.resize(box, (box.shape[1] // 2, box.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    mask[top:bottom, left:right] = box
-    return mask
+        return masks
+    outlines = (points + (0.5 - left, 0.5 - top)) * MASK_SUPERSAMPLING - 0.5  # noqa: RUF005
+    inwards = np.repeat(np.add.reduceat(outlines, starts) / counts[:, None], counts, 0) - outlines
+    outlines += inwards * (0.5 / np.maximum(np.linalg.norm(inwards, axis=1, keepdims=True), 1))
+    bits = 8  # of the fixed-point corners
+    outlines = np.split(np.rint(outlines * 2**bits).astype(np.int32), starts[1:])
+    height, width = (bottom - top) * MASK_SUPERSAMPLING, (right - left) * MASK_SUPERSAMPLING
+    together = max(2**20 // (height * width), 1)
+    for first in range(0, len(masks), together):
+        some = outlines[first : first + together]
+        fine = np.zeros((len(some) * height, width), np.uint8)
+        for row, outline in enumerate(some):
+            cv2.fillPoly(fine[row * height : (row + 1) * height], [outline], 255, shift=bits)
+        while fine.shape[1] > right - left:
+            fine = cv2.resize(fine, (fine.shape[1] // 2, fine.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        masks[first : first + together, top:bottom, left:right] = fine.reshape(len(some), bottom - top, right - left)
+    return masks
 
 
 def _warped(image: UInt8[np.ndarray, "r r 3"], displacements: Float[np.ndarray, "n n 2"]) -> UInt8[np.ndarray, "r r 3"]:

@@ -66,13 +66,18 @@ def prepare(inputs: Sequence[Path], output: Path, settings: Settings, processes:
     with _claimed(output, settings, {job.persona for job in plan}):
         reports = [jobs.load_report(job, output, settings) for job in plan]
         left = [number for number, report in enumerate(reports) if report is None]
+        left.sort(key=lambda number: -jobs.size(plan[number]))  # a large one begun last would keep the others waiting
         clips, personas = sum(len(job.clips) for job in plan), len({job.persona for job in plan})
         before = f"; {len(plan) - len(left)} done before" if len(left) < len(plan) else ""
         console.print(f"{clips} clip(s) of {personas} persona(s) in {len(plan)} shard(s){before}")
         if left:
             (output / MANIFEST).unlink(missing_ok=True)
-        for number, report in run_all([plan[number] for number in left], output, settings, processes, console):
-            reports[left[number]] = report
+        try:
+            for number, report in run_all([plan[number] for number in left], output, settings, processes, console):
+                reports[left[number]] = report
+        except KeyboardInterrupt:
+            console.print(f"{len(plan) - reports.count(None)} of {len(plan)} shards are done; the same command goes on")
+            raise
         if not any(report.shard for report in reports):
             shutil.rmtree(output)
             raise _no_face(plan, reports)

@@ -4,29 +4,22 @@ Counts come from the manifest and are exact. What only the records tell (pose, s
 sample spread evenly over them, so that a report takes seconds however large the data set is.
 """
 
-import base64
 import dataclasses
-import io
 import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import grain
 import jinja2
-import matplotlib
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont
-from matplotlib.ticker import MaxNLocator
-from PIL import Image, ImageDraw, ImageFont
 
+from data_pipelines import charts
 from data_pipelines.records import SHARDS, SOUND_RATE, FaceRecord, Manifest, Persona, decode, unwritable
 from data_pipelines.settings import Settings
 from faceswap_jax.errors import InputError
@@ -43,30 +36,11 @@ ROWS, OPEN_ROWS = 200, 25
 CLIPS = 200
 """Most unreadable clips that the page names."""
 
-SHEET_ROWS, SAMPLES, CELL = 40, 10, 112
-"""Most personas on the contact sheet, pictures of each, their side in pixels."""
+SHEET_ROWS = 40
+"""Most personas on the contact sheet."""
 
 THUMBNAILS, THUMBNAIL = 3, 64
 """Pictures of a persona in the page's table, their side in pixels."""
-
-_INK, _FAINT, _BAR, _MARK = "#1f2933", "#7b8794", "#4c78a8", "#d1603d"
-_STYLE = {
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": "#9aa5b1",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.linewidth": 0.7,
-    "grid.color": "#e4e7eb",
-    "grid.linewidth": 0.7,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "svg.hashsalt": "report",
-}
 
 
 def write_report(directory: Path) -> Path:
@@ -84,12 +58,13 @@ def write_report(directory: Path) -> Path:
     catalogue = _Catalogue.of(directory, manifest)
     shown = _spread(len(manifest.personas), ROWS)
     on_sheet = {shown[i] for i in _spread(len(shown), SHEET_ROWS)}
-    even = _spread(catalogue.total, most := catalogue.affordable())
+    most = catalogue.affordable()
+    even = _spread(catalogue.total, most)
     own = [number for p in shown for number in catalogue.spread(p, most // len(shown))]
     numbers = _numbers(catalogue, [*even, *own], manifest.resolution)
-    crops = _crops(catalogue, {p: SAMPLES if p in on_sheet else THUMBNAILS for p in shown})
+    crops = _crops(catalogue, {p: charts.SAMPLES if p in on_sheet else THUMBNAILS for p in shown})
     rows = [_row(catalogue, p, numbers.between(*catalogue.begins[p : p + 2]), crops[p]) for p in shown]
-    sheet = _contact_sheet([row for row in rows if row.number - 1 in on_sheet], len(manifest.personas))
+    sheet = _sheet([row for row in rows if row.number - 1 in on_sheet], len(manifest.personas))
     page = _page(directory.resolve().name, manifest, rows, numbers.of(even), len(even), len(on_sheet))
     _publish(directory / REPORT, {PAGE: page.encode("utf-8", "replace"), SHEET: sheet})
     return directory / REPORT / PAGE
@@ -238,7 +213,7 @@ def _crops(catalogue: _Catalogue, samples: Mapping[int, int]) -> dict[int, list[
         image = record.image
         if image.dtype == np.uint16:
             image = (image // 257).astype(np.uint8)
-        crops[owner[number]].append(align.resize(image, CELL))
+        crops[owner[number]].append(align.resize(image, charts.CELL))
     return crops
 
 
@@ -256,7 +231,7 @@ def _spread_over_tracks(tracks: Sequence[int], most: int) -> list[int]:
     return [chosen[i] for i in _spread(len(chosen), most)]
 
 
-# Pictures
+# Personas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,18 +261,24 @@ class _Row:
     crops: list[UInt8[np.ndarray, "c c 3"]]
 
     @property
+    def texts(self) -> tuple[str, str, str]:
+        """What stands beside the pictures on the contact sheet."""
+        pictures, tracks = _counted(self.pictures, "picture"), _counted(self.tracks, "track")
+        return f"{self.number}  {self.name}", pictures, f"{tracks}, {self.split}"
+
+    @property
     def thumbnails(self) -> str:
         """Some of the crops side by side, as a data URI; empty if there are none."""
         if not self.crops:
             return ""
         chosen = [align.resize(self.crops[i], THUMBNAIL) for i in _spread(len(self.crops), THUMBNAILS)]
         strip = cv2.cvtColor(np.hstack(chosen), cv2.COLOR_RGB2BGR)
-        return _uri("image/jpeg", cv2.imencode(".jpg", strip, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes())
+        return charts.data_uri("image/jpeg", cv2.imencode(".jpg", strip, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes())
 
 
 def _row(catalogue: _Catalogue, p: int, numbers: _Numbers, crops: list[UInt8[np.ndarray, "c c 3"]]) -> _Row:
     name, persona = catalogue.personas[p]
-    size, yaw = _finite(numbers.size), _finite(numbers.yaw)
+    size, yaw = charts.finite(numbers.size), charts.finite(numbers.yaw)
     return _Row(
         number=p + 1,
         name=name,
@@ -311,223 +292,16 @@ def _row(catalogue: _Catalogue, p: int, numbers: _Numbers, crops: list[UInt8[np.
     )
 
 
-def _contact_sheet(rows: Sequence[_Row], personas: int) -> bytes:
-    """PNG: a line for each persona, its name at the left."""
-    margin, gap, names, top = 28, 4, 264, 64
-    width = 2 * margin + names + SAMPLES * (CELL + gap) - gap
-    height = top + len(rows) * (CELL + gap) - gap + margin
-    title, bold, plain = (
-        ImageFont.truetype(findfont(f"DejaVu Sans:{weight}"), size)
-        for weight, size in (("bold", 20), ("bold", 17), ("regular", 14))
-    )
-    sheet = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(sheet)
-    told = _counted(personas, "persona")
+def _sheet(rows: Sequence[_Row], personas: int) -> bytes:
+    """The contact sheet of some of the personas, a PNG."""
+    title = _counted(personas, "persona")
     if len(rows) < personas:
-        told = f"{len(rows):,} of {told}, evenly spread"
-    draw.text((margin, top // 2), told, _INK, title, "lm")
-    for line, row in enumerate(rows):
-        y = top + line * (CELL + gap)
-        middle = y + CELL // 2
-        draw.text((margin, middle - 24), _fit(f"{row.number}  {row.name}", bold, names - 20), _INK, bold, "lm")
-        draw.text((margin, middle + 2), _counted(row.pictures, "picture"), _INK, plain, "lm")
-        draw.text((margin, middle + 24), f"{_counted(row.tracks, 'track')}, {row.split}", _FAINT, plain, "lm")
-        for column, crop in enumerate(row.crops):
-            sheet.paste(Image.fromarray(crop), (margin + names + column * (CELL + gap), y))
-    return _saved(sheet)
+        title = f"{len(rows):,} of {title}, evenly spread"
+    return charts.contact_sheet(title, [(row.texts, row.crops) for row in rows])
 
 
 def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def _saved(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "png")
-    return file.getvalue()
-
-
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The text on one line, its end left out where it is too long."""
-    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
-
-
-# Charts
-
-
-@dataclasses.dataclass(frozen=True)
-class _Chart:
-    title: str
-    note: str
-    picture: str
-
-
-def _charts(numbers: _Numbers, tracks: Sequence[int], settings: Mapping[str, Any]) -> list[_Chart]:
-    """The distributions; limits of the settings are marked."""
-
-    def limits(name: str, *signs: int) -> list[float]:
-        return [sign * settings[name] for sign in signs if settings.get(name)]
-
-    with matplotlib.rc_context(_STYLE):
-        return [
-            _Chart(
-                "Yaw",
-                "Turn of the head; positive: to the picture's right.",
-                _histogram(numbers.yaw, _angles, "degrees", unit="°", limits=limits("max_yaw", -1, 1)),
-            ),
-            _Chart(
-                "Pitch",
-                "Nod of the head; positive: up.",
-                _histogram(numbers.pitch, _angles, "degrees", unit="°", limits=limits("max_pitch", -1, 1)),
-            ),
-            _Chart("Pose", "Yaw and pitch together; darker: more pictures.", _pose_map(numbers)),
-            _Chart(
-                "Face size",
-                "Distance between the eyes in the frames.",
-                _histogram(numbers.size, _edges, "frame pixels", unit=" px", limits=limits("min_size", 1)),
-            ),
-            _Chart(
-                "Sharpness",
-                "Least variance of the second derivative at 128 px, squared grey levels.",
-                _histogram(numbers.sharpness, _edges, "squared grey levels", limits=limits("min_sharpness", 1)),
-            ),
-            _Chart(
-                "Track length",
-                "Kept pictures of one face in one shot.",
-                _histogram(tracks, _whole_edges, "pictures", what="tracks"),
-            ),
-        ]
-
-
-def _histogram(
-    values: Sequence[float],
-    edges_of: Callable[[Float64[np.ndarray, "n"]], Float64[np.ndarray, "m"]],
-    label: str,
-    *,
-    what: str = "pictures",
-    unit: str = "",
-    limits: Sequence[float] = (),
-) -> str:
-    """SVG data URI: shares of the values in the bins of `edges_of`, the median, and the limits as dashed lines."""
-    figure, axes = _axes(label, f"% of {what}")
-    values = _finite(values)
-    if not len(values):
-        return _uri_without_data(figure, axes)
-    edges = edges_of(np.append(values, limits))
-    if _is_wide(edges[0], edges[-1]):
-        axes.set_xscale("log")
-        steps = (1, 2, 5) if edges[-1] < 40 * edges[0] else (1, 3)
-        ticks = [step * 10**power for power in range(9) for step in steps]
-        ticks = [tick for tick in ticks if edges[0] <= tick <= edges[-1]]
-        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-        axes.minorticks_off()
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(7, steps=(1, 2, 5, 10), integer=True))
-    shares = 100 * np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
-    axes.stairs(shares, edges, fill=True, color=_BAR)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(0, 1.2 * shares.max())
-    axes.grid(axis="y")
-    for limit in limits:
-        axes.axvline(limit, color=_FAINT, linestyle=(0, (4, 3)), linewidth=0.9)
-    median = float(np.median(values))
-    place = float(np.clip(median, edges[0], edges[-1]))
-    axes.axvline(place, color=_MARK, linewidth=1.2)
-    across = axes.transAxes.inverted().transform(axes.transData.transform((place, 0)))[0]
-    axes.annotate(
-        f"median {_decimal(median)}{unit}",
-        (place, 0.98),
-        (5 if across < 0.6 else -5, 0),
-        xycoords=axes.get_xaxis_transform(),
-        textcoords="offset points",
-        ha="left" if across < 0.6 else "right",
-        va="top",
-        color=_MARK,
-    )
-    return _svg(figure)
-
-
-def _pose_map(numbers: _Numbers) -> str:
-    """SVG data URI: how many pictures have which yaw and pitch."""
-    figure, axes = _axes("yaw (degrees)", "pitch (degrees)")
-    there = np.isfinite(numbers.yaw) & np.isfinite(numbers.pitch)
-    if not there.any():
-        return _uri_without_data(figure, axes)
-    yaw, pitch = numbers.yaw[there], numbers.pitch[there]
-    across, up = _angles(yaw), _angles(pitch)
-    counts = np.histogram2d(pitch, yaw, (up, across))[0]
-    # The root keeps rare poses visible.
-    axes.imshow(
-        np.sqrt(counts),
-        cmap="Blues",
-        origin="lower",
-        aspect="auto",
-        extent=(across[0], across[-1], up[0], up[-1]),
-        interpolation="nearest",
-    )
-    return _svg(figure)
-
-
-def _angles(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "m"]:
-    """Edges every 5 degrees, as far to one side as to the other, 180 at most."""
-    reach = 5 * math.ceil(min(np.abs(values).max(), 175) / 5) + 5
-    return np.arange(-reach, reach + 5, 5.0)
-
-
-def _edges(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "m"]:
-    """Edges around positive values, each as many times the one before if the values are of many sizes."""
-    high = max(values.max(), 1e-9)
-    low = max(values.min(), 1e-4 * high)
-    return _divide(0.95 * low, 1.05 * high, len(values))
-
-
-def _whole_edges(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "m"]:
-    """The same around positive whole numbers; the edges lie between such."""
-    return np.unique(np.floor(_divide(values.min() - 0.5, values.max() + 0.5, len(values))) + 0.5)
-
-
-def _divide(low: float, high: float, values: int) -> Float64[np.ndarray, "m"]:
-    count = int(np.clip(2 * math.sqrt(values), 10, 40))  # few values make no smooth curve
-    return np.geomspace(low, high, count) if _is_wide(low, high) else np.linspace(low, high, count)
-
-
-def _is_wide(low: float, high: float) -> bool:
-    return 0 < 8 * low < high
-
-
-def _finite(values: Sequence[float]) -> Float64[np.ndarray, "n"]:
-    values = np.asarray(values, np.float64)
-    return values[np.isfinite(values)]
-
-
-def _axes(x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure((3.6, 2.2))
-    axes = figure.add_axes((0.16, 0.21, 0.8, 0.76))  # the same place in all charts, so that they line up on the page
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    return figure, axes
-
-
-def _uri_without_data(figure: Figure, axes: Axes) -> str:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.text(0.5, 0.5, "no record could be read", color=_FAINT, ha="center", va="center", transform=axes.transAxes)
-    return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    file = io.BytesIO()
-    figure.savefig(file, format="svg", dpi=200, metadata={"Date": None})  # no date: the same data, the same report
-    return _uri("image/svg+xml", file.getvalue())
-
-
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 # The page
@@ -574,7 +348,7 @@ def _page(name: str, manifest: Manifest, rows: Sequence[_Row], numbers: _Numbers
         open_rows=OPEN_ROWS,
         on_sheet=on_sheet,
         sheet=SHEET,
-        charts=_charts(numbers, tracks, manifest.settings),
+        charts=_distributions(numbers, tracks, manifest.settings),
         sampled=sampled,
         unread=sampled - len(numbers.number),
         unreadable=list(manifest.unreadable.items())[:CLIPS],
@@ -587,16 +361,50 @@ def _page(name: str, manifest: Manifest, rows: Sequence[_Row], numbers: _Numbers
     )
 
 
+def _distributions(
+    numbers: _Numbers, tracks: Sequence[int], settings: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str]]:
+    """Yields title, note and picture of each chart; limits of the settings are marked."""
+
+    def limits(name: str, *signs: int) -> list[float]:
+        return [sign * settings[name] for sign in signs if settings.get(name)]
+
+    yield (
+        "Yaw",
+        "Turn of the head; positive: to the picture's right.",
+        charts.histogram(numbers.yaw, charts.angle_edges, "degrees", unit="°", limits=limits("max_yaw", -1, 1)),
+    )
+    yield (
+        "Pitch",
+        "Nod of the head; positive: up.",
+        charts.histogram(numbers.pitch, charts.angle_edges, "degrees", unit="°", limits=limits("max_pitch", -1, 1)),
+    )
+    yield "Pose", "Yaw and pitch together; darker: more pictures.", charts.pose_map(numbers.yaw, numbers.pitch)
+    yield (
+        "Face size",
+        "Distance between the eyes in the frames.",
+        charts.histogram(numbers.size, charts.size_edges, "frame pixels", unit=" px", limits=limits("min_size", 1)),
+    )
+    yield (
+        "Sharpness",
+        "Least variance of the second derivative at 128 px, squared grey levels.",
+        charts.histogram(
+            numbers.sharpness, charts.size_edges, "squared grey levels", limits=limits("min_sharpness", 1)
+        ),
+    )
+    yield (
+        "Track length",
+        "Kept pictures of one face in one shot.",
+        charts.histogram(tracks, charts.count_edges, "pictures", what="tracks"),
+    )
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _decimal(number: float) -> str:
-    return f"{number:,.1f}".removesuffix(".0").replace("-", "\N{MINUS SIGN}")
-
-
 def _signed(number: float) -> str:
-    return f"{number:+.0f}".replace("-", "\N{MINUS SIGN}")
+    return f"{round(number):+d}".replace("-", "\N{MINUS SIGN}")
 
 
 def _duration(seconds: float) -> str:

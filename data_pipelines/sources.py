@@ -147,7 +147,7 @@ def open_data(data: ml_collections.ConfigDict) -> Mapping[str, PersonaSource]:
     Args:
         data: what to open, by `kind`:
             "tracks": `path`, a folder made by `faceswap prepare`, and `split`, whose personas to open;
-            "tfds": `path`, a data set that the TFDS builder of `voxceleb.py` made, and `split`;
+            "tfds": `path`, a data set that `tfds_builder.py` made, and `split`;
             "puppets": `world_seed`, `personas` (their number), `frames` (of each) and `resolution`.
 
     Raises:
@@ -156,11 +156,11 @@ def open_data(data: ml_collections.ConfigDict) -> Mapping[str, PersonaSource]:
     if data.kind == "tracks":
         return _open_tracks(Path(data.path), data.split)
     if data.kind == "tfds":
-        from data_pipelines import voxceleb  # TFDS is slow to import and most runs do without
+        from data_pipelines import tfds_builder  # TFDS is slow to import and most runs do without
 
         return {
             name: PersonaSource(name, records, records.tracks, records.resolution)
-            for name, records in voxceleb.open_tfds(Path(data.path), data.split).items()
+            for name, records in tfds_builder.open_tfds(Path(data.path), data.split).items()
         }
     if data.kind == "puppets":
         return {

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int16, UInt8, UInt16
 
 from data_pipelines import quality, tracking
-from data_pipelines.layouts import Clip
+from data_pipelines.clips import Clip
 from data_pipelines.records import SOUND_RATE, FaceRecord
 from data_pipelines.settings import Settings
 from faceswap_jax.errors import InputError
@@ -137,13 +137,13 @@ def _records(
         if frame.index not in wanted:
             continue
         number, face = wanted[frame.index]
+        where = {"time": frame.time, "frame": frame.index, "persona": clip.persona, "clip": clip.name, "track": number}
         try:
             transform = align.alignment_transform(face.landmarks, settings.resolution)
+            grey = quality.analysis_crop(frame.image, transform, settings.resolution)
+            record = face_record(frame.image, face, settings.resolution, sharpness=quality.sharpness(grey), **where)
         except ValueError as error:  # no such face exists, but a hand-made file of landmarks may hold one
             raise InputError(f"Frame {frame.index} of {clip.path}: {error} Correct or remove them.") from error
-        grey = quality.analysis_crop(frame.image, transform, settings.resolution)
-        where = {"time": frame.time, "frame": frame.index, "persona": clip.persona, "clip": clip.name, "track": number}
-        record = face_record(frame.image, face, settings.resolution, sharpness=quality.sharpness(grey), **where)
         flaw = _flaw(record, face, settings)
         if flaw is None and number in latest and quality.change(grey, latest[number]) < settings.min_change:
             flaw = Dropped.DUPLICATE

@@ -21,6 +21,7 @@ from experiments import demo as experiment
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import report, scores
 from faceswap_jax.faces import align, video
+from faceswap_jax.faces.encode import write_video
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.swap import blend_side, load_model, put_face, swap_clip
 from faceswap_jax.train import train
@@ -93,7 +94,7 @@ def demo(output: Path) -> None:
     grid, clip = output / "swaps.png", output / "swaps.mp4"
     report.save_grid(grid, np.concatenate([result.pictures for result in results.values()]) / 255)
     frames = np.concatenate([result.clip for result in results.values()], axis=1)
-    video.write_video(clip, pair.target, (video.Frame(f, i / HELD_OUT_RATE, i) for i, f in enumerate(frames)))
+    write_video(clip, pair.target, (video.Frame(f, i / HELD_OUT_RATE, i) for i, f in enumerate(frames)))
     report.save_table(output / "scores", scores_of)
     console.print(report.table(scores_of))
     for path, what in (

@@ -17,7 +17,9 @@ from faceswap_jax import config as configs
 from faceswap_jax.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend, video
+from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_video
 from faceswap_jax.faces.landmarks import Landmarker, open_landmarker
+from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.base import abstract_state, load_task, phase_of
@@ -140,7 +142,7 @@ def swap(workdir: Path, persona: str, source: Path, output: Path, method: str = 
     if method not in blend.METHODS:
         raise InputError(f"There is no blending '{method}'; choose one of {', '.join(blend.METHODS)}.")
     video.probe(source)
-    suffixes = sorted(video.PICTURE_SUFFIXES) if video.is_picture(source) else video.OUTPUT_SUFFIXES
+    suffixes = sorted(PICTURE_SUFFIXES) if is_picture(source) else OUTPUT_SUFFIXES
     if output.suffix.lower() not in suffixes:
         raise InputError(f"'{output}' cannot hold the result; choose a name that ends in {', '.join(suffixes)}.")
     if output.is_dir():
@@ -165,11 +167,11 @@ def swap_clip(model: Model, source: Path, output: Path, method: str) -> Count:
             disable=not console.is_terminal,
         )
         swapped = swap_frames(iter(watched), landmarker, model, method, count)
-        if video.is_picture(source):
+        if is_picture(source):
             (result,) = swapped
-            video.write_picture(output, result.image)
+            write_picture(output, result.image)
         else:
-            video.write_video(output, source, swapped)
+            write_video(output, source, swapped)
     unchanged = f", {count.without_face} without a face left unchanged" if count.without_face else ""
     console.print(f"{output}: {count.frames} frames{unchanged}", highlight=False, soft_wrap=True)
     return count

@@ -12,7 +12,7 @@ import pytest
 
 from faceswap_jax import cli
 from faceswap_jax import train as loop
-from faceswap_jax.faces import video
+from faceswap_jax.faces.picture import write_picture
 from tests.tiny_run import FRAMES, SIZE
 
 FILE = """
@@ -238,7 +238,7 @@ def test_endings_that_are_no_fault_of_the_input(faceswap, experiment, monkeypatc
 def test_a_real_process_is_quiet_and_ends(run, clips, tmp_path):
     """With MediaPipe on a picture without a face, then with the landmarks of a clip."""
     picture = tmp_path / "wall.png"
-    video.write_picture(picture, np.full((SIZE, SIZE, 3), 90, np.uint8))
+    write_picture(picture, np.full((SIZE, SIZE, 3), 90, np.uint8))
     shutil.copy(clips / "ben.mp4", tmp_path / "ben.mp4")
     shutil.copy(clips / "ben.mp4.landmarks.csv", tmp_path / "ben.mp4.landmarks.csv")
     for source, output, code, message in (

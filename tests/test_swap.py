@@ -10,6 +10,7 @@ import pytest
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
+from faceswap_jax.faces.picture import read_picture, write_picture
 from faceswap_jax.swap import Count, Model, blend_side, load_model, swap, swap_frames
 from tests.tiny_run import FRAMES, RATE, RESOLUTION, SIZE
 
@@ -85,11 +86,11 @@ def test_a_clip(run, spoken, tmp_path, capfd):
 def test_a_picture_changes_inside_the_face_only(run, clips, tmp_path, method):
     frame = next(video.read_frames(clips / "ben.mp4"))
     source, output = tmp_path / "ben.png", tmp_path / "out.PNG"
-    video.write_picture(source, frame.image)
+    write_picture(source, frame.image)
     landmarks = SidecarLandmarker(sidecar_path(clips / "ben.mp4"))(None, 0)[0].landmarks
     write_landmarks(sidecar_path(source), {0: landmarks})
     assert swap(run, "ada", source, output, method) == Count(1, 0)
-    before, after = video.read_picture(source), video.read_picture(output)
+    before, after = read_picture(source), read_picture(output)
     assert after.shape == before.shape
     changed = (before != after).any(axis=-1)
     polygon = align.polygon_mask(align.face_polygon(landmarks), SIZE, SIZE) > 0
@@ -152,7 +153,7 @@ def test_wrong_inputs_are_told(run, clips, spoken, tmp_path):
     clip, output = clips / "ben.mp4", tmp_path / "out.mp4"
     (tmp_path / "folder.mp4").mkdir()
     picture = tmp_path / "picture.png"
-    video.write_picture(picture, np.zeros((SIZE, SIZE, 3), np.uint8))
+    write_picture(picture, np.zeros((SIZE, SIZE, 3), np.uint8))
     write_landmarks(sidecar_path(picture), {})
     empty = shutil.copytree(run, tmp_path / "empty", ignore=shutil.ignore_patterns("6", "8"))
     before = sorted(tmp_path.rglob("*"))

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from data_pipelines.puppets.tracks import render_frame
 from faceswap_jax.faces import align, video
-from faceswap_jax.faces.landmarks import MediaPipeLandmarker
+from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 
 FRAMES = flags.DEFINE_integer("frames", 150, "Most frames of a clip, and pictures of a still.")
 PUPPETS, SIZE, NOISE = 4, 480, 4.0  # pixels; standard deviation in grey levels of 255

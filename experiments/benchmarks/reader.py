@@ -109,7 +109,7 @@ class Faces:
         image = cv2.imread(name, cv2.IMREAD_COLOR_RGB)
         if side != SIZE:
             image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-        mask = pipeline.polygon_mask((polygon + 0.5) * (side / SIZE) - 0.5, side)
+        mask = pipeline.polygon_masks((polygon + 0.5) * (side / SIZE) - 0.5, np.array([len(polygon)]), side)[0]
         if np.random.random() < 0.5:
             image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)
         return image, mask

@@ -9,7 +9,8 @@ import av
 import numpy as np
 from jaxtyping import Int16
 
-from faceswap_jax.faces.video import is_picture, open_container, read_packets
+from faceswap_jax.faces.picture import is_picture
+from faceswap_jax.faces.video import open_container, read_packets
 
 RATE = 16000
 """Samples a second."""

@@ -1,21 +1,10 @@
-"""Clips and pictures: decoding to upright RGB frames and encoding beside the untouched sound.
-
-What is kept of a clip: frame times (variable frame rates too), colour tags and range, pixel aspect ratio, and every
-audio stream packet by packet. What changes: frames are written upright, without rotation metadata; a width or height
-that is odd grows by one repeated column or row, because H.264 halves the resolution of colour; channels have 8 bits,
-though they can be read with 16; subtitles, data tracks and further video streams are left out. An .mkv file cannot
-start before time zero, so there sound and picture together start later by the sound's lead-in.
-"""
+"""Clips: decoding to upright RGB frames, from any part of the file, with their times."""
 
 import collections
-import io
 import itertools
 import logging
 import math
-import os
-import stat
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,27 +13,23 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import PIL.Image
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from jaxtyping import UInt8, UInt16
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.files import readable
+from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, read_picture
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
-CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts"})
+CLIP_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".wmv"}
+    | {".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf"}
+)
 SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
-
-OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
-CRF = 16
-"""Constant rate factor of x264: differences to the frames are hard to see."""
 
 # Without these flags swscale repeats colour samples instead of interpolating them, and truncates.
 SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 logger = logging.getLogger(__name__)
-
-# What OpenCV has to say about a damaged picture goes to stderr in several lines; the exception says it.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True)
@@ -95,53 +80,6 @@ class Frame:
     index: int
 
 
-def is_picture(path: Path) -> bool:
-    """Whether the file's name is that of a still picture."""
-    return Path(path).suffix.lower() in PICTURE_SUFFIXES
-
-
-def read_picture(path: Path, *, depth: int = 8) -> UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]:
-    """Picture, upright by its EXIF orientation, as RGB; transparency is dropped.
-
-    Args:
-        path: of the picture.
-        depth: bits per channel, 8 or 16, as in `read_frames`.
-
-    Raises:
-        InputError: the file is missing, unreadable, no picture, or claims more pixels than any camera has.
-    """
-    with _readable(path):
-        encoded = np.fromfile(path, np.uint8)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            PIL.Image.open(io.BytesIO(encoded)).close()
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | (cv2.IMREAD_ANYDEPTH if depth == 16 else 0))
-    except PIL.Image.DecompressionBombError as error:
-        limit = 2 * PIL.Image.MAX_IMAGE_PIXELS // 10**6
-        raise InputError(f"{path} claims more than {limit} million pixels; scale it down or leave it out.") from error
-    except (OSError, ValueError, SyntaxError, cv2.error):  # Pillow's and OpenCV's ways to say it
-        image = None
-    if image is None or image.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path} is damaged or not a picture; export it again, for example as PNG.")
-    return image * np.uint16(257) if depth == 16 and image.dtype == np.uint8 else image
-
-
-def write_picture(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Writes a picture in the format that the suffix names (JPEG and WebP at quality 95).
-
-    Raises:
-        InputError: an unknown suffix, or the folder cannot be written.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in PICTURE_SUFFIXES:
-        raise InputError(f"{path} has no picture's suffix; choose one of {', '.join(sorted(PICTURE_SUFFIXES))}.")
-    quality = {".webp": cv2.IMWRITE_WEBP_QUALITY, ".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY}
-    options = [quality[suffix], 95] if suffix in quality else []
-    _, encoded = cv2.imencode(suffix, image[..., ::-1], options)
-    with _aside(path) as aside:
-        encoded.tofile(aside)
-
-
 def probe(path: Path) -> VideoInfo:
     """Facts about a clip; a picture counts as a clip of one frame.
 
@@ -188,109 +126,6 @@ def read_frames(path: Path, *, start: float = 0.0, end: float = math.inf, depth:
                 yield Frame(_to_rgb(frame, depth, reformatter), frame.time, index)
     if empty:
         raise InputError(f"{path} has no frame from {start:g} s to {end:g} s; correct these times.")
-
-
-def write_video(path: Path, source: Path, frames: Iterable[Frame]) -> None:
-    """Encodes frames as H.264 beside the sound of the clip they were made from.
-
-    Frame times, colour tags, range and pixel aspect ratio are the source's; its audio packets are copied unchanged.
-    The file appears under its name only when it is complete; it may be the source's own name.
-
-    Args:
-        path: file to write, .mp4, .mov or .mkv.
-        source: clip that gave the frames.
-        frames: upright frames of one size, in order of their times.
-
-    Raises:
-        InputError: the source cannot be read, the path cannot be written, or there are no frames.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise InputError(f"{path} has no suffix for H.264 video; choose one of {', '.join(OUTPUT_SUFFIXES)}.")
-    info = probe(source)
-    with _aside(path) as aside:
-        try:
-            with av.open(f"file:{aside}", "w") as output:
-                _mux(output, source, info, frames)
-        except av.error.FFmpegError as error:
-            if isinstance(error, OSError):  # no permission, disk full, ...
-                raise
-            raise InputError(
-                f"{path} cannot be written ({error.strerror}); the sound of {source} may not fit into this kind of "
-                "file: try the suffix .mkv."
-            ) from error
-
-
-def _mux(output: av.container.OutputContainer, source: Path, info: VideoInfo, frames: Iterable[Frame]) -> None:
-    """Encodes the frames and copies the audio packets, interleaved by time."""
-    video = output.add_stream("libx264", rate=info.rate, options={"crf": str(CRF)})
-    context = video.codec_context
-    context.pix_fmt = "yuv420p"
-    context.time_base = info.time_base
-    context.sample_aspect_ratio = info.pixel_aspect
-    context.color_range = ColorRange.JPEG if info.full_range else ColorRange.MPEG
-    context.color_primaries, context.color_trc, context.colorspace = info.tags
-    audio = _audio_packets(source, output)
-    packet = next(audio, None)
-    first = previous = None
-    for frame in frames:
-        if first is None:
-            first = frame.image.shape
-            # Set before the first packet is written, which fixes the header.
-            context.height, context.width = (side + side % 2 for side in first[:2])
-        elif frame.image.shape != first:
-            raise InputError(
-                f"Frame {frame.index} of {source} has another size than the first; export the clip at one size."
-            )
-        while packet is not None and packet.dts * packet.time_base <= frame.time:
-            output.mux(packet)
-            packet = next(audio, None)
-        encoded = _encodable(frame.image, info)
-        encoded.time_base = info.time_base
-        encoded.pts = round(frame.time / info.time_base)
-        if previous is not None:
-            encoded.pts = max(encoded.pts, previous + 1)  # players and x264 want strictly increasing times
-        previous = encoded.pts
-        encoded.duration = round(1 / info.rate / info.time_base)
-        output.mux(video.encode(encoded))
-    if first is None:
-        raise InputError(f"{source} gave no frame to write.")
-    while packet is not None:
-        output.mux(packet)
-        packet = next(audio, None)
-    output.mux(video.encode(None))
-
-
-def _audio_packets(source: Path, output: av.container.OutputContainer) -> Iterator[av.Packet]:
-    """Audio packets of the source, addressed to streams of the output that the first call of next() adds."""
-    if is_picture(source):
-        return
-    with _open(source) as (container, _):
-        streams = {stream.index: output.add_stream_from_template(stream) for stream in container.streams.audio}
-        if not streams:
-            return
-        for packet in container.demux(container.streams.audio):
-            if packet.dts is not None:  # the end of a stream
-                packet.stream = streams[packet.stream.index]
-                yield packet
-
-
-def _encodable(image: UInt8[np.ndarray, "h w 3"], info: VideoInfo) -> av.VideoFrame:
-    """A frame in the colours of the source, of even size."""
-    height, width = image.shape[:2]
-    if height % 2 or width % 2:
-        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
-    # In full range swscale truncates colour, a visible shift after a few generations; 12 bits make that negligible.
-    for pixel_format in ("yuv420p12le", "yuv420p") if info.full_range else ("yuv420p",):
-        frame = frame.reformat(
-            format=pixel_format,
-            dst_colorspace=info.matrix,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.JPEG if info.full_range else ColorRange.MPEG,
-            interpolation=SCALER,
-        )
-    return frame
 
 
 def _info(
@@ -498,7 +333,7 @@ def open_container(path: Path) -> Iterator[av.container.InputContainer]:
     Raises:
         InputError: the file is missing, unreadable, empty, or holds neither pictures nor sound.
     """
-    with _readable(path):
+    with readable(path):
         try:
             # With "file:" a colon in the name is no protocol. Titles may be in any encoding.
             container = av.open(f"file:{path}", metadata_errors="replace")
@@ -524,40 +359,3 @@ def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.st
         # Threads cost a fifth more work, and many clips are read at once.
         stream.thread_type, stream.codec_context.thread_count = "NONE", 1
         yield container, stream
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turns the failures of opening and reading a file into sentences."""
-    path = Path(path)
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path} is a folder; give one file.")
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device may never end
-            raise InputError(f"{path} is a pipe or a device; give a file.")
-        if status.st_size == 0:
-            raise InputError(f"{path} is empty (0 bytes); copy or export it again.")
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; check its name.") from error
-    except PermissionError as error:
-        raise InputError(f"{path} may not be read; give yourself permission, for example with chmod u+r.") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); copy it again.") from error
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it at the end, removed if anything fails."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield aside
-        aside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); check its folder.") from error
-    finally:
-        aside.unlink(missing_ok=True)

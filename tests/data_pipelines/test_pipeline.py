@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 import data_pipelines
-from data_pipelines.pipeline import Jitter, iterate, paired_batches, persona_batches, polygon_mask
+from data_pipelines.pipeline import Jitter, iterate, paired_batches, persona_batches, polygon_masks
 from data_pipelines.records import FaceRecord, decode, encode
 from data_pipelines.sources import PersonaSource, puppet_source
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
+from faceswap_jax.faces.pose import head_pose
 
 SIZE = 32
 STEP = 3  # between the grey levels that number the records: more than JPEG changes
@@ -191,6 +192,10 @@ def test_sixteen_bits_are_rounded_to_the_nearest_eight():
     np.testing.assert_array_equal(batch["image"][0, 0, ..., 1], (levels.astype(int) * 255 + 32767) // 65535)
 
 
+def polygon_mask(polygon, side: int) -> np.ndarray:
+    return polygon_masks(polygon, np.array([len(polygon)]), side)[0]
+
+
 def covered(polygon, side: int) -> np.ndarray:
     """The share of each pixel that a convex polygon covers, from 16 x 16 samples."""
     samples = 16
@@ -312,6 +317,19 @@ def test_mirrored_landmarks_are_those_of_the_mirrored_picture():
         right, left = (batch["landmarks"][0, b, eye].mean(0) for eye in (RIGHT_EYE, LEFT_EYE))
         assert right[0] < left[0]  # the person's right eye is still the left one in the picture
     assert np.isnan(batch["irises"]).all()  # nobody knows them
+
+
+def test_pose_follows_mirror_and_jitter_as_the_pose_of_the_landmarks_does():
+    source = puppet_source(0, 2, 0, 1, 128)
+    plain = source.read(0, decode)
+    before = head_pose(plain.landmarks)
+    batch = persona_batches([source], resolution=64, batch=12, seed=0, jitter=Jitter(20, 0.1, 0.1))[0]
+    signs = []
+    for landmarks, pose in zip(batch["landmarks"][0], batch["pose"][0], strict=True):
+        signs.append(np.sign(pose[0] * plain.pose[0]))
+        mirror = np.array([signs[-1], 1, signs[-1]])
+        np.testing.assert_allclose(head_pose(landmarks) - mirror * before, pose - mirror * plain.pose, atol=0.1)
+    assert {*signs} == {1, -1}
 
 
 def test_only_the_input_is_warped():

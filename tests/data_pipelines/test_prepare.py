@@ -24,7 +24,7 @@ from data_pipelines.settings import Settings
 from data_pipelines.verify import verify
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
-from faceswap_jax.faces.video import write_picture
+from faceswap_jax.faces.picture import write_picture
 
 FRAMES, SIZE = 6, 96
 SETTINGS_16 = Settings(resolution=16, clips_per_shard=1)
@@ -144,7 +144,7 @@ def test_processes_give_the_same_bytes(folders, tmp_path):
     assert alone == together and shards(tmp_path / "alone") == shards(tmp_path / "together")
 
 
-def test_an_interruption_keeps_what_is_done(folders, tmp_path, monkeypatch):
+def test_an_interruption_keeps_what_is_done(folders, tmp_path, monkeypatch, capsys):
     output, original, ran = tmp_path / "data", jobs.face_tracks, []
 
     def interrupted(clip, *args):
@@ -157,6 +157,7 @@ def test_an_interruption_keeps_what_is_done(folders, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare([folders], output, SETTINGS_16)
     assert len(shards(output)) == 2 and not (output / MANIFEST).exists()
+    assert "2 of 5 shards are done; the same command goes on" in capsys.readouterr().err
     assert not [path for path in output.rglob("*") if path.suffix == ".partial"]
     with pytest.raises(InputError, match="is not finished"):
         open_source(output, "ann")

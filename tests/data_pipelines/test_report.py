@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines import report
+from data_pipelines import charts, report
 from data_pipelines.puppets.tracks import render_frame
 from data_pipelines.records import SHARDS, Counts, FaceRecord, Manifest, Persona, ShardWriter, encode
 from data_pipelines.report import write_report
@@ -111,14 +111,14 @@ def open_sheet(folder: Path) -> np.ndarray:
 
 def cell(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
     """The picture in a cell of the contact sheet, found from its right and lower edges."""
-    pitch = report.CELL + 4
+    pitch = charts.CELL + 4
     bottom = len(sheet) - 28 - (sheet_rows(sheet) - 1 - row) * pitch
-    right = sheet.shape[1] - 28 - (report.SAMPLES - 1 - column) * pitch
-    return sheet[bottom - report.CELL : bottom, right - report.CELL : right]
+    right = sheet.shape[1] - 28 - (charts.SAMPLES - 1 - column) * pitch
+    return sheet[bottom - charts.CELL : bottom, right - charts.CELL : right]
 
 
 def sheet_rows(sheet: np.ndarray) -> int:
-    return len(sheet) // (report.CELL + 4)
+    return len(sheet) // (charts.CELL + 4)
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +235,7 @@ def test_contact_sheet_shows_each_track_in_turn(tmp_path):
     write_report(tmp_path / "data")
     sheet = open_sheet(tmp_path / "data")
     assert sheet_rows(sheet) == 3
-    levels = [[int(np.median(cell(sheet, row, column))) for column in range(report.SAMPLES)] for row in range(3)]
+    levels = [[int(np.median(cell(sheet, row, column))) for column in range(charts.SAMPLES)] for row in range(3)]
     assert {level: levels[0].count(level) for level in levels[0]}.keys() == {0, 10, 20, 30, 40}
     assert levels[0] == sorted(levels[0]) and max(map(levels[0].count, levels[0])) <= 3
     steps = np.diff(levels[1])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.layouts import Clip
+from data_pipelines.clips import Clip
 from data_pipelines.records import SOUND_RATE, FaceRecord
 from data_pipelines.settings import Settings
 from data_pipelines.tracks import Dropped, face_tracks

@@ -21,6 +21,8 @@ import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import sound, video
+from faceswap_jax.faces.encode import write_video
+from faceswap_jax.faces.picture import PICTURE_SUFFIXES, read_picture, write_picture
 from tests.faces.face_scenes import smooth_picture, write_clip
 
 
@@ -162,7 +164,7 @@ def test_truncated_clip_gives_the_frames_that_are_there(tmp_path, caplog):
     assert 5 < len(frames) < 30
     assert f"cut.mp4 is damaged or cut off: {30 - len(frames)} frames could not be decoded" in caplog.text
     assert all(np.array_equal(one.image, two.image) for one, two in zip(frames[:-3], whole, strict=False))
-    video.write_video(tmp_path / "out.mp4", path, frames)
+    write_video(tmp_path / "out.mp4", path, frames)
     assert len(list(video.read_frames(tmp_path / "out.mp4"))) == len(frames)
 
 
@@ -246,7 +248,7 @@ def test_no_permission(clip):
         shut = folder / "shut"
         shut.mkdir()
         picture = folder / "locked.png"
-        video.write_picture(picture, smooth_picture(8, 8))
+        write_picture(picture, smooth_picture(8, 8))
         paths = [folder / "locked.mp4", picture, shut / "clip.mp4"]
         for path in (paths[0], paths[2]):
             shutil.copyfile(clip, path)
@@ -274,12 +276,12 @@ def test_names(clip, tmp_path, monkeypatch, stem):
         shutil.copyfile(clip, movie)
     except OSError:
         pytest.skip("this file system does not take the name")
-    video.write_picture(still, smooth_picture(8, 8))
+    write_picture(still, smooth_picture(8, 8))
     assert len(list(video.read_frames(movie))) == 12
     assert len(list(video.read_frames(movie, start=0.2))) == 6
     assert len(sound.read_sound(movie)) > 6000
     assert len(list(video.read_frames(still))) == 1
-    video.write_video(movie, movie, video.read_frames(movie))
+    write_video(movie, movie, video.read_frames(movie))
     assert video.probe(movie).frames == 12
     movie.write_bytes(b"no clip")
     assert "damaged" in problem(movie)
@@ -307,8 +309,8 @@ def test_pixel_formats_and_odd_sizes(tmp_path, name, codec, pixel_format, count)
     height, width = (96, 64) if name in ("high422.mp4", "main10.mkv") else (97, 65)  # as these encoders want
     path, images = tmp_path / name, [smooth_picture(height, width, index / 5) for index in range(count)]
     with av.open(str(path), "w") as container:
-        options = {"crf": "4"} if "264" in codec else {"x265-params": "crf=4:log-level=none"} if "265" in codec else {}
-        stream = container.add_stream(codec, rate=25, options=options)
+        options = {"libx264": {"crf": "4"}, "libx265": {"x265-params": "crf=4:bframes=0:log-level=none"}}
+        stream = container.add_stream(codec, rate=25, options=options.get(codec, {}))
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.codec_context.colorspace = 5
         stream.codec_context.color_range = color_range = 2 if pixel_format == "gray" else 1
@@ -381,14 +383,14 @@ def test_rotated_jpeg_is_upright(tmp_path):
     data = data.tobytes()
     path.write_bytes(data[:2] + segment + data[2:])
     for depth in (8, 16):
-        assert np.abs(video.read_picture(path, depth=depth) / 257 ** (depth // 16) - image).mean() < 3
+        assert np.abs(read_picture(path, depth=depth) / 257 ** (depth // 16) - image).mean() < 3
 
 
-@pytest.mark.parametrize("suffix", sorted(video.PICTURE_SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(PICTURE_SUFFIXES))
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
 def test_truncated_pictures(tmp_path, suffix, share, capfd):
     path = tmp_path / f"cut{suffix}"
-    video.write_picture(path, smooth_picture(61, 83))
+    write_picture(path, smooth_picture(61, 83))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     assert "damaged or not a picture" in problem(path)
     capfd.readouterr()  # libpng and libjpeg may print a line

@@ -12,7 +12,7 @@ from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.tracks import performance_track
 from faceswap_jax.faces.align import mirror_landmarks, transform_points
-from faceswap_jax.faces.landmarks import MediaPipeLandmarker
+from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 from faceswap_jax.faces.pose import head_pose
 from tests.faces.face_scenes import similarity
 

@@ -11,6 +11,7 @@ import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import sound, video
+from faceswap_jax.faces.picture import write_picture
 from tests.faces.face_scenes import smooth_picture
 
 CLICKS = (0.31, 0.8, 1.47, 1.9)
@@ -153,7 +154,7 @@ def test_level_of_stereo(tmp_path):
 
 def test_without_sound(tmp_path):
     path = tmp_path / "picture.png"
-    video.write_picture(path, smooth_picture(8, 8))
+    write_picture(path, smooth_picture(8, 8))
     assert sound.read_sound(path).shape == (0,)
     path = tmp_path / "silent.mkv"
     with av.open(str(path), "w") as container:

@@ -1,0 +1,128 @@
+"""Clips: encoding beside the untouched sound.
+
+What is kept of a clip: frame times (variable frame rates too), colour tags and range, pixel aspect ratio, and every
+audio stream packet by packet. What changes: frames are written upright, without rotation metadata; a width or height
+that is odd grows by one repeated column or row, because H.264 halves the resolution of colour; channels have 8 bits,
+though they can be read with 16; subtitles, data tracks and further video streams are left out. An .mkv file cannot
+start before time zero, so there sound and picture together start later by the sound's lead-in.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange
+from jaxtyping import UInt8
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces.files import replacing
+from faceswap_jax.faces.picture import is_picture
+from faceswap_jax.faces.video import SCALER, Frame, VideoInfo, open_container, probe
+
+OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
+CRF = 16
+"""Constant rate factor of x264: differences to the frames are hard to see."""
+
+
+def write_video(path: Path, source: Path, frames: Iterable[Frame]) -> None:
+    """Encodes frames as H.264 beside the sound of the clip they were made from.
+
+    Frame times, colour tags, range and pixel aspect ratio are the source's; its audio packets are copied unchanged.
+    The file appears under its name only when it is complete; it may be the source's own name.
+
+    Args:
+        path: file to write, .mp4, .mov or .mkv.
+        source: clip that gave the frames.
+        frames: upright frames of one size, in order of their times.
+
+    Raises:
+        InputError: the source cannot be read, the path cannot be written, or there are no frames.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in OUTPUT_SUFFIXES:
+        raise InputError(f"{path} has no suffix for H.264 video; choose one of {', '.join(OUTPUT_SUFFIXES)}.")
+    info = probe(source)
+    with replacing(path) as aside:
+        try:
+            with av.open(f"file:{aside}", "w") as output:
+                _mux(output, source, info, frames)
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):  # no permission, disk full, ...
+                raise
+            raise InputError(
+                f"{path} cannot be written ({error.strerror}); the sound of {source} may not fit into this kind of "
+                "file: try the suffix .mkv."
+            ) from error
+
+
+def _mux(output: av.container.OutputContainer, source: Path, info: VideoInfo, frames: Iterable[Frame]) -> None:
+    """Encodes the frames and copies the audio packets, interleaved by time."""
+    video = output.add_stream("libx264", rate=info.rate, options={"crf": str(CRF)})
+    context = video.codec_context
+    context.pix_fmt = "yuv420p"
+    context.time_base = info.time_base
+    context.sample_aspect_ratio = info.pixel_aspect
+    context.color_range = ColorRange.JPEG if info.full_range else ColorRange.MPEG
+    context.color_primaries, context.color_trc, context.colorspace = info.tags
+    audio = _audio_packets(source, output)
+    packet = next(audio, None)
+    first = previous = None
+    for frame in frames:
+        if first is None:
+            first = frame.image.shape
+            # Set before the first packet is written, which fixes the header.
+            context.height, context.width = (side + side % 2 for side in first[:2])
+        elif frame.image.shape != first:
+            raise InputError(
+                f"Frame {frame.index} of {source} has another size than the first; export the clip at one size."
+            )
+        while packet is not None and packet.dts * packet.time_base <= frame.time:
+            output.mux(packet)
+            packet = next(audio, None)
+        encoded = _encodable(frame.image, info)
+        encoded.time_base = info.time_base
+        encoded.pts = round(frame.time / info.time_base)
+        if previous is not None:
+            encoded.pts = max(encoded.pts, previous + 1)  # players and x264 want strictly increasing times
+        previous = encoded.pts
+        encoded.duration = round(1 / info.rate / info.time_base)
+        output.mux(video.encode(encoded))
+    if first is None:
+        raise InputError(f"{source} gave no frame to write.")
+    while packet is not None:
+        output.mux(packet)
+        packet = next(audio, None)
+    output.mux(video.encode(None))
+
+
+def _audio_packets(source: Path, output: av.container.OutputContainer) -> Iterator[av.Packet]:
+    """Audio packets of the source, addressed to streams of the output that the first call of next() adds."""
+    if is_picture(source):
+        return
+    with open_container(source) as container:
+        streams = {stream.index: output.add_stream_from_template(stream) for stream in container.streams.audio}
+        if not streams:
+            return
+        for packet in container.demux(container.streams.audio):
+            if packet.dts is not None:  # the end of a stream
+                packet.stream = streams[packet.stream.index]
+                yield packet
+
+
+def _encodable(image: UInt8[np.ndarray, "h w 3"], info: VideoInfo) -> av.VideoFrame:
+    """A frame in the colours of the source, of even size."""
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+    # In full range swscale truncates colour, a visible shift after a few generations; 12 bits make that negligible.
+    for pixel_format in ("yuv420p12le", "yuv420p") if info.full_range else ("yuv420p",):
+        frame = frame.reformat(
+            format=pixel_format,
+            dst_colorspace=info.matrix,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.JPEG if info.full_range else ColorRange.MPEG,
+            interpolation=SCALER,
+        )
+    return frame

@@ -1,0 +1,346 @@
+"""Facial landmarks and irises by MediaPipe's networks, run by LiteRT."""
+
+import importlib.util
+import itertools
+import math
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align
+from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
+from faceswap_jax.faces.landmarks import Face
+
+# Most landmarks are one vertex of the mesh. Where the mesh has none, two neighbours stand for the point halfway between
+# them: this spaces the jaw evenly and puts the root of the nose at the height of the eyes, as in iBUG's annotations.
+MEDIAPIPE_TO_IBUG = np.array(
+    [(127, 127), (234, 234), (93, 132), (132, 58), (58, 172), (136, 136), (150, 149), (176, 148), (152, 152)]  # jaw
+    + [(400, 377), (379, 378), (365, 365), (288, 397), (361, 288), (323, 361), (454, 454), (356, 356)]
+    + [(i, i) for i in (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)]  # brows
+    + [(168, 6), (197, 197), (195, 5), (4, 4)]  # bridge of the nose
+    + [(i, i) for i in (75, 97, 2, 326, 305)]  # below the nose
+    + [(i, i) for i in (33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380)]  # eyes
+    + [(i, i) for i in (61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181)]  # outer lips
+    + [(i, i) for i in (78, 82, 13, 312, 308, 317, 14, 87)]  # inner lips
+)
+"""The two vertices [68, 2] of MediaPipe's face mesh whose mean is each of the 68 landmarks."""
+
+_VERTICES = np.array([*MEDIAPIPE_TO_IBUG.ravel(), 10, 10])  # the last is the top of the forehead
+
+MESH_RESOLUTION = 192
+"""Side of the square picture that MediaPipe's face mesh network reads."""
+
+FACE_MARGIN = 1.5
+"""Side of that picture's footprint in the frame, as a multiple of the face box."""
+
+IRIS_RESOLUTION = 64
+"""Side of the square picture that MediaPipe's iris network reads."""
+
+EYE_MARGIN = 2.3
+"""Side of that picture's footprint in the frame, as a multiple of the distance between the corners of the eye."""
+
+MIN_CONFIDENCE = 0.5
+"""Of the detectors and the mesh; below it a face is none."""
+
+MAX_OVERLAP = 0.3
+"""Intersection over union of the boxes of two faces; above it they are one."""
+
+CLOSE_UP = 0.25
+"""Side of the face box, as a share of the frame's long side, from which on no much smaller faces are looked for."""
+
+SEARCH_RESOLUTION = 480
+"""Long side to which a larger frame is reduced before its parts are searched."""
+
+
+class MediaPipeLandmarker:
+    """Landmarks by MediaPipe's face detectors, face mesh and irises (Apache-2.0), run by LiteRT on one thread.
+
+    Every frame is treated on its own, without tracking: the same frame gives the same landmarks whatever came before,
+    so clips can be cut, resumed and divided among processes.
+
+    The short-range detector needs faces with a side of an eighth of the frame's long side. Unless it sees a close-up,
+    twice that size, the full-range one adds faces down to a sixteenth, at four times the cost. If there is none yet, it
+    searches up to nine overlapping parts of the frame and finds faces of a fortieth.
+
+    A face box is found by a detector and refined by a first run of the mesh. The box, of width w, is then shifted by
+    beta * w in the eight compass directions, and the nine results are averaged, which takes a quarter to a half off the
+    jitter that a crop of 1024 px would show (patent US 2020/0372621 A1, paragraph 0052). The nine windows are cut from
+    one picture; detection, refinement and irises are not repeated.
+
+    Args:
+        beta: shift of the box as a share of its width, rounded to whole pixels of the mesh's input; with 0 the mesh
+            runs once there, in less than half of the time.
+
+    Raises:
+        InputError: LiteRT or MediaPipe is not installed.
+    """
+
+    def __init__(self, beta: float = 0.05) -> None:
+        self._shift = round(beta * MESH_RESOLUTION / FACE_MARGIN)
+        with _without_chatter():
+            self._short_range = _Detector("face_detection/face_detection_short_range", [(16, 2), (8, 6)])
+            self._full_range = _Detector("face_detection/face_detection_full_range_sparse", [(48, 1)])
+            self._mesh = _Network("face_landmark/face_landmark")
+            self._iris = _Network("iris_landmark/iris_landmark")
+
+    def __call__(self, image: UInt8[np.ndarray, "h w 3"], index: int) -> list[Face]:
+        """Faces in a frame, the largest first; `index` plays no role."""
+        pyramid = _Pyramid(image)
+        found = self._short_range(*pyramid.reduced(self._short_range.side))
+        if not (found[:, 2] > CLOSE_UP * max(image.shape)).any():
+            found = np.concatenate([found, self._full_range(*pyramid.reduced(self._full_range.side))])
+        return self._faces(pyramid, found) or self._faces(pyramid, self._search(pyramid))
+
+    def close(self) -> None:
+        """Frees the networks."""
+        del self._short_range, self._full_range, self._mesh, self._iris
+
+    def _search(self, pyramid: "_Pyramid") -> Float32[np.ndarray, "n 9"]:
+        """What the full-range detector finds in parts of a frame that overlap by a quarter or more."""
+        picture, scale = pyramid.reduced(SEARCH_RESOLUTION)
+        side = self._full_range.side
+        corners = (_spread(length, side) for length in picture.shape[1::-1])
+        return np.concatenate(
+            [
+                self._full_range(picture[y : y + side, x : x + side], scale, corner=(x, y))
+                for x, y in itertools.product(*corners)
+            ]
+        )
+
+    def _faces(self, pyramid: "_Pyramid", found: Float32[np.ndarray, "n 9"]) -> list[Face]:
+        """Faces, the largest first, from the candidates of the detectors."""
+        faces, boxes = [], []
+        for *numbers, confidence in _merge(found):
+            centre, size, right, left = np.reshape(numbers, (4, 2))
+            points = self._localise(pyramid, _Box(centre - 0.5, size.max(), *(left - right)), shift=0)
+            if points is None:
+                continue
+            box = _face_box(points)
+            square = np.array([*box.centre, box.side, box.side])
+            if boxes and (_overlap(square, np.array(boxes)) > MAX_OVERLAP).any():
+                continue  # the mesh has slid onto a face that is known already
+            points = self._localise(pyramid, box, self._shift)
+            if points is not None:
+                faces.append(Face(points[:-1], float(confidence), self._irises(pyramid, points)))
+                boxes.append(square)
+        return sorted(faces, key=lambda face: -_face_box(face.landmarks).side)
+
+    def _localise(self, pyramid: "_Pyramid", box: "_Box", shift: int) -> Float32[np.ndarray, "69 2"] | None:
+        """Landmarks and the top of the forehead, frame pixels; None where the mesh sees no face.
+
+        With a shift, in pixels of the mesh's input, the mean over the box and its eight shifted copies.
+        """
+        side = MESH_RESOLUTION + 2 * shift
+        to_frame = box.to_frame(MESH_RESOLUTION / FACE_MARGIN, side)
+        picture = pyramid.crop(to_frame, side)
+        meshes, presences = [], []
+        # One after the other: LiteRT takes as long for a batch.
+        for x, y in itertools.product((0, shift, 2 * shift) if shift else (0,), repeat=2):
+            mesh, presence = self._mesh(picture[y : y + MESH_RESOLUTION, x : x + MESH_RESOLUTION] / np.float32(255))
+            meshes.append(mesh.reshape(-1, 3)[_VERTICES, :2] + np.float32([x, y]))
+            presences.append(_sigmoid(presence.item()))
+        if np.mean(presences) < MIN_CONFIDENCE:
+            return None
+        points = np.mean(meshes, axis=0).reshape(-1, 2, 2).mean(1) - 0.5
+        return align.transform_points(points, to_frame)
+
+    def _irises(self, pyramid: "_Pyramid", landmarks: Float[np.ndarray, "n 2"]) -> Float32[np.ndarray, "2 2"]:
+        """Centres of the person's right and left iris, frame pixels."""
+        centres = []
+        for eye, step in ((RIGHT_EYE, 1), (LEFT_EYE, -1)):
+            first, last = landmarks[eye[0]], landmarks[eye[3]]
+            box = _Box((first + last) / 2, float(np.hypot(*(last - first))), *(last - first))
+            to_frame = box.to_frame(IRIS_RESOLUTION / EYE_MARGIN, IRIS_RESOLUTION)
+            picture = pyramid.crop(to_frame, IRIS_RESOLUTION)[:, ::step]  # the network knows right eyes only
+            _, iris = self._iris(picture / np.float32(255))
+            x, y = iris[0, :2] - 0.5
+            centre = np.array([[x if step == 1 else IRIS_RESOLUTION - 1 - x, y]])
+            centres.append(align.transform_points(centre, to_frame))
+        return np.concatenate(centres)
+
+
+class _Network:
+    """One of MediaPipe's networks; calls take a picture [h, w, 3] and give its outputs."""
+
+    def __init__(self, name: str) -> None:
+        # Importing MediaPipe itself takes a second and prints: only its folder is of interest.
+        package = importlib.util.find_spec("mediapipe")
+        path = Path(package.origin).parent / "modules" / f"{name}.tflite" if package else None
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ModuleNotFoundError:
+            path = None
+        if path is None or not path.is_file():
+            raise InputError(
+                "Finding faces needs LiteRT and the networks in MediaPipe 0.10.21, which are not installed: "
+                "pip install 'faceswap-jax[faces]', or put a file of landmarks beside the clip."
+            )
+        self._interpreter = Interpreter(os.fspath(path), num_threads=1)
+        self._interpreter.allocate_tensors()
+        (described,) = self._interpreter.get_input_details()
+        self._input, self.side = described["index"], int(described["shape"][1])
+        self._outputs = [described["index"] for described in self._interpreter.get_output_details()]
+
+    def __call__(self, picture: Float32[np.ndarray, "h w 3"]) -> list[np.ndarray]:
+        self._interpreter.set_tensor(self._input, picture[None])
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(output) for output in self._outputs]
+
+
+class _Detector:
+    """One of MediaPipe's face detectors (BlazeFace, Bazarevsky et al. 2019).
+
+    Args:
+        name: of its network.
+        grids: cells along one side of each of its output grids, and candidates in each cell.
+    """
+
+    def __init__(self, name: str, grids: Sequence[tuple[int, int]]) -> None:
+        self._network = _Network(name)
+        self.side = self._network.side
+        anchors = []
+        for cells, count in grids:
+            ticks = (np.arange(cells) + 0.5) * (self.side / cells)
+            anchors.append(np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2).repeat(count, 0))
+        self._anchors = np.concatenate(anchors).astype(np.float32)
+
+    def __call__(
+        self, picture: UInt8[np.ndarray, "h w 3"], scale: Float[np.ndarray, "2"], corner: tuple[int, int] = (0, 0)
+    ) -> Float32[np.ndarray, "n 9"]:
+        """Candidates: centre, width and height, right and left eye, each as x and y; score.
+
+        Args:
+            picture: part of a reduced frame that is no larger than the network's input.
+            scale: frame pixels per pixel along x and y.
+            corner: where in the reduced frame it lies. Candidates are in pixels from the frame's own corner.
+        """
+        height, width = picture.shape[:2]
+        padded = np.full((self.side, self.side, 3), -1, np.float32)
+        padded[:height, :width] = picture / np.float32(127.5) - 1
+        numbers, scores = (output[0] for output in self._network(padded))
+        scores = _sigmoid(scores[:, 0])
+        likely = scores >= MIN_CONFIDENCE
+        points = numbers[likely, :8].reshape(-1, 4, 2)
+        points[:, [0, 2, 3]] += self._anchors[likely, None] + np.float32(corner)
+        return np.column_stack([(points * scale).reshape(-1, 8), scores[likely]])
+
+
+class _Pyramid:
+    """A frame and its halvings, from which small pictures are sampled fast and with little aliasing."""
+
+    def __init__(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        image = np.ascontiguousarray(image)  # or OpenCV copies it for every crop
+        self._levels = [image]
+        while max(image.shape[:2]) >= 256 and min(image.shape[:2]) >= 2:
+            height, width = (length // 2 for length in image.shape[:2])
+            image = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+            self._levels.append(image)
+
+    def reduced(self, side: int) -> tuple[UInt8[np.ndarray, "..."], Float[np.ndarray, "2"]]:
+        """The frame, reduced to fit into a square unless it does, and frame pixels per pixel along x and y."""
+        halvings = max(1, sum(max(level.shape) >= side for level in self._levels)) - 1
+        level = self._levels[halvings]
+        size = np.array(level.shape[1::-1])
+        reduced = np.maximum(1, np.round(min(1, side / size.max()) * size)).astype(int)
+        return cv2.resize(level, reduced.tolist()), 2**halvings * size / reduced
+
+    def crop(self, to_frame: Float[np.ndarray, "2 3"], side: int) -> UInt8[np.ndarray, "s s 3"]:
+        """Like `align.crop`, given the inverse transform: a little softer, in a tenth of the time."""
+        level = int(np.clip(np.log2(np.hypot(*to_frame[:, 0])), 0, len(self._levels) - 1))
+        return cv2.warpAffine(
+            self._levels[level],
+            align.scale_transform(to_frame, 0.5**level),
+            (side, side),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+
+
+def _sigmoid(logits: np.ndarray | float) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
+
+
+def _spread(length: int, side: int) -> list[int]:
+    """Starts of windows that cover a length evenly, overlapping by a quarter or more."""
+    count = 1 + math.ceil(max(0, length - side) / (0.75 * side))
+    return np.linspace(0, max(0, length - side), count).round().astype(int).tolist()
+
+
+def _overlap(box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
+    """Intersection over union of one box (centre and size) with others."""
+    low = np.maximum(box[:2] - box[2:] / 2, boxes[:, :2] - boxes[:, 2:] / 2)
+    high = np.minimum(box[:2] + box[2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2)
+    both = np.maximum(high - low, 0).prod(1)
+    return both / (box[2:].prod() + boxes[:, 2:].prod(1) - both)
+
+
+def _merge(found: Float32[np.ndarray, "n 9"]) -> list[Float32[np.ndarray, "9"]]:
+    """One mean of all candidates that overlap with the best one, weighted by their scores, and so on; best first."""
+    merged = []
+    found = found[np.argsort(-found[:, 8], kind="stable")]
+    while len(found):
+        near = _overlap(found[0, :4], found[:, :4]) > MAX_OVERLAP
+        near[0] = True  # whatever its size
+        merged.append(np.average(found[near], axis=0, weights=found[near, 8]))
+        merged[-1][8] = found[0, 8]
+        found = found[~near]
+    return merged
+
+
+class _Box(NamedTuple):
+    """A square that is upright in a face's own frame."""
+
+    centre: Float[np.ndarray, "2"]
+    side: float
+    x: float  # direction from left to right of the upright picture, e.g. from the right to the left eye
+    y: float
+
+    def to_frame(self, pixels: float, side: int) -> Float[np.ndarray, "2 3"]:
+        """Similarity to the frame from an upright square picture in the middle of which the box has `pixels`."""
+        scale = self.side / pixels / np.hypot(self.x, self.y)
+        linear = scale * np.array([[self.x, -self.y], [self.y, self.x]])
+        return np.column_stack([linear, self.centre - linear.sum(1) * ((side - 1) / 2)])
+
+
+def _face_box(landmarks: Float[np.ndarray, "n 2"]) -> _Box:
+    """The square around a face that has the same tilt as the line through the eyes."""
+    x, y = landmarks[LEFT_EYE].mean(0) - landmarks[RIGHT_EYE].mean(0)
+    upright = np.array([[x, y], [-y, x]], np.float64) / np.hypot(x, y)
+    points = landmarks @ upright.T
+    low, high = points.min(0), points.max(0)
+    return _Box(upright.T @ (low + high) / 2, (high - low).max(), x, y)
+
+
+_stderr = threading.Lock()
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keeps LiteRT's information off stderr; every other line appears at the end of the block.
+
+    It comes from C++ and no log level stops it: hence the file descriptor, which belongs to all threads.
+    """
+    with _stderr, tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held:
+                if not line.startswith(b"INFO: "):
+                    os.write(2, line)

@@ -1,0 +1,157 @@
+"""Clips survive the way through decoder and encoder: times, colours, rotation, size, sound."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import encode, video
+from tests.faces.face_scenes import smooth_picture, write_clip
+
+
+def rewrite(source: Path, target: Path) -> list[video.Frame]:
+    """Decodes and encodes a clip; returns the frames of the new one."""
+    encode.write_video(target, source, video.read_frames(source))
+    return list(video.read_frames(target))
+
+
+def audio_packets(path: Path) -> list[tuple]:
+    with av.open(str(path)) as container:
+        packets = container.demux(container.streams.audio)
+        return [(bytes(p), p.pts * p.time_base, p.dts * p.time_base) for p in packets if p.dts is not None]
+
+
+def video_times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+def turn(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Writes a rotation into the track header of an mp4 with one track; matrix entries a, b, c, d."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 44
+    a, b, c, d = (value.to_bytes(4, "big", signed=True) for value in (v << 16 for v in matrix))
+    data[start : start + 36] = a + b + bytes(4) + c + d + bytes(12) + (1 << 30).to_bytes(4, "big")
+    path.write_bytes(data)
+
+
+def test_frames_times_and_sound_survive(clip, tmp_path):
+    frames = rewrite(clip, tmp_path / "out.mp4")
+    assert [frame.index for frame in frames] == list(range(12))
+    assert video_times(tmp_path / "out.mp4") == [index * Fraction(1001, 30000) for index in range(12)]
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) * 1001 / 30000, atol=1e-6)
+    info = video.probe(tmp_path / "out.mp4")
+    assert info.rate == Fraction(30000, 1001) and info.frames == 12
+    packets = audio_packets(tmp_path / "out.mp4")
+    assert len(packets) > 5 and packets == audio_packets(clip)
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_other_containers(clip, tmp_path, suffix):
+    target = tmp_path / f"out{suffix}"
+    frames = rewrite(clip, target)
+    times = np.array([frame.time for frame in frames])
+    np.testing.assert_allclose(times - times[0], np.arange(12) * 1001 / 30000, atol=1.1e-3)
+    ours, theirs = audio_packets(target), audio_packets(clip)
+    assert [packet[0] for packet in ours] == [packet[0] for packet in theirs]
+    assert float(ours[0][1]) - times[0] == pytest.approx(float(theirs[0][1]), abs=1.1e-3)  # in step with the frames
+
+
+def test_variable_frame_rate(tmp_path):
+    times = [0, 500, 2500, 2501, 9000, 9300]
+    images = [smooth_picture(64, 64, index) for index in range(6)]
+    source = write_clip(tmp_path / "vfr.mp4", images, times=times, time_base=Fraction(1, 15000))
+    assert video_times(source) == [Fraction(time, 15000) for time in times]
+    rewrite(source, tmp_path / "out.mp4")
+    assert video_times(tmp_path / "out.mp4") == video_times(source)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "full_range", "tagged"),
+    [(1, False, True), (5, False, True), (6, False, True), (1, True, True), (5, True, True), (5, False, False)],
+)
+def test_colours_survive(tmp_path, matrix, full_range, tagged):
+    patches = np.random.default_rng(0).integers(30, 220, (6, 8, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    patches = cv2.GaussianBlur(patches, (0, 0), 3)  # hard edges of colour do not survive 4:2:0
+    source = write_clip(
+        tmp_path / "colours.mp4", [patches] * 3, matrix=min(matrix, 5), full_range=full_range, tagged=tagged
+    )
+    centres = np.s_[8::16, 8::16]
+    (before, *_), (after, *_) = video.read_frames(source), rewrite(source, tmp_path / "out.mp4")
+    decoding = np.abs(before.image[centres].astype(int) - patches[centres]).mean()
+    error = after.image.astype(float) - before.image
+    shift = error.mean((0, 1))
+    print(f"matrix {matrix}, full range {full_range}: rewrite error {np.abs(error).mean():.2f}, shift {shift.round(2)}")
+    assert decoding < 2.5
+    assert np.abs(shift).max() < 0.5
+    assert np.abs(error).mean() < 2.5  # what x264 loses on saturated colours
+    one, two = video.probe(source), video.probe(tmp_path / "out.mp4")
+    assert (two.tags, two.full_range, two.matrix) == (one.tags, one.full_range, one.matrix)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turns"), [((0, 1, -1, 0), 3), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1)], ids=["90", "180", "270"]
+)
+def test_rotated_clips_become_upright_once(tmp_path, matrix, turns):
+    stored = smooth_picture(64, 96)
+    stored[:16, :32] = (250, 20, 20)
+    source = write_clip(tmp_path / "turned.mp4", [stored] * 3)
+    turn(source, matrix)
+    upright = np.rot90(stored, turns)
+    info = video.probe(source)
+    assert (info.height, info.width, info.rotation) == (*upright.shape[:2], 90 * turns)
+    frames = list(video.read_frames(source))
+    again = rewrite(source, tmp_path / "out.mp4")
+    assert video.probe(tmp_path / "out.mp4").rotation == 0
+    for frame in (frames[0], again[0]):
+        assert np.abs(frame.image.astype(int) - upright).mean() < 3
+
+
+@pytest.mark.parametrize(("height", "width"), [(63, 96), (64, 95), (1, 1), (63, 95)])
+def test_odd_sizes_grow_by_a_repeated_row_or_column(clip, tmp_path, height, width):
+    image = smooth_picture(height, width)
+    frames = [video.Frame(image, index / 25, index) for index in range(3)]
+    encode.write_video(tmp_path / "out.mp4", clip, frames)
+    first = next(video.read_frames(tmp_path / "out.mp4")).image
+    assert first.shape == (height + height % 2, width + width % 2, 3)
+    assert np.abs(first[:height, :width].astype(int) - image).mean() < 3
+
+
+def test_a_failure_leaves_nothing_behind(clip, tmp_path):
+    def frames():
+        yield from video.read_frames(clip)
+        raise RuntimeError("the network failed")
+
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "out.mp4").write_text("an older result")
+    with pytest.raises(RuntimeError, match="the network failed"):
+        encode.write_video(folder / "out.mp4", clip, frames())
+    assert [path.name for path in folder.iterdir()] == ["out.mp4"]
+    assert (folder / "out.mp4").read_text() == "an older result"
+
+
+def test_a_clip_may_replace_itself(clip):
+    assert len(rewrite(clip, clip)) == 12
+
+
+def test_bad_output(clip, tmp_path):
+    frames = list(video.read_frames(clip))
+    with pytest.raises(InputError, match=r"choose one of \.mp4"):
+        encode.write_video(tmp_path / "out.gif", clip, frames)
+    with pytest.raises(InputError, match="no folder"):
+        encode.write_video(tmp_path / "missing" / "out.mp4", clip, frames)
+    with pytest.raises(InputError, match="no frame"):
+        encode.write_video(tmp_path / "out.mp4", clip, [])
+    with pytest.raises(InputError, match="another size"):
+        encode.write_video(
+            tmp_path / "out.mp4", clip, [frames[0], video.Frame(np.zeros((10, 10, 3), np.uint8), 1.0, 1)]
+        )
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="no folder"):
+        encode.write_video(tmp_path / "file" / "out.mp4", clip, frames)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "file"]
