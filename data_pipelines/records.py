@@ -52,7 +52,6 @@ from typing import Any, Self
 import cv2
 import msgpack
 import numpy as np
-from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 from jaxtyping import Float32, Float64, Int16, UInt8, UInt16
 
@@ -378,30 +377,6 @@ class ShardWriter:
             yield
         except RuntimeError as error:
             raise unwritable(self._path, str(error).partition(";")[0]) from error
-
-
-def open_source(directory: Path, persona: str) -> ArrayRecordDataSource:
-    """Opens the stored records of one persona for random access: `len(source)`, `source[i] -> bytes`.
-
-    Raises:
-        InputError: no such data set or persona, or a shard is missing, damaged or disagrees with the manifest.
-    """
-    personas = Manifest.load(directory).personas
-    if persona not in personas:
-        raise InputError(f"{directory} has no persona {persona!r}; it has {', '.join(sorted(personas))}.")
-    shards = personas[persona].shards
-    remedy = "`faceswap verify --repair` drops what is broken."
-    for shard in shards:
-        path = directory / SHARDS / shard.file
-        if not path.is_file():
-            raise InputError(f"{path} is missing though {MANIFEST} lists it; {remedy}")
-        try:
-            records = len(ArrayRecordDataSource(os.fspath(path)))
-        except (RuntimeError, ValueError) as error:
-            raise InputError(f"{path} is damaged ({error}); {remedy}") from error
-        if records != shard.records:
-            raise InputError(f"{path} holds {records} records but {MANIFEST} says {shard.records}; {remedy}")
-    return ArrayRecordDataSource([os.fspath(directory / SHARDS / shard.file) for shard in shards])
 
 
 def _check_version(version: int, what: str) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import logging
+import threading
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,13 +19,15 @@ from array_record.python.array_record_module import ArrayRecordReader
 from data_pipelines.puppets.renderer import MAX_SIZE
 from data_pipelines.puppets.tracks import RATE, render_frame
 from data_pipelines.records import MANIFEST, SHARDS, FaceRecord, Manifest, encode
+from data_pipelines.tracks import face_record
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align
+from faceswap_jax.faces.landmarks import Face
 
 OPEN_FILES = 256
 """Shards of a data set that are open at a time; opening one again costs about as much as decoding a small picture."""
 
 logger = logging.getLogger(__name__)
+_lock = threading.Lock()  # so that of several threads one is the first to meet a corrupt record
 T = TypeVar("T")
 
 
@@ -111,8 +114,10 @@ class PersonaSource:
                 yield number, value
 
     def _skip(self, number: int, error: Exception) -> None:
-        problem = str(error)
-        if self.corrupt.setdefault(number, problem) is problem:  # atomic: of several threads one is the first
+        with _lock:
+            known = number in self.corrupt
+            self.corrupt[number] = str(error)
+        if not known:
             ends = list(itertools.accumulate(count for _, count in self.files))
             place = f", in {self.files[bisect_right(ends, number)][0]}," if self.files else ""
             logger.warning("Record %d of persona %s%s is corrupt and skipped: %s", number, self.name, place, error)
@@ -263,23 +268,15 @@ class PuppetRecords:
         _, persona, track = self._track
         # A puppet's face fills about half of its picture and all of the crop.
         frame = render_frame(*self._track, index, min(2 * self._resolution, MAX_SIZE))
-        transform = align.alignment_transform(frame.landmarks, self._resolution)
-        landmarks = align.transform_points(frame.landmarks, transform)
-        pose = frame.performance
-        return FaceRecord(
-            image=align.crop(frame.image, transform, self._resolution),
-            landmarks=landmarks,
-            irises=np.full((2, 2), np.nan, np.float32),
-            polygon=align.face_polygon(landmarks),
-            transform=transform,
-            pose=np.array([pose.yaw, pose.pitch, pose.roll], np.float32),
-            frame_size=frame.image.shape[:2],
+        record = face_record(
+            frame.image,
+            Face(frame.landmarks, 1.0),
+            self._resolution,
             time=index / RATE,
             frame=index,
-            confidence=1.0,
-            sharpness=0.0,
             persona=f"puppet{persona}",
             clip="puppets",
             track=track,
-            sound=np.zeros(0, np.int16),
         )
+        pose = frame.performance
+        return dataclasses.replace(record, pose=np.array([pose.yaw, pose.pitch, pose.roll], np.float32))

@@ -78,6 +78,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> bool:
                         if interruption.requested:
                             reporter.message(f"Interrupted and saved at step {step:,}; the same command continues.")
                             return False
+            if task.corrupt:
+                reporter.message(f"{task.corrupt} corrupt records were skipped; `faceswap verify` tells more.")
             reporter.message(f"Finished: '{workdir}' is at step {step:,}.")
             return True
 

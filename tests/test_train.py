@@ -36,6 +36,7 @@ class Toy:
     """A generator fits frozen random features, a critic its residual; two phases, batches {"x": [b, 3]} over data."""
 
     batch_spec = P("data")
+    corrupt = 2  # as if two records of the data had been
     phases = (Phase("alone", 0, 4, stage=0), Phase("adversarial", 4, 9, stage=1, cost=2.0))
 
     def __init__(self, config):
@@ -216,7 +217,8 @@ def test_any_system_trains(toy, tmp_path, capfd):
     np.testing.assert_array_equal(state.extras["frozen"], start.extras["frozen"])
     assert int(state.opt["generator"][0].count) == 9 and int(state.opt["critic"][0].count) == 5
     assert cv2.imread(str(tmp_path / "previews" / "step_0000009.png")).shape == (8 * 12, 2 * 4 * 12, 3)
-    assert "loss_generator" in capfd.readouterr().err
+    text = capfd.readouterr().err
+    assert "loss_generator" in text and "2 corrupt records were skipped; `faceswap verify` tells more." in text
 
 
 @pytest.fixture(scope="module")

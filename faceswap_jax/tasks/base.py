@@ -49,6 +49,11 @@ class Task(Protocol):
     phases: Sequence[Phase]
     batch_spec: PartitionSpec
 
+    @property
+    def corrupt(self) -> int:
+        """Number of corrupt records that were met and skipped so far."""
+        ...
+
     def __init__(self, config: ml_collections.ConfigDict): ...
 
     @classmethod

@@ -174,6 +174,11 @@ class Task:
     def _reconstruct(self, phase, state, z):
         return jnp.stack([self._decode(phase, state, z[p], p) for p in range(len(z))])
 
+    @property
+    def corrupt(self) -> int:
+        """Number of corrupt records that were met and skipped so far."""
+        return sum(len(source.corrupt) for source in self.data.values())
+
     @cached_property
     def data(self) -> Mapping[str, sources.PersonaSource]:
         """All records of each persona; `corrupt` of a source tells which of them had to be skipped so far."""

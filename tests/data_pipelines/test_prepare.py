@@ -19,12 +19,13 @@ from data_pipelines import jobs
 from data_pipelines.prepare import prepare
 from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.tracks import render_frame
-from data_pipelines.records import MANIFEST, SETTINGS, SHARDS, Counts, Manifest, decode, open_source
+from data_pipelines.records import MANIFEST, SETTINGS, SHARDS, Counts, Manifest
 from data_pipelines.settings import Settings
 from data_pipelines.verify import verify
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import write_picture
+from tests.data_pipelines import stored
 
 FRAMES, SIZE = 6, 96
 SETTINGS_16 = Settings(resolution=16, clips_per_shard=1)
@@ -61,11 +62,6 @@ def write_face_picture(path: Path) -> None:
     write_landmarks(sidecar_path(path), {0: frame.landmarks})
 
 
-def stored(directory: Path, persona: str) -> list:
-    source = open_source(directory, persona)
-    return [decode(source[i]) for i in range(len(source))]
-
-
 def shards(directory: Path) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -91,8 +87,8 @@ def test_a_file_and_a_folder(puppet, tmp_path, capsys):
     assert manifest.personas["ann"].counts == Counts(FRAMES, FRAMES, {})
     assert manifest.personas["ann"].tracks == [FRAMES]
     assert manifest.personas["bob [1]"].counts == Counts(7, 5, {"no face": 1, "leaves the frame": 1})
-    assert [record.frame for record in stored(output, "ann")] == list(range(FRAMES))
-    bob = stored(output, "bob [1]")
+    assert [record.frame for record in stored.records(output, "ann")] == list(range(FRAMES))
+    bob = stored.records(output, "bob [1]")
     assert [(Path(record.clip).name, record.frame) for record in bob] == [
         ("a.mp4", 0), ("a.mp4", 1), ("a.mp4", 3), ("a.mp4", 5), ("b.PNG", 0),
     ]  # fmt: skip
@@ -133,7 +129,7 @@ def test_identities_are_split(folders, tmp_path):
 def test_settings_reach_the_records(puppet, tmp_path):
     settings = Settings(resolution=16, image="png16", frames=2)
     manifest = prepare([puppet], tmp_path / "data", settings)
-    records = stored(tmp_path / "data", "ann")
+    records = stored.records(tmp_path / "data", "ann")
     assert len(records) == 2 == manifest.personas["ann"].counts.kept and records[0].image.dtype == np.uint16
 
 
@@ -160,7 +156,7 @@ def test_an_interruption_keeps_what_is_done(folders, tmp_path, monkeypatch, caps
     assert "2 of 5 shards are done; the same command goes on" in capsys.readouterr().err
     assert not [path for path in output.rglob("*") if path.suffix == ".partial"]
     with pytest.raises(InputError, match="is not finished"):
-        open_source(output, "ann")
+        Manifest.load(output)
 
     prepare([folders], output, SETTINGS_16)
     assert len(ran) == len(set(ran)) + 1 == 6  # the interrupted clip alone is read twice

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.records import MANIFEST, SHARDS, Counts, Manifest, Persona, ShardWriter, decode, encode, open_source
+from data_pipelines.records import MANIFEST, SHARDS, Counts, Manifest, Persona, ShardWriter, encode
 from data_pipelines.settings import Settings
 from data_pipelines.verify import verify
 from faceswap_jax.cli import main
 from faceswap_jax.errors import InputError
+from tests.data_pipelines import stored
 from tests.data_pipelines.test_records import make_record
 
 RECORDS = 6
@@ -69,9 +70,8 @@ def test_a_sound_data_set(data, capsys):
 
 def break_record(data):
     path = shard(data)
-    source = open_source(data, "ann")
     content = bytearray(path.read_bytes())
-    at = content.index(decode_image(source[2]))
+    at = content.index(decode_image(stored.encoded(data, "ann")[2]))
     content[at + 50] ^= 0xFF
     path.write_bytes(content)
 
@@ -101,8 +101,7 @@ def test_one_flipped_byte(data, capsys):
     assert all((path.read_bytes(), path.stat().st_mtime_ns) == old for path, old in others.items())
     ann = Manifest.load(data).personas["ann"]
     assert ann.counts == Counts(13, 11, {"blurred": 1, "broken": 1}) and ann.tracks == [2, 3, 3, 3]
-    source = open_source(data, "ann")
-    assert [decode(source[i]).frame for i in range(5)] == [0, 1, 3, 4, 5]
+    assert [record.frame for record in stored.records(data, "ann")[:5]] == [0, 1, 3, 4, 5]
     assert verify(data) and not list((data / SHARDS).glob(".*"))
 
 
