@@ -12,6 +12,7 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 
 import cv2
+import numpy as np
 from pebble import ProcessExpired, ProcessPool
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -58,7 +59,7 @@ def run_all(
         task = progress.add_task("shards", total=len(todo), frames=0, rate=0.0)
 
         def tell() -> None:
-            frames = sum(tally[1::2])
+            frames = int(np.frombuffer(tally, np.int64)[1::2].sum())
             progress.update(task, frames=frames, rate=frames / max(progress.tasks[task].elapsed or 0, 1e-3))
 
         do = _in_this_process if processes == 1 else partial(_in_processes, processes=processes)

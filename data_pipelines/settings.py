@@ -41,7 +41,7 @@ class Settings:
     max_outside: float = _field(0.05, "Drop faces of which a larger share lies outside the frame, 0 to 1.")
     min_change: float = _field(0.1, "Drop near-duplicates: crops that differ less from the one before, grey levels.")
 
-    splits: tuple[int, ...] = _field((100, 0, 0), "Percent of the identities for training, validation and test.")
+    splits: tuple[int, ...] = _field((100, 0, 0), "Percent of identities for training, validation, test.")
     max_videos: int = _field(0, "Most videos of an identity, drawn at random; 0: all.")
     clips_per_shard: int = _field(8, "Clips of a persona that share a file; what a crash or a kill can cost.")
     seed: int = _field(0, "Of the splits and of the videos drawn.")
