@@ -28,7 +28,7 @@ from data_pipelines.records import (
     locked,
     write_json,
 )
-from data_pipelines.report import write_report
+from data_pipelines.report import REPORT, write_report
 from data_pipelines.settings import Settings
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import landmarks, video
@@ -79,12 +79,12 @@ def prepare(inputs: Sequence[Path], output: Path, settings: Settings, processes:
             console.print(f"{len(plan) - reports.count(None)} of {len(plan)} shards are done; the same command goes on")
             raise
         if not any(report.shard for report in reports):
-            shutil.rmtree(output)
+            _discard(output)
             raise _no_face(plan, reports)
         manifest = _manifest(plan, reports, settings)
         if not (output / MANIFEST).exists() or Manifest.load(output) != manifest:
             _finish(manifest, output, {job.name for job in plan})
-    _tell(manifest, {job.persona for job in plan}, output, console)
+        _tell(manifest, {job.persona for job in plan}, output, console)
     return manifest
 
 
@@ -125,6 +125,15 @@ def _claimed(output: Path, settings: Settings, personas: set[str]) -> Iterator[N
 def _is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing but what a killed process had not finished."""
     return folder.is_dir() and all(path.name.endswith(PARTIAL) for path in folder.iterdir())
+
+
+def _discard(output: Path) -> None:
+    """Removes a data set, and its folder unless someone keeps something else there."""
+    for folder in (output / SHARDS, output / REPORT):
+        shutil.rmtree(folder, ignore_errors=True)
+    (output / SETTINGS).unlink()
+    with contextlib.suppress(OSError):
+        output.rmdir()
 
 
 def _manifest(plan: Sequence[Job], reports: Sequence[Report], settings: Settings) -> Manifest:

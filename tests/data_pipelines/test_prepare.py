@@ -245,6 +245,16 @@ def test_bad_inputs(puppet, tmp_path):
     assert inputs == sorted(tmp_path.rglob("*"))
 
 
+def test_what_others_keep_in_the_folder_stays(puppet, tmp_path):
+    clip = copy_clip(puppet, tmp_path / "in" / "ann.mp4")
+    prepare([clip], tmp_path / "data", SETTINGS_16)
+    (tmp_path / "data" / "mine.txt").write_text("keep")
+    write_landmarks(sidecar_path(clip), {})
+    with pytest.raises(InputError, match="None of the 6 frames"):
+        prepare([clip], tmp_path / "data", SETTINGS_16)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["mine.txt"]
+
+
 def test_personas_without_a_face_are_told(puppet, tmp_path, capsys):
     faceless = copy_clip(puppet, tmp_path / "faceless.mp4")
     write_landmarks(sidecar_path(faceless), {})
