@@ -18,9 +18,6 @@ EYE_MIDPOINT = (0.5, 0.42)
 
 MASK_SUPERSAMPLING = 8
 
-DENSE = 1.2
-"""Source pixels between cubic samples up to which they alias less than linear ones, halved, are blurred."""
-
 
 def alignment_transform(landmarks: Float[np.ndarray, "68 2"], resolution: int) -> Float[np.ndarray, "2 3"]:
     """Similarity transform from frame to crop pixels that fixes the eye centres.
@@ -68,23 +65,36 @@ def transform_scale(transform: Float[np.ndarray, "2 3"]) -> float:
 
 
 def warp(
-    image: np.ndarray, transform: Float[np.ndarray, "2 3"], width: int, height: int, border: int = cv2.BORDER_REPLICATE
+    image: np.ndarray,
+    transform: Float[np.ndarray, "2 3"],
+    width: int,
+    height: int,
+    border: int = cv2.BORDER_REPLICATE,
+    shrinking: int = cv2.INTER_CUBIC,
 ) -> np.ndarray:
-    """Picture [height, width, ...] seen through a similarity transform, without visible aliasing; keeps the dtype.
+    """Picture [height, width, ...] seen through a similarity transform, without aliasing; keeps the dtype.
 
     Where the transform shrinks, the picture is sampled at two or four times the wanted resolution, about as dense as
-    the source, and halved again; a much larger source is halved first. Outside the source, `border` (an OpenCV border
-    mode) fills in.
+    the source, and halved again; a much larger source is halved first.
+
+    Args:
+        image: the source.
+        transform: from its pixels to those of the result.
+        width: of the result.
+        height: of the result.
+        border: OpenCV border mode that fills in outside of the source.
+        shrinking: OpenCV interpolation where the transform shrinks by up to 2.4; beyond, linear shows no less.
     """
-    halvings = max(0, int(np.ceil(-np.log2(DENSE * transform_scale(transform)))))
+    scale = transform_scale(transform)
+    # Averaged samples may lie 1.2 source pixels apart.
+    halvings = max(1, int(np.ceil(-np.log2(1.2 * scale)))) if scale < 1 - 1e-6 else 0
     after = min(halvings, 2)
     for _ in range(halvings - after):
         even = tuple(max(side // 2, 1) for side in image.shape[1::-1])
         image = cv2.resize(image[: 2 * even[1], : 2 * even[0]], even, interpolation=cv2.INTER_AREA)
         # The inverse of scale_transform, on the side of the source.
         transform = np.column_stack([2 * transform[:, :2], transform[:, 2] + transform[:, :2].sum(1) / 2])
-    # Where samples are averaged, their own interpolation hardly shows: the one that is several times faster will do.
-    flags = cv2.INTER_LINEAR if after else cv2.INTER_CUBIC
+    flags = (cv2.INTER_CUBIC, shrinking, cv2.INTER_LINEAR)[after]
     dense = scale_transform(transform, 2**after)
     image = cv2.warpAffine(image, dense, (width << after, height << after), flags=flags, borderMode=border)
     for _ in range(after):
@@ -96,9 +106,9 @@ def crop(
     image: UInt8[np.ndarray, "h w 3"], transform: Float[np.ndarray, "2 3"], resolution: int
 ) -> UInt8[np.ndarray, "r r 3"]:
     """Aligned crop of a frame; beyond the frame's border its outermost pixels are repeated."""
-    cropped = warp(image, transform, resolution, resolution)
+    cropped = warp(image, transform, resolution, resolution, shrinking=cv2.INTER_LINEAR)
     scale = transform_scale(transform)
-    if DENSE * scale >= 1:
+    if scale >= 1:
         return cropped
     # Linear interpolation has blurred with a triangle, whose variance is a sixth of a source pixel squared: the part of
     # second order is taken back, which cubic interpolation would have kept in eight times the time.
