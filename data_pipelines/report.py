@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import grain
 import jinja2
 import numpy as np
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 from jaxtyping import Float64, Int64, UInt8
 
 from data_pipelines import charts
@@ -135,7 +135,7 @@ class _Catalogue:
         shards = np.searchsorted(self.ends, numbers, side="right")
         for shard in np.unique(shards):
             try:
-                source = grain.sources.ArrayRecordDataSource(os.fspath(self.paths[shard]))
+                source = ArrayRecordDataSource(os.fspath(self.paths[shard]))
             except (RuntimeError, ValueError):
                 continue
             begin = self.ends[shard - 1] if shard else 0

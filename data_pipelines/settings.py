@@ -18,8 +18,8 @@ def _field(default: Any, meaning: str) -> Any:
 class Settings:
     """Everything besides the clips that decides what the data set holds.
 
-    Attributes are the flags of `faceswap prepare`; the text of each is its help. Zero switches a threshold, a cap or
-    an interval off.
+    Attributes are the flags of `faceswap prepare`; the text of each is its help. Zero switches a limit, a cap or an
+    interval off, except --max_outside, which 1 does.
     """
 
     resolution: int = _field(256, "Side of the aligned crops in pixels, a power of two.")

@@ -131,7 +131,7 @@ def _records(
         for number, track in layer
         for position, face in zip(track.frames, track.faces, strict=True)
     }
-    left, latest = len(wanted), {}  # grey crop of the latest record, by track
+    left, latest = len(wanted), (-1, None)  # track and grey crop of the latest record
     depth = 16 if settings.image == "png16" else 8
     for frame in video.read_frames(clip.path, start=clip.start, end=clip.end, depth=depth):
         if frame.index not in wanted:
@@ -145,10 +145,10 @@ def _records(
         except ValueError as error:  # no such face exists, but a hand-made file of landmarks may hold one
             raise InputError(f"Frame {frame.index} of {clip.path}: {error} Correct or remove them.") from error
         flaw = _flaw(record, face, settings)
-        if flaw is None and number in latest and quality.change(grey, latest[number]) < settings.min_change:
+        if flaw is None and number == latest[0] and quality.change(grey, latest[1]) < settings.min_change:
             flaw = Dropped.DUPLICATE
         if flaw is None:
-            latest = {number: grey}
+            latest = number, grey
         yield flaw or record
         left -= 1
         if not left:

@@ -333,7 +333,7 @@ def test_ten_kills_and_a_rerun_give_the_same_bytes(puppet, tmp_path):
 
 
 def test_a_full_disk_keeps_what_is_finished(folders, tmp_path):
-    """On a real file system of 64 kB, where the tests may make one."""
+    """On a real file system of 160 kB, where the tests may make one."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", disk], capture_output=True).returncode:
