@@ -1,8 +1,9 @@
-"""What a clip is: one stretch of one file, and whose faces it shows."""
+"""What a clip is: one stretch of one file, or a puppet's track, and whose faces it shows."""
 
 import dataclasses
 import math
 from pathlib import Path
+from typing import Self
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,6 +28,34 @@ class Clip:
     start: float = 0.0
     end: float = math.inf
     video: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PuppetTrack(Clip):
+    """A track of a puppet in place of a clip: no file, its frames are rendered when they are wanted.
+
+    Attributes:
+        world_seed: of its world.
+        puppet: number of the persona.
+        track: number of the track.
+        frames: how many.
+        rate: of them per second.
+    """
+
+    _: dataclasses.KW_ONLY
+    world_seed: int
+    puppet: int
+    track: int
+    frames: int
+    rate: float
+
+    @classmethod
+    def of(cls, world_seed: int, puppet: int, track: int, frames: int, rate: float) -> Self:
+        """The track with its usual names: puppet000, puppet000/00."""
+        persona = f"puppet{puppet:03}"
+        path = Path(persona, f"{track:02}")
+        numbers = {"world_seed": world_seed, "puppet": puppet, "track": track, "frames": frames, "rate": rate}
+        return cls(path, persona, str(path), **numbers)
 
 
 @dataclasses.dataclass(frozen=True)

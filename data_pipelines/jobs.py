@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipelines.clips import Clip
+from data_pipelines.clips import Clip, PuppetTrack
 from data_pipelines.records import (
     SCHEMA_VERSION,
     SHARDS,
@@ -31,6 +31,7 @@ from data_pipelines.records import (
     write_json,
 )
 from data_pipelines.settings import Settings
+from data_pipelines.sources import PuppetRecords
 from data_pipelines.tracks import Dropped, face_tracks
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import landmarks, mediapipe
@@ -108,7 +109,9 @@ def size(job: Job) -> int:
 def key(job: Job, settings: Settings) -> str:
     """Fingerprint of all that decides about the shard: schema, settings, and each clip's name, part, size and age."""
     clips = [
-        (clip.name, clip.start, clip.end, _stat(clip.path), _stat(landmarks.sidecar_path(clip.path)))
+        [str(value) for value in dataclasses.astuple(clip)]
+        if isinstance(clip, PuppetTrack)
+        else (clip.name, clip.start, clip.end, _stat(clip.path), _stat(landmarks.sidecar_path(clip.path)))
         for clip in job.clips
     ]
     return hashlib.sha256(json.dumps([SCHEMA_VERSION, settings.to_json(), job.persona, clips]).encode()).hexdigest()
@@ -185,7 +188,7 @@ def run(
 def outcomes(
     clip: Clip, settings: Settings, unreadable: dict[str, str], looked: Callable[[], None] = lambda: None
 ) -> Iterator[FaceRecord | Dropped]:
-    """`face_tracks`, ended instead of interrupted by what is wrong with the clip.
+    """`face_tracks`, ended instead of interrupted by what is wrong with the clip; all that a puppet's track shows.
 
     Args:
         clip: what to read.
@@ -196,6 +199,12 @@ def outcomes(
     Raises:
         InputError: there is nothing to find faces with.
     """
+    if isinstance(clip, PuppetTrack):
+        records = PuppetRecords(clip, settings.resolution)
+        for index in range(clip.frames):
+            looked()
+            yield records.render(index)
+        return
     sidecar = landmarks.sidecar_path(clip.path)
     finder = None if sidecar.exists() else _mediapipe(settings.beta, threading.get_ident())
 

@@ -92,9 +92,7 @@ def _in_processes(
     waiting, running = deque(range(len(todo))), {}
     deaths, hopeless = Counter(), {number: {} for number in waiting}
     # Spawned: a fork would share the threads and locks of the libraries loaded here.
-    pool = ProcessPool(
-        processes, initializer=_begin_worker, initargs=(tally,), context=multiprocessing.get_context("spawn")
-    )
+    pool = ProcessPool(processes, initializer=_share, initargs=(tally,), context=multiprocessing.get_context("spawn"))
     try:
         while waiting or running:
             while waiting and len(running) < 2 * processes:
@@ -122,9 +120,14 @@ def _in_processes(
 _tally: Tally  # in a worker process: shared with the process that began it
 
 
-def _begin_worker(tally: Tally) -> None:
+def _share(tally: Tally) -> None:
     global _tally
     _tally = tally
+    begin_worker()
+
+
+def begin_worker() -> None:
+    """What a process of a pool does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides
     cv2.setNumThreads(1)
 

@@ -63,6 +63,15 @@ def prepare(inputs: Sequence[Path], output: Path, settings: Settings, processes:
         names = ", ".join(path.name for path in found.skipped[:5]) + ", ..." * (len(found.skipped) > 5)
         console.print(f"skipped {len(found.skipped)} that are no clip, no picture, or links to others: {names}")
     plan = jobs.plan(layouts.draw_videos(found.clips, settings.max_videos, settings.seed), settings.clips_per_shard)
+    return carry_out(plan, output, settings, processes, console)
+
+
+def carry_out(plan: Sequence[Job], output: Path, settings: Settings, processes: int, console: Console) -> Manifest:
+    """Does the jobs of a plan that are not done yet, then writes the manifest and the report of the data set.
+
+    Raises:
+        InputError: see `prepare`.
+    """
     with _claimed(output, settings, {job.persona for job in plan}):
         reports = [jobs.load_report(job, output, settings) for job in plan]
         left = [number for number, report in enumerate(reports) if report is None]
@@ -96,7 +105,7 @@ def _claimed(output: Path, settings: Settings, personas: set[str]) -> Iterator[N
         InputError: it holds something else, other settings or further personas, or another process has it.
     """
     shards, stored = output / SHARDS, load_settings(output)
-    if stored is None and output.exists() and not _is_empty(output):
+    if stored is None and output.exists() and not is_empty(output):
         raise InputError(f"{output} exists and is not an empty folder; name another folder for the data set.")
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -122,7 +131,7 @@ def _claimed(output: Path, settings: Settings, personas: set[str]) -> Iterator[N
         yield
 
 
-def _is_empty(folder: Path) -> bool:
+def is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing but what a killed process had not finished."""
     return folder.is_dir() and all(path.name.endswith(PARTIAL) for path in folder.iterdir())
 

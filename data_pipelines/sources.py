@@ -15,10 +15,14 @@ from typing import Protocol, TypeVar
 import ml_collections
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
+from jaxtyping import Int16
 
+from data_pipelines import quality
+from data_pipelines.clips import PuppetTrack
 from data_pipelines.puppets.renderer import MAX_SIZE
-from data_pipelines.puppets.tracks import RATE, render_frame
-from data_pipelines.records import MANIFEST, SHARDS, FaceRecord, Manifest, encode
+from data_pipelines.puppets.sound import track_sound
+from data_pipelines.puppets.tracks import RATE, truth
+from data_pipelines.records import MANIFEST, SHARDS, SOUND_RATE, FaceRecord, Manifest, encode
 from data_pipelines.tracks import face_record
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.landmarks import Face
@@ -168,10 +172,8 @@ def open_data(data: ml_collections.ConfigDict) -> Mapping[str, PersonaSource]:
             for name, records in tfds_builder.open_tfds(Path(data.path), data.split).items()
         }
     if data.kind == "puppets":
-        return {
-            f"puppet{p}": puppet_source(data.world_seed, p, 0, data.frames, data.resolution)
-            for p in range(data.personas)
-        }
+        sources = [puppet_source(data.world_seed, p, 0, data.frames, data.resolution) for p in range(data.personas)]
+        return {source.name: source for source in sources}
     raise InputError(f"config.data.kind is '{data.kind}'; choose tracks, tfds or puppets.")
 
 
@@ -237,21 +239,22 @@ def _check_shard(path: Path, records: int) -> None:
 
 
 def puppet_source(world_seed: int, persona: int, track: int, frames: int, resolution: int) -> PersonaSource:
-    """One track of a puppet as a persona's source."""
-    records = PuppetRecords(world_seed, persona, track, frames, resolution)
-    return PersonaSource(f"puppet{persona}", records, [frames], resolution)
+    """One track of a puppet, at 25 frames/s, as a persona's source."""
+    clip = PuppetTrack.of(world_seed, persona, track, frames, RATE)
+    return PersonaSource(clip.persona, PuppetRecords(clip, resolution), [frames], resolution)
 
 
 class PuppetRecords:
-    """The frames of a puppet's track as records, each rendered when it is first asked for.
+    """The frames of a puppet's track as records with exact landmarks, irises, pose and sound.
 
-    Kept encoded: a few kilobytes a picture, while rendering one takes many times as long as decoding it.
+    Each is rendered when it is first asked for and kept encoded: a few kilobytes a picture, while rendering one takes
+    many times as long as decoding it.
     """
 
-    def __init__(self, world_seed: int, persona: int, track: int, frames: int, resolution: int):
-        self._track = (world_seed, persona, track)
+    def __init__(self, clip: PuppetTrack, resolution: int):
+        self._clip = clip
         self._resolution = resolution
-        self._records: list[bytes | None] = [None] * frames
+        self._records: list[bytes | None] = [None] * clip.frames
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -261,22 +264,35 @@ class PuppetRecords:
         """The record of one frame."""
         data = self._records[index]
         if data is None:
-            data = self._records[index] = encode(self._render(index))
+            data = self._records[index] = encode(self.render(index))
         return data
 
-    def _render(self, index: int) -> FaceRecord:
-        _, persona, track = self._track
+    def render(self, index: int) -> FaceRecord:
+        """The record of one frame, rendered anew."""
+        clip = self._clip
         # A puppet's face fills about half of its picture and all of the crop.
-        frame = render_frame(*self._track, index, min(2 * self._resolution, MAX_SIZE))
+        size = min(2 * self._resolution, MAX_SIZE)
+        frame = truth(clip.world_seed, clip.puppet, clip.puppet, clip.track, index, size, clip.rate)
         record = face_record(
             frame.image,
-            Face(frame.landmarks, 1.0),
+            Face(frame.landmarks, 1.0, frame.irises),
             self._resolution,
-            time=index / RATE,
+            time=index / clip.rate,
             frame=index,
-            persona=f"puppet{persona}",
-            clip="puppets",
-            track=track,
+            persona=clip.persona,
+            clip=clip.name,
+            track=0,
         )
+        first, last = (round(count * SOUND_RATE / clip.rate) for count in (index, index + 1))
         pose = frame.performance
-        return dataclasses.replace(record, pose=np.array([pose.yaw, pose.pitch, pose.roll], np.float32))
+        return dataclasses.replace(
+            record,
+            pose=np.array([pose.yaw, pose.pitch, pose.roll], np.float32),
+            sharpness=quality.sharpness(quality.analysis_crop(frame.image, record.transform, self._resolution)),
+            sound=self._sound[first:last],
+        )
+
+    @functools.cached_property
+    def _sound(self) -> Int16[np.ndarray, "n"]:
+        clip = self._clip
+        return track_sound(clip.world_seed, clip.puppet, clip.track, clip.frames, clip.rate)

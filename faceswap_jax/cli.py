@@ -95,6 +95,58 @@ def _swap(fv, inputs) -> None:
     swap(Path(fv.workdir), fv.persona, Path(inputs[0]), Path(fv.output), fv.blend)
 
 
+def _define_puppets(fv: flags.FlagValues, _argv) -> None:
+    def number(name, default, meaning, low=1, high=None):
+        flags.DEFINE_integer(name, default, meaning, lower_bound=low, upper_bound=high, flag_values=fv)
+
+    flags.DEFINE_string("output", None, "Folder to make or to continue.", fv)
+    number("personas", None, "How many puppets.", high=100_000)
+    number("tracks", None, "How many tracks of each: a clip, every one in another scene.", high=100_000)
+    number("frames", None, "How many frames of each track.", high=100_000)
+    flags.DEFINE_enum(
+        "format", "clips", ["clips", "records"],
+        "clips: .mp4 files with sound and landmarks, for `faceswap prepare`; records: a prepared data set, exact.",
+        flag_values=fv,
+    )  # fmt: skip
+    flags.DEFINE_integer("size", 256, "Side of the clips' frames in pixels, even.", flag_values=fv)
+    flags.DEFINE_integer("resolution", 128, "Side of the records' crops in pixels, a power of two.", flag_values=fv)
+    flags.DEFINE_float("rate", 25.0, "Frames per second.", flag_values=fv)
+    number("world_seed", 0, "Another world has other puppets.", low=0)
+    number("first_persona", 0, "Number of the first puppet in the world.", low=0)
+    number("first_track", 0, "Number of the first track.", low=0)
+    number("processes", len(os.sched_getaffinity(0)), "How many clips are worked on at once.")
+
+
+def _puppets(fv, _) -> None:
+    from data_pipelines.puppets.dataset import PuppetClips, write_clips, write_records
+    from data_pipelines.puppets.sheet import write_contact_sheet
+
+    other = {"clips": "resolution", "records": "size"}[fv.format]
+    if fv[other].present:
+        raise InputError(f"--{other} says nothing about --format={fv.format}; leave it out.")
+    output, world = Path(fv.output), fv.world_seed
+    personas = range(fv.first_persona, fv.first_persona + fv.personas)
+    tracks = range(fv.first_track, fv.first_track + fv.tracks)
+    if fv.format == "records":
+        write_records(output, world, personas, tracks, fv.frames, fv.rate, fv.resolution, fv.processes)
+        return
+    clips = PuppetClips.regular(world, personas, tracks, fv.frames, fv.size, fv.rate)
+    write_clips(output, clips, fv.processes)
+    print(f"{write_contact_sheet(output, clips)}: moments of all puppets, to look at", file=sys.stderr)
+
+
+def _define_evaluate(fv: flags.FlagValues, _argv) -> None:
+    flags.DEFINE_string("workdir", None, "Folder of a trained run; the scores are written there.", fv)
+    flags.DEFINE_string("data", None, "Folder of clips: puppets, or a clip or a folder of clips for each person.", fv)
+    flags.DEFINE_list("blend", "multiband", "How faces are blended in; several, separated by commas, are compared.", fv)
+
+
+def _evaluate(fv, _) -> None:
+    from faceswap_jax.evaluation.bench import evaluate
+
+    evaluate(Path(fv.workdir), Path(fv.data), fv.blend)
+
+
 def _define_demo(fv: flags.FlagValues, _argv) -> None:
     flags.DEFINE_string("output", "build/demo", "Folder for all that the demo makes.", fv)
 
@@ -121,6 +173,15 @@ COMMANDS = {
     "swap": Command(
         "INPUT --workdir DIR --persona NAME --output OUTPUT", "Give a persona's face to a picture or a clip.",
         _define_swap, _swap, (1, 1),
+    ),
+    "puppets": Command(
+        "--output DIR --personas N --tracks M --frames F",
+        "Render clips or records of procedural people; run it again to continue.",
+        _define_puppets, _puppets, (0, 0),
+    ),
+    "evaluate": Command(
+        "--workdir DIR --data DIR [--blend METHOD,...]", "Swap clips between all personas and score the results.",
+        _define_evaluate, _evaluate, (0, 0),
     ),
     "demo": Command(
         "[--output DIR]", "Prepare, train, swap and score on rendered puppets, in minutes.",

@@ -32,21 +32,20 @@ Transfer = Callable[[UInt8[np.ndarray, "b r r 3"]], UInt8[np.ndarray, "b r r 3"]
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model that gives one persona's face to aligned crops of `resolution` pixels."""
+    """A trained model, after `step` steps, that gives one persona's face to aligned crops of `resolution` pixels."""
 
     transfer: Transfer
     resolution: int
+    step: int
 
 
-def load_model(workdir: Path, persona: str) -> Model:
-    """The newest checkpoint of a run, ready to swap to `persona`.
+def load_models(workdir: Path) -> dict[str, Model]:
+    """The newest checkpoint of a run, ready to swap to each of its personas.
 
     Raises:
-        InputError: `workdir` holds no run, no checkpoint yet, or a run without this persona.
+        InputError: `workdir` holds no run, or no checkpoint yet.
     """
     config = configs.load(workdir / "config.json")
-    if persona not in config.personas:
-        raise InputError(f"'{workdir}' has no persona '{persona}'; it has {', '.join(config.personas)}.")
     task, mesh = load_task(config), make_mesh()
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         step = checkpoints.latest
@@ -56,15 +55,26 @@ def load_model(workdir: Path, persona: str) -> Model:
         abstract = abstract_state(task, phase)
         state = checkpoints.restore(step, abstract, rules.shardings(abstract, mesh))
     transfer = jax.jit(partial(task.swap, phase))
-    index = list(config.personas).index(persona)
 
-    def run(crops):
+    def run(index, crops):
         # One compiled program serves every batch, the short last one too.
         padded = np.concatenate([crops, np.zeros((BATCH - len(crops), *crops.shape[1:]), np.uint8)])
         with jax.set_mesh(mesh):
             return np.asarray(transfer(state, padded, index))[: len(crops)]
 
-    return Model(run, task.resolution(phase))
+    return {name: Model(partial(run, i), task.resolution(phase), step) for i, name in enumerate(config.personas)}
+
+
+def load_model(workdir: Path, persona: str) -> Model:
+    """One persona's model of `load_models`.
+
+    Raises:
+        InputError: as `load_models`, or the run has no such persona.
+    """
+    models = load_models(workdir)
+    if persona not in models:
+        raise InputError(f"'{workdir}' has no persona '{persona}'; it has {', '.join(models)}.")
+    return models[persona]
 
 
 @dataclass

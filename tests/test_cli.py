@@ -77,17 +77,19 @@ def test_help_of_a_command_names_its_flags(faceswap, name):
         "verify": "repair",
         "train": "config workdir",
         "swap": "workdir persona output blend",
+        "evaluate": "workdir data blend",
+        "puppets": "output personas tracks frames format size resolution rate world_seed first_persona first_track",
     }
     for flag in flags.get(name, "output").split():
         assert f"\n  --{flag} " in out
-    assert ("(default: 256)" in out) == (name == "prepare")
+    assert ("(default: 256)" in out) == (name in ("prepare", "puppets"))
 
 
 def test_help_is_fast():
     """It loads no library of weight."""
     code = (
         "import sys; from faceswap_jax.cli import main;"
-        "[main([c, '--help']) for c in ('prepare', 'verify', 'train', 'swap', 'demo')];"
+        "[main([c, '--help']) for c in ('prepare', 'verify', 'train', 'swap', 'puppets', 'demo')];"
         "print(*(m for m in ('jax', 'cv2', 'av', 'grain', 'mediapipe', 'wandb') if m in sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -95,7 +97,7 @@ def test_help_is_fast():
 
 
 def test_wrong_commands(refused):
-    assert "no command 'traim'; choose one of prepare, verify, train, swap, demo" in refused("traim")
+    assert f"no command 'traim'; choose one of {', '.join(cli.COMMANDS)}" in refused("traim")
     assert "no command '--verbose'" in refused("--verbose")
 
 
@@ -124,11 +126,35 @@ def test_wrong_commands(refused):
         ("swap a.mp4 b.mp4 --workdir w --persona p --output o.mp4", "number of inputs is 2; usage: faceswap swap"),
         ("swap a.mp4 --workdir w --persona p --output o.mp4 --blend x", "no blending 'x'; choose one of multiband"),
         ("swap a.mp4 --workdir w --persona p --output o.mp4", "a.mp4 does not exist"),
+        ("puppets", "--output, --personas, --tracks, --frames must be given; usage: faceswap puppets --output DIR"),
         ("demo more", "number of inputs is 1; usage: faceswap demo [--output DIR]"),
     ],
 )
 def test_wrong_arguments(refused, arguments, message):
     assert message in refused(*arguments.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--personas 0", "flag --personas=0: 0 is not an integer in the range"),
+        ("--frames 1000000000", "flag --frames=1000000000: 1000000000 is not an integer in the range"),
+        ("--first_track -1", "flag --first_track=-1"),
+        ("--processes 0", "flag --processes=0"),
+        ("--format gif", "flag --format=gif"),
+        ("--size 33", "The size of puppet clips is 33 px; it must be even and between 16 and 1024"),
+        ("--size 9999", "is 9999 px; it must be even"),
+        ("--rate 0", "The frame rate of puppets is 0.0; it must lie between 1 and 240"),
+        ("--personas 9999 --tracks 9999", "9999 puppets with 9999 tracks are 99980001; make 1 to 100000"),
+        ("--resolution 64", "--resolution says nothing about --format=clips; leave it out"),
+        ("--size 64 --format records", "--size says nothing about --format=records; leave it out"),
+        ("--resolution 33 --format records", "--resolution=33 cannot be used"),
+        ("--output /dev/null/d", "/dev/null/d cannot be written"),
+    ],
+)
+def test_puppets_that_cannot_be(refused, arguments, message):
+    good = ["--output=d", "--personas=1", "--tracks=1", "--frames=1"]
+    assert message in refused("puppets", *good, *arguments.split())
 
 
 @pytest.mark.parametrize(
@@ -218,6 +244,31 @@ def test_a_whole_run(faceswap, experiment, clips, tmp_path, monkeypatch):
     code, out, err = faceswap("swap", clips / "ben.mp4", "--workdir=w", "--persona=ada", "--output=out.mp4")
     assert (code, out, err) == (0, "", f"out.mp4: {FRAMES} frames\n")
     assert sorted(p.name for p in Path().iterdir()) == ["data", "out.mp4", "w"]
+
+
+def test_puppets_serve_the_other_commands(faceswap, experiment, tmp_path, monkeypatch):
+    """Clips can be prepared, records trained on; the same command again changes nothing."""
+    monkeypatch.chdir(tmp_path)
+    puppets = ["--personas=2", "--tracks=1", "--frames=8", "--rate=8", "--first_persona=3", "--processes=1"]
+    for _ in range(2):
+        code, out, err = faceswap("puppets", "--output=clips", *puppets, "--size=64")
+        assert (code, out) == (0, "") and "clips/contact_sheet.png" in err
+    assert "2 done before" in err
+    assert sorted(p.name for p in Path("clips").iterdir()) == [
+        "contact_sheet.png", "puppet003", "puppet004", "puppets.json",
+    ]  # fmt: skip
+    code, _, err = faceswap("prepare", "clips/puppet003", "clips/puppet004", "--output=data", "--resolution=16")
+    assert code == 0 and "2 in all" in err
+    code, out, err = faceswap("puppets", "--output=records", "--format=records", *puppets, "--resolution=16")
+    assert (code, out) == (0, "") and " 16 │   16 " in err
+    assert faceswap("verify", "records")[0] == 0
+    train = ["train", f"--config={experiment}", "--workdir=w", "--config.level_steps=(0,0,1)"]
+    code, _, err = faceswap(*train, "--config.data.path=records")
+    assert code == 0 and "Finished: 'w' is at step 1." in err
+    code, _, err = faceswap("puppets", "--output=clips", *puppets, "--size=32")
+    assert code == 2 and "clips holds other puppets" in err
+    code, _, err = faceswap("puppets", "--output=records", *puppets)
+    assert code == 2 and "records exists and is not an empty folder" in err
 
 
 def test_endings_that_are_no_fault_of_the_input(faceswap, experiment, monkeypatch):

@@ -22,15 +22,15 @@ def test_demo_makes_what_it_names(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(demo, name, value)
     demo.demo(tmp_path / "demo")
     named = [line.split(":")[0] for line in capsys.readouterr().err.splitlines()[-3:]]
-    assert [tmp_path / "demo" / name for name in ("swaps.png", "swaps.mp4", "scores.md")] == [
-        type(tmp_path)(path) for path in named
-    ]
-    scores = json.loads((tmp_path / "demo" / "scores.json").read_text())
-    assert len(scores) == 6
-    for rows in scores.values():
+    output = tmp_path / "demo" / "run" / "evaluation" / "held_out" / "step_2"
+    assert [output / name for name in ("grid.png", "clips", "scores.md")] == [type(tmp_path)(path) for path in named]
+    assert len(list((output / "clips").glob("*.mp4"))) == 12
+    scores = json.loads((output / "scores.json").read_text())
+    assert len(scores["pairs"]) == 6
+    for rows in scores["pairs"].values():
         # Perfect faces beat the untouched clip whatever the network has learned.
-        assert rows["ceiling"]["ssim"] > rows["do nothing"]["ssim"]
-        assert rows["ceiling, --blend none"]["psnr"] > rows["do nothing"]["psnr"]
+        assert rows["ceiling"]["ssim"]["mean"] > rows["do nothing"]["ssim"]["mean"]
+        assert rows["ceiling, --blend none"]["psnr"]["mean"] > rows["do nothing"]["psnr"]["mean"]
 
 
 def test_demo_deletes_nothing_of_others(tmp_path):

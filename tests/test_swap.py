@@ -11,7 +11,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import read_picture, write_picture
-from faceswap_jax.swap import Count, Model, blend_side, load_model, swap, swap_frames
+from faceswap_jax.swap import Count, Model, blend_side, load_models, swap, swap_frames
 from tests.tiny_run import FRAMES, RATE, RESOLUTION, SIZE
 
 
@@ -106,7 +106,7 @@ def test_frames_outside_the_face_are_exact(clips):
     def sometimes(image, index):
         return landmarker(image, index) if index != 9 else []
 
-    swapped = list(swap_frames(iter(frames), sometimes, Model(invert, 32), "none", count))
+    swapped = list(swap_frames(iter(frames), sometimes, Model(invert, 32, step=0), "none", count))
     assert count == Count(FRAMES, 1)
     assert [(f.index, f.time) for f in swapped] == [(f.index, f.time) for f in frames]
     np.testing.assert_array_equal(swapped[9].image, frames[9].image)
@@ -121,7 +121,7 @@ def test_the_network_that_changes_nothing_changes_nothing(clips):
     frames = list(video.read_frames(path))
     landmarker = SidecarLandmarker(sidecar_path(path))
     for method in ("multiband", "none"):
-        model = Model(lambda crops: crops, 256)
+        model = Model(lambda crops: crops, 256, step=0)
         swapped = list(swap_frames(iter(frames), landmarker, model, method, Count()))
         for before, after in zip(frames, swapped, strict=True):
             np.testing.assert_array_equal(before.image, after.image)
@@ -141,7 +141,8 @@ def test_a_model_needs_no_data(run, tmp_path):
     config["data"]["path"] = str(tmp_path / "gone")
     (workdir / "config.json").write_text(json.dumps(config))
     crops = np.random.default_rng(0).integers(0, 256, (3, RESOLUTION, RESOLUTION, 3), np.uint8)
-    ada, ben = (load_model(workdir, name) for name in ("ada", "ben"))
+    models = load_models(workdir)
+    ada, ben = models["ada"], models["ben"]
     assert ada.resolution == RESOLUTION
     swapped = ada.transfer(crops)
     assert swapped.shape == crops.shape and swapped.dtype == np.uint8

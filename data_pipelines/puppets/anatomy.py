@@ -3,7 +3,7 @@
 Everything lives in the head's frame: origin midway between the eyes and between the ears, x to the right of the
 picture, y up, z out of the face, unit 10 cm. The features are curves over the frontal plane (x, y), carried by the
 surface; the renderer paints them and the landmarks sample them, so both agree exactly. Average proportions follow
-common adult anthropometry (head 15 cm wide, 20 cm deep, 23 cm high), with slightly enlarged eyes.
+common adult anthropometry (head 15 cm wide, 20 cm deep, 23 cm high).
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from data_pipelines.puppets.camera import Pose
 from data_pipelines.puppets.parameters import Performance, Persona
-from data_pipelines.puppets.surface import Ellipsoid, Surface
+from data_pipelines.puppets.surface import Ellipsoid, Surface, falloff, smoothstep
 
 PIVOT = np.array([0.0, -0.45, -0.2])  # the head turns about the top of the neck
 FRAMING = np.array([0.0, 0.11, 0.0])  # moves the head's middle to the middle of the picture
@@ -147,6 +147,7 @@ class Anatomy:
     nose_tip_y: float
     nose_half_width: float
     chin_y: float
+    chin_z: float
 
     def on_face(self, frontal: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]:
         """Surface points straight behind positions (x, y) of the frontal plane."""
@@ -158,6 +159,30 @@ class Anatomy:
         """Centres of the eyeballs: their fronts almost touch the lids."""
         fronts = self.on_face(np.array([[eye.x, eye.y] for eye in self.eyes]))
         return fronts - [[0.0, 0.0, 0.97 * eye.radius] for eye in self.eyes]
+
+    @property
+    def irises(self) -> Float[np.ndarray, "2 3"]:
+        """Centres of the pupils on the balls, the eye at the left of the picture first."""
+        return self.ball_centres + self.gaze() * [[eye.radius] for eye in self.eyes]
+
+    def hair_edge(self, x: np.ndarray, z: np.ndarray, strands: np.ndarray | float = 0.0) -> np.ndarray:
+        """Height above which a point of the head at (x, z) bears hair; `strands` (-1..1) makes it uneven.
+
+        A parting, whose place follows the height of the hair line, divides the fringe; beside the face the edge runs
+        down to the sideburns, or to the ends of long hair.
+        """
+        persona = self.persona
+        parting = 1.8 * (persona.hair_line - 0.64)
+        away = x - np.float32(parting)
+        line = np.float32(persona.hair_line * persona.head_height + 0.075) + np.float32(0.008) * strands
+        line -= np.float32(0.24) * np.sqrt(away * away + np.float32(0.003))
+        line -= np.float32(0.3) * (x * x)
+        if persona.hair_length > 0:
+            return np.float32(-3.0) + smoothstep(0.08, 0.5, z) * (line + np.float32(3.0))
+        # Cropped hair ends in sideburns before the ears, above the ears, and at the neck behind them.
+        sideburn = np.float32(0.16) * falloff(np.square((z - np.float32(0.06)) * np.float32(1 / 0.09)))
+        side = np.float32(-0.38) + np.float32(0.46) * smoothstep(-0.6, -0.36, z) - sideburn
+        return side + smoothstep(0.05, 0.4, z) * (line - side)
 
     def gaze(self) -> Float[np.ndarray, "3"]:
         """Unit direction of the gaze in the head's frame."""
@@ -186,15 +211,20 @@ def build(persona: Persona, performance: Performance) -> Anatomy:
         nose_tip_y=_nose_tip_y(persona),
         nose_half_width=0.11 * persona.nose_width,
         chin_y=_chin_y(persona, performance),
+        chin_z=_chin_z(performance),
     )
 
 
 def _nose_tip_y(persona: Persona) -> float:
-    return -0.44 * persona.nose_length * persona.head_height
+    return -0.43 * persona.nose_length * persona.head_height
 
 
 def _chin_y(persona: Persona, performance: Performance) -> float:
-    return -1.02 * persona.head_height - persona.chin_length - 0.22 * performance.mouth_open
+    return -1.05 * persona.head_height - persona.chin_length - 0.19 * performance.mouth_open
+
+
+def _chin_z(performance: Performance) -> float:
+    return 0.56 - 0.1 * performance.mouth_open
 
 
 def _eye(persona: Persona, performance: Performance, side: int) -> Eye:
@@ -203,19 +233,19 @@ def _eye(persona: Persona, performance: Performance, side: int) -> Eye:
     # The closed lids meet a little below the corners; the upper lid follows a vertical gaze.
     closed = -0.022 * size
     cheek_push = 0.018 * max(performance.smile, 0.0)
-    wide_upper = (0.104 + 0.014 * performance.gaze_y) * size
-    wide_lower = (-0.07 + 0.006 * performance.gaze_y) * size + cheek_push
+    wide_upper = (0.095 + 0.014 * performance.gaze_y) * size
+    wide_lower = (-0.062 + 0.006 * performance.gaze_y) * size + cheek_push
     return Eye(
         side=side,
-        x=0.33 * side * persona.eye_spacing * persona.head_width,
+        x=0.325 * side * persona.eye_spacing * persona.head_width,
         y=0.0,
-        half_width=0.18 * size,
+        half_width=0.14 * size,
         rise_upper=closed + openness * (wide_upper - closed),
         rise_lower=closed + openness * (wide_lower - closed),
         tilt=persona.eye_tilt,
         openness=openness,
         size=size,
-        radius=0.185 * size,
+        radius=0.165 * size,
     )
 
 
@@ -237,17 +267,19 @@ def _brow(persona: Persona, performance: Performance, eye: Eye) -> Brow:
 def _mouth(persona: Persona, performance: Performance) -> Mouth:
     opening, smile, pucker = performance.mouth_open, performance.smile, performance.pucker
     happy = max(smile, 0.0)
-    y = -0.79 * persona.head_height - 0.08 * (persona.nose_length - 1.0) + 0.015 * happy
-    width = 0.27 * persona.mouth_width * (1.0 + 0.2 * smile) * (1.0 - 0.42 * pucker) * (1.0 - 0.12 * opening)
-    fullness = persona.lip_fullness * (1.0 + 0.45 * pucker - 0.2 * happy) * (1.0 - 0.15 * opening)
+    y = -0.735 * persona.head_height - 0.3 * (persona.nose_length - 1.0) + 0.015 * happy
+    width = (
+        0.28 * persona.mouth_width * (1.0 + 0.12 * smile + 0.06 * happy) * (1.0 - 0.3 * pucker) * (1.0 - 0.05 * opening)
+    )
+    fullness = persona.lip_fullness * (1.0 + 0.35 * pucker - 0.2 * happy) * (1.0 - 0.15 * opening)
     return Mouth(
         y=y,
         half_width=width,
-        corner_y=y + 0.022 + 0.09 * smile - 0.1 * opening,
-        drop=0.26 * opening,
-        lift=0.02 * opening + 0.015 * happy * opening,
-        upper_fullness=0.07 * fullness,
-        lower_fullness=0.088 * fullness,
+        corner_y=y + 0.022 + 0.07 * smile - 0.085 * opening,
+        drop=0.21 * opening * (1.0 - 0.35 * pucker),
+        lift=0.02 * opening + 0.025 * happy * opening,
+        upper_fullness=0.064 * fullness,
+        lower_fullness=0.08 * fullness,
     )
 
 
@@ -262,23 +294,23 @@ def _head(persona: Persona, performance: Performance, eyes: tuple[Eye, Eye], mou
     chin = _chin_y(persona, performance)
     parts = [
         Ellipsoid((0, 0.3 * high, -0.12), (0.73 * wide, 0.8 * high, 0.9), 7),
-        Ellipsoid((0, -0.22 * high, 0.12), (0.62 * wide, 0.72 * high, 0.66), 7),
+        Ellipsoid((0, -0.22 * high, 0.27), (0.64 * wide, 0.72 * high, 0.5), 7),
         Ellipsoid(
-            (0, -0.64 * high - 0.2 * opening - 0.4 * persona.chin_length, 0.25 - 0.03 * opening),
+            (0, -0.64 * high - 0.2 * opening - 0.4 * persona.chin_length, 0.35 - 0.04 * opening),
             (0.5 * jaw + beard, 0.42 * high + 0.08 * opening + 0.3 * persona.chin_length + beard, 0.48 + beard),
             6,
         ),
-        Ellipsoid((0, chin, 0.43 - 0.06 * opening), (0.08 + 0.12 * jaw + beard, 0.14 + beard, 0.24 + beard), 1.5),
-        Ellipsoid((0, 0.55 * tip + 0.02, 0.88), (0.085, 0.26 - 0.2 * tip, 0.3), height=3.0, tilt=(-18, 0, 0)),
-        Ellipsoid((0, tip, 0.92), (0.08 * nose, 0.075, 0.12), 1.3),
+        Ellipsoid((0, chin, _chin_z(performance)), (0.09 + 0.13 * jaw + beard, 0.15 + beard, 0.24 + beard), 1.5),
+        Ellipsoid((0, 0.64 * tip, 0.74), (0.07 + 0.02 * nose, 0.06 - 0.6 * tip, 0.18), 2, tilt=(-28, 0, 0)),  # bridge
+        Ellipsoid((0, tip, 0.94), (0.08 * nose, 0.08, 0.13), 1.3),
     ]
     for eye in eyes:
         side = eye.side
         parts += [
             Ellipsoid((0.088 * side * nose, tip - 0.03, 0.82), (0.045 * nose, 0.048, 0.08), 1.3),  # nostril wing
             Ellipsoid((ear * side * wide, -0.12, -0.14), (0.075, 0.27, 0.17), 5, tilt=(8, -25 * side, -8 * side)),
-            Ellipsoid((eye.x * 0.96, 0.06, 0.8), (0.24, 0.15, 0.3), height=-0.9),  # socket
-            Ellipsoid((eye.x, -0.005, 0.78), (0.16, 0.12, 0.2), height=0.55),  # lids over the ball
+            Ellipsoid((eye.x * 0.8, 0.04, 0.8), (0.24, 0.16, 0.3), height=-1.2),  # socket
+            Ellipsoid((eye.x * 1.1, -0.005, 0.74), (0.18, 0.12, 0.26), height=1.0),  # lids over the ball
             Ellipsoid(  # cheek, lifted by a smile
                 (0.42 * side * wide, -0.36 * high + 0.06 * happy, 0.62),
                 (0.24, 0.2, 0.28),
@@ -291,9 +323,8 @@ def _head(persona: Persona, performance: Performance, eyes: tuple[Eye, Eye], mou
     width = 0.85 * mouth.half_width
     parts += [
         Ellipsoid((0, 0.21 + persona.brow_height, 0.8), (0.5 * wide, 0.1, 0.3), height=0.4),  # brow ridge
-        Ellipsoid((0, 0.02, 0.85), (0.13, 0.1, 0.2), height=-0.3),  # root of the nose
-        Ellipsoid((0, mouth.y + 0.035, 0.78), (width, 0.055 * full, 0.3), height=push),  # lips
-        Ellipsoid((0, lower - 0.05, 0.75), (0.85 * width, 0.06 * full, 0.3), height=push),
+        Ellipsoid((0, mouth.y + 0.035, 0.86), (width, 0.075 * full, 0.3), height=push + 0.25),  # lips
+        Ellipsoid((0, lower - 0.05, 0.83), (0.85 * width, 0.07 * full, 0.3), height=push + 0.25),
         Ellipsoid((0, lower - 0.17, 0.7), (0.2, 0.06, 0.3), height=-0.3),  # fold above the chin
     ]
     return Surface(parts)

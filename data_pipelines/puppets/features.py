@@ -8,22 +8,36 @@ from jaxtyping import Float, Float32
 
 from data_pipelines.puppets.anatomy import Anatomy, Brow, Eye
 from data_pipelines.puppets.camera import Camera, Window
-from data_pipelines.puppets.shading import Palette, linear, smoothstep
-from data_pipelines.puppets.surface import dot
+from data_pipelines.puppets.shading import Palette, linear
+from data_pipelines.puppets.surface import dot, falloff, smoothstep, wave
 from faceswap_jax.faces.ibug import BROWS, LEFT_BROW, LEFT_EYE, MOUTH, NOSE, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE
 
 _SCLERA = linear((236, 230, 226))
 _PUPIL = linear((12, 10, 12))
 _LASH = linear((26, 18, 18))
-_CAVITY = linear((58, 18, 20))
-_TEETH = linear((236, 230, 214))
-_TONGUE = linear((178, 84, 86))
+_CAVITY = linear((48, 14, 16))
+_TEETH = linear((246, 240, 228))
+_TONGUE = linear((160, 62, 66))
+_CARUNCLE = linear((206, 128, 118))
 _IRIS_RADIUS = 0.47  # chord on the unit ball
 _GLINT = np.array([-0.18, 0.2, 0.96])  # world
 # Fixed textures: the grain of a beard, and where freckles sit (x, y, radius).
 _STUBBLE = np.random.default_rng(5).uniform(-1.0, 1.0, (128, 128)).astype(np.float32)
 _STUBBLE_CELL = 0.008  # head units
-_FRECKLES = np.random.default_rng(11).uniform([-0.48, -0.6, 0.009], [0.48, 0.06, 0.02], (90, 3))
+_FRECKLES = np.random.default_rng(11).uniform([-0.48, -0.6, 0.009], [0.48, 0.06, 0.02], (90, 3)).astype(np.float32)
+_FRECKLE_CELL, _FRECKLE_CELLS, _FRECKLE_LOW = np.float32(0.004), 256, -0.77  # the map is centred on x = 0
+
+
+def _freckle_map() -> tuple[np.ndarray, np.ndarray]:
+    """Number of the freckle at every place of the map [row, column] and its strength there."""
+    y, x = np.mgrid[:_FRECKLE_CELLS, :_FRECKLE_CELLS].astype(np.float32) * _FRECKLE_CELL
+    away = np.square(x[..., None] + np.float32(-0.512) - _FRECKLES[:, 0])
+    away += np.square(y[..., None] + np.float32(_FRECKLE_LOW) - _FRECKLES[:, 1])
+    strength = np.clip(np.float32(1.5) - away * (np.float32(1.5) / np.square(_FRECKLES[:, 2])), 0.0, 1.0)
+    return strength.argmax(-1), strength.max(-1)
+
+
+_FRECKLE_MAP = _freckle_map()
 
 
 class Canvas:
@@ -37,13 +51,13 @@ class Canvas:
         window: Window,
         points: Float32[np.ndarray, "3 h w"],
         normals: Float32[np.ndarray, "3 h w"],
-        skin: Float32[np.ndarray, "3"],
+        palette: Palette,
     ):
         self.anatomy, self.face, self.camera, self.window = anatomy, face, camera, window
         self.points, self.normals = points, normals
         self.albedo = np.empty_like(points)
-        self.albedo[:] = skin[:, None, None]
-        self.gloss = np.full(points.shape[1:], 0.06, np.float32)
+        self.albedo[:] = palette.skin[:, None, None]
+        self.gloss = np.full(points.shape[1:], palette.sheen, np.float32)
 
     def patch(self, corners: Float[np.ndarray, "n 3"], reach: float) -> "Patch | None":
         """The part of the canvas around points of the head's frame, widened by `reach` head units."""
@@ -82,7 +96,9 @@ def paint_face(canvas: Canvas, palette: Palette) -> None:
     anatomy = canvas.anatomy
     _complexion(canvas, palette)
     _freckles(canvas, palette)
+    _shadows(canvas, palette)
     _folds(canvas, palette)
+    _scalp(canvas, palette)
     _beard(canvas, palette)
     _nostrils(canvas, palette)
     _mouth(canvas, palette)
@@ -93,8 +109,10 @@ def paint_face(canvas: Canvas, palette: Palette) -> None:
 
 
 def _bump(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """exp(-(x^2 + y^2))."""
-    return np.exp(-(x * x + y * y))
+    """Close to exp(-(x^2 + y^2))."""
+    square = x * x
+    square += y * y
+    return falloff(square)
 
 
 def _complexion(canvas: Canvas, palette: Palette) -> None:
@@ -121,12 +139,49 @@ def _freckles(canvas: Canvas, palette: Palette) -> None:
     count = round(canvas.anatomy.persona.freckles * len(_FRECKLES))
     if not count:
         return
-    spots = canvas.anatomy.on_face(_FRECKLES[:count, :2])
-    for point, radius in zip(spots, _FRECKLES[:count, 2], strict=True):
-        patch = canvas.patch(point[None], 1.2 * radius) if np.isfinite(point[0]) else None
-        if patch is not None:
-            away = np.square(patch.x - point[0]) + np.square(patch.y - point[1])
-            patch.paint(palette.freckle, np.float32(0.55) * np.clip(1.5 - away * (1.5 / radius**2), 0.0, 1.0))
+    patch = canvas.patch(canvas.face[[*RIGHT_EYE, *LEFT_EYE, *OUTER_LIPS]], 0.12)
+    if patch is None:
+        return
+    column = ((patch.x + np.float32(0.512)) * (1 / _FRECKLE_CELL)).astype(np.int32)
+    row = ((patch.y - np.float32(_FRECKLE_LOW)) * (1 / _FRECKLE_CELL)).astype(np.int32)
+    np.clip(column, 0, _FRECKLE_CELLS - 1, out=column)
+    np.clip(row, 0, _FRECKLE_CELLS - 1, out=row)
+    number, strength = (layer[row, column] for layer in _FRECKLE_MAP)
+    patch.paint(palette.freckle, strength * (np.float32(0.55) * (number < count)))
+
+
+def _shadows(canvas: Canvas, palette: Palette) -> None:
+    """Where the light of the sky hardly reaches: beside and below the nose, and below the lower lip."""
+    anatomy, mouth, tip = canvas.anatomy, canvas.anatomy.mouth, canvas.anatomy.nose_tip_y
+    patch = canvas.patch(canvas.face[NOSE], 0.16)
+    if patch is not None:
+        wing = anatomy.nose_half_width
+        shadow = np.float32(0.5) * _bump(patch.x / (1.25 * wing), (patch.y - tip + 0.155) / 0.06)
+        side = _bump((np.abs(patch.x) - 1.35 * wing) / (0.5 * wing), (patch.y - 0.65 * tip) / 0.2)
+        patch.paint(palette.fold, np.maximum(shadow, np.float32(0.2) * side))
+    below = OUTER_LIPS[9]
+    patch = canvas.patch(canvas.face[[below]], 1.1 * mouth.half_width)
+    if patch is not None:
+        edge = float(mouth.outer_lower(np.float64(0.0)))
+        shadow = _bump(patch.x / (0.62 * mouth.half_width), (patch.y - edge + 0.045) / 0.042)
+        patch.paint(palette.fold, np.float32(0.42) * shadow)
+
+
+def _scalp(canvas: Canvas, palette: Palette) -> None:
+    """Roots below the edge of the hair, which also keeps light away: no hard line between hair and skin."""
+    anatomy = canvas.anatomy
+    rows = np.flatnonzero((canvas.points[1] > -0.1).any(axis=1))
+    if not len(rows):
+        return
+    top = canvas.window.top
+    patch = Patch(canvas, canvas.window._replace(top=top + int(rows[0]), bottom=top + int(rows[-1]) + 1))
+    cover = patch.y - anatomy.hair_edge(patch.x, patch.z)
+    cover *= np.float32(1 / 0.1)
+    cover += np.float32(0.8)
+    np.clip(cover, 0.0, 1.0, out=cover)
+    cover *= cover
+    cover *= smoothstep(-0.1, 0.15, patch.y)
+    patch.paint(palette.hair * np.float32(0.6), np.float32(0.8) * cover)
 
 
 def _folds(canvas: Canvas, palette: Palette) -> None:
@@ -152,8 +207,8 @@ def _folds(canvas: Canvas, palette: Palette) -> None:
         patch = canvas.patch(canvas.face[BROWS], 0.32)
         if patch is not None:
             height = patch.y - base + 0.12 * np.square(patch.x)
-            wave = np.exp(-np.square(np.sin(height * (np.pi / 0.085))) * 14.0)
-            weight = wave * _bump(patch.x / 0.3, (height - 0.085) / 0.11)
+            lines = falloff(np.square(wave(height * np.float32(0.5 / 0.085))) * np.float32(14.0))
+            weight = lines * _bump(patch.x / 0.3, (height - 0.085) / 0.11)
             patch.paint(palette.fold, np.float32(0.4 * act.brow_raise) * weight)
 
 
@@ -173,7 +228,7 @@ def _beard(canvas: Canvas, palette: Palette) -> None:
     grain = _STUBBLE[row, column] * np.float32(0.3 * min(1.0, _STUBBLE_CELL / canvas.camera.sample_spacing))
     cover = smoothstep(-0.03, 0.1, line - patch.y + 0.15 * grain)
     # The moustache fills the space between lip and nose, and thins out beyond the corners of the mouth.
-    under_nose = anatomy.nose_tip_y - 0.13 - 0.25 * away - 0.04 * grain
+    under_nose = anatomy.nose_tip_y - 0.165 - 0.25 * away - 0.04 * grain
     lip = mouth.outer_upper(np.clip(mouth.across(patch.x), -1.0, 1.0))
     tache = smoothstep(-0.012, 0.03, np.minimum(under_nose - patch.y, patch.y - lip + 0.04))
     tache *= smoothstep(mouth.half_width + 0.09, mouth.half_width - 0.04, away)
@@ -207,7 +262,7 @@ def _mouth(canvas: Canvas, palette: Palette) -> None:
     upper_lip = patch.inside(y - (top + bottom) / 2)
     colour = palette.lips[:, None, None] * (1.0 - 0.22 * upper_lip)
     patch.paint(colour, lips * np.float32(0.9))
-    patch.gloss += 0.14 * lips * (1.0 - upper_lip)
+    patch.gloss += np.float32(0.16) * lips * (1.0 - upper_lip)
 
     cavity = patch.inside(top - y)
     cavity *= patch.inside(y - bottom)
@@ -216,21 +271,25 @@ def _mouth(canvas: Canvas, palette: Palette) -> None:
         ray = canvas.camera.directions(anatomy.pose, patch.window)
         deeper = np.float32(-0.1) / ray[2]
         inner_x, inner_y = x + ray[0] * deeper, y + ray[1] * deeper
-        dark = np.float32(1.0) - 0.75 * np.square(np.clip(inner_x / 0.3, -1.0, 1.0))
         inside = np.empty((3, *x.shape), np.float32)
         inside[:] = _CAVITY[:, None, None]
-        _mix(inside, _TONGUE, _ellipse(inner_x / 0.17, (inner_y - (mouth.y - mouth.drop - 0.01)) / 0.1))
-        gap = 0.82 + 0.18 * np.minimum(np.abs(np.sin(inner_x * (np.pi / 0.075))) * 3.0, 1.0)
-        arc = 0.35 * np.square(inner_x)
-        upper = patch.inside(inner_y - (mouth.y - 0.06 + arc))
-        lower = patch.inside((mouth.y - mouth.drop + arc) - inner_y)
+        middle = mouth.y - mouth.drop + 0.035
+        tongue = _ellipse(inner_x / (0.8 * mouth.half_width), (inner_y - middle + 0.05) / 0.11)
+        groove = np.float32(1.0) - np.float32(0.3) * falloff(np.square(inner_x * np.float32(1 / 0.02)))
+        inside += (_TONGUE[:, None, None] * groove - inside) * tongue
+        tooth = inner_x * np.float32(1 / 0.075)
+        tooth -= np.rint(tooth)
+        gap = np.float32(0.8) + np.float32(0.2) * np.clip(np.abs(tooth) * np.float32(9.0), 0.0, 1.0)
+        arc = np.float32(0.35) * np.square(inner_x)
+        upper = patch.inside(inner_y - (arc + np.float32(mouth.y - 0.05)))
         _mix(inside, _TEETH, upper * gap)
-        _mix(inside, _TEETH * np.float32(0.75), lower * gap)
-        shade = dark * (0.35 + 0.65 * np.clip((top - y) / 0.05, 0.0, 1.0))
+        # The corners and the part behind the upper lip are dark.
+        shade = np.float32(1.0) - np.float32(0.7) * np.square(np.clip(inner_x / (1.1 * mouth.half_width), -1.0, 1.0))
+        shade *= np.float32(0.6) + np.float32(0.4) * np.clip((top - y) / np.float32(0.035), 0.0, 1.0)
         patch.paint(inside * shade, cavity)
         patch.normals += (np.float32([0.0, 0.0, 1.0])[:, None, None] - patch.normals) * cavity
         patch.gloss *= 1.0 - cavity
-    seam = np.exp(-np.square((y - (top + bottom) / 2) / np.float32(0.011)))
+    seam = falloff(np.square((y - (top + bottom) / 2) / np.float32(0.013)))
     seam *= np.clip(1.0 - np.square(s), 0.0, 1.0) * (max(0.0, 1.0 - mouth.drop / 0.05))
     corner = _bump((np.abs(s) - 1.0) / 0.09, (y - mouth.corner_y) / 0.016)
     patch.paint(palette.fold * np.float32(0.5), np.maximum(np.float32(0.75) * seam, np.float32(0.6) * corner))
@@ -264,15 +323,16 @@ def _eye(canvas: Canvas, palette: Palette, eye: Eye) -> None:
 
     if eye.openness > 0:
         ball, normal = _eyeball(canvas, palette, eye, patch, below)
+        _mix(ball, _CARUNCLE, _ellipse((s - 1.0) / 0.24, (below - above) / (0.12 * size)))
         patch.paint(ball, aperture)
         patch.normals += (normal - patch.normals) * aperture
-        patch.gloss += (0.25 - patch.gloss) * aperture
+        patch.gloss += (np.float32(0.25) - patch.gloss) * aperture
 
     thickness = (0.012 + 0.006 * (1.0 - s)) * size
     lash = np.clip(1.2 - np.abs(below + 0.3 * thickness) / thickness, 0.0, 1.0) * within
     patch.paint(_LASH, np.float32(0.85) * lash)
-    rim = np.exp(-np.square((above + 0.004) / np.float32(0.009 * size))) * within
-    patch.paint(palette.fold, np.float32(0.55) * rim)
+    rim = falloff(np.square((above + np.float32(0.004)) / np.float32(0.009 * size))) * within
+    patch.paint(palette.fold, np.float32(0.65) * rim)
 
 
 def _eyeball(canvas: Canvas, palette: Palette, eye: Eye, patch: Patch, below: np.ndarray) -> tuple:
@@ -310,7 +370,7 @@ def _brow(canvas: Canvas, palette: Palette, brow: Brow) -> None:
     r = brow.along(patch.x)
     half = brow.half_thickness * np.clip(1.05 - 0.75 * np.square(np.clip(r, 0.0, 1.0)), 0.05, 1.0)
     offset = patch.y - brow.centre(np.clip(r, -0.2, 1.2))
-    hairs = np.sin(patch.x * (95.0 * brow.side) - patch.y * 70.0)
+    hairs = wave(patch.x * np.float32(15.1 * brow.side) - patch.y * np.float32(11.1))
     hairs *= np.float32(0.18 * min(1.0, 0.01 / canvas.camera.sample_spacing))
     cover = np.clip((half - np.abs(offset)) / 0.016 + 0.35 + hairs, 0.0, 1.0)
     cover *= smoothstep(-0.06, 0.1, r) * smoothstep(1.06, 0.9, r)

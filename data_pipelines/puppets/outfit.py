@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float, Float32
 
 from data_pipelines.puppets.anatomy import Anatomy
 from data_pipelines.puppets.camera import Camera
-from data_pipelines.puppets.shading import Palette, smoothstep
-from data_pipelines.puppets.surface import dot
+from data_pipelines.puppets.shading import Palette
+from data_pipelines.puppets.surface import dot, falloff, smoothstep, wave
 
 
 def paint_body(
@@ -16,11 +16,20 @@ def paint_body(
 ) -> tuple[Float32[np.ndarray, "3 h w"], Float32[np.ndarray, "h w"]]:
     """Albedo and gloss of neck and shirt; the neck is darker below the chin, which keeps the light away."""
     x, y, _ = points
-    shirt = np.clip((-1.5 + 0.35 * np.minimum(np.abs(x), 0.8) - y) * 60.0, 0.0, 1.0)
-    shadow = 0.45 + 0.55 * smoothstep(-1.1, -1.6, y)
+    below = np.clip(np.abs(x), 0.0, 0.8)
+    below *= np.float32(0.35)
+    below -= y
+    below -= np.float32(1.5)  # the collar's edge
+    shirt = np.clip(below * np.float32(60.0), 0.0, 1.0)
+    shadow = smoothstep(-1.05, -1.65, y)
+    shadow *= np.float32(0.62)
+    shadow += np.float32(0.38)
     albedo = palette.skin[:, None, None] * shadow
-    albedo += (palette.shirt[:, None, None] - albedo) * shirt
-    return albedo, 0.06 * (1.0 - shirt)
+    seam = falloff(np.square((below - np.float32(0.13)) * np.float32(1 / 0.016)))
+    seam *= np.float32(-0.4)
+    seam += np.float32(1.0) - np.float32(0.35) * np.clip(1.0 - below * np.float32(1 / 0.05), 0.0, 1.0)
+    albedo += (palette.shirt[:, None, None] * seam - albedo) * shirt
+    return albedo, np.float32(0.06) * (1.0 - shirt)
 
 
 def paint_hair(
@@ -31,21 +40,26 @@ def paint_hair(
     camera: Camera,
 ) -> tuple[Float32[np.ndarray, "3 h w"], Float32[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """Albedo, gloss and presence of hair. Tilts the normals along the strands (in place)."""
-    persona = anatomy.persona
     x, y, z = points
     detail = np.float32(min(1.0, 0.02 / camera.sample_spacing))
-    around = x / np.sqrt(x * x + z * z + 0.02)  # strands fall from the crown: they follow the meridians of the head
-    strands = np.sin(around * 38.0 + np.sin(y * 5.0)) + 0.8 * np.sin(around * 87.0 + 4.0 * y)
-    strands *= 0.5 * detail
-    if persona.hair_length > 0:
-        front, side = smoothstep(0.0, 0.5, z), np.float32(-3.0)
-    else:  # ends above the ears and at the neck behind them
-        front, side = smoothstep(-0.12, 0.3, z), -0.38 + 0.43 * smoothstep(-0.35, -0.12, z)
-    forehead = persona.hair_line * persona.head_height - 0.3 * np.square(x) + 0.015 * strands
-    there = y > side + front * (forehead - side)
-    albedo = palette.hair[:, None, None] * (1.0 + 0.3 * strands)
-    normals[0] += 0.22 * strands
-    return albedo, 0.1 + 0.05 * strands, there
+    around = x / np.sqrt(x * x + z * z + np.float32(0.02))  # strands fall from the crown: meridians of the head
+    strands = wave(around * np.float32(4.3) + y * np.float32(0.6))
+    strands += wave(around * np.float32(10.7) - y)
+    there = y > anatomy.hair_edge(x, z, strands)
+    strands += wave(around * np.float32(23.9) + y * np.float32(0.8))
+    strands *= np.float32(0.33) * detail
+    # A band of light lies around the crown; roots and ends are darker.
+    height = y - np.float32(0.62 * anatomy.persona.head_height)
+    height += np.float32(0.06) * strands
+    band = falloff(np.square(height * np.float32(1 / 0.22)))
+    tint = np.float32(0.4) * strands
+    tint += np.float32(0.3) * band
+    tint += np.float32(0.9)
+    albedo = palette.hair[:, None, None] * tint
+    normals[0] += np.float32(0.2) * strands
+    gloss = band * (np.float32(0.16) + np.float32(0.12) * strands)
+    gloss += np.float32(0.04)
+    return albedo, gloss, there
 
 
 class Glasses:
@@ -55,7 +69,7 @@ class Glasses:
         self.anatomy, self.camera, self.colour = anatomy, camera, palette.frame[:, None, None]
         style, eye = anatomy.persona.glasses, anatomy.eyes[1]
         self.rim = 0.016 + 0.022 * style  # half thickness
-        self.power = 2.0 + 2.5 * style  # 2: round, more: square
+        self.squareness = style
         self.lens_x, self.half_width, self.half_height = eye.x, 0.25 * eye.size, 0.2
         self.front = float(anatomy.ball_centres[1, 2]) + eye.radius + 0.17  # the plane z of the lenses
         self.edge = np.float32(1.0 / (1.4 * camera.sample_spacing))
@@ -99,8 +113,10 @@ class Glasses:
     def _front(self, points: Float32[np.ndarray, "3 h w"]) -> tuple:
         """Rims, bridge and lenses."""
         x, y, _ = points
-        away = np.abs(np.abs(x) - self.lens_x) / self.half_width
-        radius = (away**self.power + (np.abs(y + 0.03) / self.half_height) ** self.power) ** (1.0 / self.power)
+        across = np.square((np.abs(x) - np.float32(self.lens_x)) * np.float32(1 / self.half_width))
+        along = np.square((y + np.float32(0.03)) * np.float32(1 / self.half_height))
+        radius = np.sqrt(across + along)  # of a circle, and in the norm of squares with round corners
+        radius += np.float32(self.squareness) * (np.sqrt(np.sqrt(across * across + along * along)) - radius)
         outside = (radius - 1.0) * np.float32(min(self.half_width, self.half_height))
         rims = np.clip((self.rim - np.abs(outside)) * self.edge + 0.5, 0.0, 1.0)
         bridge = np.clip((self.rim * 0.8 - np.abs(y - 0.03 + 2.0 * x * x)) * self.edge + 0.5, 0.0, 1.0)

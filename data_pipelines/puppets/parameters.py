@@ -125,7 +125,7 @@ PERFORMANCE_SPANS = {
     "lid_right": Span(0.0, 1.0),
     "brow_raise": Span(-0.5, 1.0),  # 1 = 9 mm up
     "brow_frown": Span(0.0, 1.0),  # relaxed to drawn together
-    "mouth_open": Span(0.0, 1.0),  # closed to 2.8 cm
+    "mouth_open": Span(0.0, 1.0),  # closed to 2.3 cm
     "smile": Span(-1.0, 1.0),  # corners down to up
     "pucker": Span(0.0, 1.0),  # relaxed to kissing
     "translate_x": Span(-0.2, 0.2),  # head units, right

@@ -18,19 +18,22 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces.align import face_polygon, polygon_mask
 
 MIN_SIZE, MAX_SIZE = 16, 1024
+_HOLLOW = 0.8  # head units between the hair in front and what shows where it is open
 
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
     """One rendered frame with its ground truth.
 
-    image: RGB. landmarks: x, y in pixels, iBUG order, pixel centres at whole numbers. visible: landmarks that the head
-    itself does not hide. polygon: outline of the face, pixels. mask: 255 inside the polygon, else 0.
+    image: RGB. landmarks: x, y in pixels, iBUG order, pixel centres at whole numbers. visible: landmarks that neither
+    the head nor its hair hides. irises: centres of the person's right and left iris (x, y), pixels, behind the lids or
+    not. polygon: outline of the face, pixels. mask: 255 inside the polygon, else 0.
     """
 
     image: UInt8[np.ndarray, "s s 3"]
     landmarks: Float32[np.ndarray, "68 2"]
     visible: Bool[np.ndarray, "68"]
+    irises: Float32[np.ndarray, "2 2"]
     polygon: Float32[np.ndarray, "n 2"]
     mask: UInt8[np.ndarray, "s s"]
     persona: Persona
@@ -53,7 +56,8 @@ def render(persona: Persona, performance: Performance, scene: Scene, size: int) 
     polygon = face_polygon(points).astype(np.float32)
     mask = np.where(polygon_mask(polygon, camera.size, camera.size) >= 0.5, 255, 0).astype(np.uint8)
     image = encode(_picture(anatomy, face, camera, scene))
-    return Frame(image, points, visible, polygon, mask, persona, performance, scene)
+    irises = camera.project(anatomy.pose.to_world(anatomy.irises)).astype(np.float32)
+    return Frame(image, points, visible, irises, polygon, mask, persona, performance, scene)
 
 
 def _picture(
@@ -69,7 +73,7 @@ def _picture(
         return Light(scene, anatomy.body_pose.rotation).shade(albedo, normals, gloss), True
 
     def head(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
-        canvas = Canvas(anatomy, face, camera, window, points, normals, palette.skin)
+        canvas = Canvas(anatomy, face, camera, window, points, normals, palette)
         paint_face(canvas, palette)
         return light.shade(canvas.albedo, canvas.normals, canvas.gloss), True
 
@@ -79,7 +83,7 @@ def _picture(
 
     layers.add(anatomy.body, anatomy.body_pose, body)
     layers.add(anatomy.head, anatomy.pose, head)
-    layers.add(anatomy.hair, anatomy.pose, hair)
+    layers.add(anatomy.hair, anatomy.pose, hair, hollow=palette.hair * light.ambient * np.float32(0.6))
     Glasses(anatomy, camera, palette).paint(layers.colour, layers.depth)
     return layers.flatten()
 
@@ -92,11 +96,17 @@ class _Layers:
         self.colour = backdrop.repeat(SUPERSAMPLING, axis=1).repeat(SUPERSAMPLING, axis=2)
         self.depth = np.full(self.colour.shape[1:], np.inf, np.float32)
 
-    def add(self, surface: Surface, pose: Pose, paint: Callable[[Window, np.ndarray, np.ndarray], tuple]) -> None:
+    def add(
+        self,
+        surface: Surface,
+        pose: Pose,
+        paint: Callable[[Window, np.ndarray, np.ndarray], tuple],
+        hollow: Float32[np.ndarray, "3"] | None = None,
+    ) -> None:
         """Casts a surface and lays what is nearest over the picture.
 
         `paint(window, points, normals)`, both [3, h, w] in the body's frame, returns the colours [3, h, w] and which
-        samples exist at all [h, w].
+        samples exist at all [h, w]. Where they do not and nothing else is near, the inside of a `hollow` surface shows.
         """
         view = View(surface, self.camera, pose)
         window = view.window()
@@ -108,6 +118,10 @@ class _Layers:
         safe = np.where(nearer, depth, np.float32(self.camera.distance))
         points = self.camera.points(pose, window, safe)
         painted, there = paint(window, points, view.normals(window, points))
+        if hollow is not None:
+            inside = ~there & (depth + np.float32(_HOLLOW) < self.depth[rows, columns])
+            for channel in range(3):
+                np.copyto(self.colour[channel, rows, columns], hollow[channel], where=inside)
         nearer &= there
         np.copyto(self.depth[rows, columns], depth, where=nearer)
         np.copyto(self.colour[:, rows, columns], painted, where=nearer)
@@ -117,4 +131,4 @@ class _Layers:
         fine, n = self.colour, SUPERSAMPLING
         np.clip(fine, 0.0, 1.0, out=fine)
         total = sum(fine[:, i::n, j::n] for i in range(n) for j in range(n))
-        return np.moveaxis(total, 0, -1) * np.float32(1 / n**2)
+        return np.ascontiguousarray(np.moveaxis(total, 0, -1)) * np.float32(1 / n**2)

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from data_pipelines.puppets.parameters import Persona, Scene
-from data_pipelines.puppets.surface import dot
+from data_pipelines.puppets.surface import dot, wave
 
 _SKIN = [(250, 215, 195), (238, 188, 156), (214, 158, 120), (176, 116, 80), (128, 80, 54), (98, 62, 45)]
 _HAIR = [(24, 20, 20), (52, 34, 26), (92, 56, 34), (140, 70, 34), (176, 124, 66), (222, 188, 124), (168, 166, 164)]
@@ -34,12 +34,6 @@ def _along(palette: list[tuple[int, int, int]], share: float) -> Float32[np.ndar
     return first + np.float32(position - index) * (second - first)
 
 
-def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    """0 below `low`, 1 above `high` (or the reverse if low > high), smooth between."""
-    share = np.clip((value - low) * (1.0 / (high - low)), 0.0, 1.0)
-    return share * share * (3.0 - 2.0 * share)
-
-
 class Palette:
     """The colours of one persona."""
 
@@ -49,12 +43,15 @@ class Palette:
         )
         self.skin = _along(_SKIN, persona.skin_tone) * warmth.astype(np.float32)
         self.blush = self.skin * np.float32([1.05, 0.72, 0.7])
+        self.sheen = np.float32(0.06 + 0.07 * persona.skin_tone)  # gloss: on dark skin it shows the form
         self.fold = self.skin * np.float32([0.42, 0.3, 0.27])
         red = linear((176, 58, 64)) * np.float32(1.0 - 0.55 * persona.skin_tone)
-        natural = self.skin * np.float32([0.8, 0.5, 0.48])
-        self.lips = natural + np.float32(persona.lip_redness) * (red - natural)
+        natural = self.skin * np.float32([0.85, 0.5, 0.48])
+        natural += np.float32(0.4 * persona.skin_tone) * linear((150, 78, 80))  # dark skin has lighter lips
+        self.lips = natural + np.float32(0.2 + 0.8 * persona.lip_redness) * (red - natural)
         self.hair = _along(_HAIR, persona.hair_colour)
-        self.brow = self.hair * np.float32(0.75 - 0.6 * persona.brow_darkness)
+        # Never so light that a face loses its brows.
+        self.brow = np.minimum(self.hair * np.float32(0.75 - 0.6 * persona.brow_darkness), self.skin * np.float32(0.45))
         self.beard = self.hair * np.float32(0.8)
         self.freckle = self.skin * np.float32([0.62, 0.42, 0.32])
         self.iris = _along(_IRIS, persona.eye_colour)
@@ -119,9 +116,10 @@ def background(scene: Scene, size: int) -> Float32[np.ndarray, "3 s s"]:
     if kind == 0:
         share = np.zeros((size, size), np.float32)
     elif kind == 1:
-        share = _edge(np.sin((x * np.cos(phase * 3) + y * np.sin(phase * 3)) * 9), soft)
+        share = _edge(wave((x * np.cos(phase * 3) + y * np.sin(phase * 3)) * np.float32(9 / (2 * np.pi))), soft)
     elif kind == 2:
-        share = _edge(np.sin((x + phase) * 8) * np.sin((y + phase) * 8), soft)
+        turns = np.float32(8 / (2 * np.pi))
+        share = _edge(wave((x + phase) * turns) * wave((y + phase) * turns), soft)
     else:
         cell_x, cell_y = ((axis * 2 + phase) % 1 - 0.5)[None, :], ((axis * 2 + 2 * phase) % 1 - 0.5)[:, None]
         share = _edge(0.1 - cell_x * cell_x - cell_y * cell_y, soft)

@@ -81,6 +81,8 @@ def _values(world_seed: int, persona: int, track: int, blocks: int, rate: float)
         shares[:, column] **= _MOTION[name][1]
         if name in _LIDS:
             shares[:, column] *= 1.0 - _blinks(world_seed, persona, track, frames, rate)
+    # Rounded, because exp and powers differ in the last bit between processors.
+    shares = np.round(shares, 6)
     low, high = (np.array([span[end] for span in PERFORMANCE_SPANS.values()]) for end in (0, 1))
     return low + shares * (high - low)
 

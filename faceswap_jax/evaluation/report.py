@@ -1,15 +1,21 @@
 """Pictures and tables of results."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
+from faceswap_jax.evaluation.intervals import Interval, interval
+
+FLOOR = "measure's error"
 CELL = 96  # pixels; smaller pictures are enlarged, so that early growth levels can be seen
 
 
@@ -24,27 +30,143 @@ def save_grid(path: Path, pictures: Float[np.ndarray, "rows columns h w 3"]) -> 
     cv2.imwrite(str(path), grid[..., ::-1])
 
 
-Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Of each pair of personas, of each row of the bench ("do nothing", "swap", "ceiling"), each score."""
+@dataclass(frozen=True)
+class Score:
+    """What a number means.
+
+    Attributes:
+        title: name and unit, for tables.
+        better: "higher", "lower", or "1" for a ratio that should be 1.
+        digits: after the point.
+        range: least and largest value that there can be.
+    """
+
+    title: str
+    better: str
+    digits: int = 2
+    range: tuple[float, float] = (0.0, math.inf)
+
+    def text(self, value: float) -> str:
+        """The number; a dash where it is not defined."""
+        return "-" if np.isnan(value) else f"{value:.{self.digits}f}"
+
+    def clipped(self, measured: Interval) -> Interval:
+        """An interval without what cannot be: the bootstrap widens it past the range where there are few values."""
+        return Interval(measured.mean, *np.clip(measured[1:], *self.range).tolist())
 
 
-def table(scores: Scores) -> Table:
-    """For the terminal: a line per pair, PSNR / SSIM in every column; fits into 80 characters."""
-    columns = [Column(name, justify="right") for name in next(iter(scores.values()))]
-    result = Table("pair", *columns, title="PSNR (dB) / SSIM in the face", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    for pair, rows in scores.items():
-        result.add_row(pair, *(_cell(row).replace(" ", "") for row in rows.values()))
-    return result
+Values = Mapping[str, Float[np.ndarray, "n"]]
+"""Of each score, its value in every frame, in every pair of frames, or once for a clip; NaN where it is not defined."""
 
 
-def save_table(path: Path, scores: Scores) -> None:
-    """Writes `path`.json with all digits, and `path`.md for people."""
-    path.with_suffix(".json").write_text(json.dumps(scores, indent=2) + "\n")
-    columns = list(next(iter(scores.values())))
-    lines = [["PSNR (dB) / SSIM", *columns], ["---"] + ["---:"] * len(columns)]
-    lines += [[pair, *(_cell(rows[name]) for name in columns)] for pair, rows in scores.items()]
-    path.with_suffix(".md").write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+@dataclass(frozen=True)
+class Comparison:
+    """One clip with one persona's face, scored.
+
+    Attributes:
+        rows: the values of every row of the table: references such as "do nothing", and the swaps.
+        seconds: how long the clip is; values a second apart are taken as independent.
+        pictures: some aligned faces of the clip, one line each.
+    """
+
+    rows: Mapping[str, Values]
+    seconds: float
+    pictures: UInt8[np.ndarray, "lines columns h w 3"]
 
 
-def _cell(score: Mapping[str, float]) -> str:
-    return f"{score['psnr']:.2f} / {score['ssim']:.3f}"
+Intervals = dict[str, dict[str, Interval]]
+"""Of each row of the table ("do nothing", "swap", ...), of each score."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means of all scores with their 95 % confidence intervals.
+
+    Attributes:
+        step: of training at which the run was evaluated.
+        scores: what the numbers mean.
+        overall: means over the pairs of personas, each counting the same.
+        pairs: means of each pair, by name ("ben as ada").
+        floor: what the measure itself gets wrong on average, of those scores where that is known.
+    """
+
+    step: int
+    scores: Mapping[str, Score]
+    overall: Intervals
+    pairs: Mapping[str, Intervals]
+    floor: Mapping[str, float]
+
+    def save(self, path: Path) -> None:
+        """Writes `path`.json with all digits (null where a number is not defined), and `path`.md for people."""
+        content = _without_nan({**asdict(self), "scores": {name: score.title for name, score in self.scores.items()}})
+        path.with_suffix(".json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        floor = [FLOOR] if self.floor else []
+        lines = [
+            [score.title, score.better, *(_with_interval(score, row[name]) for row in self.overall.values())]
+            + [score.text(self.floor.get(name, np.nan)) for _ in floor]
+            for name, score in self.scores.items()
+        ]
+        text = [f"# Scores after {self.step:,} steps", "Means with 95 % confidence intervals.", "## All pairs"]
+        text.append(_markdown(["score", "better", *self.overall, *floor], lines))
+        for row in self.overall:
+            lines = [
+                [pair, *(_with_interval(score, rows[row][name]) for name, score in self.scores.items())]
+                for pair, rows in self.pairs.items()
+            ]
+            text += [f"## By pair: {row}", _markdown(["pair", *(s.title for s in self.scores.values())], lines)]
+        path.with_suffix(".md").write_text("\n\n".join(text) + "\n")
+
+    def table(self) -> Table:
+        """For the terminal: the means over all pairs."""
+        columns = [*self.overall, *([FLOOR] if self.floor else [])]
+        result = Table("", *(Column(name, justify="right") for name in columns), box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        result.columns[0].no_wrap = True
+        for name, score in self.scores.items():
+            means = [row[name].mean for row in self.overall.values()]
+            means += [self.floor.get(name, np.nan)] if self.floor else []
+            result.add_row(score.title, *map(score.text, means))
+        return result
+
+
+def summarise(
+    results: Mapping[str, Sequence[Comparison]], scores: Mapping[str, Score], floor: Mapping[str, float], step: int
+) -> Summary:
+    """Means and intervals of the clips of every pair of personas, by the pair's name."""
+    rows = next(iter(results.values()))[0].rows
+    pairs = {
+        pair: {row: {name: _of_pair(clips, row, name, score) for name, score in scores.items()} for row in rows}
+        for pair, clips in results.items()
+    }
+    overall = {
+        row: {
+            name: score.clipped(interval([np.array([means[row][name].mean]) for means in pairs.values()], block=1))
+            for name, score in scores.items()
+        }
+        for row in rows
+    }
+    return Summary(step, scores, overall, pairs, floor)
+
+
+def _of_pair(clips: Sequence[Comparison], row: str, name: str, score: Score) -> Interval:
+    values = [clip.rows[row][name] for clip in clips]
+    per_second = np.isfinite(values[0]).sum() / clips[0].seconds
+    return score.clipped(interval(values, max(1, round(per_second))))
+
+
+def _without_nan(content: Any) -> Any:
+    """The same with None for every NaN, which JSON does not know; intervals become {"mean", "low", "high"}."""
+    if isinstance(content, Interval):
+        content = content._asdict()
+    if isinstance(content, dict):
+        return {name: _without_nan(value) for name, value in content.items()}
+    return None if isinstance(content, float) and math.isnan(content) else content
+
+
+def _with_interval(score: Score, measured: Interval) -> str:
+    text = score.text(measured.mean)
+    return text if np.isnan(measured.low) else f"{text} ({score.text(measured.low)} to {score.text(measured.high)})"
+
+
+def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))

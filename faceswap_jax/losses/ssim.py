@@ -55,21 +55,30 @@ def scales(side: int) -> int:
     return min(len(MS_WEIGHTS), int(math.log2(side / WINDOW)) + 1)
 
 
+def scale_terms(
+    x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]
+) -> list[tuple[float, Float[Array, "b h-10 w-10 c"]]]:
+    """The exponent and the map of every scale of MS-SSIM, each scale half as large as the one before.
+
+    The maps are those of contrast and structure, the last one that of SSIM; the exponents are the standard ones,
+    renormalised over the scales that fit.
+    """
+    count = scales(min(x.shape[1:3]))
+    terms = []
+    for i, weight in enumerate(MS_WEIGHTS[:count]):
+        luminance, term = _terms(x, y)
+        terms.append((weight / sum(MS_WEIGHTS[:count]), luminance * term if i == count - 1 else term))
+        x, y = halve(x), halve(y)
+    return terms
+
+
 def ms_ssim(x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]) -> Float[Array, "b"]:
     """MS-SSIM of each picture with the standard weights, renormalised over the scales that fit."""
-    count = scales(x.shape[1])
-    weights = np.array(MS_WEIGHTS[:count]) / sum(MS_WEIGHTS[:count])
-    result = 1.0
-    for i, weight in enumerate(weights):
-        luminance, term = _terms(x, y)
-        if i == count - 1:
-            term = luminance * term
-        # A negative mean has no real power, and the slope of the power at 0 is infinite.
-        result *= jnp.maximum(term.mean((1, 2)), 1e-4) ** weight
-        x, y = _halve(x), _halve(y)
-    return result.mean(-1)
+    # A negative mean has no real power, and the slope of the power at 0 is infinite.
+    return math.prod(jnp.maximum(term.mean((1, 2)), 1e-4) ** weight for weight, term in scale_terms(x, y)).mean(-1)
 
 
-def _halve(x):
+def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
+    """Means of 2 x 2 pixels; an odd last row or column is left out."""
     b, h, w, c = x.shape
     return x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))

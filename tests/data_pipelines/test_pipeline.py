@@ -309,14 +309,15 @@ def test_mirrored_landmarks_are_those_of_the_mirrored_picture():
     mirrored = batch["pose"][0, :, 0] != plain.pose[0]
     assert 8 < mirrored.sum() < 24
     for b in range(32):
-        image, landmarks = plain.image, plain.landmarks
+        image, landmarks, irises = plain.image, plain.landmarks, plain.irises
         if mirrored[b]:
             image, landmarks = image[:, ::-1], align.mirror_landmarks(landmarks, SIZE)
+            irises = [SIZE - 1, 0] + [-1, 1] * irises[::-1]
         np.testing.assert_array_equal(batch["image"][0, b], image)
         np.testing.assert_allclose(batch["landmarks"][0, b], landmarks, atol=1e-4)
+        np.testing.assert_allclose(batch["irises"][0, b], irises, atol=1e-4)
         right, left = (batch["landmarks"][0, b, eye].mean(0) for eye in (RIGHT_EYE, LEFT_EYE))
         assert right[0] < left[0]  # the person's right eye is still the left one in the picture
-    assert np.isnan(batch["irises"]).all()  # nobody knows them
 
 
 def test_pose_follows_mirror_and_jitter_as_the_pose_of_the_landmarks_does():

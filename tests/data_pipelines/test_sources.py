@@ -10,10 +10,14 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordReader
 
 from data_pipelines import sources
+from data_pipelines.clips import PuppetTrack
+from data_pipelines.puppets.sound import track_sound
+from data_pipelines.puppets.tracks import truth
 from data_pipelines.records import SHARDS, Counts, FaceRecord, Manifest, Persona, ShardWriter, decode, encode
 from data_pipelines.settings import Settings
-from data_pipelines.sources import PersonaSource, open_data, puppet_source, split
+from data_pipelines.sources import PersonaSource, PuppetRecords, open_data, puppet_source, split
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align
 
 SIZE = 16
 
@@ -195,18 +199,35 @@ def test_split_holds_out_the_end():
 def test_puppets():
     config = {"kind": "puppets", "world_seed": 0, "personas": 2, "frames": 3, "resolution": SIZE}
     opened = open_data(ml_collections.ConfigDict(config))
-    assert list(opened) == ["puppet0", "puppet1"]
-    face = opened["puppet1"].read(2, decode)
-    assert (face.persona, face.frame, face.image.shape) == ("puppet1", 2, (SIZE, SIZE, 3))
-    assert opened["puppet1"].records[2] == puppet_source(0, 1, 0, 3, SIZE).records[2]
-    assert 5 < np.abs(face.pose).max() < 60
+    assert list(opened) == ["puppet000", "puppet001"]
+    face = opened["puppet001"].read(2, decode)
+    assert (face.persona, face.frame, face.image.shape) == ("puppet001", 2, (SIZE, SIZE, 3))
+    assert opened["puppet001"].records[2] == puppet_source(0, 1, 0, 3, SIZE).records[2]
     with pytest.raises(InputError, match="'movies'; choose tracks, tfds or puppets"):
         open_data(ml_collections.ConfigDict({"kind": "movies"}))
 
 
+def test_puppets_are_exact():
+    """The crop, the points in it, the pose and the sound are those of the rendered frame."""
+    resolution, rate = 64, 8.0
+    records = PuppetRecords(PuppetTrack.of(0, 1, 2, frames=9, rate=rate), resolution)
+    faces = [decode(data) for data in records]
+    assert [(face.clip, face.track, face.frame, face.time) for face in faces] == [
+        ("puppet001/02", 0, index, index / rate) for index in range(9)
+    ]
+    for index, face in enumerate(faces):
+        frame = truth(0, 1, 1, 2, index, face.frame_size[0], rate)
+        assert face.pose == pytest.approx([frame.performance.yaw, frame.performance.pitch, frame.performance.roll])
+        for points, rendered in ((face.landmarks, frame.landmarks), (face.irises, frame.irises)):
+            assert points == pytest.approx(align.transform_points(rendered, face.transform), abs=1e-3)
+        assert np.abs(face.image.astype(int) - align.crop(frame.image, face.transform, resolution)).mean() < 4
+        assert face.sharpness > 0
+    assert np.array_equal(np.concatenate([face.sound for face in faces]), track_sound(0, 1, 2, 9, rate))
+    assert {len(face.sound) for face in faces} == {2000}
+
+
 def test_puppets_are_rendered_once(monkeypatch):
     rendered = []
-    render = sources.render_frame
-    monkeypatch.setattr(sources, "render_frame", lambda *args: rendered.append(args) or render(*args))
+    monkeypatch.setattr(sources, "truth", lambda *args: rendered.append(args) or truth(*args))
     records = puppet_source(0, 0, 0, frames=2, resolution=SIZE).records
     assert records[1] == records[1] and len(rendered) == 1

@@ -8,32 +8,66 @@ import pytest
 from rich.console import Console
 
 from faceswap_jax.evaluation import report
+from faceswap_jax.evaluation.report import Comparison, Score
 
-SCORES = {
-    "ben as ada": {"do nothing": {"psnr": 14.126, "ssim": 0.5}, "swap": {"psnr": 21.0, "ssim": 0.70049}},
-    "ada as ben": {"do nothing": {"psnr": 13.0, "ssim": 0.25}, "swap": {"psnr": 20.5, "ssim": 0.625}},
-}
+SCORES = {"psnr": Score("PSNR (dB)", "higher"), "hits": Score("hits (%)", "higher", 1, (0, 100))}
 
 
-def test_table_files(tmp_path):
-    report.save_table(tmp_path / "scores", SCORES)
-    assert json.loads((tmp_path / "scores.json").read_text()) == SCORES
-    assert (tmp_path / "scores.md").read_text().splitlines() == [
-        "| PSNR (dB) / SSIM | do nothing | swap |",
-        "| --- | ---: | ---: |",
-        "| ben as ada | 14.13 / 0.500 | 21.00 / 0.700 |",
-        "| ada as ben | 13.00 / 0.250 | 20.50 / 0.625 |",
-    ]
+def comparison(psnr, hits, seconds=4.0):
+    """A clip whose untouched target has scores of its own."""
+    rows = {
+        "do nothing": {"psnr": np.full(len(psnr), 10.0), "hits": np.full(1, np.nan)},
+        "swap": {"psnr": np.array(psnr, float), "hits": np.array(hits, float)},
+    }
+    return Comparison(rows, seconds, np.zeros((1, 2, 4, 4, 3), np.uint8))
+
+
+@pytest.fixture
+def summary():
+    results = {
+        "ben as ada": [comparison([20, 22] * 4, [100] * 8)],
+        "ada as ben": [comparison([30] * 8, [0, 100] * 4), comparison([32] * 2, [0] * 2)],
+    }
+    return report.summarise(results, SCORES, {"psnr": 0.5}, step=1234)
+
+
+def test_means_of_pairs_and_over_pairs(summary):
+    mean = {pair: rows["swap"]["psnr"].mean for pair, rows in summary.pairs.items()}
+    assert mean == {"ben as ada": 21.0, "ada as ben": 31.0}  # each clip counts the same, then each pair
+    assert summary.overall["swap"]["psnr"].mean == 26 and summary.overall["swap"]["hits"].mean == 62.5
+    assert np.isnan(summary.overall["do nothing"]["hits"].mean)
+
+
+def test_intervals_hold_the_mean_and_stay_in_their_range(summary):
+    for rows in (summary.overall, *summary.pairs.values()):
+        for row in rows.values():
+            for name, (mean, low, high) in row.items():
+                least, most = SCORES[name].range
+                assert np.isnan(low) or least <= low <= mean <= high <= most
+    low, high = summary.overall["swap"]["hits"][1:]
+    assert low == 0 and high == 100  # of two pairs, nothing can be told
+
+
+def test_table_files(summary, tmp_path):
+    summary.save(tmp_path / "scores")
+    stored = json.loads((tmp_path / "scores.json").read_text())
+    assert stored["overall"]["do nothing"]["hits"] == {"mean": None, "low": None, "high": None}
+    assert stored["step"] == 1234 and stored["floor"] == {"psnr": 0.5}
+    assert stored["pairs"]["ben as ada"]["swap"]["psnr"]["mean"] == 21
+    lines = (tmp_path / "scores.md").read_text().splitlines()
+    assert lines[0] == "# Scores after 1,234 steps"
+    assert "| score | better | do nothing | swap | measure's error |" in lines
+    assert any(line.startswith("| hits (%) | higher | - | 62.5 (0.0 to 100.0) | - |") for line in lines)
+    assert sum(line.startswith("| ben as ada |") for line in lines) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.json", "scores.md"]
 
 
-def test_table_of_the_terminal_fits_80_characters():
-    rows = {f"row {i}": {"psnr": 14.126 + i, "ssim": 0.5} for i in range(5)}
+def test_table_of_the_terminal_fits_80_characters(summary):
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(report.table({"cleo as ada": rows}))
+        console.print(summary.table())
     text = capture.get()
-    assert all(cell in text for cell in (*rows, "cleo as ada", "14.13/0.500", "18.13/0.500"))
+    assert all(cell in text for cell in ("do nothing", "swap", "PSNR (dB)", "26.00", "10.00", "62.5"))
 
 
 @pytest.mark.parametrize(("side", "factor"), [(4, 24), (64, 1), (96, 1), (100, 1)])

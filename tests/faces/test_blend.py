@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.evaluation.seam import edge_gradient
 from faceswap_jax.faces import align, blend
 from tests.faces.face_scenes import face_landmarks, similarity, smooth_picture
 
@@ -24,15 +25,6 @@ def textured(seed: int, resolution: int = RESOLUTION) -> np.ndarray:
     """Smooth colours with fine texture on top."""
     noise = np.random.default_rng(seed).normal(0, 4, (resolution, resolution, 3))
     return np.clip(smooth_picture(resolution, resolution, seed) * 0.6 + 50 + noise, 0, 255).astype(np.uint8)
-
-
-def edge_gradient(image: np.ndarray, polygon: np.ndarray) -> float:
-    """Mean absolute gradient within 6 px of the polygon's edge."""
-    picture = image.astype(np.float32)
-    across, down = np.abs(np.diff(picture, axis=1))[:-1], np.abs(np.diff(picture, axis=0))[:, :-1]
-    band = np.zeros(image.shape[:2], np.uint8)
-    cv2.polylines(band, [np.round(polygon).astype(np.int32)], True, 1, thickness=13)
-    return float((across + down)[band[:-1, :-1] > 0].mean())
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from data_pipelines.puppets.parameters import (
 )
 from data_pipelines.puppets.renderer import render
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.ibug import JAW, LEFT_BROW, LEFT_EYE, MOUTH, NOSE, RIGHT_BROW, RIGHT_EYE
+from faceswap_jax.faces.ibug import INNER_LIPS, JAW, LEFT_BROW, LEFT_EYE, MOUTH, NOSE, RIGHT_BROW, RIGHT_EYE
 
 
 def box(frame, indices, margin):
@@ -46,7 +46,8 @@ def foreground(persona, performance, scene, size) -> np.ndarray:
 
 
 def test_frame_has_the_promised_types(neutral):
-    assert neutral.image.shape == (128, 128, 3) and neutral.image.dtype == np.uint8
+    assert neutral.image.shape == (128, 128, 3) and neutral.image.dtype == np.uint8 and neutral.image.flags.c_contiguous
+    assert neutral.irises.shape == (2, 2) and neutral.irises.dtype == np.float32
     assert neutral.landmarks.shape == (68, 2) and neutral.landmarks.dtype == np.float32
     assert neutral.visible.shape == (68,) and neutral.visible.dtype == bool
     assert neutral.polygon.ndim == 2 and neutral.polygon.dtype == np.float32
@@ -101,6 +102,73 @@ def test_the_iris_lies_between_the_lids_landmarks(plain, scene, eye):
     width = frame.landmarks[eye[3], 0] - frame.landmarks[eye[0], 0]
     assert abs(centroids[0] - middle) < 0.08 * width
     assert centroids[1] > centroids[0] + 0.12 * width
+
+
+def test_irises_follow_the_gaze_of_the_eye_they_belong_to(plain, scene, neutral):
+    assert neutral.irises[0, 0] < neutral.irises[1, 0]  # the person's right one is at the left of the picture
+    for eye, iris in zip((RIGHT_EYE, LEFT_EYE), neutral.irises, strict=True):
+        corners = neutral.landmarks[[eye[0], eye[3]]]
+        assert np.linalg.norm(iris - corners.mean(0)) < 0.15 * np.ptp(corners[:, 0])
+    looking = render(plain, Performance(gaze_x=0.7, gaze_y=0.7, lid_left=1.0, lid_right=1.0), scene, 256)
+    still = render(plain, Performance(lid_left=1.0, lid_right=1.0), scene, 256)
+    shift = looking.irises - still.irises
+    assert (shift[:, 0] > 2).all() and (shift[:, 1] < -1.5).all()
+    for frame in (still, looking):  # the pupil is the darkest spot around
+        for x, y in np.round(frame.irises).astype(int):
+            patch = frame.image[y - 3 : y + 4, x - 3 : x + 4].sum(-1)
+            assert patch[3, 3] < np.median(patch)
+
+
+def test_an_open_mouth_shows_teeth_above_and_the_tongue_below(plain, scene, neutral):
+    def inside(frame):
+        outline = np.round(frame.landmarks[list(INNER_LIPS)]).astype(np.int32)
+        area = cv2.fillPoly(np.zeros(frame.image.shape[:2], np.uint8), [outline], 1) > 0
+        rows, red, green, blue = *np.nonzero(area)[:1], *frame.image[area].astype(int).T
+        return rows[np.minimum(green, blue) > 130], rows[(red > 90) & (red > 1.6 * green)]
+
+    for size in (64, 128):
+        frame = render(plain, Performance(mouth_open=0.9), scene, size)
+        teeth, tongue = inside(frame)
+        assert len(teeth) >= size // 16 and len(tongue) >= size // 16
+        assert teeth.mean() < tongue.mean()
+    assert len(inside(neutral)[0]) == 0
+
+
+def test_glasses_are_dark_and_reflect(plain, scene, neutral):
+    wearing = render(dataclasses.replace(plain, glasses=0.4), Performance(), scene, 128)
+    changed = change(neutral, wearing)
+    nose = np.round(neutral.landmarks[27]).astype(int)  # behind the bridge
+    around = (slice(nose[1] - 3, nose[1] + 4), slice(nose[0] - 2, nose[0] + 3))
+    assert wearing.image[around].sum(-1).min() < 0.4 * neutral.image[around].sum(-1).min()
+    for eye in (RIGHT_EYE, LEFT_EYE):
+        x, y = np.round(neutral.landmarks[list(eye)].mean(0)).astype(int)
+        assert 0 < changed[y, x] < 40  # seen through the lens
+    assert changed[int(neutral.landmarks[62, 1]) :].max() == 0
+
+
+def test_long_hair_covers_the_temples_and_hides_landmarks(plain, scene, neutral):
+    """No background shows between hair and face at the height of the brows."""
+    persona = dataclasses.replace(plain, hair_length=0.8, hair_volume=0.1)
+    frame = render(persona, Performance(), scene, 128)
+    covered = foreground(persona, Performance(), scene, 128)
+    for y in np.round(frame.landmarks[[17, 19, 36], 1]).astype(int):
+        columns = np.flatnonzero(covered[y])
+        assert np.array_equal(columns, np.arange(columns[0], columns[-1] + 1))
+    low = dataclasses.replace(persona, hair_line=0.44, hair_volume=0.22, brow_height=0.06)
+    raised = render(low, Performance(pitch=-25.0, brow_raise=1.0), scene, 64)
+    bare = render(dataclasses.replace(low, hair_line=0.84), Performance(pitch=-25.0, brow_raise=1.0), scene, 64)
+    assert bare.visible[19:25].all() and not raised.visible[19:25].all()
+    assert np.array_equal(raised.landmarks, bare.landmarks)
+
+
+def test_dark_skin_keeps_its_features(plain, scene):
+    dark = dataclasses.replace(plain, skin_tone=1.0, hair_colour=1.0)
+    frame = render(dark, Performance(), scene, 128)
+    light = frame.image.astype(int).sum(-1)
+    brow, forehead = (np.round(frame.landmarks[[19, 24]] - [0, lift]).astype(int) for lift in (0, 6))
+    assert light[brow[:, 1], brow[:, 0]].mean() < 0.75 * light[forehead[:, 1], forehead[:, 0]].mean()
+    for eye in (RIGHT_EYE, LEFT_EYE):
+        assert np.ptp(light[box(frame, eye, 0)]) > 300
 
 
 def test_lips_are_red_inside_their_outline_only(neutral):

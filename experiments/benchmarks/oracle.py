@@ -1,0 +1,67 @@
+"""Measures a trained oracle on puppets that it has never seen, and stores it where `load_oracle` finds it.
+
+    faceswap train --config experiments/oracle.py --workdir runs/oracle
+    python -m experiments.benchmarks.oracle --workdir runs/oracle [--output FILE] [--pictures 2048]
+
+The file holds the weights as float16, the errors of these very weights, and what tells a changed renderer.
+"""
+
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+from rich.console import Console
+from rich.table import Column, Table
+
+from data_pipelines.puppets import samples
+from data_pipelines.puppets.anatomy import GAZE_X, GAZE_Y
+from faceswap_jax import config as configs
+from faceswap_jax.checkpoint import Checkpoints
+from faceswap_jax.errors import InputError
+from faceswap_jax.evaluation import oracle
+from faceswap_jax.parallel import rules
+from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.tasks.base import abstract_state, load_task
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the trained run.", required=True)
+OUTPUT = flags.DEFINE_string("output", str(oracle.SHIPPED), "File to write.")
+PICTURES = flags.DEFINE_integer("pictures", 2048, "Puppets to measure on.", lower_bound=1)
+DEGREES = {"yaw": 1, "pitch": 1, "roll": 1, "gaze_x": GAZE_X, "gaze_y": GAZE_Y}  # of one unit
+
+
+def main(_) -> None:
+    """Restores, stores, measures what was stored, stores that."""
+    logging.set_verbosity(logging.ERROR)  # Orbax tells a lot
+    path, world_seed, trained = Path(OUTPUT.value), *restore(Path(WORKDIR.value))
+    oracle.save_oracle(path, trained)
+    final = oracle.measured(oracle.load_oracle(path), world_seed, range(PICTURES.value))
+    oracle.save_oracle(path, final)
+    show(final)
+
+
+def restore(workdir: Path) -> tuple[int, oracle.Oracle]:
+    """The seed of the test world, and the newest checkpoint, not measured yet."""
+    config = configs.load(workdir / "config.json")
+    task = load_task(config)
+    abstract = abstract_state(task, task.phases[-1])
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        if checkpoints.latest is None:
+            raise InputError(f"'{workdir}' has no checkpoint yet; let 'faceswap train' run until its first one.")
+        state = checkpoints.restore(checkpoints.latest, abstract, rules.shardings(abstract, make_mesh()))
+    return config.data.test_world_seed, oracle.Oracle(task.model, state.params, {}, {}, oracle.reference())
+
+
+def show(final: oracle.Oracle) -> None:
+    """Prints the errors."""
+    columns = ("span", "face only", "whole picture", "face only, degrees")
+    table = Table("parameter", *(Column(name, justify="right") for name in columns), title="mean absolute error")
+    for name, span in samples.SPANS.items():
+        errors = final.errors[name], final.picture_errors[name]
+        degrees = f"{errors[0] * DEGREES[name]:.2f}" if name in DEGREES else ""
+        table.add_row(name, f"{span.low:g} .. {span.high:g}", *(f"{error:.3g}" for error in errors), degrees)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_platforms", "cpu")
+    app.run(main)

@@ -1,0 +1,131 @@
+"""The bench: a trained run swaps clips that it has not seen, and every result is scored."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+from rich.console import Console
+
+from data_pipelines.clips import Clip
+from data_pipelines.puppets.dataset import CLIPS, PuppetClips
+from faceswap_jax.errors import InputError
+from faceswap_jax.evaluation.report import Comparison, Score, save_grid, summarise
+from faceswap_jax.faces import blend
+from faceswap_jax.faces.video import read_frames
+from faceswap_jax.swap import Model, load_models, swap_clip
+
+DEFAULT_BLEND = "multiband"
+
+
+Frames = UInt8[np.ndarray, "n h w 3"]
+
+
+class Bench(Protocol):
+    """One way to score swapped clips.
+
+    Attributes:
+        scores: what it measures.
+        floor: what the measure itself gets wrong on average, of those scores where that is known.
+    """
+
+    scores: Mapping[str, Score]
+    floor: Mapping[str, float]
+
+    def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
+        """Every persona with every clip of somebody else."""
+        ...
+
+    def compare(self, persona: str, clip: Clip, model: Model, swapped: Mapping[str, Path]) -> Comparison:
+        """Scores a clip with a persona's face, swapped with one or more methods of blending."""
+        ...
+
+    def columns(self, methods: Sequence[str]) -> list[str]:
+        """What the pictures of a comparison show."""
+        ...
+
+
+def evaluate(workdir: Path, data: Path, methods: Sequence[str] = (DEFAULT_BLEND,)) -> Path:
+    """Swaps every clip to every other persona and writes scores and pictures.
+
+    Args:
+        workdir: folder of a trained run.
+        data: folder of clips: puppets (`faceswap puppets`), whose perfect swaps are rendered, or a folder of clips for
+            each person, which are scored without a truth.
+        methods: of blending.
+
+    Returns:
+        A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips, which are kept when the same
+        is evaluated again.
+
+    Raises:
+        InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip.
+    """
+    for method in methods:
+        if method not in blend.METHODS:
+            raise InputError(f"There is no blending '{method}'; choose one of {', '.join(blend.METHODS)}.")
+    bench, models = _open(data), load_models(workdir)
+    pairs = bench.pairs(list(models))
+    if not pairs:
+        raise InputError(f"'{data}' has no clip of anybody else for the personas {', '.join(models)} of '{workdir}'.")
+    console, step = Console(stderr=True), next(iter(models.values())).step
+    output = workdir / "evaluation" / data.absolute().name / f"step_{step}"
+    clips = output / "clips"
+    clips.mkdir(parents=True, exist_ok=True)
+
+    results: dict[str, list[Comparison]] = {}
+    for number, (persona, clip) in enumerate(pairs, 1):
+        console.print(f"{number} of {len(pairs)}: {clip.name} as {persona}", highlight=False, soft_wrap=True)
+        name = clip.name.removesuffix(clip.path.suffix).replace("/", "_")
+        swapped = {method: clips / f"{name}_as_{persona}_{method}.mp4" for method in methods}
+        for method, path in swapped.items():
+            if not path.exists() or path.stat().st_mtime < clip.path.stat().st_mtime:
+                swap_clip(models[persona], clip.path, path, method)
+        comparison = bench.compare(persona, clip, models[persona], swapped)
+        results.setdefault(f"{clip.persona} as {persona}", []).append(comparison)
+
+    summary = summarise(results, bench.scores, bench.floor, step)
+    summary.save(output / "scores")
+    pictures = [comparison.pictures for comparisons in results.values() for comparison in comparisons]
+    save_grid(output / "grid.png", np.concatenate(pictures) / 255)
+    console.print(summary.table())
+    for path, what in (
+        (output / "grid.png", ", ".join(bench.columns(methods))),
+        (clips, "the swapped clips"),
+        (output / "scores.md", "all tables, with intervals; scores.json has all digits"),
+    ):
+        console.print(f"{path}: {what}", highlight=False, soft_wrap=True)
+    return output
+
+
+def row_name(name: str, method: str) -> str:
+    """The row of a method of blending: "swap", "swap, --blend none"."""
+    return name if method == DEFAULT_BLEND else f"{name}, --blend {method}"
+
+
+def chunks(paths: Sequence[Path], size: int) -> Iterator[tuple[int, list[Frames]]]:
+    """Clips of equally many frames side by side, `size` frames at a time after the last one of the chunk before.
+
+    Yields:
+        How many frames of the chunk are repeated, 0 or 1, and the frames of every clip.
+    """
+    videos = zip(*(read_frames(path) for path in paths), strict=True)
+    last = []
+    while new := list(itertools.islice(videos, size)):
+        yield len(last), [np.stack([frame.image for frame in frames]) for frames in zip(*(last + new), strict=True)]
+        last = new[-1:]
+
+
+def _open(data: Path) -> Bench:
+    if not data.is_dir():
+        raise InputError(f"'{data}' is no folder; give one with clips of puppets, or with clips of each person.")
+    # Imported here: one way needs the oracle, the other MediaPipe and an identity network.
+    if (data / CLIPS).exists():
+        from faceswap_jax.evaluation.with_truth import PuppetBench
+
+        return PuppetBench(data, PuppetClips.load(data))
+    from faceswap_jax.evaluation.without_truth import ClipBench
+
+    return ClipBench(data)

@@ -1,0 +1,53 @@
+"""Flicker: what changes from frame to frame that the motion of the face does not explain."""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+
+def flicker(
+    rows: Mapping[str, UInt8[np.ndarray, "n h w 3"]],
+    target: UInt8[np.ndarray, "n h w 3"],
+    masks: Float[np.ndarray, "n h w"],
+) -> dict[str, Float32[np.ndarray, "n-1"]]:
+    """Warping error of every frame but the first, in grey levels of 255 (after Lai et al. 2018, without their square).
+
+    The optical flow of the target (DIS, Kroeger et al. 2016) carries each clip's last frame to the present one; the
+    mean absolute difference counts inside the mask where the flow there and back agree. Give the target itself as a
+    row, too, and the truth if there is one: noise, light, interpolation, and features of the new face that move a
+    little otherwise than the target's, are in their values. NaN where no flow agrees.
+
+    Args:
+        rows: clips that show the motion of the target, by name.
+        target: the clip whose flow is taken.
+        masks: where the face is, 0..1.
+    """
+    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in target]
+    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    method.setFinestScale(0)
+    result = {name: np.full(max(len(target) - 1, 0), np.nan, np.float32) for name in rows}
+    for i in range(1, len(target)):
+        back, forth = method.calc(greys[i], greys[i - 1], None), method.calc(greys[i - 1], greys[i], None)
+        weight = masks[i] * consistent(back, forth)
+        if total := weight.sum():
+            for name, frames in rows.items():
+                error = np.abs(frames[i].astype(np.float32) - carry(frames[i - 1], back)).mean(-1)
+                result[name][i - 1] = np.sum(weight * error) / total
+    return result
+
+
+def carry(image: np.ndarray, flow: Float32[np.ndarray, "h w 2"]) -> Float32[np.ndarray, "h w *c"]:
+    """The picture [h, w, ...] whose pixel (x, y) is the image's at (x, y) + flow, cubically interpolated."""
+    x, y = np.meshgrid(*(np.arange(side, dtype=np.float32) for side in flow.shape[1::-1]))
+    return cv2.remap(
+        image.astype(np.float32), x + flow[..., 0], y + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def consistent(back: Float32[np.ndarray, "h w 2"], forth: Float32[np.ndarray, "h w 2"]) -> np.ndarray:
+    """Where going back and forth ends where it began [h, w], bool (Sundaram et al. 2010)."""
+    forth = carry(forth, back)
+    error, size = np.square(back + forth).sum(-1), (np.square(back) + np.square(forth)).sum(-1)
+    return error < 0.01 * size + 0.5

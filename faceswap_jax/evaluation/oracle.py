@@ -1,0 +1,155 @@
+"""The oracle that this project ships: one network that reads the parameters of puppets from pictures.
+
+experiments/oracle.py trains it; experiments/benchmarks/oracle.py measures a trained one and writes the file.
+"""
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from data_pipelines.puppets import samples
+from data_pipelines.puppets.parameters import PERSONA_SPANS
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align
+from faceswap_jax.models import oracle as network
+
+SHIPPED = Path(__file__).with_name("oracle.npz")
+_BATCH = 64  # pictures read at a time; fewer are filled up, so that one program serves all
+
+
+class Reading(NamedTuple):
+    """What pictures show, in the units of the parameters, in the order of their tables of spans."""
+
+    persona: Float32[np.ndarray, "n 26"]
+    performance: Float32[np.ndarray, "n 14"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Oracle:
+    """A trained network with its measured errors.
+
+    Attributes:
+        config: shape of the network.
+        params: its weights.
+        errors: mean absolute error of every parameter in its own unit, read of the face alone, on puppets that the
+            network has never seen.
+        picture_errors: the same read of whole pictures.
+        reference: pictures of the renderer whose puppets it knows.
+    """
+
+    config: network.OracleConfig
+    params: network.Params
+    errors: Mapping[str, float]
+    picture_errors: Mapping[str, float]
+    reference: UInt8[np.ndarray, "k s s 3"]
+
+    def __call__(
+        self,
+        frames: UInt8[np.ndarray, "n s s 3"],
+        landmarks: Float[np.ndarray, "n 68 2"],
+        masks: Float[np.ndarray, "n s s"] | None = None,
+    ) -> Reading:
+        """Reads faces in whole pictures of puppets as the renderer frames them.
+
+        Args:
+            frames: RGB, of any size.
+            landmarks: in their pixels, where to look: of the target, for all results of swapping it.
+            masks: 0..1, what may be seen; what is outside of it has no influence. With the mask of the face only
+                what a face swap can change is read. Hair is then a guess, as its errors say.
+
+        Raises:
+            InputError: the pictures are not square.
+        """
+        _, height, width, _ = frames.shape
+        if height != width:
+            raise InputError(f"The oracle reads square pictures, not {width} x {height} px.")
+        values = [np.zeros((0, self.config.outputs), np.float32)]
+        for i in range(0, len(frames), _BATCH):
+            views = [samples.view(face) for face in landmarks[i : i + _BATCH]]
+            seen = frames[i : i + _BATCH].astype(np.float32) / 255
+            if masks is not None:
+                seen = network.masked(seen, masks[i : i + _BATCH].astype(np.float32))
+            x = np.full((_BATCH, samples.SIDE, samples.SIDE, 3), network.GREY, np.float32)
+            for picture, whole, transform in zip(x, seen, views, strict=False):
+                picture[:] = align.warp(np.asarray(whole), transform, samples.SIDE, samples.SIDE)
+            shares = np.asarray(_apply(self.config, self.params, x))[: len(views)]
+            values.append(np.stack([samples.to_values(s, v, width) for s, v in zip(shares, views, strict=True)]))
+        low, high = (np.array([span[end] for span in samples.SPANS.values()], np.float32) for end in (0, 1))
+        return Reading(*np.split(np.concatenate(values).clip(low, high), [len(PERSONA_SPANS)], axis=1))
+
+    def drift(self) -> float:
+        """Mean difference, in grey levels, of the renderer's pictures now and when the network was trained.
+
+        A hash would also tell machines apart whose last digits differ.
+        """
+        return float(np.abs(reference().astype(int) - self.reference).mean())
+
+
+def load_oracle(path: Path = SHIPPED) -> Oracle:
+    """The oracle of this project, or another one.
+
+    Raises:
+        InputError: there is no such file, or it is no oracle.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            about = json.loads(stored["about"].item())
+            about["config"]["levels"] = tuple(about["config"]["levels"])
+            config = network.OracleConfig(**about["config"])
+            params = jax.tree_util.tree_map_with_path(
+                lambda where, leaf: jnp.asarray(stored[_name(where)], leaf.dtype).reshape(leaf.shape), _abstract(config)
+            )
+            return Oracle(config, params, about["errors"], about["picture_errors"], stored["reference"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"'{path}' is not an oracle ({error}); train and store it, see experiments/oracle.py."
+        ) from error
+
+
+def save_oracle(path: Path, oracle: Oracle) -> None:
+    """Writes an oracle, its weights as float16."""
+    about = {
+        "config": {name: value for name, value in vars(oracle.config).items() if name != "dtype"},
+        "errors": dict(oracle.errors),
+        "picture_errors": dict(oracle.picture_errors),
+    }
+    weights, _ = jax.tree_util.tree_flatten_with_path(oracle.params)
+    arrays = {_name(where): np.asarray(leaf, np.float16) for where, leaf in weights}
+    np.savez_compressed(path, about=json.dumps(about), reference=oracle.reference, **arrays)
+
+
+def measured(oracle: Oracle, world_seed: int, numbers: Sequence[int], size: int = 128) -> Oracle:
+    """The oracle with its errors on the puppets of these numbers of `samples.sample_frame`."""
+    frames = [samples.sample_frame(world_seed, number, size) for number in numbers]
+    truth = np.stack([samples.parameters(frame) for frame in frames])
+    pictures, landmarks = np.stack([f.image for f in frames]), np.stack([f.landmarks for f in frames])
+    masks = np.stack([f.mask for f in frames]) / np.float32(255)
+    by_way = []
+    for shown in (masks, None):
+        error = np.abs(np.concatenate(oracle(pictures, landmarks, shown), axis=1) - truth).mean(0)
+        by_way.append(dict(zip(samples.SPANS, error.astype(float).tolist(), strict=True)))
+    return dataclasses.replace(oracle, errors=by_way[0], picture_errors=by_way[1])
+
+
+def reference() -> UInt8[np.ndarray, "4 64 64 3"]:
+    """Pictures of a few puppets, as the renderer makes them now."""
+    return np.stack([samples.sample_frame(0, number, 64).image for number in range(4)])
+
+
+_apply = jax.jit(network.apply, static_argnums=0)
+
+
+def _abstract(config: network.OracleConfig) -> network.Params:
+    return jax.eval_shape(lambda: network.init(config, jax.random.key(0)))
+
+
+def _name(where: tuple) -> str:
+    return jax.tree_util.keystr(where, simple=True, separator="/")

@@ -1,0 +1,196 @@
+"""The oracle: one network that tells all parameters of a puppet from its picture, or from its face alone.
+
+It measures the systems of this project, all by the same measure; `evaluation/oracle.py` reads with it.
+"""
+
+from dataclasses import replace
+from functools import cached_property, reduce
+
+import grain
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from data_pipelines.puppets import samples
+from data_pipelines.puppets.anatomy import GAZE_X, GAZE_Y
+from data_pipelines.puppets.parameters import PERSONA_SPANS
+from faceswap_jax import augment, optim, precision
+from faceswap_jax.errors import InputError
+from faceswap_jax.models import oracle
+from faceswap_jax.state import State
+from faceswap_jax.tasks.base import Batch, Metrics, Phase
+
+OPTIMIZER = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-3))
+PREVIEW_COLUMNS = 8
+
+
+class Task:
+    """One phase; batches are those of `samples.training_batches`."""
+
+    batch_spec = PartitionSpec("data")
+    corrupt = 0
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        self.config = config
+        _check(config)
+        c = config.model
+        self.model = oracle.OracleConfig(
+            len(samples.SPANS),
+            samples.SIDE,
+            c.stem,
+            tuple(c.levels),
+            c.squeeze,
+            precision.dtype(config.precision),
+        )
+        self.phases = [Phase(f"{samples.SIDE} px", 0, config.steps, stage=0)]
+
+    @classmethod
+    def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+        """The config as it is: the data decide nothing."""
+        return config.copy_and_resolve_references()
+
+    def learning_rate(self, step: Int[Array, ""]) -> Float[Array, ""]:
+        """Rises over `warm_up` steps, then falls to zero along a cosine."""
+        c = self.config
+        return optax.warmup_cosine_decay_schedule(0.0, c.learning_rate, c.warm_up, c.steps)(step)
+
+    def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
+        """Fresh weights."""
+        params = oracle.init(self.model, key)
+        return State(step=jnp.int32(phase.start), key=key, params=params, opt=optim.init(OPTIMIZER, params))
+
+    def enter(self, phase: Phase, state: State) -> State:
+        """There is one phase."""
+        return state
+
+    def train_step(self, phase: Phase, state: State, batch: Batch) -> tuple[State, Metrics]:
+        """One update on pictures as soft, noisy and bright as those of swaps and of decoded clips may be."""
+        c, keys = self.config, jax.random.split(jax.random.fold_in(state.key, state.step), 5)
+        x, mask = _pictures(batch)
+        x = augment.photometric(keys[0], _blurred(keys[1], x, c.blur), c.augment)
+        x += c.noise * jax.random.uniform(keys[2], (len(x), 1, 1, 1)) * jax.random.normal(keys[3], x.shape)
+        mask = _blurred(keys[4], mask[..., None], c.mask_blur)[..., 0]
+        weight = jnp.where(jnp.arange(len(samples.SPANS)) < len(PERSONA_SPANS), 1.0, c.performance_weight)
+
+        def loss(params):
+            error = oracle.apply(self.model, params, oracle.masked(x, mask)) - batch["shares"]
+            # Squares: absolute errors dwell much longer at the middle of what is hard to see, lids and gaze.
+            return (weight * error**2).mean(), jnp.abs(error).mean()
+
+        gradients, error = jax.grad(loss, has_aux=True)(state.params)
+        learning_rate = self.learning_rate(state.step)
+        params, opt = optim.apply(OPTIMIZER, gradients, state.opt, state.params, learning_rate)
+        metrics = {"loss": error, "learning_rate": learning_rate}
+        return replace(state, step=state.step + 1, params=params, opt=opt), metrics
+
+    def errors(self, params: oracle.Params, batch: Batch) -> dict[str, Float[Array, "b 40"]]:
+        """Absolute errors read of the "face" alone and of the "picture".
+
+        In the parameters' units; those of place are shares of the view's side, times the translation's span.
+        """
+        x, face = _pictures(batch)
+        ways = {"face": face, "picture": jnp.ones_like(face)}
+        spans = jnp.array([span.high - span.low for span in samples.SPANS.values()])
+        return {
+            way: spans * jnp.abs(oracle.apply(self.model, params, oracle.masked(x, mask)) - batch["shares"])
+            for way, mask in ways.items()
+        }
+
+    def eval_step(self, phase: Phase, state: State, batch: Batch) -> Metrics:
+        """Mean absolute errors by group: pose and gaze in degrees, the others in shares of their spans."""
+        metrics = {}
+        for way, errors in self.errors(state.params, batch).items():
+            for group, factors in GROUPS.items():
+                chosen = [errors[:, _NAMES.index(name)].mean() * factor for name, factor in factors.items()]
+                metrics[f"{way}/{group}"] = jnp.stack(chosen).mean()
+        return metrics
+
+    def preview(self, phase: Phase, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
+        """Rows: whole pictures, and what is seen of them through their masks."""
+        x, mask = _pictures(jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch))
+        return jnp.stack([x, oracle.masked(x, mask)])
+
+    @cached_property
+    def _training(self) -> samples.Samples:
+        return samples.Samples(self.config.data.world_seed)
+
+    @cached_property
+    def _test(self) -> samples.Samples:
+        return samples.Samples(self.config.data.test_world_seed)
+
+    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
+        """Puppets of one world, rendered as they are needed."""
+        c = self.config
+        return samples.training_batches(
+            self._training, batch=c.batch, fresh=c.data.fresh, seed=c.seed, host=host, hosts=hosts
+        )
+
+    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
+        """Puppets of another world, as they are."""
+        return samples.test_batches(self._test, batch=self.config.data.test, host=host, hosts=hosts)
+
+
+_NAMES = list(samples.SPANS)
+_DEGREES = {"yaw": 1.0, "pitch": 1.0, "roll": 1.0, "gaze_x": GAZE_X, "gaze_y": GAZE_Y}
+
+
+def _factors(*names: str) -> dict[str, float]:
+    spans = {name: samples.SPANS[name] for name in names}
+    return {name: _DEGREES.get(name, 1 / (span.high - span.low)) for name, span in spans.items()}
+
+
+GROUPS = {
+    "pose": _factors("yaw", "pitch", "roll"),
+    "gaze": _factors("gaze_x", "gaze_y"),
+    "lids": _factors("lid_left", "lid_right"),
+    "brows": _factors("brow_raise", "brow_frown"),
+    "mouth": _factors("mouth_open", "smile", "pucker"),
+    "persona": _factors(*PERSONA_SPANS),
+}
+"""Parameters whose errors are shown together, and the factors to their common unit."""
+
+
+def _pictures(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
+    return batch["image"].astype(jnp.float32) / 255, batch["mask"].astype(jnp.float32) / 255
+
+
+def _blurred(key: PRNGKeyArray, x: Float[Array, "b s s c"], most: float) -> Float[Array, "b s s c"]:
+    """Every picture blurred by a Gaussian of its own standard deviation, 0 to `most` pixels.
+
+    Along each axis a product with a matrix: grouped convolutions are slow on CPUs.
+    """
+    sigma = most * jax.random.uniform(key, (len(x), 1, 1)) + 1e-3
+    position = jnp.arange(x.shape[1])
+    kernel = jnp.exp(-0.5 * ((position[:, None] - position) / sigma) ** 2)
+    kernel /= kernel.sum(-1, keepdims=True)
+    return jnp.einsum("bij,bkl,bjlc->bikc", kernel, kernel, x)
+
+
+def _check(config: ml_collections.ConfigDict) -> None:
+    """Raises InputError for values that make no network or no training."""
+    at_least = {
+        "seed": 0,
+        "batch": 1,
+        "warm_up": 0,
+        "blur": 0,
+        "mask_blur": 0,
+        "noise": 0,
+        "data.world_seed": 0,
+    }
+    at_least |= {"data.test_world_seed": 0, "data.fresh": 1, "data.test": 1, "model.stem": 1, "model.squeeze": 1}
+    at_least |= {"performance_weight": 0, "steps": config.warm_up + 1}
+    for name, least in at_least.items():
+        value = reduce(getattr, name.split("."), config)
+        if value < least:
+            raise InputError(f"config.{name} is {value}; give {least} or more.")
+    if config.data.fresh > config.batch:
+        raise InputError(f"config.data.fresh is {config.data.fresh}; give at most config.batch, {config.batch}.")
+    if config.data.test_world_seed == config.data.world_seed:
+        raise InputError("config.data.test_world_seed is that of the training; choose another world.")
+    if not 1 <= len(config.model.levels) <= 5 or min(config.model.levels) < 1:
+        raise InputError(f"config.model.levels is {config.model.levels}; give the channels of 1 to 5 levels.")
+    if not config.learning_rate > 0:
+        raise InputError(f"config.learning_rate is {config.learning_rate}; give a positive number.")

@@ -1,0 +1,115 @@
+"""Retrieval of personas, and embeddings of puppets' faces."""
+
+import cv2
+import numpy as np
+import pytest
+
+from data_pipelines.puppets.tracks import render_frame
+from faceswap_jax.evaluation.identity import DlibEmbedder, cosine, distances, retrieved, template
+from faceswap_jax.faces.align import transform_points
+from tests.faces.face_scenes import similarity
+
+SIZE, PUPPETS, FRAMES = 192, 4, range(0, 60, 12)
+
+
+@pytest.fixture
+def world():
+    rng = np.random.default_rng(0)
+    personas = rng.uniform(-3, 5, (20, 9))
+    errors = rng.uniform(0.1, 1, 9)
+    return rng, personas, errors
+
+
+def test_distances_by_definition(world):
+    rng, personas, errors = world
+    readings = rng.normal(size=(4, 9))
+    result = distances(readings, personas, errors)
+    for i, reading in enumerate(readings):
+        for j, persona in enumerate(personas):
+            parts = [((r - p) / e) ** 2 for r, p, e in zip(reading, persona, errors, strict=True)]
+            assert result[i, j] == pytest.approx((sum(parts) / 9) ** 0.5, rel=1e-5)
+
+
+def test_retrieval_with_the_oracle_s_errors(world):
+    """Errors of the given size leave a distance of 1 and no doubt; a parameter that is hardly read hardly counts."""
+    rng, personas, errors = world
+    truth = rng.integers(20, size=500)
+    readings = personas[truth] + rng.normal(size=(500, 9)) * errors
+    distance = distances(readings, personas, errors)
+    assert distance[np.arange(500), truth].mean() == pytest.approx(1, abs=0.05)
+    assert retrieved(distance, truth).mean() > 0.99
+    assert retrieved(distance, (truth + 1) % 20).mean() < 0.01
+    readings[:, 0] += rng.normal(size=500) * 50
+    assert retrieved(distances(readings, personas, errors), truth).mean() < 0.7
+    errors[0] = 50
+    assert retrieved(distances(readings, personas, errors), truth).mean() > 0.95
+
+
+def test_retrieval_by_chance(world):
+    rng, personas, errors = world
+    readings = rng.uniform(-3, 5, (4000, 9))
+    assert retrieved(distances(readings, personas, errors), rng.integers(20, size=4000)).mean() == pytest.approx(
+        1 / 20, abs=0.02
+    )
+    assert retrieved(np.array([[3.0, 1, 2], [0, 1, 2]]), 1).tolist() == [1, 0]
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return DlibEmbedder()
+
+
+@pytest.fixture(scope="module")
+def puppets():
+    """Frames and landmarks of some puppets [puppet, frame, ...]."""
+    rendered = [[render_frame(3, p, 0, frame, SIZE) for frame in FRAMES] for p in range(PUPPETS)]
+    return (
+        np.array([[frame.image for frame in track] for track in rendered]),
+        np.array([[frame.landmarks for frame in track] for track in rendered]),
+    )
+
+
+@pytest.fixture(scope="module")
+def embeddings(embedder, puppets):
+    return np.stack([embedder(*track) for track in zip(*puppets, strict=True)])
+
+
+def test_embeddings_tell_puppets_apart(embeddings):
+    """Every frame is nearer to the mean of its own puppet's other frames than to any other puppet's mean, mostly."""
+    assert embeddings.shape == (PUPPETS, len(FRAMES), 128) and embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=-1), 1, atol=1e-5)
+    means = np.stack([template(e) for e in embeddings])
+    hits, own, others = [], [], []
+    for p, track in enumerate(embeddings):
+        for i in range(len(track)):
+            rest = template(np.delete(track, i, axis=0))
+            values = cosine(track[i][None], rest)[0], *(cosine(track[i][None], means[q])[0] for q in range(PUPPETS))
+            hits.append(max(values[1 + q] for q in range(PUPPETS) if q != p) < values[0])
+            own.append(values[0])
+            others += [values[1 + q] for q in range(PUPPETS) if q != p]
+    print(f"cosine with the own puppet {np.mean(own):.3f}, with another {np.mean(others):.3f}; nearest {np.mean(hits)}")
+    assert np.mean(hits) >= 0.9
+    assert np.mean(own) > np.mean(others) + 0.02
+
+
+def test_the_face_s_place_size_and_tilt_hardly_matter(embedder, puppets, embeddings):
+    image, points = puppets[0][0, 0], puppets[1][0, 0]
+    transform = similarity(1.4, 25, 90, -60)
+    moved = cv2.warpAffine(image, transform, (400, 360), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    result = embedder(moved[None], transform_points(points, transform)[None])
+    assert cosine(result, embeddings[0, 0])[0] > 0.99
+
+
+def test_a_frame_without_a_face(embedder, puppets):
+    images, points = puppets[0][0, :2], puppets[1][0, :2].copy()
+    points[0] = np.nan
+    result = embedder(images, points)
+    assert np.isnan(result[0]).all() and np.isfinite(result[1]).all()
+    np.testing.assert_allclose(template(result), result[1], atol=1e-6)
+    assert np.isnan(cosine(result, result[1])).tolist() == [True, False]
+
+
+def test_templates_are_mean_directions():
+    directions = np.float32([[1, 0, 0], [0, 1, 0]])
+    np.testing.assert_allclose(template(directions), np.sqrt([0.5, 0.5, 0]))
+    np.testing.assert_allclose(cosine(directions, np.float32([0.6, 0, 0.8])), [0.6, 0])
