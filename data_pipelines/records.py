@@ -63,9 +63,6 @@ SPLITS = ("train", "validation", "test")
 PARTIAL = ".partial"
 """Suffix of files that are being written, or that a killed process left."""
 
-SOUND_RATE = 16_000
-"""Samples per second of a record's sound."""
-
 # The stored dtype and shape of every array; -1 is read from the number of bytes.
 ARRAYS = {
     "landmarks": ("<f4", (68, 2)),

@@ -20,10 +20,11 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from jaxtyping import Float64, Int64, UInt8
 
 from data_pipelines import charts
-from data_pipelines.records import SHARDS, SOUND_RATE, FaceRecord, Manifest, Persona, decode, unwritable
+from data_pipelines.records import SHARDS, FaceRecord, Manifest, Persona, decode, unwritable
 from data_pipelines.settings import Settings
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
+from faceswap_jax.faces.sound import RATE as SOUND_RATE
 
 REPORT, PAGE, SHEET = "report", "index.html", "contact_sheet.png"
 

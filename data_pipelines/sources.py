@@ -22,10 +22,11 @@ from data_pipelines.clips import PuppetTrack
 from data_pipelines.puppets.renderer import MAX_SIZE
 from data_pipelines.puppets.sound import track_sound
 from data_pipelines.puppets.tracks import RATE, truth
-from data_pipelines.records import MANIFEST, SHARDS, SOUND_RATE, FaceRecord, Manifest, encode
+from data_pipelines.records import MANIFEST, SHARDS, FaceRecord, Manifest, encode
 from data_pipelines.tracks import face_record
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.landmarks import Face
+from faceswap_jax.faces.sound import RATE as SOUND_RATE
 
 OPEN_FILES = 256
 """Shards of a data set that are open at a time; opening one again costs about as much as decoding a small picture."""

@@ -16,13 +16,14 @@ from jaxtyping import Int16, UInt8, UInt16
 
 from data_pipelines import quality, tracking
 from data_pipelines.clips import Clip
-from data_pipelines.records import SOUND_RATE, FaceRecord
+from data_pipelines.records import FaceRecord
 from data_pipelines.settings import Settings
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 from faceswap_jax.faces.landmarks import Face, Landmarker
 from faceswap_jax.faces.pose import head_pose
+from faceswap_jax.faces.sound import RATE as SOUND_RATE
 from faceswap_jax.faces.sound import read_sound
 
 

@@ -4,8 +4,8 @@ A residual network of 0.40 M weights learns from pictures that are rendered besi
 (through varied masks), in part whole; softened, noisy and compressed, as swapped clips are. Its views are aligned by
 landmarks, so that the features of a face are always at about the same place.
 Costs: 17 minutes on two cores, the rendering of 16,000 puppets included.
-Expect: mean errors of yaw 2.8, pitch 3.3 and gaze 13 degrees, lids 13 % of the range, mouth
-opening 9 %; docs/bench.md has all.
+Expect: mean errors of yaw 2.8, pitch 3.3, gaze 10 and 9 degrees (x, y), lids 13 % of the range,
+mouth opening 9 %; docs/bench.md has all.
 
     faceswap train --config experiments/oracle.py --workdir runs/oracle
     python -m experiments.benchmarks.oracle --workdir runs/oracle

@@ -105,7 +105,7 @@ def _define_puppets(fv: flags.FlagValues, _argv) -> None:
     number("frames", None, "How many frames of each track.", high=100_000)
     flags.DEFINE_enum(
         "format", "clips", ["clips", "records"],
-        "clips: .mp4 files with sound and landmarks, for `faceswap prepare`; records: a prepared data set, exact.",
+        "clips: .mp4 files with sound and landmarks, for `faceswap prepare`; records: a prepared data set.",
         flag_values=fv,
     )  # fmt: skip
     flags.DEFINE_integer("size", 256, "Side of the clips' frames in pixels, even.", flag_values=fv)
@@ -232,7 +232,7 @@ def _run(name: str, command: Command, arguments: list[str]) -> int | None:
         _, *positional = fv([f"faceswap {name}", *arguments])
     except flags.Error as error:
         raise InputError(f"{error}; 'faceswap {name} --help' explains the flags.") from error
-    missing = [f"--{flag}" for flag in fv if fv[flag].value in (None, "")]
+    missing = [f"--{flag}" for flag in fv if fv[flag].value in (None, "", [])]
     if missing or not command.positional[0] <= len(positional) <= command.positional[1]:
         what = f"{', '.join(missing)} must be given" if missing else f"the number of inputs is {len(positional)}"
         raise InputError(f"{what}; usage: faceswap {name} {command.usage}")

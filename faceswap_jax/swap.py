@@ -43,10 +43,12 @@ def load_models(workdir: Path) -> dict[str, Model]:
     """The newest checkpoint of a run, ready to swap to each of its personas.
 
     Raises:
-        InputError: `workdir` holds no run, or no checkpoint yet.
+        InputError: `workdir` holds no run, one that swaps no faces, or no checkpoint yet.
     """
     config = configs.load(workdir / "config.json")
     task, mesh = load_task(config), make_mesh()
+    if not hasattr(task, "swap"):
+        raise InputError(f"'{workdir}' holds a run of '{config.task}', which swaps no faces; give another --workdir.")
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         step = checkpoints.latest
         if step is None:

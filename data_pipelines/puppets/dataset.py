@@ -28,7 +28,6 @@ from data_pipelines.puppets.renderer import MAX_SIZE, MIN_SIZE
 from data_pipelines.records import Manifest, locked, write_json
 from data_pipelines.settings import Settings
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.landmarks import sidecar_path
 
 CLIPS = "puppets.json"
 
@@ -170,11 +169,9 @@ def write_clips(folder: Path, puppets: PuppetClips, processes: int = 1) -> None:
         try:
             _write(folder, puppets, left, processes, console)
         finally:
-            for clip in puppets.clips:  # what a killed process had not finished
-                path = folder / clip.file
-                for file in (path, sidecar_path(path)):
-                    for aside in file.parent.glob(f".{file.stem}.*{file.suffix}"):
-                        aside.unlink(missing_ok=True)
+            for parent in {(folder / clip.file).parent for clip in puppets.clips}:
+                for aside in (*parent.glob(".*.mp4"), *parent.glob(".*.csv")):  # what a killed process had not finished
+                    aside.unlink(missing_ok=True)
 
 
 def _make(folder: Path) -> None:

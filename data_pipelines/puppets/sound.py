@@ -18,7 +18,7 @@ from faceswap_jax.faces.sound import RATE as SOUND_RATE
 CLOSED = 0.04
 """A mouth that is open no further gives no sound."""
 
-_LOUDNESS = 0.2  # root mean square at a wide open mouth, full scale
+_LOUDNESS = 0.2  # slope of the root mean square, full scale, over the opening of the mouth
 _ONSET = 0.1  # of mouth_open, beyond which loudness is about linear
 _PITCH = 140.0  # Hz of a head of average size
 _WAVER = ((0.06, 0.23), (0.04, 0.61), (0.008, 5.1))  # shares of the pitch, Hz: intonation, and a slight vibrato
@@ -41,7 +41,7 @@ def loudness(mouth_open: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
 
 
 def pitch(world_seed: int, persona: int) -> float:
-    """Mean frequency of a persona's voice, Hz, about 90 to 220: the larger the head, the deeper."""
+    """Mean frequency of a persona's voice, Hz, about 90 to 230: the larger the head, the deeper."""
     identity = sample_persona(world_seed, persona)
     return _PITCH * (identity.head_width * identity.head_height) ** -2.5
 

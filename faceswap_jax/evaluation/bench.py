@@ -48,7 +48,7 @@ class Bench(Protocol):
 
 
 def evaluate(workdir: Path, data: Path, methods: Sequence[str] = (DEFAULT_BLEND,)) -> Path:
-    """Swaps every clip to every other persona and writes scores and pictures.
+    """Swaps every clip to every other persona that has a clip in the folder, and writes scores and pictures.
 
     Args:
         workdir: folder of a trained run.
@@ -57,11 +57,11 @@ def evaluate(workdir: Path, data: Path, methods: Sequence[str] = (DEFAULT_BLEND,
         methods: of blending.
 
     Returns:
-        A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips, which are kept when the same
-        is evaluated again.
+        A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips.
 
     Raises:
-        InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip.
+        InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip; a clip shows no
+            face.
     """
     for method in methods:
         if method not in blend.METHODS:
@@ -69,20 +69,20 @@ def evaluate(workdir: Path, data: Path, methods: Sequence[str] = (DEFAULT_BLEND,
     bench, models = _open(data), load_models(workdir)
     pairs = bench.pairs(list(models))
     if not pairs:
-        raise InputError(f"'{data}' has no clip of anybody else for the personas {', '.join(models)} of '{workdir}'.")
-    console, step = Console(stderr=True), next(iter(models.values())).step
-    output = workdir / "evaluation" / data.absolute().name / f"step_{step}"
+        names = ", ".join(models)
+        raise InputError(f"'{data}' has no persona of '{workdir}' ({names}) beside a clip of somebody else; add both.")
+    console, step = Console(stderr=True, markup=False), next(iter(models.values())).step
+    output = workdir / "evaluation" / data.resolve().name / f"step_{step}"
     clips = output / "clips"
     clips.mkdir(parents=True, exist_ok=True)
 
     results: dict[str, list[Comparison]] = {}
     for number, (persona, clip) in enumerate(pairs, 1):
         console.print(f"{number} of {len(pairs)}: {clip.name} as {persona}", highlight=False, soft_wrap=True)
-        name = clip.name.removesuffix(clip.path.suffix).replace("/", "_")
+        name = clip.name.replace("/", "_")
         swapped = {method: clips / f"{name}_as_{persona}_{method}.mp4" for method in methods}
         for method, path in swapped.items():
-            if not path.exists() or path.stat().st_mtime < clip.path.stat().st_mtime:
-                swap_clip(models[persona], clip.path, path, method)
+            swap_clip(models[persona], clip.path, path, method)
         comparison = bench.compare(persona, clip, models[persona], swapped)
         results.setdefault(f"{clip.persona} as {persona}", []).append(comparison)
 

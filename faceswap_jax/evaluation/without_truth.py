@@ -137,7 +137,7 @@ class ClipBench:
                         frames.append(frame.image)
                         landmarks.append(face.landmarks)
             if len(frames) < 2:
-                raise InputError(f"The clips of {persona} show no face; leave them out, or give others.")
+                raise InputError(f"The clips of {persona} show fewer than two faces; leave them out, or give others.")
             embeddings = np.concatenate(
                 [self._embedder(f[None], p[None]) for f, p in zip(frames, landmarks, strict=True)]
             )

@@ -43,7 +43,8 @@ class Task(Protocol):
     """One trainable system. All functions of state are pure; the loop compiles them once per phase.
 
     GANs keep two groups in `state.params` and `state.opt`; frozen networks live in `state.extras`; a curriculum is a
-    sequence of phases; a plain regressor has one.
+    sequence of phases; a plain regressor has one. A task that swaps faces also has `swap` and `resolution`, see
+    `tasks/comb.py`.
     """
 
     phases: Sequence[Phase]

@@ -86,25 +86,18 @@ class Task:
         metrics = {"loss": error, "learning_rate": learning_rate}
         return replace(state, step=state.step + 1, params=params, opt=opt), metrics
 
-    def errors(self, params: oracle.Params, batch: Batch) -> dict[str, Float[Array, "b 40"]]:
-        """Absolute errors read of the "face" alone and of the "picture".
+    def eval_step(self, phase: Phase, state: State, batch: Batch) -> Metrics:
+        """Mean absolute errors by group, read of the "face" alone and of the "picture".
 
-        In the parameters' units; those of place are shares of the view's side, times the translation's span.
+        Pose and gaze are in degrees, the others in shares of their spans.
         """
         x, face = _pictures(batch)
-        ways = {"face": face, "picture": jnp.ones_like(face)}
-        spans = jnp.array([span.high - span.low for span in samples.SPANS.values()])
-        return {
-            way: spans * jnp.abs(oracle.apply(self.model, params, oracle.masked(x, mask)) - batch["shares"])
-            for way, mask in ways.items()
-        }
-
-    def eval_step(self, phase: Phase, state: State, batch: Batch) -> Metrics:
-        """Mean absolute errors by group: pose and gaze in degrees, the others in shares of their spans."""
         metrics = {}
-        for way, errors in self.errors(state.params, batch).items():
+        for way, mask in (("face", face), ("picture", jnp.ones_like(face))):
+            shares = oracle.apply(self.model, state.params, oracle.masked(x, mask))
+            error = jnp.abs(shares - batch["shares"]).mean(0)
             for group, factors in GROUPS.items():
-                chosen = [errors[:, _NAMES.index(name)].mean() * factor for name, factor in factors.items()]
+                chosen = [error[_NAMES.index(name)] * factor for name, factor in factors.items()]
                 metrics[f"{way}/{group}"] = jnp.stack(chosen).mean()
         return metrics
 
@@ -134,12 +127,12 @@ class Task:
 
 
 _NAMES = list(samples.SPANS)
-_DEGREES = {"yaw": 1.0, "pitch": 1.0, "roll": 1.0, "gaze_x": GAZE_X, "gaze_y": GAZE_Y}
+_DEGREES = {"yaw": 1.0, "pitch": 1.0, "roll": 1.0, "gaze_x": GAZE_X, "gaze_y": GAZE_Y}  # of one unit
 
 
 def _factors(*names: str) -> dict[str, float]:
     spans = {name: samples.SPANS[name] for name in names}
-    return {name: _DEGREES.get(name, 1 / (span.high - span.low)) for name, span in spans.items()}
+    return {name: _DEGREES[name] * (s.high - s.low) if name in _DEGREES else 1.0 for name, s in spans.items()}
 
 
 GROUPS = {
@@ -150,7 +143,7 @@ GROUPS = {
     "mouth": _factors("mouth_open", "smile", "pucker"),
     "persona": _factors(*PERSONA_SPANS),
 }
-"""Parameters whose errors are shown together, and the factors to their common unit."""
+"""Parameters whose errors are shown together, and the factors from shares to their common unit."""
 
 
 def _pictures(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:

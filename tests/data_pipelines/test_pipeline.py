@@ -221,7 +221,7 @@ def test_mask_is_the_covered_share_of_each_pixel():
 
 def test_mask_of_a_face_is_nearly_as_exact_as_the_slower_one_and_not_too_large():
     errors = []
-    for persona in range(4):
+    for persona in range(16):
         polygon = puppet_source(0, persona, 0, 1, 64).read(0, decode).polygon
         exact = covered(polygon, 64)
         errors.append([polygon_mask(polygon, 64) / 255 - exact, align.polygon_mask(polygon, 64, 64) - exact])

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from data_pipelines.clips import Clip
-from data_pipelines.records import SOUND_RATE, FaceRecord
+from data_pipelines.records import FaceRecord
 from data_pipelines.settings import Settings
 from data_pipelines.tracks import Dropped, face_tracks
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.faces.landmarks import Face
+from faceswap_jax.faces.sound import RATE as SOUND_RATE
 from faceswap_jax.faces.sound import read_sound
 
 WIDTH, HEIGHT, RATE = 96, 64, 25

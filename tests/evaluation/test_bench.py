@@ -72,12 +72,11 @@ def test_evaluate_writes_scores_and_pictures(run, clips, tmp_path, capsys):
     grid = cv2.imread(str(output / "grid.png"))
     assert grid.shape == (2 * 2 * 128, 6 * 128, 3)
 
-    swapped = sorted((output / "clips").iterdir())
-    assert len(swapped) == 4
-    times = [path.stat().st_mtime_ns for path in swapped]
-    evaluate(workdir, data, ("multiband", "none"))
-    assert [path.stat().st_mtime_ns for path in swapped] == times
-    assert json.loads((output / "scores.json").read_text()) == scores
+    assert sorted(path.name for path in (output / "clips").iterdir()) == [
+        f"{name}.mp4_as_{persona}_{method}.mp4"
+        for name, persona in (("ada", "ben"), ("ben", "ada"))
+        for method in ("multiband", "none")
+    ]
 
 
 def test_a_perfect_swap_against_the_truth(large, model):
@@ -93,7 +92,7 @@ def test_a_perfect_swap_against_the_truth(large, model):
     assert mean(result, "swap", "identity") == 100 and mean(result, "do nothing", "identity") == 0
     assert mean(result, "swap", "distance") < mean(result, "do nothing", "distance") / 2
     assert mean(result, "do nothing", "seam") == 1
-    for name in ("yaw", "pitch", "roll", "gaze", "lids", "brows", "mouth"):
+    for name in bench.floor:
         assert mean(result, "truth", name) < 3 * bench.floor[name]
         assert mean(result, "swap", name) == pytest.approx(mean(result, "truth", name), abs=bench.floor[name])
     assert len(result.rows["swap"]["flicker"]) == SEEN - 1 and len(result.rows["swap"]["psnr"]) == SEEN
@@ -105,8 +104,8 @@ def test_a_wrong_performance_is_measured(large, model):
     bench = PuppetBench(folder, PuppetClips.load(folder))
     [(persona, clip)] = bench.pairs(["ada"])
     result = bench.compare(persona, clip, model, {"multiband": folder / "ada.mp4"})
-    worse = [name for name in ("yaw", "pitch", "roll") if mean(result, "swap", name) > 3 * mean(result, "truth", name)]
-    assert len(worse) >= 2
+    for name, times in (("yaw", 3), ("mouth", 2), ("pitch", 1.5), ("lids", 1.3), ("gaze", 1.3)):
+        assert mean(result, "swap", name) > times * mean(result, "truth", name), name
     assert mean(result, "swap", "psnr") < mean(result, "ceiling", "psnr")
 
 
@@ -152,7 +151,7 @@ def test_wrong_inputs_are_told(run, clips, tmp_path):
         ((run, empty), "empty' holds no clip"),
         ((run, clips, ("paste",)), "no blending 'paste'; choose one of multiband, none, poisson"),
         ((tmp_path, clips), "holds no run"),
-        ((run, others), "no clip of anybody else for the personas ada, ben"),
+        ((run, others), "has no persona of .* beside a clip of somebody else"),
     ):
         with pytest.raises(InputError, match=message):
             evaluate(*arguments)
