@@ -101,8 +101,8 @@ def evaluate(workdir: Path, data: Path, methods: Sequence[str] = (DEFAULT_BLEND,
 
 
 def row_name(name: str, method: str) -> str:
-    """The row of a method of blending: "swap", "swap, --blend none"."""
-    return name if method == DEFAULT_BLEND else f"{name}, --blend {method}"
+    """The row of a method of blending: "swap", "swap --blend none"."""
+    return name if method == DEFAULT_BLEND else f"{name} --blend {method}"
 
 
 def chunks(paths: Sequence[Path], size: int) -> Iterator[tuple[int, list[Frames]]]:

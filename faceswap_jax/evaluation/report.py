@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from faceswap_jax.evaluation.intervals import Interval, interval
 
-FLOOR = "measure's error"
+FLOOR = "own error"
 CELL = 96  # pixels; smaller pictures are enlarged, so that early growth levels can be seen
 
 
@@ -119,7 +119,8 @@ class Summary:
     def table(self) -> Table:
         """For the terminal: the means over all pairs."""
         columns = [*self.overall, *([FLOOR] if self.floor else [])]
-        result = Table("", *(Column(name, justify="right") for name in columns), box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        heads = [Column(name, justify="right", min_width=max(map(len, name.split()))) for name in columns]
+        result = Table("", *heads, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
         result.columns[0].no_wrap = True
         for name, score in self.scores.items():
             means = [row[name].mean for row in self.overall.values()]

@@ -39,8 +39,8 @@ class ClipBench:
         "pitch": Score("pitch error (deg)", "lower"),
         "roll": Score("roll error (deg)", "lower"),
         **{ratio: Score(f"correlation of the {ratio}", "higher", 3, (-1, 1)) for ratio in expression.RATIOS},
-        "flicker": Score("flicker (grey levels)", "lower"),
-        "seam": Score("seam (target = 1)", "1"),
+        "flicker": Score("flicker (of 255)", "lower"),
+        "seam": Score("seam (target 1)", "1"),
         "found": Score("faces found (%)", "higher", 1, (0, 100)),
     }
     floor: Mapping[str, float] = {}

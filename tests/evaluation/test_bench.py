@@ -58,12 +58,12 @@ def test_evaluate_writes_scores_and_pictures(run, clips, tmp_path, capsys):
     assert all(str(output / name) in printed for name in ("grid.png", "clips", "scores.md"))
 
     scores = json.loads((output / "scores.json").read_text())
-    rows = ["do nothing", "swap", "swap, --blend none", "ceiling", "ceiling, --blend none", "truth"]
+    rows = ["do nothing", "swap", "swap --blend none", "ceiling", "ceiling --blend none", "truth"]
     assert list(scores["pairs"]) == ["ben as ada", "ada as ben"] and scores["step"] == 8
     for intervals in (scores["overall"], *scores["pairs"].values()):
         assert list(intervals) == rows
         assert intervals["truth"]["psnr"]["mean"] == 100 and intervals["truth"]["ssim"]["mean"] == pytest.approx(1)
-        assert intervals["ceiling, --blend none"]["ssim"]["mean"] > intervals["do nothing"]["ssim"]["mean"]
+        assert intervals["ceiling --blend none"]["ssim"]["mean"] > intervals["do nothing"]["ssim"]["mean"]
     for row in rows:
         each = [pair[row]["psnr"]["mean"] for pair in scores["pairs"].values()]
         assert scores["overall"][row]["psnr"]["mean"] == pytest.approx(np.mean(each))

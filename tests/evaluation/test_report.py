@@ -13,6 +13,19 @@ from faceswap_jax.evaluation.report import Comparison, Score
 SCORES = {"psnr": Score("PSNR (dB)", "higher"), "hits": Score("hits (%)", "higher", 1, (0, 100))}
 
 
+def test_the_table_of_a_full_bench_fits_too():
+    from faceswap_jax.evaluation.with_truth import PuppetBench
+
+    names = ["do nothing", "swap", "swap --blend none", "ceiling", "ceiling --blend none", "truth"]
+    rows = {name: {score: np.full(4, 1.2) for score in PuppetBench.scores} for name in names}
+    clip = Comparison(rows, 4.0, np.zeros((1, 2, 4, 4, 3), np.uint8))
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(report.summarise({"pair": [clip]}, PuppetBench.scores, {"yaw": 43.21}, step=1).table())
+    text = capture.get()
+    assert "…" not in text and "43.21" in text and text.count("1.2") == 15 * 6
+
+
 def comparison(psnr, hits, seconds=4.0):
     """A clip whose untouched target has scores of its own."""
     rows = {
@@ -56,7 +69,7 @@ def test_table_files(summary, tmp_path):
     assert stored["pairs"]["ben as ada"]["swap"]["psnr"]["mean"] == 21
     lines = (tmp_path / "scores.md").read_text().splitlines()
     assert lines[0] == "# Scores after 1,234 steps"
-    assert "| score | better | do nothing | swap | measure's error |" in lines
+    assert "| score | better | do nothing | swap | own error |" in lines
     assert any(line.startswith("| hits (%) | higher | - | 62.5 (0.0 to 100.0) | - |") for line in lines)
     assert sum(line.startswith("| ben as ada |") for line in lines) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.json", "scores.md"]
