@@ -9,7 +9,9 @@ The file holds the weights as float16, the errors of these very weights, and wha
 from pathlib import Path
 
 import jax
+import numpy as np
 from absl import app, flags, logging
+from jaxtyping import Float
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -36,7 +38,9 @@ def main(_) -> None:
     oracle.save_oracle(path, trained)
     final = oracle.measured(oracle.load_oracle(path), world_seed, range(PICTURES.value))
     oracle.save_oracle(path, final)
-    show(final)
+    numbers = (samples.parameters(samples.sample_frame(world_seed, i, 16)) for i in range(PICTURES.value))
+    truth = np.stack(list(numbers))
+    show(final, np.abs(truth - np.median(truth, axis=0)).mean(0))
 
 
 def restore(workdir: Path) -> tuple[int, oracle.Oracle]:
@@ -51,12 +55,12 @@ def restore(workdir: Path) -> tuple[int, oracle.Oracle]:
     return config.data.test_world_seed, oracle.Oracle(task.model, state.params, {}, {}, oracle.reference())
 
 
-def show(final: oracle.Oracle) -> None:
-    """Prints the errors."""
-    columns = ("span", "face only", "whole picture", "face only, degrees")
+def show(final: oracle.Oracle, guessing: Float[np.ndarray, "40"]) -> None:
+    """Prints the errors, and those of always saying the median."""
+    columns = ("span", "face only", "whole picture", "guessing", "face only, degrees")
     table = Table("parameter", *(Column(name, justify="right") for name in columns), title="mean absolute error")
-    for name, span in samples.SPANS.items():
-        errors = final.errors[name], final.picture_errors[name]
+    for (name, span), guess in zip(samples.SPANS.items(), guessing, strict=True):
+        errors = final.errors[name], final.picture_errors[name], guess
         degrees = f"{errors[0] * DEGREES[name]:.2f}" if name in DEGREES else ""
         table.add_row(name, f"{span.low:g} .. {span.high:g}", *(f"{error:.3g}" for error in errors), degrees)
     Console().print(table)
