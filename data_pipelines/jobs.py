@@ -31,7 +31,6 @@ from data_pipelines.records import (
     write_json,
 )
 from data_pipelines.settings import Settings
-from data_pipelines.sources import PuppetRecords
 from data_pipelines.tracks import Dropped, face_tracks
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import landmarks, mediapipe
@@ -200,6 +199,8 @@ def outcomes(
         InputError: there is nothing to find faces with.
     """
     if isinstance(clip, PuppetTrack):
+        from data_pipelines.sources import PuppetRecords  # the renderer and sound: half a second that clips do without
+
         records = PuppetRecords(clip, settings.resolution)
         for index in range(clip.frames):
             looked()

@@ -13,12 +13,11 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipelines.puppets.camera import Pose
-from data_pipelines.puppets.parameters import Performance, Persona
+from data_pipelines.puppets.parameters import DEGREES, Performance, Persona
 from data_pipelines.puppets.surface import Ellipsoid, Surface, falloff, smoothstep
 
 PIVOT = np.array([0.0, -0.45, -0.2])  # the head turns about the top of the neck
 FRAMING = np.array([0.0, 0.11, 0.0])  # moves the head's middle to the middle of the picture
-GAZE_X, GAZE_Y = 28.0, 20.0  # degrees at gaze 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +185,7 @@ class Anatomy:
 
     def gaze(self) -> Float[np.ndarray, "3"]:
         """Unit direction of the gaze in the head's frame."""
-        yaw, pitch = np.deg2rad([self.performance.gaze_x * GAZE_X, self.performance.gaze_y * GAZE_Y])
+        yaw, pitch = np.deg2rad([DEGREES[name] * getattr(self.performance, name) for name in ("gaze_x", "gaze_y")])
         return np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
 
 

@@ -4,7 +4,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 
 from data_pipelines.puppets.parameters import check_index, sample_persona, sample_scene
 from data_pipelines.puppets.renderer import render
@@ -57,8 +56,7 @@ def write_clip(
             for number, performance in enumerate(performances):
                 frame = render(identity, performance, scene, size)
                 landmarks[number] = frame.landmarks
-                picture = np.ascontiguousarray(frame.image)
-                container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                container.mux(video.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
                 first, last = (round(count * SOUND_RATE / rate) for count in (number, number + 1))
                 piece = av.AudioFrame.from_ndarray(sound[None, first:last], format="s16", layout="mono")
                 piece.sample_rate, piece.pts, piece.time_base = SOUND_RATE, first, Fraction(1, SOUND_RATE)

@@ -131,6 +131,16 @@ PERFORMANCE_SPANS = {
     "translate_x": Span(-0.2, 0.2),  # head units, right
     "translate_y": Span(-0.15, 0.15),  # head units, up
 }
+DEGREES = {"yaw": 1.0, "pitch": 1.0, "roll": 1.0, "gaze_x": 28.0, "gaze_y": 20.0}
+"""Of one unit of the parameters that are angles."""
+
+EXPRESSION = {
+    "lids": ("lid_left", "lid_right"),
+    "brows": ("brow_raise", "brow_frown"),
+    "mouth": ("mouth_open", "smile", "pucker"),
+}
+"""Parameters of the performance whose errors are told together."""
+
 SCENE_SPANS = {
     "light_azimuth": Span(-65.0, 65.0),  # degrees from the camera, positive: light from the right of the picture
     "light_elevation": Span(5.0, 55.0),  # degrees above the camera

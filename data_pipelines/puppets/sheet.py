@@ -90,7 +90,7 @@ def performance_grid(
     grid = Image.new(
         "RGB", (len(performances) * (size + gap) - gap, head + len(personas) * (size + gap) - gap), "white"
     )
-    draw, font = ImageDraw.Draw(grid), ImageFont.truetype(findfont("DejaVu Sans"), 15)
+    draw, font = ImageDraw.Draw(grid), ImageFont.truetype(findfont("DejaVu Sans"), max(size // 11, 8))
     for column, (name, performance) in enumerate(performances.items()):
         x = column * (size + gap)
         draw.text((x + size // 2, head // 2), name, "#1f2933", font, "mm")
@@ -102,4 +102,4 @@ def performance_grid(
 
 if __name__ == "__main__":
     for _name, _performances in (("expressions", EXPRESSIONS), ("poses", POSES)):
-        write_picture(Path(sys.argv[1], f"puppet_{_name}.png"), performance_grid(0, range(8), _performances))
+        write_picture(Path(sys.argv[1], f"puppet_{_name}.png"), performance_grid(0, range(8), _performances, size=112))

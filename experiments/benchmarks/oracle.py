@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from data_pipelines.puppets import samples
-from data_pipelines.puppets.anatomy import GAZE_X, GAZE_Y
+from data_pipelines.puppets.parameters import DEGREES
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
@@ -28,7 +28,6 @@ from faceswap_jax.tasks.base import abstract_state, load_task
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the trained run.", required=True)
 OUTPUT = flags.DEFINE_string("output", str(oracle.SHIPPED), "File to write.")
 PICTURES = flags.DEFINE_integer("pictures", 2048, "Puppets to measure on.", lower_bound=1)
-DEGREES = {"yaw": 1, "pitch": 1, "roll": 1, "gaze_x": GAZE_X, "gaze_y": GAZE_Y}  # of one unit
 
 
 def main(_) -> None:

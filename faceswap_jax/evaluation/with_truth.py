@@ -8,9 +8,8 @@ from jaxtyping import Float, UInt8
 
 from data_pipelines.clips import Clip
 from data_pipelines.puppets import renderer
-from data_pipelines.puppets.anatomy import GAZE_X, GAZE_Y
 from data_pipelines.puppets.dataset import PuppetClips
-from data_pipelines.puppets.parameters import PERFORMANCE_SPANS, PERSONA_SPANS, sample_persona
+from data_pipelines.puppets.parameters import DEGREES, EXPRESSION, PERFORMANCE_SPANS, PERSONA_SPANS, sample_persona
 from data_pipelines.puppets.tracks import truth
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import identity, motion, scores, seam
@@ -27,12 +26,7 @@ OPEN_LIDS = 0.3  # a less open eye shows no gaze
 
 # What a swapped face shows of a persona; hair stays the target's.
 FACE = [i for i, name in enumerate(PERSONA_SPANS) if name not in ("hair_line", "hair_volume", "hair_length")]
-GROUPS = {
-    "lids": ("lid_left", "lid_right"),
-    "brows": ("brow_raise", "brow_frown"),
-    "mouth": ("mouth_open", "smile", "pucker"),
-}
-LIDS = [i for i, name in enumerate(PERFORMANCE_SPANS) if name in GROUPS["lids"]]
+LIDS = [i for i, name in enumerate(PERFORMANCE_SPANS) if name in EXPRESSION["lids"]]
 
 
 class PuppetBench:
@@ -170,8 +164,8 @@ def _performance_errors(errors: Float[np.ndarray, "n 14"]) -> Values:
     """Errors of the parameters, by group: pose and gaze in degrees, the others in percent of the parameters' range."""
     error = dict(zip(PERFORMANCE_SPANS, errors.T, strict=True))
     grouped = {name: error[name] for name in ("yaw", "pitch", "roll")}
-    grouped["gaze"] = np.hypot(GAZE_X * error["gaze_x"], GAZE_Y * error["gaze_y"])
-    for group, names in GROUPS.items():
+    grouped["gaze"] = np.hypot(*(DEGREES[name] * error[name] for name in ("gaze_x", "gaze_y")))
+    for group, names in EXPRESSION.items():
         spans = [PERFORMANCE_SPANS[name] for name in names]
         shares = [error[name] / (span.high - span.low) for name, span in zip(names, spans, strict=True)]
         grouped[group] = 100 * np.mean(shares, axis=0)

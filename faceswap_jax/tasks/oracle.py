@@ -15,8 +15,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from data_pipelines.puppets import samples
-from data_pipelines.puppets.anatomy import GAZE_X, GAZE_Y
-from data_pipelines.puppets.parameters import PERSONA_SPANS
+from data_pipelines.puppets.parameters import DEGREES, EXPRESSION, PERSONA_SPANS
 from faceswap_jax import augment, optim, precision
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import oracle
@@ -127,20 +126,17 @@ class Task:
 
 
 _NAMES = list(samples.SPANS)
-_DEGREES = {"yaw": 1.0, "pitch": 1.0, "roll": 1.0, "gaze_x": GAZE_X, "gaze_y": GAZE_Y}  # of one unit
 
 
 def _factors(*names: str) -> dict[str, float]:
     spans = {name: samples.SPANS[name] for name in names}
-    return {name: _DEGREES[name] * (s.high - s.low) if name in _DEGREES else 1.0 for name, s in spans.items()}
+    return {name: DEGREES[name] * (s.high - s.low) if name in DEGREES else 1.0 for name, s in spans.items()}
 
 
 GROUPS = {
     "pose": _factors("yaw", "pitch", "roll"),
     "gaze": _factors("gaze_x", "gaze_y"),
-    "lids": _factors("lid_left", "lid_right"),
-    "brows": _factors("brow_raise", "brow_frown"),
-    "mouth": _factors("mouth_open", "smile", "pucker"),
+    **{group: _factors(*names) for group, names in EXPRESSION.items()},
     "persona": _factors(*PERSONA_SPANS),
 }
 """Parameters whose errors are shown together, and the factors from shares to their common unit."""
