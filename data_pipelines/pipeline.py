@@ -43,7 +43,7 @@ _SHRINK = {
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     1: 0,
 }
-_ORDER, _AUGMENTATION, _PAIRS = range(3)  # separate random streams of one seed
+_ORDER, _AUGMENTATION, _PAIRS, _IDENTITIES = range(4)  # separate random streams of one seed
 
 
 class Pictures(TypedDict):
@@ -149,9 +149,7 @@ def persona_batches(
             records of a persona are corrupt.
     """
     _check(sources, resolution, batch, hosts)
-    for source in sources:
-        if not len(source):
-            raise InputError(f"Persona {source.name} has no pictures; add some or leave the persona out.")
+    _check_present(sources)
     strengths = jitter.strengths if jitter and any(jitter.strengths) else None
     orders = [_order(len(source), (seed, _ORDER, p)) for p, source in enumerate(sources)]
     sizes = np.repeat([source.resolution for source in sources], batch // hosts)
@@ -241,6 +239,61 @@ def paired_batches(
     return grain.MapDataset.range(ENDLESS).map(load)
 
 
+def identity_batches(
+    sources: Sequence[PersonaSource],
+    *,
+    resolution: int,
+    batch: int,
+    seed: int,
+    host: int = 0,
+    hosts: int = 1,
+    mirror: bool = True,
+    jitter: Jitter | None = None,
+) -> grain.MapDataset[Identified]:
+    """Endless data set of single pictures and whose they are, addressed as `persona_batches`.
+
+    Every identity comes once, in random order, before any comes again, whatever its number of records, and shows each
+    of its records once before it repeats one.
+
+    Args:
+        sources: one per identity.
+        resolution: side of the pictures in pixels, at most that of the records.
+        batch: pictures in the global batch, divisible by hosts.
+        seed: of order and augmentation.
+        host: index of this host in 0..hosts-1.
+        hosts: number of hosts that share the global batch: host h has its pictures h, h + hosts, ...
+        mirror: whether every second picture, by chance, is mirrored.
+        jitter: random similarity of everything.
+
+    Raises:
+        InputError: batch is not divisible by hosts, the records are smaller than resolution, or an identity has none;
+            on access, all records of an identity are corrupt.
+    """
+    _check(sources, resolution, batch, hosts)
+    _check_present(sources)
+    identity = _order(len(sources), (seed, _IDENTITIES))
+    orders = [_order(len(source), (seed, _ORDER, i)) for i, source in enumerate(sources)]
+    strengths = jitter.strengths if jitter and any(jitter.strengths) else None
+
+    def load(step: int) -> Identified:
+        rng = np.random.default_rng((seed, _AUGMENTATION, step))
+        chances = rng.random(batch)[host::hosts]
+        similarities = rng.uniform(-1, 1, (batch, 4))[host::hosts]
+        positions = range(step * batch + host, (step + 1) * batch, hosts)
+        identities = np.array([identity(position) for position in positions], np.int32)
+        assembly = _Assembly(
+            resolution,
+            np.array([sources[i].resolution for i in identities]),
+            mirror & (chances < 0.5),
+            similarities * strengths if strengths else None,
+        )
+        for slot, (i, position) in enumerate(zip(identities.tolist(), positions, strict=True)):
+            sources[i].read(orders[i](position // len(sources)), functools.partial(assembly.add, slot))
+        return assembly.finish() | {"identity": identities}
+
+    return grain.MapDataset.range(ENDLESS).map(load)
+
+
 def iterate(
     dataset: grain.MapDataset, start: int, stop: int, *, threads: int = THREADS
 ) -> contextlib.closing[grain.DatasetIterator]:
@@ -258,6 +311,12 @@ def _check(sources: Sequence[PersonaSource], resolution: int, batch: int, hosts:
                 f"The pictures of persona {source.name} have {source.resolution} px, but {resolution} px are wanted; "
                 f"train at {source.resolution} px or prepare the data with --resolution {resolution}."
             )
+
+
+def _check_present(sources: Sequence[PersonaSource]) -> None:
+    for source in sources:
+        if not len(source):
+            raise InputError(f"Persona {source.name} has no pictures; add some or leave the persona out.")
 
 
 def _order(length: int, seed: tuple[int, ...]) -> Callable[[int], int]:

@@ -6,6 +6,10 @@ Costs: not measured at this size. --config.model.width and --config.level_steps 
 width 0.125 and stop at 64 px, as experiments/comb_cpu.py does.
 Expect: not run to the end yet; comb_cpu.py and demo.py have numbers.
 
+Many personas: at 64 px, width 1/8 and four pictures each, two CPU cores compile the step for 128 personas in 128 s on
+one device, where it needs 5.1 GiB beside the state, and in 15 s for eight devices, where it needs 0.6 GiB on each; for
+32 personas on one device in 26 s, for 8 in 7 s (python -m experiments.benchmarks.comb_personas).
+
     faceswap prepare alice.mp4 bob.mp4 --output data --resolution 1024
     faceswap train --config experiments/comb.py --workdir runs/comb --config.data.path=data
 """
@@ -19,6 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.task = "comb"
     c.seed = 0
     c.personas = ()  # taken from the data
+    c.embedder = ml_collections.ConfigDict()  # its shape is taken from loss.embedder
 
     c.data = ml_collections.ConfigDict()
     c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "tfds": by Beam; "puppets": rendered
@@ -35,6 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.model = ml_collections.ConfigDict()
     c.model.width = 1.0  # of all channel counts
     c.model.latent = 512
+    c.model.remat = "none"  # "blocks": compute activations twice instead of keeping them, for large pictures
 
     c.level_steps = (100_000,) * 9  # of level 0 (4 px) to level 8 (1024 px); 0 skips a level
     c.final_steps = 100_000  # more of the last level, at the final learning rate
@@ -46,7 +52,11 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.loss = ml_collections.ConfigDict()
     c.loss.masking = "both"  # "target": Eq. 1, "both": Eq. 2
-    c.loss.l1 = 0.0
+    c.loss.l1 = 0.0  # weights of the source's optional terms
+    c.loss.identity = 0.0  # of swapped pictures: 1 - cosine to their persona
+    c.loss.cycle = 0.0  # of pictures swapped to another persona and back
+    c.loss.latent_cycle = 0.0  # of latents decoded as another persona and encoded again
+    c.loss.embedder = ""  # a run of experiments/identity.py, or InsightFace's IResNet (.onnx, .safetensors)
 
     c.mesh = ml_collections.ConfigDict()
     c.mesh.persona = 1  # devices along the persona axis; the others are along data

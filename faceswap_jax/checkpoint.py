@@ -18,11 +18,15 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int | None = None):
         self._folder = folder
-        self._checkpointer = ocp.training.Checkpointer(
-            folder.absolute(),
-            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
-            cleanup_tmp_directories=keep is not None,
-        )
+        context = ocp.Context()
+        # Replicas share the writing of an array, for which a program is compiled for each: too much for small ones.
+        context.array.saving.min_slice_bytes_for_replica_parallel = 4 * 2**20
+        with context:
+            self._checkpointer = ocp.training.Checkpointer(
+                folder.absolute(),
+                preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+                cleanup_tmp_directories=keep is not None,
+            )
 
     def __enter__(self) -> "Checkpoints":
         return self

@@ -10,6 +10,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from faceswap_jax import compilation
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 
@@ -139,12 +140,17 @@ def _define_evaluate(fv: flags.FlagValues, _argv) -> None:
     flags.DEFINE_string("workdir", None, "Folder of a trained run; the scores are written there.", fv)
     flags.DEFINE_string("data", None, "Folder of clips: puppets, or a clip or a folder of clips for each person.", fv)
     flags.DEFINE_list("blend", "multiband", "How faces are blended in; several, separated by commas, are compared.", fv)
+    flags.DEFINE_string(
+        "embedder", "dlib", "What compares identities in real clips: dlib; the folder of an 'identity' run; a file of "
+        "InsightFace's weights, .onnx or .safetensors.", fv,
+    )  # fmt: skip
 
 
 def _evaluate(fv, _) -> None:
     from faceswap_jax.evaluation.bench import evaluate
 
-    evaluate(Path(fv.workdir), Path(fv.data), fv.blend)
+    embedder = None if fv.embedder == "dlib" else Path(fv.embedder)
+    evaluate(Path(fv.workdir), Path(fv.data), fv.blend, embedder)
 
 
 def _define_demo(fv: flags.FlagValues, _argv) -> None:
@@ -180,7 +186,8 @@ COMMANDS = {
         _define_puppets, _puppets, (0, 0),
     ),
     "evaluate": Command(
-        "--workdir DIR --data DIR [--blend METHOD,...]", "Swap clips between all personas and score the results.",
+        "--workdir DIR --data DIR [--blend METHOD,...] [--embedder PATH]",
+        "Swap clips between all personas and score the results.",
         _define_evaluate, _evaluate, (0, 0),
     ),
     "demo": Command(
@@ -205,6 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # TensorFlow-style C++ loggers of the libraries below: errors only.
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    compilation.use_cache()
     try:
         if name not in COMMANDS:
             raise InputError(f"There is no command '{name}'; choose one of {', '.join(COMMANDS)}.")

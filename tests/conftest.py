@@ -1,9 +1,13 @@
 """All tests see eight simulated CPU devices, so that meshes are real; what names no mesh runs on the first."""
 
+import os
 from pathlib import Path
 
-import jax
 import pytest
+
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""  # tests leave the user's cache alone
+
+import jax
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

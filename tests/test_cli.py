@@ -77,7 +77,7 @@ def test_help_of_a_command_names_its_flags(faceswap, name):
         "verify": "repair",
         "train": "config workdir",
         "swap": "workdir persona output blend",
-        "evaluate": "workdir data blend",
+        "evaluate": "workdir data blend embedder",
         "puppets": "output personas tracks frames format size resolution rate world_seed first_persona first_track",
     }
     for flag in flags.get(name, "output").split():

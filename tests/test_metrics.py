@@ -22,8 +22,8 @@ def clock(monkeypatch):
     return now
 
 
-def steps(path) -> list[int]:
-    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+def steps(workdir) -> list[int]:
+    return [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
 def values(loss=0.5) -> dict:
@@ -31,14 +31,13 @@ def values(loss=0.5) -> dict:
 
 
 def test_logged_steps_and_ends_of_phases_are_written(tmp_path, capfd):
-    path = tmp_path / "metrics.jsonl"
-    with Reporter(path, PHASES, 0, log_every=4) as reporter:
+    with Reporter(tmp_path, PHASES, 0, log_every=4) as reporter:
         for step in range(1, 13):
             reporter.train(step, PHASES[step > 10], values(step))
             if step == 5:
-                assert steps(path) == [4]  # one step behind
+                assert steps(tmp_path) == [4]  # one step behind
         reporter.evaluation(12, {"psnr": jnp.float32(30)})
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "phase" in row] == [4, 8, 10, 12]
     assert rows[0] == {"step": 4, "phase": "small", "loss": 4.0, "loss/ada": 0.25}
     assert {"step": 12, "eval/psnr": 30.0} in rows
@@ -47,8 +46,7 @@ def test_logged_steps_and_ends_of_phases_are_written(tmp_path, capfd):
 
 def test_time_left_weighs_the_phases(tmp_path, clock, capfd):
     """Two seconds a step at 10 px are eight at 20 px."""
-    with Reporter(tmp_path / "metrics.jsonl", PHASES, 0, log_every=2) as reporter:
-        reporter.restart_clock()
+    with Reporter(tmp_path, PHASES, 0, log_every=2) as reporter:
         for step in range(1, 6):
             reporter.train(step, PHASES[0], values())
             clock[0] += 2
@@ -58,12 +56,10 @@ def test_time_left_weighs_the_phases(tmp_path, clock, capfd):
 
 
 def test_a_new_phase_measures_anew(tmp_path, clock, capfd):
-    with Reporter(tmp_path / "metrics.jsonl", PHASES, 8, log_every=1) as reporter:
+    with Reporter(tmp_path, PHASES, 8, log_every=1) as reporter:
         for step, seconds in ((9, 2), (10, 600), (11, 8), (12, 8), (13, 8)):
-            if step == 11:
-                reporter.restart_clock()  # after ten minutes of compiling
             reporter.train(step, PHASES[step > 10], values())
-            clock[0] += seconds
+            clock[0] += seconds  # ten minutes of them for compiling
     assert "large  step 12/30  loss 0.5000  0.12 steps/s  2m 24s left" in capfd.readouterr().err
 
 
@@ -71,26 +67,35 @@ def test_rows_after_the_resumed_step_are_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
     lines = [json.dumps({"step": step, "phase": "small"}) + "\n" for step in (2, 4, 6, 8)]
     path.write_text("".join(lines) + '{"step": 2')  # the last one was cut off
-    with Reporter(path, PHASES, 6, log_every=2):
+    with Reporter(tmp_path, PHASES, 6, log_every=2):
         assert path.read_text() == "".join(lines[:3])
+
+
+def test_shares_of_the_time_make_a_whole(tmp_path, capfd):
+    with Reporter(tmp_path, PHASES, 2, log_every=2) as reporter:
+        reporter.goodput(2, {"start": 1.0, "step": 0.0})  # nothing was done
+        assert not (tmp_path / "goodput.jsonl").exists() and not capfd.readouterr().err
+        reporter.goodput(12, {"start": 30.0, "step": 90.0})
+    assert capfd.readouterr().err == "2m 00s for 10 steps: start 25.0 %, step 75.0 %.\n"
+    row = json.loads((tmp_path / "goodput.jsonl").read_text())
+    assert row == {"after": 2, "step": 12, "seconds": {"start": 30, "step": 90}}
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 def test_what_is_not_finite_stops(tmp_path, broken):
-    path = tmp_path / "metrics.jsonl"
     with (
         pytest.raises(FloatingPointError, match=r"loss is (nan|inf) at step 2"),
-        Reporter(path, PHASES, 0, 1) as reporter,
+        Reporter(tmp_path, PHASES, 0, 1) as reporter,
     ):
         for step, loss in ((1, 0.5), (2, broken), (3, 0.5)):
             reporter.train(step, PHASES[0], values(loss))
-    with pytest.raises(FloatingPointError, match="eval/psnr is"), Reporter(path, PHASES, 2, 1) as reporter:
+    with pytest.raises(FloatingPointError, match="eval/psnr is"), Reporter(tmp_path, PHASES, 2, 1) as reporter:
         reporter.evaluation(2, {"psnr": jnp.float32(broken)})
-    assert steps(path) == [1]
+    assert steps(tmp_path) == [1]
 
 
 def test_the_last_step_is_checked_and_the_file_closed(tmp_path):
-    reporter = Reporter(tmp_path / "metrics.jsonl", PHASES, 0, 1)
+    reporter = Reporter(tmp_path, PHASES, 0, 1)
     with pytest.raises(FloatingPointError), reporter:
         reporter.train(1, PHASES[0], values(math.nan))
     assert reporter._file.closed

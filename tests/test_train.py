@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import shutil
 import signal
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +24,7 @@ from faceswap_jax import config as configs
 from faceswap_jax import train as loop
 from faceswap_jax.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
+from faceswap_jax.goodput import PARTS, Clock
 from faceswap_jax.metrics import Reporter
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.state import State
@@ -50,14 +53,16 @@ class Toy:
         params = {"generator": {"w": jax.random.normal(key, (3, 3))}}
         if phase.stage:
             params["critic"] = {"w": jnp.zeros((3, 1))}
-        frozen = jax.random.normal(jax.random.fold_in(key, 1), (3, 3))
         return State(
             step=jnp.int32(phase.start),
             key=key,
             params=params,
             opt={name: ADAM.init(group) for name, group in params.items()},
-            extras={"frozen": frozen, "average": params["generator"]},
+            extras={"frozen": jnp.zeros((3, 3)), "average": params["generator"]},
         )
+
+    def frozen(self):
+        return {"frozen": np.random.default_rng(5).normal(size=(3, 3)).astype(np.float32)}
 
     def enter(self, phase, state):
         fresh = self.init_state(phase, state.key)
@@ -133,7 +138,7 @@ def saved_state(workdir, task=None, persona=1):
     config = configs.load(workdir / "config.json")
     task, mesh = task or load_task(config), make_mesh(persona)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
-        return loop.restore_or_init(task, mesh, checkpoints, config.seed)
+        return loop.restore_or_init(task, mesh, checkpoints, config.seed, Clock())
 
 
 def assert_equal(a, b, atol=0.0):
@@ -157,7 +162,13 @@ def at_step(monkeypatch, step, action):
 
 
 def test_a_run_writes_config_metrics_previews_and_checkpoints(run, data):
-    assert sorted(p.name for p in run.iterdir()) == ["checkpoints", "config.json", "metrics.jsonl", "previews"]
+    assert sorted(p.name for p in run.iterdir()) == [
+        "checkpoints",
+        "config.json",
+        "goodput.jsonl",
+        "metrics.jsonl",
+        "previews",
+    ]
     config = json.loads((run / "config.json").read_text())
     assert config["personas"] == list(PERSONAS) and config["data"]["path"] == str(data)
 
@@ -165,8 +176,8 @@ def test_a_run_writes_config_metrics_previews_and_checkpoints(run, data):
     assert [(row["step"], row["phase"]) for row in training] == [
         (2, "level 1, 8 px"), (4, "level 1, 8 px"), (6, "level 2, 16 px"), (8, "level 2, 16 px")
     ]  # fmt: skip
-    names = {"step", "phase", "loss", "alpha", "learning_rate", *(f"loss/{name}" for name in PERSONAS)}
-    assert all(row.keys() == names for row in training)
+    names = {"step", "phase", "loss", "alpha", "learning_rate", "term/reconstruction"}
+    assert all(row.keys() == names | {f"loss/{name}" for name in PERSONAS} for row in training)
     np.testing.assert_allclose(
         [row["loss"] for row in training],
         [np.mean([row[f"loss/{name}"] for name in PERSONAS]) for row in training],
@@ -213,12 +224,19 @@ def test_any_system_trains(toy, tmp_path, capfd):
     assert [r["step"] for r in rows(tmp_path, evaluation=True)] == [3, 4, 6, 9]
     step, state = saved_state(tmp_path, Toy(toy))
     assert step == 9 and state.params.keys() == state.opt.keys() == {"generator", "critic"}
-    start = Toy(toy).init_state(Toy.phases[0], jax.random.key(3))
-    np.testing.assert_array_equal(state.extras["frozen"], start.extras["frozen"])
+    np.testing.assert_array_equal(state.extras["frozen"], Toy(toy).frozen()["frozen"])
     assert int(state.opt["generator"][0].count) == 9 and int(state.opt["critic"][0].count) == 5
     assert cv2.imread(str(tmp_path / "previews" / "step_0000009.png")).shape == (8 * 12, 2 * 4 * 12, 3)
     text = capfd.readouterr().err
     assert "loss_generator" in text and "2 corrupt records were skipped; `faceswap verify` tells more." in text
+
+
+def test_frozen_networks_are_read_when_a_run_begins_and_never_again(toy, uninterrupted, tmp_path, monkeypatch):
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    monkeypatch.delattr(Toy, "frozen")
+    assert train(toy, tmp_path / "run")
+    with pytest.raises(AttributeError, match="frozen"):
+        train(toy, tmp_path / "new")
 
 
 @pytest.fixture(scope="module")
@@ -261,6 +279,17 @@ def test_a_killed_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatc
     assert (tmp_path / "metrics.jsonl").read_text() == (uninterrupted / "metrics.jsonl").read_text()
 
 
+def test_a_signal_during_an_evaluation_waits_for_the_next_step(toy, tmp_path, monkeypatch):
+    def save_grid(path, *_):
+        if path.name == "step_0000005.png":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop.report, "save_grid", save_grid)
+    toy.run.update(preview=5, checkpoint=100)
+    assert not train(toy, tmp_path)
+    assert saved_state(tmp_path, Toy(toy))[0] == 6
+
+
 def test_a_second_signal_stops_at_once(toy, tmp_path, monkeypatch):
     at_step(monkeypatch, 5, lambda: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
     with pytest.raises(KeyboardInterrupt):
@@ -269,14 +298,81 @@ def test_a_second_signal_stops_at_once(toy, tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize("step", [2, 6, 9])
+@pytest.mark.parametrize("step", [2, 3, 6, 9])
 def test_a_run_that_diverges_stops_and_saves_nothing(toy, tmp_path, step):
-    """Step 6 is one of a checkpoint, step 9 is the last one."""
+    """Steps 3 and 6 are those of checkpoints, 3 is not logged, 9 is the last one."""
     toy.diverge_at = step
     with pytest.raises(FloatingPointError, match=rf"loss_generator is nan at step {step}; lower config.learning_rate"):
         train(toy, tmp_path)
     assert all(int(p.name) < step for p in (tmp_path / "checkpoints").iterdir())
     assert all(json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "metrics.jsonl").open())
+
+
+def test_what_is_not_put_on_the_device_is_refused(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "put", lambda batch, *_: batch)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+        train(toy, tmp_path)
+
+
+class Watched:
+    """A value on the device that notes when the host reads it."""
+
+    def __init__(self, value, note):
+        self.value, self.note = value, note
+
+    def __array__(self, *_, **__):
+        self.note()
+        return np.asarray(self.value)
+
+
+def test_values_are_read_when_the_next_step_is_under_way(toy, tmp_path, monkeypatch):
+    """But for the last before an evaluation or a checkpoint: those are to be right."""
+    events, original = [], loop.programs_of
+
+    def programs_of(*arguments):
+        programs = original(*arguments)
+
+        def train_step(state, batch):
+            step = int(state.step) + 1
+            events.append(("dispatched", step))
+            state, values = programs.train_step(state, batch)
+            return state, {name: Watched(v, lambda: events.append(("read", step))) for name, v in values.items()}
+
+        return replace(programs, train_step=train_step)
+
+    monkeypatch.setattr(loop, "programs_of", programs_of)
+    toy.run.update(log=1, preview=100, checkpoint=6)
+    assert train(toy, tmp_path)
+    assert {step for event, step in events if event == "read"} == set(range(1, 10))
+    for step in set(range(1, 10)) - {4, 6, 9}:  # ends of phases, and a checkpoint
+        assert events.index(("dispatched", step + 1)) < events.index(("read", step))
+        assert step == 8 or events.index(("read", step)) < events.index(("dispatched", step + 2))
+
+
+def test_every_session_tells_what_its_time_was_spent_on(toy, tmp_path, monkeypatch, capfd):
+    at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
+    began = time.monotonic()
+    train(toy, tmp_path)
+    train(toy, tmp_path)
+    wall = time.monotonic() - began
+    train(toy, tmp_path)  # has nothing to do
+    sessions = [json.loads(line) for line in (tmp_path / "goodput.jsonl").read_text().splitlines()]
+    assert [(session["after"], session["step"]) for session in sessions] == [(0, 5), (5, 9)]
+    assert all(tuple(session["seconds"]) == PARTS and min(session["seconds"].values()) > 0 for session in sessions)
+    assert 0.5 * wall < sum(sum(session["seconds"].values()) for session in sessions) < wall
+    lines = [line for line in capfd.readouterr().err.splitlines() if " steps: start " in line]
+    assert [line.split(" for ")[1].split(":")[0] for line in lines] == ["5 steps", "4 steps"]
+    for line in lines:
+        assert sum(float(share) for share in re.findall(r"([\d.]+) %", line)) == pytest.approx(100, abs=0.3)
+
+
+def test_each_function_compiles_once(toy, tmp_path, monkeypatch):
+    lowered, original = [], jax.stages.Lowered.compile
+    monkeypatch.setattr(
+        jax.stages.Lowered, "compile", lambda self, *a: lowered.append(self) or original(self, *a), raising=True
+    )
+    train(toy, tmp_path)
+    assert len(lowered) == 1 + 3 + 4  # the state; a step, scores and a preview; of the second phase its beginning too
 
 
 def test_another_config_is_refused(toy, uninterrupted, tmp_path):

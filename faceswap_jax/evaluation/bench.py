@@ -47,7 +47,9 @@ class Bench(Protocol):
         ...
 
 
-def evaluate(workdir: Path, data: Path, methods: Sequence[str] = (DEFAULT_BLEND,)) -> Path:
+def evaluate(
+    workdir: Path, data: Path, methods: Sequence[str] = (DEFAULT_BLEND,), embedder: Path | None = None
+) -> Path:
     """Swaps every clip to every other persona that has a clip in the folder, and writes scores and pictures.
 
     Args:
@@ -55,18 +57,19 @@ def evaluate(workdir: Path, data: Path, methods: Sequence[str] = (DEFAULT_BLEND,
         data: folder of clips: puppets (`faceswap puppets`), whose perfect swaps are rendered, or a folder of clips for
             each person, which are scored without a truth.
         methods: of blending.
+        embedder: what compares identities where there is no truth, see `embedder.load`; dlib's network when None.
 
     Returns:
         A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips.
 
     Raises:
         InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip; a clip shows no
-            face.
+            face; or the embedder cannot be used.
     """
     for method in methods:
         if method not in blend.METHODS:
             raise InputError(f"There is no blending '{method}'; choose one of {', '.join(blend.METHODS)}.")
-    bench, models = _open(data), load_models(workdir)
+    bench, models = _open(data, embedder), load_models(workdir)
     pairs = bench.pairs(list(models))
     if not pairs:
         names = ", ".join(models)
@@ -118,14 +121,16 @@ def chunks(paths: Sequence[Path], size: int) -> Iterator[tuple[int, list[Frames]
         last = new[-1:]
 
 
-def _open(data: Path) -> Bench:
+def _open(data: Path, embedder: Path | None) -> Bench:
     if not data.is_dir():
         raise InputError(f"'{data}' is no folder; give one with clips of puppets, or with clips of each person.")
     # Imported here: one way needs the oracle, the other MediaPipe and an identity network.
     if (data / CLIPS).exists():
+        if embedder:
+            raise InputError(f"'{data}' holds puppets, whose identity the oracle reads; leave --embedder out.")
         from faceswap_jax.evaluation.with_truth import PuppetBench
 
         return PuppetBench(data, PuppetClips.load(data))
     from faceswap_jax.evaluation.without_truth import ClipBench
 
-    return ClipBench(data)
+    return ClipBench(data, embedder)

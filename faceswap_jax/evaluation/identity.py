@@ -4,10 +4,13 @@ import importlib.util
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
+from faceswap_jax import embedder
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align
 
 
 def distances(
@@ -68,6 +71,31 @@ class DlibEmbedder:
                 chip = self._dlib.get_face_chip(np.ascontiguousarray(frame), face, size=150)
                 embedding[:] = self._network.compute_face_descriptor(chip)
         return result / np.linalg.norm(result, axis=1, keepdims=True)
+
+
+class IResNetEmbedder:
+    """The embeddings of an `embedder.load`, of unit length, of whole pictures; DlibEmbedder's interface.
+
+    Raises:
+        InputError: `path` holds no embedder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        loaded = embedder.load(path)
+        self._config, self._weights = loaded.config, jax.device_put((loaded.params, loaded.statistics))
+        self._embed = jax.jit(embedder.embed, static_argnums=0)
+
+    def __call__(
+        self, frames: UInt8[np.ndarray, "n h w 3"], landmarks: Float[np.ndarray, "n 68 2"]
+    ) -> Float32[np.ndarray, "n d"]:
+        """One embedding for each frame; NaN where the landmarks are."""
+        side = 2 * self._config.side  # the view shrinks it, without aliasing
+        result = np.full((len(frames), self._config.embedding), np.nan, np.float32)
+        for embedding, frame, points in zip(result, frames, landmarks, strict=True):
+            if np.isfinite(points).all():
+                crop = align.crop(frame, align.alignment_transform(points, side), side)[None] / np.float32(255)
+                embedding[:] = self._embed(self._config, *self._weights, crop)[0]
+        return result
 
 
 def template(embeddings: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:

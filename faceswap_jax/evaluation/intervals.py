@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 RESAMPLES = 2000
 
@@ -46,7 +46,7 @@ def interval(clips: Sequence[Float[np.ndarray, "n"]], block: int, confidence: fl
         return Interval(float(mean), math.nan, math.nan)
     draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, count))
     tail = (1 - confidence) / 2
-    widening = t.ppf(tail, count - 1) / norm.ppf(tail) * math.sqrt(count / (count - 1))
+    widening = stdtrit(count - 1, tail) / ndtri(tail) * math.sqrt(count / (count - 1))
     ends = np.quantile(values[draws].mean(1) - mean, [tail, 1 - tail])
     low, high = mean + widening * ends
     return Interval(float(mean), float(low), float(high))

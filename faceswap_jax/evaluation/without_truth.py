@@ -28,6 +28,8 @@ REFERENCES = 24  # faces that a persona's identity is measured on
 class ClipBench:
     """Faces are found anew, by MediaPipe, in targets and in results, so that both are measured alike.
 
+    Identities are compared by `embedder`, see `embedder.load`, or else by dlib's network.
+
     Rows: "do nothing", the untouched target; "swap"; "persona", the persona's own clips, half of which are compared
     with the other half: as near as an identity can be expected to come.
     """
@@ -45,14 +47,15 @@ class ClipBench:
     }
     floor: Mapping[str, float] = {}
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, embedder: Path | None = None):
         inputs = [path for path in sorted(folder.iterdir()) if path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES]
         inputs = [path for path in inputs if not path.name.startswith(".")]
         if not inputs:
             raise InputError(f"'{folder}' holds no clip; give a folder with a clip or a folder of each person.")
         found = find_clips(inputs).clips
         self._clips = [clip for clip in found if clip.path.suffix.lower() in CLIP_SUFFIXES and clip.end == math.inf]
-        self._landmarker, self._embedder = MediaPipeLandmarker(), identity.DlibEmbedder()
+        self._embedder = identity.IResNetEmbedder(embedder) if embedder else identity.DlibEmbedder()
+        self._landmarker = MediaPipeLandmarker()
         self._sources: dict[str, Faces] = {}
 
     def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:

@@ -13,16 +13,21 @@ Parameters are plain dictionaries of three groups, each {module name: weights}, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from faceswap_jax.errors import InputError
+
 CHANNELS = (512, 512, 512, 512, 256, 128, 64, 32, 16)  # of level 0 .. 8 at full width
 MAX_LEVEL = len(CHANNELS) - 1
 TIED_LEVELS = 2
 LEAK = 0.2
+REMAT = {"none": lambda block: block, "blocks": nn.remat}
+"""What happens to the class `Block`, by the names of `CombConfig.remat`."""
 
 Params = Mapping[str, PyTree]
 
@@ -38,6 +43,11 @@ class CombConfig:
         latent: length of the latent z.
         fading: whether the RGB layers of level L - 1 exist, which a network needs until its alpha has reached 1.
         dtype: type of the arithmetic; parameters are float32 always.
+        remat: "none" keeps all activations for the gradient; "blocks" keeps the inputs of the blocks and computes what
+            is inside a second time.
+
+    Raises:
+        InputError: there is no such `remat`.
     """
 
     level: int
@@ -46,6 +56,11 @@ class CombConfig:
     latent: int = 512
     fading: bool = True
     dtype: jnp.dtype = jnp.float32
+    remat: str = "none"
+
+    def __post_init__(self):
+        if self.remat not in REMAT:
+            raise InputError(f"config.model.remat is '{self.remat}'; choose one of {', '.join(REMAT)}.")
 
     @property
     def resolution(self) -> int:
@@ -120,18 +135,18 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], alpha: Float[Array, ""]) -> Float[Array, "b latent"]:
-        c = self.config
+        c, block = self.config, REMAT[self.config.remat](Block)
 
         def from_rgb(level, x):
             return ConvLeaky(c.channels(level), 1, c.dtype, name=f"from_rgb_{level}")(x)
 
         h = from_rgb(c.level, x)
         for level in range(c.level, 0, -1):
-            h = downsample(Block((c.channels(level), c.channels(level - 1)), dtype=c.dtype, name=f"level_{level}")(h))
+            h = downsample(block((c.channels(level), c.channels(level - 1)), dtype=c.dtype, name=f"level_{level}")(h))
             if level == c.level and c.fading:
                 h = (1 - alpha) * from_rgb(level - 1, downsample(x)) + alpha * h
             h = h.astype(c.dtype)
-        h = Block((c.channels(0), c.latent), (3, 4), ("SAME", "VALID"), c.dtype, name="level_0")(h)
+        h = block((c.channels(0), c.latent), (3, 4), ("SAME", "VALID"), c.dtype, name="level_0")(h)
         return h[:, 0, 0].astype(jnp.float32)
 
 
@@ -142,15 +157,15 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "b latent"], alpha: Float[Array, ""]) -> Float[Array, "b h w 3"]:
-        c = self.config
+        c, block = self.config, REMAT[self.config.remat](Block)
 
         def to_rgb(level, h):
             return nn.sigmoid(nn.Conv(3, (1, 1), dtype=c.dtype, name=f"to_rgb_{level}")(h).astype(jnp.float32))
 
         # A 4 x 4 'full' convolution of one pixel: the latent spreads over 4 x 4 positions, one bias a channel.
-        h = Block((c.channels(0),) * 2, (4, 3), (3, "SAME"), c.dtype, name="level_0")(z[:, None, None].astype(c.dtype))
+        h = block((c.channels(0),) * 2, (4, 3), (3, "SAME"), c.dtype, name="level_0")(z[:, None, None].astype(c.dtype))
         for level in range(1, c.level + 1):
-            below, h = h, Block((c.channels(level),) * 2, dtype=c.dtype, name=f"level_{level}")(upsample(h))
+            below, h = h, block((c.channels(level),) * 2, dtype=c.dtype, name=f"level_{level}")(upsample(h))
         y = to_rgb(c.level, h)
         if c.level > 0 and c.fading:
             y = (1 - alpha) * upsample(to_rgb(c.level - 1, below)) + alpha * y
@@ -162,6 +177,7 @@ def level_of(module: str) -> int:
     return int(module.rsplit("_", 1)[1])
 
 
+@partial(jax.jit, static_argnums=0)  # the networks are run for their shapes, which nobody computes in a program
 def init(config: CombConfig, key: PRNGKeyArray) -> Params:
     """Fresh parameters {"encoder", "tied", "personas"}; see the module's docstring."""
     encoder_key, tied_key, personas_key = jax.random.split(key, 3)

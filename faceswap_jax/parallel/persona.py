@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, PyTree, Shaped
+from jaxtyping import Array, Int, PyTree, Shaped
 
 
 def unrolled(function: Callable[..., PyTree], *stacked: PyTree) -> PyTree:
@@ -30,6 +30,16 @@ def sharded(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     )
 
 
+def exchange(x: Shaped[Array, "p ..."], shift: int | Int[Array, ""]) -> Shaped[Array, "p ..."]:
+    """What the persona `shift` places further has, to be called inside `sharded`; the last one's next is the first.
+
+    Gathers all of `x` on every device, so that it is for what is small, as latents are.
+    """
+    everybody = jax.lax.all_gather(x, "persona", tiled=True)
+    first = jax.lax.axis_index("persona") * len(x)
+    return jax.lax.dynamic_slice_in_dim(jnp.roll(everybody, -shift, axis=0), first, len(x))
+
+
 def merge(x: Shaped[Array, "p b ..."]) -> Shaped[Array, "b*p ..."]:
     """Personas and batch as one axis. The batch leads, so that its sharding over data survives without a gather."""
     return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
@@ -38,3 +48,8 @@ def merge(x: Shaped[Array, "p b ..."]) -> Shaped[Array, "b*p ..."]:
 def unmerge(x: Shaped[Array, "b*p ..."], personas: int) -> Shaped[Array, "p b ..."]:
     """The inverse of `merge`."""
     return x.reshape(-1, personas, *x.shape[1:]).swapaxes(0, 1)
+
+
+def flattened(function: Callable[..., Array], *x: Shaped[Array, "p b ..."]) -> Shaped[Array, "p b ..."]:
+    """A function of batches [n, ...] on personas and batch together."""
+    return unmerge(function(*map(merge, x)), len(x[0]))

@@ -23,6 +23,7 @@ def _fsdp(shape: tuple[int, ...], size: int, ways: int) -> P:
 # First match on the path of a leaf of the state wins, e.g. "params/personas/level_3/conv_0/conv/kernel".
 RULES = (
     (r"(^|/)personas/", lambda shape, size, ways: P("persona")),
+    (r"(^|/)tied/", lambda shape, size, ways: P()),  # every decoder needs them, so that a gather would pay them often
     (r"", _fsdp),
 )
 

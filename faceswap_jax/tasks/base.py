@@ -63,7 +63,11 @@ class Task(Protocol):
         ...
 
     def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
-        """A fresh state, of the first phase or of any."""
+        """A fresh state, of the first phase or of any; frozen networks have their shapes only."""
+        ...
+
+    def frozen(self) -> dict[str, PyTree]:
+        """Networks that are given, not trained, read from their files: what a new run has in `state.extras`."""
         ...
 
     def enter(self, phase: Phase, state: State) -> State:

@@ -61,6 +61,10 @@ class Task:
         params = oracle.init(self.model, key)
         return State(step=jnp.int32(phase.start), key=key, params=params, opt=optim.init(OPTIMIZER, params))
 
+    def frozen(self) -> dict:
+        """There are no frozen networks."""
+        return {}
+
     def enter(self, phase: Phase, state: State) -> State:
         """There is one phase."""
         return state
@@ -69,9 +73,9 @@ class Task:
         """One update on pictures as soft, noisy and bright as those of swaps and of decoded clips may be."""
         c, keys = self.config, jax.random.split(jax.random.fold_in(state.key, state.step), 5)
         x, mask = _pictures(batch)
-        x = augment.photometric(keys[0], _blurred(keys[1], x, c.blur), c.augment)
+        x = augment.photometric(keys[0], augment.blurred(keys[1], x, c.blur), c.augment)
         x += c.noise * jax.random.uniform(keys[2], (len(x), 1, 1, 1)) * jax.random.normal(keys[3], x.shape)
-        mask = _blurred(keys[4], mask[..., None], c.mask_blur)[..., 0]
+        mask = augment.blurred(keys[4], mask[..., None], c.mask_blur)[..., 0]
         weight = jnp.where(jnp.arange(len(samples.SPANS)) < len(PERSONA_SPANS), 1.0, c.performance_weight)
 
         def loss(params):
@@ -144,18 +148,6 @@ GROUPS = {
 
 def _pictures(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
     return batch["image"].astype(jnp.float32) / 255, batch["mask"].astype(jnp.float32) / 255
-
-
-def _blurred(key: PRNGKeyArray, x: Float[Array, "b s s c"], most: float) -> Float[Array, "b s s c"]:
-    """Every picture blurred by a Gaussian of its own standard deviation, 0 to `most` pixels.
-
-    Along each axis a product with a matrix: grouped convolutions are slow on CPUs.
-    """
-    sigma = most * jax.random.uniform(key, (len(x), 1, 1)) + 1e-3
-    position = jnp.arange(x.shape[1])
-    kernel = jnp.exp(-0.5 * ((position[:, None] - position) / sigma) ** 2)
-    kernel /= kernel.sum(-1, keepdims=True)
-    return jnp.einsum("bij,bkl,bjlc->bikc", kernel, kernel, x)
 
 
 def _check(config: ml_collections.ConfigDict) -> None:

@@ -1,5 +1,6 @@
 """Tests of the batches: addressing by step, hosts, epochs, pairs, what moves with a picture, corrupt records."""
 
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import data_pipelines
-from data_pipelines.pipeline import Jitter, iterate, paired_batches, persona_batches, polygon_masks
+from data_pipelines.pipeline import Jitter, identity_batches, iterate, paired_batches, persona_batches, polygon_masks
 from data_pipelines.records import FaceRecord, decode, encode
 from data_pipelines.sources import PersonaSource, puppet_source
 from faceswap_jax.errors import InputError
@@ -92,11 +93,17 @@ def pairs(**arguments):
     return paired_batches(sources, **{"resolution": 16, "batch": 4, "seed": 1} | arguments)
 
 
+def identities(**arguments):
+    sources = [numbered(3, 1, 4), numbered(2, 2, first=10, persona="b"), numbered(1, first=20, persona="c")]
+    return identity_batches(sources, **{"resolution": 16, "batch": 4, "seed": 1, "jitter": Jitter(10)} | arguments)
+
+
 KINDS = pytest.mark.parametrize(
     ("kind", "of_host"),
     [
         (personas, lambda host, hosts: lambda array: array[:, host::hosts]),
         (pairs, lambda host, hosts: lambda array: array[host::hosts]),
+        (identities, lambda host, hosts: lambda array: array[host::hosts]),
     ],
 )
 
@@ -119,6 +126,9 @@ def test_shapes_and_types():
         expected = {name: (4, *shape) for name, shape in shapes.items()} | {"identity": (4,)}
         assert {name: array.shape for name, array in pictures.items()} == expected
         assert pictures["identity"].dtype == np.int32
+    pictures = identities()[0]
+    assert {name: array.shape for name, array in pictures.items()} == expected
+    assert pictures["identity"].dtype == np.int32
 
 
 @KINDS
@@ -394,6 +404,8 @@ def test_bad_settings():
         persona_batches([numbered(2, persona="ann")], resolution=64, batch=1, seed=0)
     with pytest.raises(InputError, match="Persona ann has no pictures"):
         persona_batches([PersonaSource("ann", [], [], SIZE)], resolution=16, batch=1, seed=0)
+    with pytest.raises(InputError, match="Persona ann has no pictures"):
+        identity_batches([numbered(2), PersonaSource("ann", [], [], SIZE)], resolution=16, batch=2, seed=0)
     with pytest.raises(InputError, match="1 identities with pictures, but pairs need two"):
         paired_batches([numbered(4), numbered()], resolution=16, batch=1, seed=0)
     with pytest.raises(InputError, match="No face track of the data has two records"):
@@ -467,6 +479,31 @@ def test_the_index_of_pairs_is_small_and_reads_no_record():
     assert memory < 10e6 and seconds < 10
     with pytest.raises(AssertionError, match="read"):
         dataset[10**9]
+
+
+def test_identities_take_turns_and_show_each_record_once_before_they_repeat_one():
+    dataset = identities(batch=6, mirror=False, jitter=None, resolution=8)
+    batches = [dataset[step] for step in range(16)]  # two identities' turns a step, 32 turns in all
+    shown, who = (np.concatenate(parts) for parts in zip(*((numbers(b), b["identity"]) for b in batches), strict=True))
+    turns = who.reshape(-1, 3)
+    assert (np.sort(turns) == [0, 1, 2]).all() and len({tuple(turn) for turn in turns.tolist()}) > 3
+    for i, own in enumerate([range(8), range(10, 14), [20]]):
+        epochs = shown[who == i].reshape(-1, len(own))
+        assert (np.sort(epochs) == own).all()
+        assert len(own) == 1 or len({tuple(epoch) for epoch in epochs.tolist()}) > 1
+
+
+def test_identities_mirror_half_of_the_pictures_and_survive_corrupt_records():
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    image[:, SIZE // 2 :] = 255
+    sources = [PersonaSource(name, [record(image)] * 3, [3], SIZE) for name in "ab"]
+    settings = {"resolution": 16, "batch": 64, "seed": 0}
+    batch = identity_batches(sources, **settings)[0]
+    mirrored = batch["image"][:, 0, 0, 0] > 127
+    assert 16 < mirrored.sum() < 48
+    assert not (identity_batches(sources, **settings, mirror=False)[0]["image"][:, 0, 0] > 127).any()
+    damaged = [dataclasses.replace(sources[0], records=[b"", *sources[0].records[1:]], corrupt={}), sources[1]]
+    assert same(identity_batches(damaged, **settings)[0], batch) and list(damaged[0].corrupt) == [0]
 
 
 def test_puppets_go_the_same_way():

@@ -146,7 +146,10 @@ def test_wrong_inputs_are_told(run, clips, tmp_path):
     empty.mkdir()
     others = shutil.copytree(clips, tmp_path / "others")
     PuppetClips(0, SIZE, RATE, (PuppetClip("ada.mp4", "eve", 5, 0, FRAMES),)).save(others)
+    multiband, network = ("multiband",), tmp_path / "net.onnx"
     for arguments, message in (
+        ((run, clips, multiband, network), "There is no file '.*net.onnx'"),
+        ((run, others, multiband, network), "holds puppets, whose identity the oracle reads; leave --embedder out"),
         ((run, tmp_path / "nowhere"), "nowhere' is no folder"),
         ((run, empty), "empty' holds no clip"),
         ((run, clips, ("paste",)), "no blending 'paste'; choose one of multiband, none, poisson"),

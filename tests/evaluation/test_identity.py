@@ -1,12 +1,17 @@
 """Retrieval of personas, and embeddings of puppets' faces."""
 
+from pathlib import Path
+
 import cv2
+import jax
 import numpy as np
 import pytest
 
 from data_pipelines.puppets.tracks import render_frame
-from faceswap_jax.evaluation.identity import DlibEmbedder, cosine, distances, retrieved, template
-from faceswap_jax.faces.align import transform_points
+from faceswap_jax import embedder as embedders
+from faceswap_jax.evaluation.identity import DlibEmbedder, IResNetEmbedder, cosine, distances, retrieved, template
+from faceswap_jax.faces.align import alignment_transform, crop, transform_points
+from faceswap_jax.models import iresnet
 from tests.faces.face_scenes import similarity
 
 SIZE, PUPPETS, FRAMES = 192, 4, range(0, 60, 12)
@@ -107,6 +112,41 @@ def test_a_frame_without_a_face(embedder, puppets):
     assert np.isnan(result[0]).all() and np.isfinite(result[1]).all()
     np.testing.assert_allclose(template(result), result[1], atol=1e-6)
     assert np.isnan(cosine(result, result[1])).tolist() == [True, False]
+
+
+@pytest.fixture
+def network(monkeypatch):
+    """A small network with random weights, which every path leads to."""
+    config = iresnet.IResNetConfig((1, 1), (8, 8), stem=8, embedding=16, side=32)
+
+    @jax.jit
+    def used():
+        params, statistics = iresnet.init(config, jax.random.key(0))
+        x = jax.random.uniform(jax.random.key(1), (8, 32, 32, 3))
+        return params, iresnet.apply(config, params, statistics, x, train=True)[1]
+
+    loaded = embedders.Embedder(config, *used())
+    monkeypatch.setattr(embedders, "load", lambda path: loaded)
+    return loaded
+
+
+def test_an_iresnet_in_place_of_dlib(network, puppets):
+    """It sees the aligned face, wherever it is in the frame, and no frame without one."""
+    images, points = puppets[0][0, :3], puppets[1][0, :3].copy()
+    points[1] = np.nan
+    embed = IResNetEmbedder(Path("any"))
+    result = embed(images, points)
+    assert result.shape == (3, 16) and result.dtype == np.float32
+    assert np.isnan(result[1]).all() and np.isfinite(result[[0, 2]]).all()
+    np.testing.assert_allclose(np.linalg.norm(result[[0, 2]], axis=1), 1, rtol=1e-5)
+    for i in (0, 2):
+        aligned = crop(images[i], alignment_transform(points[i], 128), 128)[None] / np.float32(255)
+        expected = embedders.embed(network.config, network.params, network.statistics, aligned)[0]
+        assert cosine(result[i : i + 1], np.asarray(expected))[0] > 0.999
+    assert cosine(result[:1], result[2])[0] < 0.999
+    transform = similarity(1.4, 25, 90, -60)
+    moved = cv2.warpAffine(images[0], transform, (400, 360), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    assert cosine(embed(moved[None], transform_points(points[0], transform)[None]), result[0])[0] > 0.999
 
 
 def test_templates_are_mean_directions():

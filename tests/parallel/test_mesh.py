@@ -45,6 +45,7 @@ def test_wrong_meshes(arguments, message):
         ("params/encoder/level_0/conv_0/conv/kernel", (3, 3, 512, 512), P(None, None, "data")),
         ("params/encoder/level_0/conv_1/conv/kernel", (4, 4, 512, 1024), P(None, None, None, "data")),
         ("params/encoder/odd", (1021, 1031), P()),  # divides nowhere
+        ("params/tied/level_0/conv_0/conv/kernel", (4, 4, 512, 512), P()),  # every decoder of every device needs it
     ],
 )
 def test_rules(path, shape, expected):
@@ -82,3 +83,12 @@ def test_sharded_loops_see_their_own_personas(size):
         gradient = jax.jit(jax.grad(lambda *a: persona.sharded(loss)(*a).sum()))(shared, own, batch)
     np.testing.assert_allclose(result, 2 * own * batch.sum(1))
     np.testing.assert_allclose(gradient, (own * batch.sum(1)).sum())
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_exchange_lends_what_the_persona_further_on_has(size):
+    x = jnp.arange(8.0).reshape(4, 2)
+    with jax.set_mesh(make_mesh(size)):
+        lend = jax.jit(persona.sharded(lambda shift, _, x: persona.exchange(x, shift)))
+        for shift in (1, 3, -1):
+            np.testing.assert_array_equal(lend(jnp.int32(shift), x, x), np.roll(x, -shift, 0))

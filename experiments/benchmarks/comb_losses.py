@@ -1,0 +1,102 @@
+"""What the comb network's options do to swaps: losses, order of updates, masking, on the bench, with equal steps.
+
+    faceswap puppets --output data --format records --personas 8 --tracks 12 --frames 25 --rate 3 --resolution 64
+    faceswap puppets --output held_out --personas 8 --first_track 12 --tracks 1 --frames 12 --rate 3 --size 128
+    python -m experiments.benchmarks.comb_losses --data data --held_out held_out --embedder runs/identity \
+        --workdir runs/comb_losses [--seeds 0,1] [--variants "none,+ identity"] [--level_steps 0,0,200,800]
+
+Every variant is trained with every seed and evaluated with --blend none, where the face is the network's own. The table
+has means over the seeds and, under them, half of the distance between the extreme seeds. The same command continues.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags, logging
+from rich.console import Console
+from rich.table import Table
+
+from experiments import comb_puppets
+from faceswap_jax.evaluation.bench import evaluate
+from faceswap_jax.train import train
+
+DATA = flags.DEFINE_string("data", None, "Face records of the puppets to train on.", required=True)
+HELD_OUT = flags.DEFINE_string("held_out", None, "Clips of the same puppets, never trained on.", required=True)
+EMBEDDER = flags.DEFINE_string("embedder", None, "A run of experiments/identity.py.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
+SEEDS = flags.DEFINE_list("seeds", "0,1", "Seeds of each variant.")
+LEVEL_STEPS = flags.DEFINE_list("level_steps", "0,0,200,800", "Steps of each level.")
+
+IDENTITY = {"loss.identity": 0.2}
+CYCLE = {"loss.cycle": 1.0, "loss.latent_cycle": 0.1}
+VARIANTS = {
+    "none": {},
+    "+ identity": IDENTITY,
+    "+ cycle": CYCLE,
+    "+ identity + cycle": IDENTITY | CYCLE,
+    "sequential": {"update_order": "sequential"},
+    "Eq. 1": {"loss.masking": "target"},
+}
+CHOSEN = flags.DEFINE_list("variants", list(VARIANTS), "Which variants.")
+BLEND, ROW, REFERENCES = "none", "swap --blend none", ("do nothing", "ceiling --blend none")
+SCORES = {
+    "psnr": "PSNR (dB)",
+    "ms_ssim": "MS-SSIM (%)",
+    "identity": "identity found (%)",
+    "distance": "identity distance",
+    "yaw": "yaw (deg)",
+    "pitch": "pitch (deg)",
+    "gaze": "gaze (deg)",
+    "lids": "lids (%)",
+    "mouth": "mouth (%)",
+    "sharpness": "sharpness (%)",
+    "flicker": "flicker",
+}
+PERCENT = ("ms_ssim", "sharpness")  # of what is stored as shares
+
+Overall = dict[str, dict[str, dict[str, float]]]
+
+
+def main(_) -> None:
+    """Trains, evaluates, prints the table."""
+    logging.set_verbosity(logging.ERROR)  # Orbax tells a lot
+    found: dict[str, list[Overall]] = {}
+    for seed in SEEDS.value:  # so that a whole table of one seed is there early
+        for variant in CHOSEN.value:
+            found.setdefault(variant, []).append(run(variant, int(seed)))
+            Console().print(table(found))
+
+
+def run(variant: str, seed: int) -> Overall:
+    """Scores of one trained network; of what exists already, only what is missing is done."""
+    config = comb_puppets.get_config()
+    config.data.path, config.loss.embedder = DATA.value, EMBEDDER.value
+    config.seed, config.level_steps = seed, tuple(map(int, LEVEL_STEPS.value))
+    config.update_from_flattened_dict(VARIANTS[variant])
+    workdir = Path(WORKDIR.value) / f"{variant.replace(' ', '').replace('.', '')}_{seed}"
+    if not train(config, workdir):
+        raise SystemExit("Interrupted; the same command continues.")
+    steps = sum(config.level_steps) + config.final_steps
+    path = workdir / "evaluation" / Path(HELD_OUT.value).resolve().name / f"step_{steps}" / "scores.json"
+    if not path.exists():
+        evaluate(workdir, Path(HELD_OUT.value), [BLEND])
+    return json.loads(path.read_text())["overall"]
+
+
+def table(found: dict[str, list[Overall]]) -> Table:
+    """A line for each variant, after those of doing nothing and of the ceiling."""
+    result = Table("", *SCORES.values())
+    first = next(iter(found.values()))[:1]
+    for name, runs, row in [(r, first, r) for r in REFERENCES] + [(v, runs, ROW) for v, runs in found.items()]:
+        cells = []
+        for score in SCORES:
+            values = np.array([run[row][score]["mean"] for run in runs]) * (100 if score in PERCENT else 1)
+            spread = f"\n± {np.ptp(values) / 2:.2f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.2f}{spread}")
+        result.add_row(name, *cells)
+    return result
+
+
+if __name__ == "__main__":
+    app.run(main)

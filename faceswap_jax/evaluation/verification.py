@@ -1,0 +1,128 @@
+"""Face verification, whether two pictures show one person: accuracy, true accepts at few false ones, the ROC's area.
+
+The protocol is that of Labeled Faces in the Wild (Huang et al. 2007, view 2): ten folds that share no person, as many
+pairs of one person as of two, and every fold is judged with a threshold that the other nine have chosen.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+from faceswap_jax.errors import InputError
+
+FOLDS = 10
+
+
+class Pairs(NamedTuple):
+    """Pairs of pictures, fold after fold.
+
+    Attributes:
+        first: index of one picture of each pair.
+        second: index of the other one.
+        same: whether both show the same person.
+        fold: 0 to FOLDS - 1.
+    """
+
+    first: Int[np.ndarray, "n"]
+    second: Int[np.ndarray, "n"]
+    same: Bool[np.ndarray, "n"]
+    fold: Int[np.ndarray, "n"]
+
+
+def draw_pairs(
+    identity: Int[np.ndarray, "pictures"], track: Int[np.ndarray, "pictures"], count: int = 300, seed: int = 0
+) -> Pairs:
+    """Pairs for a verification, the same for the same arguments.
+
+    Persons are dealt out to the folds at random. Two pictures of one person come from two tracks, for neighbouring
+    frames hardly differ.
+
+    Args:
+        identity: who is on each picture.
+        track: where each picture comes from; a number belongs to one track of one person.
+        count: pairs of the same, and as many of different persons, in each fold; fewer where a fold has not so many.
+        seed: of the draw.
+
+    Raises:
+        InputError: there are fewer than two persons for each fold, or a fold has nobody with two tracks.
+    """
+    rng = np.random.default_rng(seed)
+    persons = rng.permutation(np.unique(identity))
+    if len(persons) < 2 * FOLDS:
+        raise InputError(
+            f"Verification in {FOLDS} folds needs {2 * FOLDS} persons, and the data have {len(persons)}; hold out more."
+        )
+    folds = []
+    for fold, members in enumerate(np.array_split(persons, FOLDS)):
+        pictures = np.flatnonzero(np.isin(identity, members))
+        first, second = pictures[np.stack(np.triu_indices(len(pictures), 1))]
+        same = identity[first] == identity[second]
+        kinds = np.flatnonzero(same & (track[first] != track[second])), np.flatnonzero(~same)
+        size = min(count, *map(len, kinds))
+        if not size:
+            raise InputError("Nobody in a fold of the verification has two face tracks; prepare more clips of each.")
+        chosen = np.concatenate([rng.choice(kind, size, replace=False) for kind in kinds])
+        folds.append((first[chosen], second[chosen], same[chosen], np.full(len(chosen), fold)))
+    return Pairs(*map(np.concatenate, zip(*folds, strict=True)))
+
+
+def accuracy(scores: Float[np.ndarray, "n"], pairs: Pairs) -> Float[np.ndarray, "folds"]:
+    """Share of pairs judged rightly in each fold, by the threshold that judges most of the other folds' pairs rightly.
+
+    Args:
+        scores: of each pair, higher for the same person, e.g. cosines of embeddings.
+        pairs: the truth.
+    """
+
+    def judged(test, rest):
+        threshold = _best_threshold(scores[rest], pairs.same[rest])
+        return ((scores[test] > threshold) == pairs.same[test]).mean()
+
+    return _by_fold(judged, pairs)
+
+
+def true_accepts(scores: Float[np.ndarray, "n"], pairs: Pairs, false_accepts: float) -> Float[np.ndarray, "folds"]:
+    """Share of the pairs of one person that each fold accepts (TAR) by a threshold at which the others accept a share
+    `false_accepts` of their pairs of two persons (FAR); NaN where these are too few to tell.
+
+    Args:
+        scores: of each pair, higher for the same person.
+        pairs: the truth.
+        false_accepts: such as 1e-3.
+    """
+
+    def accepted(test, rest):
+        different = np.sort(scores[rest & ~pairs.same])[::-1]
+        allowed = int(false_accepts * len(different) + 1e-9)
+        return (scores[test & pairs.same] > different[allowed]).mean() if allowed else math.nan
+
+    return _by_fold(accepted, pairs)
+
+
+def area(scores: Float[np.ndarray, "n"], same: Bool[np.ndarray, "n"]) -> float:
+    """Area under the ROC curve: how often a pair of one person scores above a pair of two (Mann-Whitney); 0.5: chance.
+
+    Args:
+        scores: of each pair, higher for the same person.
+        same: whether it shows one person.
+    """
+    count = int(same.sum())
+    above = rankdata(scores)[same].sum() - count * (count + 1) / 2
+    return float(above / (count * (len(same) - count)))
+
+
+def _by_fold(judge, pairs: Pairs) -> Float[np.ndarray, "folds"]:
+    return np.array([judge(pairs.fold == fold, pairs.fold != fold) for fold in range(FOLDS)])
+
+
+def _best_threshold(scores: Float[np.ndarray, "n"], same: Bool[np.ndarray, "n"]) -> float:
+    """Between two scores, or below all: accepting what lies above makes the fewest mistakes."""
+    values, place = np.unique(scores, return_inverse=True)
+    different, alike = (np.bincount(place[kind], minlength=len(values)) for kind in (~same, same))
+    # Right are the different up to a value and the same above it.
+    right = np.concatenate([[0], np.cumsum(different - alike)])
+    edges = np.concatenate([[-np.inf], (values[:-1] + values[1:]) / 2, values[-1:]])
+    return float(edges[right.argmax()])

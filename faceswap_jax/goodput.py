@@ -1,0 +1,56 @@
+"""Where the wall time of a run goes."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+PARTS = ("start", "compile", "data", "step", "evaluation", "checkpoint")
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Splits the time since it was made among `PARTS`; at every moment it runs for exactly one of them.
+
+    It runs for "start" where nothing else is said. `with clock("data"):` runs for "data" until the block ends or a
+    block within it names another part.
+
+    It sees what the host waits for. The device works on while the host waits for data, so that "data" is an upper bound
+    of the time in which it had nothing to do.
+    """
+
+    def __init__(self):
+        self._seconds = dict.fromkeys(PARTS, 0.0)
+        self._part, self._since = "start", time.monotonic()
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """Runs for `part` in a `with` block."""
+        outer = self._part
+        self._switch(part)
+        try:
+            yield
+        finally:
+            self._switch(outer)
+
+    def each(self, part: str, items: Iterable[T]) -> Iterator[T]:
+        """The items, running for `part` while one is waited for."""
+        items = iter(items)
+        while True:
+            with self(part):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
+
+    def seconds(self) -> dict[str, float]:
+        """Time of each part until now; together, all time since the clock was made."""
+        self._switch(self._part)
+        return dict(self._seconds)
+
+    def _switch(self, part: str) -> None:
+        now = time.monotonic()
+        self._seconds[self._part] += now - self._since
+        self._part, self._since = part, now

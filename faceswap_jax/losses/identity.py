@@ -1,0 +1,14 @@
+"""Identity loss: how far a generated face is from the person it should show, by embeddings of a frozen network."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def dissimilarity(x: Float[Array, "*b d"], y: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+    """1 - cosine: 0 for one direction, 1 for unrelated, 2 for opposite ones. Vectors may have any length."""
+    return 1 - (normalised(x) * normalised(y)).sum(-1)
+
+
+def normalised(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+    """Vectors of unit length; the gradient at zero is finite."""
+    return x / jnp.sqrt((x * x).sum(-1, keepdims=True) + 1e-12)

@@ -1,0 +1,69 @@
+"""The layout of the comb network at its full size, against the committed table; nothing of it is computed here."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import comb as experiment
+from faceswap_jax.parallel import rules
+from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.tasks.base import abstract_state
+from faceswap_jax.tasks.comb import Task
+
+GOLDEN = Path(__file__).with_name("comb_layout.txt")
+PERSONAS = 128
+
+
+@pytest.fixture(scope="module")
+def abstract():
+    """The state at 1024 px."""
+    c = experiment.get_config()
+    c.personas = tuple(f"persona_{p}" for p in range(PERSONAS))
+    task = Task(c)
+    return abstract_state(task, task.phases[-1])
+
+
+def lines(abstract, mesh):
+    leaves = jax.tree_util.tree_leaves_with_path(abstract)
+    shardings = jax.tree.leaves(rules.shardings(abstract, mesh))
+    for (path, leaf), sharding in zip(leaves, shardings, strict=True):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        spec = ", ".join(map(str, sharding.spec)) or "replicated"
+        yield f"{name:<58} {leaf.dtype.name:<8} {'x'.join(map(str, leaf.shape)) or 'scalar':<18} {spec}"
+
+
+def test_the_layout_of_every_tensor_is_the_committed_one(abstract, tmp_path):
+    """A change of the table in rules.py is to be seen, tensor by tensor: the message says how to accept it."""
+    text = f"P = {PERSONAS}, mesh data 2 x persona 4\n" + "\n".join(lines(abstract, make_mesh(4))) + "\n"
+    if text != GOLDEN.read_text():
+        found = tmp_path / GOLDEN.name
+        found.write_text(text)
+        pytest.fail(f"The layout has changed: diff {GOLDEN} {found}; if it is meant, copy the second over the first.")
+
+
+def per_device(abstract, mesh, group):
+    """Bytes of a group's parameters and moments on one device."""
+    leaves = jax.tree_util.tree_leaves_with_path(abstract)
+    shardings = jax.tree.leaves(rules.shardings(abstract, mesh))
+    return sum(
+        int(np.prod(sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
+        for (path, leaf), sharding in zip(leaves, shardings, strict=True)
+        if f"/{group}/" in jax.tree_util.keystr(path, simple=True, separator="/") and leaf.ndim
+    )
+
+
+def test_memory_of_decoders_falls_as_the_persona_axis_and_that_of_the_encoder_as_the_data_axis(abstract):
+    decoders = {size: per_device(abstract, make_mesh(size), "personas") for size in (1, 2, 4, 8)}
+    assert {size: decoders[1] / b for size, b in decoders.items()} == {1: 1, 2: 2, 4: 4, 8: 8}
+    whole, halved = (per_device(abstract, make_mesh(size), "encoder") for size in (8, 4))
+    assert halved < 0.55 * whole  # all but biases and small kernels
+
+
+def test_moments_lie_where_their_parameters_do(abstract):
+    layout = rules.shardings(abstract, make_mesh(4))
+    for group, modules in layout.params.items():
+        for name, shardings in modules.items():
+            for moment in (layout.opt[group][name].mu, layout.opt[group][name].nu):
+                assert moment == shardings
