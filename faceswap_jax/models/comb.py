@@ -44,7 +44,7 @@ class CombConfig:
         fading: whether the RGB layers of level L - 1 exist, which a network needs until its alpha has reached 1.
         dtype: type of the arithmetic; parameters are float32 always.
         remat: "none" keeps all activations for the gradient; "blocks" keeps the inputs of the blocks and computes what
-            is inside a second time.
+            is inside a second time. XLA's CPU backend undoes that.
 
     Raises:
         InputError: there is no such `remat`.
