@@ -199,7 +199,7 @@ def outcomes(
         InputError: there is nothing to find faces with.
     """
     if isinstance(clip, PuppetTrack):
-        from data_pipelines.sources import PuppetRecords  # the renderer and sound: half a second that clips do without
+        from data_pipelines.puppets.source import PuppetRecords  # half a second that clips do without
 
         records = PuppetRecords(clip, settings.resolution)
         for index in range(clip.frames):

@@ -103,6 +103,14 @@ def embed(
         crops: aligned as `faces/align.py` does.
         masks: 0..1, what may be seen; outside there is grey, before the picture is resampled.
     """
-    seen = view(crops if masks is None else masked(crops, masks), config.side)
-    embeddings, _ = iresnet.apply(config, params, statistics, seen)
-    return identity.normalised(embeddings)
+    return embed_seen(config, params, statistics, view(crops if masks is None else masked(crops, masks), config.side))
+
+
+def embed_seen(
+    config: iresnet.IResNetConfig,
+    params: iresnet.Params,
+    statistics: iresnet.Statistics,
+    seen: Float[Array, "b side side 3"],
+) -> Float[Array, "b d"]:
+    """Embeddings of unit length of what `view` shows."""
+    return identity.normalised(iresnet.apply(config, params, statistics, seen)[0])

@@ -26,9 +26,10 @@ from rich.progress import track
 from rich.table import Table
 
 from data_pipelines import pipeline
+from data_pipelines.puppets.source import puppet_source
 from data_pipelines.records import SHARDS, Counts, Manifest, Persona, ShardWriter, decode
 from data_pipelines.settings import Settings
-from data_pipelines.sources import open_data, puppet_source
+from data_pipelines.sources import open_data
 
 REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each contestant.")
 SECONDS = flags.DEFINE_float("seconds", 2.0, "Length of a turn.")

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.models.convolution import conv_general_dilated, conv_of_upsampled, upsample
 
 CHANNELS = (512, 512, 512, 512, 256, 128, 64, 32, 16)  # of level 0 .. 8 at full width
 MAX_LEVEL = len(CHANNELS) - 1
@@ -92,39 +93,42 @@ def downsample(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
-def upsample(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
-    """Nearest-neighbour upsampling by 2."""
-    return x.repeat(2, axis=1).repeat(2, axis=2)
-
-
 class ConvLeaky(nn.Module):
-    """Stride-1 convolution with bias and LeakyReLU."""
+    """Stride-1 convolution, of the input or of the input upsampled, with bias and LeakyReLU."""
 
     features: int
     kernel: int
     dtype: jnp.dtype
     padding: str | int = "SAME"
+    upsampled: bool = False
 
     @nn.compact
     def __call__(self, x):
-        init = nn.initializers.variance_scaling(2.0 / (1.0 + LEAK**2), "fan_in", "normal")
-        size = (self.kernel, self.kernel)
-        x = nn.Conv(self.features, size, padding=self.padding, kernel_init=init, dtype=self.dtype, name="conv")(x)
-        return nn.leaky_relu(x, LEAK)
+        conv = nn.Conv(
+            self.features,
+            (self.kernel, self.kernel),
+            padding=self.padding,
+            kernel_init=nn.initializers.variance_scaling(2.0 / (1.0 + LEAK**2), "fan_in", "normal"),
+            dtype=self.dtype,
+            conv_general_dilated=conv_of_upsampled if self.upsampled else conv_general_dilated,
+            name="conv",
+        )
+        return nn.leaky_relu(conv(x), LEAK)
 
 
 class Block(nn.Module):
-    """The two convolutions of one level."""
+    """The two convolutions of one level, after upsampling if it is one of a decoder."""
 
     features: tuple[int, int]
     kernels: tuple[int, int] = (3, 3)
     paddings: tuple[str | int, str | int] = ("SAME", "SAME")
     dtype: jnp.dtype = jnp.float32
+    upsampled: bool = False
 
     @nn.compact
     def __call__(self, x):
         for i, (features, kernel, padding) in enumerate(zip(self.features, self.kernels, self.paddings, strict=True)):
-            x = ConvLeaky(features, kernel, self.dtype, padding, name=f"conv_{i}")(x)
+            x = ConvLeaky(features, kernel, self.dtype, padding, self.upsampled and i == 0, name=f"conv_{i}")(x)
         return x
 
 
@@ -165,7 +169,8 @@ class Decoder(nn.Module):
         # A 4 x 4 'full' convolution of one pixel: the latent spreads over 4 x 4 positions, one bias a channel.
         h = block((c.channels(0),) * 2, (4, 3), (3, "SAME"), c.dtype, name="level_0")(z[:, None, None].astype(c.dtype))
         for level in range(1, c.level + 1):
-            below, h = h, block((c.channels(level),) * 2, dtype=c.dtype, name=f"level_{level}")(upsample(h))
+            features = (c.channels(level),) * 2
+            below, h = h, block(features, dtype=c.dtype, upsampled=True, name=f"level_{level}")(h)
         y = to_rgb(c.level, h)
         if c.level > 0 and c.fading:
             y = (1 - alpha) * upsample(to_rgb(c.level - 1, below)) + alpha * y

@@ -22,6 +22,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import scores
 from faceswap_jax.losses import identity, reconstruction
 from faceswap_jax.models import comb, iresnet
+from faceswap_jax.models.oracle import masked
 from faceswap_jax.parallel import persona, rules
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Metrics, Phase
@@ -232,10 +233,10 @@ class Task:
         mask = view(mask)[..., 0]
 
         def embed(pictures, mask):
-            def apply(faces):
-                return iresnet.apply(self.embedder, **shared.frozen["embedder"], x=faces)[0]
+            def network(seen):
+                return embedder.embed_seen(self.embedder, **shared.frozen["embedder"], seen=seen)
 
-            return identity.normalised(persona.flattened(apply, embedder.masked(view(pictures), mask)))
+            return persona.flattened(network, masked(view(pictures), mask))
 
         reference = embed(x, mask).mean(1, keepdims=True)
         return identity.dissimilarity(embed(swapped, persona.exchange(mask, shared.partner)), reference)

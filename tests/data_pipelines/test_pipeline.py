@@ -14,8 +14,9 @@ import pytest
 
 import data_pipelines
 from data_pipelines.pipeline import Jitter, identity_batches, iterate, paired_batches, persona_batches, polygon_masks
+from data_pipelines.puppets.source import puppet_source
 from data_pipelines.records import FaceRecord, decode, encode
-from data_pipelines.sources import PersonaSource, puppet_source
+from data_pipelines.sources import PersonaSource
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE

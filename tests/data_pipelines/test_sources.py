@@ -11,11 +11,13 @@ from array_record.python.array_record_module import ArrayRecordReader
 
 from data_pipelines import sources
 from data_pipelines.clips import PuppetTrack
+from data_pipelines.puppets import source
 from data_pipelines.puppets.sound import track_sound
+from data_pipelines.puppets.source import PuppetRecords, puppet_source
 from data_pipelines.puppets.tracks import truth
 from data_pipelines.records import SHARDS, Counts, FaceRecord, Manifest, Persona, ShardWriter, decode, encode
 from data_pipelines.settings import Settings
-from data_pipelines.sources import PersonaSource, PuppetRecords, open_data, puppet_source, split
+from data_pipelines.sources import PersonaSource, open_data, split
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 
@@ -228,6 +230,6 @@ def test_puppets_are_exact():
 
 def test_puppets_are_rendered_once(monkeypatch):
     rendered = []
-    monkeypatch.setattr(sources, "truth", lambda *args: rendered.append(args) or truth(*args))
+    monkeypatch.setattr(source, "truth", lambda *args: rendered.append(args) or truth(*args))
     records = puppet_source(0, 0, 0, frames=2, resolution=SIZE).records
     assert records[1] == records[1] and len(rendered) == 1

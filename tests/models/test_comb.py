@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.models import comb
+from faceswap_jax.models import comb, convolution
 
 WIDTH = 1 / 64
 
@@ -61,7 +61,7 @@ def test_growing_changes_nothing_at_alpha_zero_at_any_level():
         x = jax.random.uniform(jax.random.key(2), (1, new.resolution, new.resolution, 3))
         grown = comb.grow(params, drawn(new, level))
         # Alpha of the old network is 1: its own fade-in is over.
-        before = comb.upsample(run(old, params, comb.downsample(x), 1.0))
+        before = convolution.upsample(run(old, params, comb.downsample(x), 1.0))
         np.testing.assert_allclose(run(new, grown, x, 0.0), before, atol=1e-6, err_msg=f"level {level}")
         assert np.abs(run(new, grown, x, 1.0) - before).max() > 1e-3
         old, params = new, grown

@@ -22,6 +22,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.losses import reconstruction
 from faceswap_jax.models import comb, iresnet
 from faceswap_jax.models.iresnet import IResNetConfig
+from faceswap_jax.models.oracle import masked
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import AXES, make_mesh
 from faceswap_jax.tasks.base import abstract_state
@@ -188,7 +189,7 @@ def test_losses_of_swapped_pictures_are_those_of_a_plain_loop(batch):
         return comb.decode(model, state.params["tied"], comb.persona(state.params["personas"], p), z)
 
     def embed(x, mask):
-        shown = embedder.masked(embedder.view(x, EMBEDDER.side), embedder.view(mask, EMBEDDER.side)[..., 0])
+        shown = masked(embedder.view(x, EMBEDDER.side), embedder.view(mask, EMBEDDER.side)[..., 0])
         e, _ = iresnet.apply(EMBEDDER, **state.extras["embedder"], x=shown)
         return e / jnp.linalg.norm(e, axis=-1, keepdims=True)
 
