@@ -15,7 +15,7 @@ from data_pipelines import pipeline
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
-from faceswap_jax.evaluation import report
+from faceswap_jax.faces import picture
 from faceswap_jax.goodput import Clock
 from faceswap_jax.metrics import Reporter
 from faceswap_jax.parallel import rules
@@ -74,8 +74,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> bool:
                         if last or step % every.preview == 0:
                             with clock("evaluation"):
                                 reporter.evaluation(step, programs.eval_step(state, held_out))
-                                picture = jax.device_get(programs.preview(state, held_out))
-                                report.save_grid(workdir / "previews" / f"step_{step:07d}.png", picture)
+                                grid = jax.device_get(programs.preview(state, held_out))
+                                picture.save_grid(workdir / "previews" / f"step_{step:07d}.png", grid)
                         if last or step % every.checkpoint == 0:
                             with clock("checkpoint"):
                                 checkpoints.save(state)

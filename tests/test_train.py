@@ -284,7 +284,7 @@ def test_a_signal_during_an_evaluation_waits_for_the_next_step(toy, tmp_path, mo
         if path.name == "step_0000005.png":
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(loop.report, "save_grid", save_grid)
+    monkeypatch.setattr(loop.picture, "save_grid", save_grid)
     toy.run.update(preview=5, checkpoint=100)
     assert not train(toy, tmp_path)
     assert saved_state(tmp_path, Toy(toy))[0] == 6

@@ -12,8 +12,9 @@ from rich.console import Console
 from data_pipelines.clips import Clip
 from data_pipelines.puppets.dataset import CLIPS, PuppetClips
 from faceswap_jax.errors import InputError
-from faceswap_jax.evaluation.report import Comparison, Score, save_grid, summarise
+from faceswap_jax.evaluation.report import Comparison, Score, summarise
 from faceswap_jax.faces import blend
+from faceswap_jax.faces.picture import save_grid
 from faceswap_jax.faces.video import read_frames
 from faceswap_jax.swap import Model, load_models, swap_clip
 

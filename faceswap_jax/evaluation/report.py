@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from rich.box import SIMPLE_HEAD
@@ -16,18 +15,6 @@ from rich.table import Column, Table
 from faceswap_jax.evaluation.intervals import Interval, interval
 
 FLOOR = "own error"
-CELL = 96  # pixels; smaller pictures are enlarged, so that early growth levels can be seen
-
-
-def save_grid(path: Path, pictures: Float[np.ndarray, "rows columns h w 3"]) -> None:
-    """Writes a grid of pictures in [0, 1] as PNG."""
-    rows, columns, h, w, _ = pictures.shape
-    grid = np.round(np.clip(pictures, 0, 1) * 255).astype(np.uint8)
-    factor = max(1, CELL // h)
-    grid = grid.transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
-    grid = cv2.resize(grid, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), grid[..., ::-1])
 
 
 @dataclass(frozen=True)

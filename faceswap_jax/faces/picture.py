@@ -7,11 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import PIL.Image
-from jaxtyping import UInt8, UInt16
+from jaxtyping import Float, UInt8, UInt16
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.files import readable, replacing
 
+CELL = 96  # pixels; smaller pictures of a grid are enlarged, so that early growth levels can be seen
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 # What OpenCV has to say about a damaged picture goes to stderr in several lines; the exception says it.
@@ -63,3 +64,17 @@ def write_picture(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
     _, encoded = cv2.imencode(suffix, image[..., ::-1], options)
     with replacing(path) as aside:
         encoded.tofile(aside)
+
+
+def save_grid(path: Path, pictures: Float[np.ndarray, "rows columns h w 3"]) -> None:
+    """Writes a grid of pictures in [0, 1], and makes the folder for it.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    rows, columns, h, w, _ = pictures.shape
+    grid = np.round(np.clip(pictures, 0, 1) * 255).astype(np.uint8)
+    grid = grid.transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
+    factor = max(1, CELL // h)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(path, cv2.resize(grid, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST))

@@ -2,7 +2,6 @@
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 from rich.console import Console
@@ -81,16 +80,3 @@ def test_table_of_the_terminal_fits_80_characters(summary):
         console.print(summary.table())
     text = capture.get()
     assert all(cell in text for cell in ("do nothing", "swap", "PSNR (dB)", "26.00", "10.00", "62.5"))
-
-
-@pytest.mark.parametrize(("side", "factor"), [(4, 24), (64, 1), (96, 1), (100, 1)])
-def test_grid(tmp_path, side, factor):
-    pictures = np.random.default_rng(0).random((2, 3, side, side, 3))
-    pictures[0, 0, 0, 0] = (1.5, -0.5, 0.5)  # beyond black and white
-    path = tmp_path / "new" / "grid.png"
-    report.save_grid(path, pictures)
-    grid = cv2.imread(str(path))[..., ::-1]
-    assert grid.shape == (2 * side * factor, 3 * side * factor, 3)
-    assert list(grid[0, 0]) == [255, 0, 128]
-    expected = np.round(np.clip(pictures[1, 2], 0, 1) * 255)
-    np.testing.assert_array_equal(grid[side * factor :: factor, 2 * side * factor :: factor], expected)

@@ -6,7 +6,7 @@ import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import video
-from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, read_picture, write_picture
+from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, read_picture, save_grid, write_picture
 from tests.faces.face_scenes import smooth_picture
 
 
@@ -36,3 +36,16 @@ def test_bad_output(tmp_path):
     with pytest.raises(InputError, match="suffix"):
         write_picture(tmp_path / "out.tiff", image)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("side", "factor"), [(4, 24), (64, 1), (96, 1), (100, 1)])
+def test_grid(tmp_path, side, factor):
+    pictures = np.random.default_rng(0).random((2, 3, side, side, 3))
+    pictures[0, 0, 0, 0] = (1.5, -0.5, 0.5)  # beyond black and white
+    path = tmp_path / "new" / "grid.png"
+    save_grid(path, pictures)
+    grid = cv2.imread(str(path))[..., ::-1]
+    assert grid.shape == (2 * side * factor, 3 * side * factor, 3)
+    assert list(grid[0, 0]) == [255, 0, 128]
+    expected = np.round(np.clip(pictures[1, 2], 0, 1) * 255)
+    np.testing.assert_array_equal(grid[side * factor :: factor, 2 * side * factor :: factor], expected)
