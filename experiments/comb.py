@@ -57,7 +57,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.level_steps = (100_000,) * 9  # of level 0 (4 px) to level 8 (1024 px); 0 skips a level
     c.final_steps = 100_000  # more of the last level, at the final learning rate
     c.batch = 4  # pictures per persona
-    c.update_order = "joint"  # all personas at once, which shards over devices; "sequential": one by one, as published
+    c.update_order = "joint"  # all personas at once, shards over devices; "sequential": one by one, as published
     c.learning_rate = 1e-4
     c.final_learning_rate = 1e-5
     c.precision = "float32"

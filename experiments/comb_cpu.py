@@ -17,6 +17,7 @@ from experiments import demo
 def get_config() -> ml_collections.ConfigDict:
     """The demo's values with more steps."""
     c = demo.get_config()
+    c.update_order = "joint"  # as these numbers were made
     c.level_steps = (0, 0, 400, 1000, 2000)
     c.final_steps = 200
     return c

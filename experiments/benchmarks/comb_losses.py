@@ -3,7 +3,7 @@
     faceswap puppets --output data --format records --personas 8 --tracks 12 --frames 25 --rate 3 --resolution 64
     faceswap puppets --output held_out --personas 8 --first_track 12 --tracks 1 --frames 12 --rate 3 --size 128
     python -m experiments.benchmarks.comb_losses --data data --held_out held_out --embedder runs/identity \
-        --workdir runs/comb_losses [--seeds 0,1] [--variants "none,+ identity"] [--level_steps 0,0,200,800]
+        --workdir runs/comb_losses [--seeds 0,1] [--variants "none,+ identity"] [--level_steps 0,0,100,500]
 
 Every variant is trained with every seed and evaluated with --blend none, where the face is the network's own. The table
 has means over the seeds and, under them, half of the distance between the extreme seeds. The same command continues.
@@ -26,7 +26,7 @@ HELD_OUT = flags.DEFINE_string("held_out", None, "Clips of the same puppets, nev
 EMBEDDER = flags.DEFINE_string("embedder", None, "A run of experiments/identity.py.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
 SEEDS = flags.DEFINE_list("seeds", "0,1", "Seeds of each variant.")
-LEVEL_STEPS = flags.DEFINE_list("level_steps", "0,0,200,800", "Steps of each level.")
+LEVEL_STEPS = flags.DEFINE_list("level_steps", "0,0,100,500", "Steps of each level; a fifth of the last is added.")
 
 IDENTITY = {"loss.identity": 0.2}
 CYCLE = {"loss.cycle": 1.0, "loss.latent_cycle": 0.1}
@@ -53,6 +53,7 @@ SCORES = {
     "sharpness": "sharpness (%)",
     "flicker": "flicker",
 }
+WIDTH = 170  # of the table, in characters
 PERCENT = ("ms_ssim", "sharpness")  # of what is stored as shares
 
 Overall = dict[str, dict[str, dict[str, float]]]
@@ -65,7 +66,7 @@ def main(_) -> None:
     for seed in SEEDS.value:  # so that a whole table of one seed is there early
         for variant in CHOSEN.value:
             found.setdefault(variant, []).append(run(variant, int(seed)))
-            Console().print(table(found))
+            Console(width=WIDTH).print(table(found))
 
 
 def run(variant: str, seed: int) -> Overall:
@@ -73,6 +74,7 @@ def run(variant: str, seed: int) -> Overall:
     config = comb_puppets.get_config()
     config.data.path, config.loss.embedder = DATA.value, EMBEDDER.value
     config.seed, config.level_steps = seed, tuple(map(int, LEVEL_STEPS.value))
+    config.final_steps = config.level_steps[-1] // 5
     config.update_from_flattened_dict(VARIANTS[variant])
     workdir = Path(WORKDIR.value) / f"{variant.replace(' ', '').replace('.', '')}_{seed}"
     if not train(config, workdir):

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.models.convolution import conv_general_dilated, conv_of_upsampled, upsample
+from faceswap_jax.models.convolution import conv_general_dilated, upsample
 
 CHANNELS = (512, 512, 512, 512, 256, 128, 64, 32, 16)  # of level 0 .. 8 at full width
 MAX_LEVEL = len(CHANNELS) - 1
@@ -110,7 +110,7 @@ class ConvLeaky(nn.Module):
             padding=self.padding,
             kernel_init=nn.initializers.variance_scaling(2.0 / (1.0 + LEAK**2), "fan_in", "normal"),
             dtype=self.dtype,
-            conv_general_dilated=conv_of_upsampled if self.upsampled else conv_general_dilated,
+            conv_general_dilated=partial(conv_general_dilated, upsampled=self.upsampled),
             name="conv",
         )
         return nn.leaky_relu(conv(x), LEAK)

@@ -35,26 +35,18 @@ def conv_general_dilated(
     rhs: Float[Array, "kh kw c f"],
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
+    *,
+    upsampled: bool = False,
     **options: Any,
 ) -> Float[Array, "b oh ow f"]:
-    """`jax.lax.conv_general_dilated`, for `flax.linen.Conv(conv_general_dilated=...)`."""
-    if _pays(lhs, rhs, window_strides, padding, options):
-        return _convolve(False, *_varying_alike(lhs, rhs))
-    return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **options)
+    """`jax.lax.conv_general_dilated`, for `flax.linen.Conv(conv_general_dilated=...)`.
 
-
-def conv_of_upsampled(
-    lhs: Float[Array, "b h w c"],
-    rhs: Float[Array, "kh kw c f"],
-    window_strides: Sequence[int],
-    padding: str | Sequence[tuple[int, int]],
-    **options: Any,
-) -> Float[Array, "b oh ow f"]:
-    """The same of pictures enlarged by 2 with nearest neighbours, which are given as they were before."""
-    enlarged = jax.eval_shape(upsample, lhs)
-    if _pays(enlarged, rhs, window_strides, padding, options):
-        return _convolve(True, *_varying_alike(lhs, rhs))
-    return lax.conv_general_dilated(upsample(lhs), rhs, window_strides, padding, **options)
+    With `upsampled`, of pictures enlarged by 2 with nearest neighbours, which are given as they were before.
+    """
+    x = upsample(lhs) if upsampled else lhs
+    if _pays(x, rhs, window_strides, padding, options):
+        return _convolve(upsampled, *_varying_alike(lhs, rhs))
+    return lax.conv_general_dilated(x, rhs, window_strides, padding, **options)
 
 
 def upsample(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:

@@ -12,6 +12,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from faceswap_jax.models import comb, convolution
+from faceswap_jax.models.convolution import conv_general_dilated as convolve
 from faceswap_jax.parallel.mesh import make_mesh
 
 NHWC = convolution.NHWC
@@ -31,7 +32,7 @@ def laxs_of_upsampled(x, *rest, **options):
     return laxs(convolution.upsample(x), *rest, **options)
 
 
-OURS = {laxs: convolution.conv_general_dilated, laxs_of_upsampled: convolution.conv_of_upsampled}
+OURS = {laxs: convolve, laxs_of_upsampled: partial(convolve, upsampled=True)}
 
 
 def arrays(shape, features, scale=1):
@@ -85,15 +86,15 @@ def test_the_algorithm_is_exact_and_drops_points():
 def test_other_convolutions_are_left_to_lax(shape, kernel, options):
     options = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": NHWC} | options
     x, kernel = np.ones(shape, np.float32), np.ones(kernel, np.float32)
-    found, expected = (f(x, kernel, **options) for f in (convolution.conv_general_dilated, lax.conv_general_dilated))
+    found, expected = (f(x, kernel, **options) for f in (convolve, lax.conv_general_dilated))
     np.testing.assert_array_equal(found, expected)
 
 
 def test_other_backends_and_types_are_left_to_lax(monkeypatch):
     def primitives(dtype):
         x, kernel = jnp.ones((1, 8, 8, 4), dtype), jnp.ones((3, 3, 4, 4), dtype)
-        convolve = partial(convolution.conv_of_upsampled, window_strides=(1, 1), padding="SAME", dimension_numbers=NHWC)
-        return str(jax.make_jaxpr(convolve)(x, kernel))
+        options = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": NHWC, "upsampled": True}
+        return str(jax.make_jaxpr(partial(convolve, **options))(x, kernel))
 
     assert "conv_general_dilated" not in primitives(jnp.float32)
     assert "conv_general_dilated" in primitives(jnp.bfloat16)
@@ -106,7 +107,7 @@ def test_a_batch_over_devices_is_not_gathered():
     spread, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
     compiled = (
         jax.jit(
-            partial(value_and_gradients, convolution.conv_general_dilated),
+            partial(value_and_gradients, convolve),
             in_shardings=(spread, whole, spread),
             out_shardings=(spread, spread, whole),
         )
@@ -129,7 +130,7 @@ def test_devices_with_inputs_of_their_own_add_up_the_gradient_of_a_shared_kernel
 
     def over_devices(x, kernel):
         each = jax.shard_map(
-            lambda x, kernel: loss(convolution.conv_general_dilated, x, kernel)[None],
+            lambda x, kernel: loss(convolve, x, kernel)[None],
             in_specs=(P("persona"), P()),
             out_specs=P("persona"),
             axis_names={"persona"},
