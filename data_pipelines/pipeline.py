@@ -22,7 +22,7 @@ import cv2
 import grain
 import msgpack
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Int32, Shaped, UInt8
 
 from data_pipelines.records import FaceRecord, decode
 from data_pipelines.sources import PersonaSource
@@ -56,6 +56,7 @@ class Pictures(TypedDict):
         irises: (x, y) of the person's right and left iris in pixels of `image`; NaN where nobody knows.
         pose: yaw, pitch, roll of the head in degrees, in the frame that the face was cut from; a mirrored or turned
             `image` counts as cut from a mirrored or turned frame.
+        record: where each face comes from, for people: "ada: scene.mp4, frame 12".
     """
 
     image: UInt8[np.ndarray, "... r r 3"]
@@ -63,6 +64,7 @@ class Pictures(TypedDict):
     landmarks: Float32[np.ndarray, "... 68 2"]
     irises: Float32[np.ndarray, "... 2 2"]
     pose: Float32[np.ndarray, "... 3"]
+    record: Shaped[np.ndarray, "..."]
 
 
 class Batch(Pictures):
@@ -138,7 +140,7 @@ def persona_batches(
         batch: pictures per persona in the global batch, divisible by hosts.
         seed: of order and augmentation.
         host: index of this host in 0..hosts-1.
-        hosts: number of hosts that share the global batch: host h has its pictures h, h + hosts, ...
+        hosts: number of hosts that share the global batch: each has a run of it, in their order.
         mirror: whether every second picture, by chance, is mirrored.
         jitter: random similarity of everything.
         warp: strength of the smooth random deformation of `input`: standard deviation of the displacement of a 4 x 4
@@ -153,22 +155,22 @@ def persona_batches(
     strengths = jitter.strengths if jitter and any(jitter.strengths) else None
     orders = [_order(len(source), (seed, _ORDER, p)) for p, source in enumerate(sources)]
     sizes = np.repeat([source.resolution for source in sources], batch // hosts)
-    all_draws = (len(sources), batch)  # of which each host takes its share
+    all_draws, own = (len(sources), batch), share(batch, host, hosts)  # of which each host takes its share
 
     def load(step: int) -> Batch:
         rng = np.random.default_rng((seed, _AUGMENTATION, step))
-        chances = rng.random(all_draws)[:, host::hosts].ravel()
-        similarities = rng.uniform(-1, 1, (*all_draws, 4))[:, host::hosts].reshape(-1, 4)
+        chances = rng.random(all_draws)[:, own].ravel()
+        similarities = rng.uniform(-1, 1, (*all_draws, 4))[:, own].reshape(-1, 4)
         assembly = _Assembly(
             resolution, sizes, mirror & (chances < 0.5), similarities * strengths if strengths else None
         )
-        positions = range(step * batch + host, (step + 1) * batch, hosts)
+        positions = range(step * batch, (step + 1) * batch)[own]
         for slot, (p, position) in enumerate(itertools.product(range(len(sources)), positions)):
             sources[p].read(orders[p](position), functools.partial(assembly.add, slot))
         pictures = assembly.finish()
         pictures["input"] = pictures["image"]
         if warp:
-            grids = rng.normal(0, warp * resolution, (*all_draws, 4, 4, 2))[:, host::hosts].reshape(-1, 4, 4, 2)
+            grids = rng.normal(0, warp * resolution, (*all_draws, 4, 4, 2))[:, own].reshape(-1, 4, 4, 2)
             pictures["input"] = np.stack(list(map(_warped, pictures["image"], grids)))
         return {name: array.reshape(len(sources), -1, *array.shape[1:]) for name, array in pictures.items()}
 
@@ -200,7 +202,7 @@ def paired_batches(
         batch: elements of the global batch, divisible by hosts.
         seed: of what is drawn.
         host: index of this host in 0..hosts-1.
-        hosts: number of hosts that share the global batch: host h has its elements h, h + hosts, ...
+        hosts: number of hosts that share the global batch: each has a run of it, in their order.
         mirror: whether every second element, by chance, is mirrored; its other frame has a chance of its own.
 
     Raises:
@@ -216,10 +218,10 @@ def paired_batches(
     tracks = {i: index for i in present if (index := _Tracks(sources[i].tracks)).records}
     if not tracks:
         raise InputError("No face track of the data has two records; prepare longer clips.")
-    moving, roles = list(tracks), PairedBatch.__annotations__
+    moving, roles, own = list(tracks), PairedBatch.__annotations__, share(batch, host, hosts)
 
     def load(step: int) -> PairedBatch:
-        draws = np.random.default_rng((seed, _PAIRS, step)).random((batch, 7))[host::hosts]
+        draws = np.random.default_rng((seed, _PAIRS, step)).random((batch, 7))[own]
         chosen = []
         for one, other in (draws[:, :2] * (len(moving), len(present) - 1)).astype(int).tolist():
             chosen.append((moving[one], moving[one], present[other + (other >= bisect_left(present, moving[one]))]))
@@ -261,7 +263,7 @@ def identity_batches(
         batch: pictures in the global batch, divisible by hosts.
         seed: of order and augmentation.
         host: index of this host in 0..hosts-1.
-        hosts: number of hosts that share the global batch: host h has its pictures h, h + hosts, ...
+        hosts: number of hosts that share the global batch: each has a run of it, in their order.
         mirror: whether every second picture, by chance, is mirrored.
         jitter: random similarity of everything.
 
@@ -274,12 +276,13 @@ def identity_batches(
     identity = _order(len(sources), (seed, _IDENTITIES))
     orders = [_order(len(source), (seed, _ORDER, i)) for i, source in enumerate(sources)]
     strengths = jitter.strengths if jitter and any(jitter.strengths) else None
+    own = share(batch, host, hosts)
 
     def load(step: int) -> Identified:
         rng = np.random.default_rng((seed, _AUGMENTATION, step))
-        chances = rng.random(batch)[host::hosts]
-        similarities = rng.uniform(-1, 1, (batch, 4))[host::hosts]
-        positions = range(step * batch + host, (step + 1) * batch, hosts)
+        chances = rng.random(batch)[own]
+        similarities = rng.uniform(-1, 1, (batch, 4))[own]
+        positions = range(step * batch, (step + 1) * batch)[own]
         identities = np.array([identity(position) for position in positions], np.int32)
         assembly = _Assembly(
             resolution,
@@ -294,12 +297,41 @@ def identity_batches(
     return grain.MapDataset.range(ENDLESS).map(load)
 
 
+def without_text(batch: dict) -> dict:
+    """The batch as devices take it: with None in place of what it tells people."""
+    return {
+        name: without_text(part) if isinstance(part, dict) else None if part.dtype.kind == "U" else part
+        for name, part in batch.items()
+    }
+
+
+def batch_number(step: int, skipped: Sequence[int]) -> int:
+    """Number of the batch of the step after `step` steps, when batches are `skipped`, which are in ascending order."""
+    for number in skipped:
+        step += number <= step
+    return step
+
+
 def iterate(
-    dataset: grain.MapDataset, start: int, stop: int, *, threads: int = THREADS
+    dataset: grain.MapDataset, start: int, stop: int, *, skipped: Sequence[int] = (), threads: int = THREADS
 ) -> contextlib.closing[grain.DatasetIterator]:
-    """Batches of the steps start..stop-1, prefetched by threads; use it in a `with` statement."""
+    """Batches of the steps start..stop-1, prefetched by threads; use it in a `with` statement.
+
+    Args:
+        dataset: batches by number.
+        start: first step.
+        stop: first step after the last.
+        skipped: numbers of batches that no step takes, ascending; the steps from there on take the next ones.
+        threads: that make batches.
+    """
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    return contextlib.closing(iter(dataset[start:stop].to_iter_dataset(options)))
+    steps = grain.MapDataset.range(start, stop).map(lambda step: dataset[batch_number(step, skipped)])
+    return contextlib.closing(iter(steps.to_iter_dataset(options)))
+
+
+def share(batch: int, host: int, hosts: int) -> slice:
+    """One host's part of a global batch. Laid beside each other the parts are the batch, whatever their number."""
+    return slice(host * batch // hosts, (host + 1) * batch // hosts)
 
 
 def _check(sources: Sequence[PersonaSource], resolution: int, batch: int, hosts: int) -> None:
@@ -478,7 +510,15 @@ class _Assembly:
         outlines = np.concatenate([record.polygon for record in records])
         outlines = (self._linear[which] @ outlines[..., None])[..., 0] + self._offset[which]
         mask = polygon_masks(outlines, counts, self._side)
-        return {"image": self._image, "mask": mask, "landmarks": landmarks, "irises": irises, "pose": pose}
+        names = np.array([f"{record.persona}: {record.clip}, frame {record.frame}" for record in records])
+        return {
+            "image": self._image,
+            "mask": mask,
+            "landmarks": landmarks,
+            "irises": irises,
+            "pose": pose,
+            "record": names,
+        }
 
 
 def polygon_masks(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 import logging
 import threading
@@ -170,6 +171,24 @@ def open_data(data: ml_collections.ConfigDict) -> Mapping[str, PersonaSource]:
     raise InputError(f"config.data.kind is '{data.kind}'; choose tracks, tfds or puppets.")
 
 
+def manifest_digest(data: ml_collections.ConfigDict) -> str:
+    """Sixteen hexadecimal digits of the SHA-256 of what lists the data's files and their digests; "" for puppets.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if data.kind == "puppets":
+        return ""
+    files = [Path(data.path) / MANIFEST] if data.kind == "tracks" else sorted(Path(data.path).rglob("*.json"))
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            digest.update(file.read_bytes())
+        except OSError as error:
+            raise InputError(f"{file} cannot be read ({error.strerror}); correct that.") from error
+    return digest.hexdigest()[:16]
+
+
 def _open_tracks(folder: Path, split: str) -> dict[str, PersonaSource]:
     manifest = Manifest.load(folder)
     personas = {name: persona for name, persona in manifest.personas.items() if persona.split == split}
@@ -208,9 +227,21 @@ class StoredRecords:
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> bytes:
-        """One record; RuntimeError if it or its file is damaged, which ArrayRecord's checksums tell."""
+        """One record.
+
+        Raises:
+            RuntimeError: it or its file is damaged, which ArrayRecord's checksums tell.
+            InputError: its file has disappeared.
+        """
         file = bisect_right(self._ends, index)
-        return self._reader(self._paths[file]).read([index - self._ends[file - 1] if file else index])[0]
+        try:
+            return self._reader(self._paths[file]).read([index - self._ends[file - 1] if file else index])[0]
+        except RuntimeError as error:
+            if self._paths[file].is_file():
+                raise
+            raise InputError(
+                f"{self._paths[file]} has disappeared; put it back and run the same command again."
+            ) from error
 
 
 def _open_shard(path: Path) -> ArrayRecordReader:

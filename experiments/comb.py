@@ -28,10 +28,12 @@ one device, where it needs 5.1 GiB beside the state, and in 15 s for eight devic
 
 import ml_collections
 
+from faceswap_jax import config as configs
+
 
 def get_config() -> ml_collections.ConfigDict:
     """All values of the experiment."""
-    c = ml_collections.ConfigDict()
+    c = configs.defaults()
     c.task = "comb"
     c.seed = 0
     c.personas = ()  # taken from the data
@@ -41,6 +43,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "tfds": by Beam; "puppets": rendered
     c.data.path = "data"
     c.data.split = "train"  # whose personas to take
+    c.data.manifest = ""  # digest of what the data are, taken from them
     c.data.validation = 0.05  # the last share of every persona's pictures, never trained on
     c.data.warp = 0.0  # random deformation of what the encoder sees, in picture widths; the source has none
     c.data.jitter = ml_collections.ConfigDict()  # random misalignment of a picture and its mask; the source has none
@@ -69,14 +72,4 @@ def get_config() -> ml_collections.ConfigDict:
     c.loss.cycle = 0.0  # of pictures swapped to another persona and back
     c.loss.latent_cycle = 0.0  # of latents decoded as another persona and encoded again
     c.loss.embedder = ""  # a run of experiments/identity.py, or InsightFace's IResNet (.onnx, .safetensors)
-
-    c.mesh = ml_collections.ConfigDict()
-    c.mesh.persona = 1  # devices along the persona axis; the others are along data
-    c.mesh.cpu_devices = 1  # when JAX runs on a CPU; one per core is fastest for small networks
-
-    c.run = ml_collections.ConfigDict()  # how the run is watched; may change when it is continued
-    c.run.log = 20  # steps between lines of metrics.jsonl
-    c.run.preview = 2_000  # steps between previews and evaluations
-    c.run.checkpoint = 2_000
-    c.run.keep = 2  # newest checkpoints kept
     return c

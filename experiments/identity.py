@@ -22,10 +22,12 @@ twenty epochs.
 
 import ml_collections
 
+from faceswap_jax import config as configs
+
 
 def get_config() -> ml_collections.ConfigDict:
     """All values of the experiment."""
-    c = ml_collections.ConfigDict()
+    c = configs.defaults()
     c.task = "identity"
     c.seed = 0
     c.identities = ()  # taken from the data
@@ -34,6 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "tfds": by Beam; "puppets": rendered
     c.data.path = "data"
     c.data.split = "train"  # whose identities to take
+    c.data.manifest = ""  # digest of what the data are, taken from them
     c.data.held_out = 0.1  # the last share of the identities, never trained on
     c.data.test = 512  # pictures of these that the evaluations look at
     c.data.jitter = ml_collections.ConfigDict()  # random misalignment of a picture and its mask
@@ -64,13 +67,6 @@ def get_config() -> ml_collections.ConfigDict:
     c.weight_decay = 5e-4
     c.precision = "float32"
 
-    c.mesh = ml_collections.ConfigDict()
-    c.mesh.persona = 1  # has no use here
-    c.mesh.cpu_devices = 2  # when JAX runs on a CPU: one per core is fastest
-
-    c.run = ml_collections.ConfigDict()  # how the run is watched; may change when it is continued
-    c.run.log = 20  # steps between lines of metrics.jsonl
-    c.run.preview = 500  # steps between previews and evaluations
-    c.run.checkpoint = 1_000
-    c.run.keep = 2  # newest checkpoints kept
+    c.mesh.cpu_devices = 2
+    c.run.update(preview=500, checkpoint=1_000)
     return c

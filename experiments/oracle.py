@@ -16,10 +16,12 @@ is shipped. A test says when the renderer has changed and both are to be run aga
 
 import ml_collections
 
+from faceswap_jax import config as configs
+
 
 def get_config() -> ml_collections.ConfigDict:
     """All values of the experiment."""
-    c = ml_collections.ConfigDict()
+    c = configs.defaults()
     c.task = "oracle"
     c.seed = 0
 
@@ -47,13 +49,6 @@ def get_config() -> ml_collections.ConfigDict:
     c.performance_weight = 3.0  # of the errors of performance, over those of the persona
     c.precision = "float32"
 
-    c.mesh = ml_collections.ConfigDict()
-    c.mesh.persona = 1  # has no use here
-    c.mesh.cpu_devices = 2  # when JAX runs on a CPU: one per core is fastest
-
-    c.run = ml_collections.ConfigDict()  # how the run is watched; may change when it is continued
-    c.run.log = 20  # steps between lines of metrics.jsonl
-    c.run.preview = 1_000  # steps between previews and evaluations
-    c.run.checkpoint = 1_000
-    c.run.keep = 2  # newest checkpoints kept
+    c.mesh.cpu_devices = 2
+    c.run.update(preview=1_000, checkpoint=1_000)
     return c

@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from ml_collections import config_flags
 
 from faceswap_jax import compilation
 from faceswap_jax import config as configs
-from faceswap_jax.errors import InputError
+from faceswap_jax.errors import InputError, LostProcessError
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ def _verify(fv, inputs) -> int:
     return 0 if verify(Path(inputs[0]), fv.repair) else 1
 
 
-def _define_train(fv: flags.FlagValues, argv) -> None:
+def _define_config(fv: flags.FlagValues, argv) -> None:
     path = flags.FlagValues()
     flags.DEFINE_string("config", None, "", path)
-    path(["faceswap train", *argv], known_only=True)
+    path(["faceswap", *argv], known_only=True)
     if path.config is not None:
         known = configs.fields(configs.from_experiment(Path(path.config)))
         for name in (a.removeprefix("--config.").partition("=")[0] for a in argv if a.startswith("--config.")):
@@ -74,13 +75,48 @@ def _define_train(fv: flags.FlagValues, argv) -> None:
     config_flags.DEFINE_config_file(
         "config", None, "Experiment file; --config.FIELD=VALUE changes a value.", flag_values=fv, sys_argv=list(argv)
     )
+
+
+def _define_train(fv: flags.FlagValues, argv) -> None:
+    _define_config(fv, argv)
     flags.DEFINE_string("workdir", None, "Folder of the run: made, or continued.", fv)
+    flags.DEFINE_boolean(
+        "distributed", False, "This process is one of several; JAX finds the others, see launch/.", flag_values=fv
+    )
+    flags.DEFINE_string("profile", "none", "Steps to trace for XProf, first:last; into WORKDIR/profile.", fv)
 
 
 def _train(fv, _) -> None:
+    from faceswap_jax.parallel import distributed
+    from faceswap_jax.profile import Profile
     from faceswap_jax.train import train
 
-    train(fv.config, Path(fv.workdir))
+    workdir = Path(fv.workdir)
+    profile = None if fv.profile == "none" else Profile.parse(fv.profile, workdir / "profile")
+    if fv.distributed:
+        distributed.start()
+    train(fv.config, workdir, profile)
+
+
+def _define_compile(fv: flags.FlagValues, argv) -> None:
+    _define_config(fv, argv)
+    flags.DEFINE_integer("devices", None, "How many CPU devices to simulate.", lower_bound=1, flag_values=fv)
+
+
+def _compile(fv, _) -> None:
+    from faceswap_jax.compile import compile_phases
+
+    compile_phases(fv.config, fv.devices)
+
+
+def _define_status(fv: flags.FlagValues, _argv) -> None:
+    pass
+
+
+def _status(fv, inputs) -> None:
+    from faceswap_jax.status import status
+
+    print(status(Path(inputs[0])))
 
 
 def _define_swap(fv: flags.FlagValues, _argv) -> None:
@@ -88,12 +124,16 @@ def _define_swap(fv: flags.FlagValues, _argv) -> None:
     flags.DEFINE_string("persona", None, "Whose face to give.", fv)
     flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", fv)
     flags.DEFINE_string("blend", "multiband", "How the face is blended in: multiband, poisson or none.", fv)
+    flags.DEFINE_string("step", "newest", "Which checkpoint of the run: the number of its steps, or newest.", fv)
 
 
 def _swap(fv, inputs) -> None:
     from faceswap_jax.swap import swap
 
-    swap(Path(fv.workdir), fv.persona, Path(inputs[0]), Path(fv.output), fv.blend)
+    if fv.step != "newest" and not fv.step.isdecimal():
+        raise InputError(f"--step={fv.step} cannot be used; give the number of a checkpoint's steps, or newest.")
+    step = None if fv.step == "newest" else int(fv.step)
+    swap(Path(fv.workdir), fv.persona, Path(inputs[0]), Path(fv.output), fv.blend, step)
 
 
 def _define_puppets(fv: flags.FlagValues, _argv) -> None:
@@ -153,6 +193,31 @@ def _evaluate(fv, _) -> None:
     evaluate(Path(fv.workdir), Path(fv.data), fv.blend, embedder)
 
 
+def _define_sweep(fv: flags.FlagValues, _argv) -> None:
+    flags.DEFINE_integer(
+        "local", None, "How many trials to run on this machine, in all.", lower_bound=1, flag_values=fv
+    )
+    flags.DEFINE_string("output", None, "Folder to make or to continue, with a folder of each trial.", fv)
+    flags.DEFINE_list(
+        "devices", "all", "all: one trial after the other, which sees every device; GPUs' numbers, separated by "
+        "commas: one trial on each at once.", fv,
+    )  # fmt: skip
+
+
+def _sweep(fv, inputs) -> int:
+    from faceswap_jax.search.trials import sweep
+
+    devices = [None] if fv.devices == ["all"] else fv.devices
+    return 0 if sweep(Path(inputs[0]), fv.local, Path(fv.output), devices, parse_train) else 1
+
+
+def parse_train(arguments: Sequence[str]) -> None:
+    """Reads the flags of `faceswap train`; raises InputError or flags.Error."""
+    fv = flags.FlagValues()
+    _define_train(fv, arguments)
+    fv(["faceswap train", *arguments])
+
+
 def _define_demo(fv: flags.FlagValues, _argv) -> None:
     flags.DEFINE_string("output", "build/demo", "Folder for all that the demo makes.", fv)
 
@@ -176,6 +241,15 @@ COMMANDS = {
         "--config FILE --workdir DIR [--config.FIELD=VALUE ...]", "Train a model, or continue where it stopped.",
         _define_train, _train, (0, 0),
     ),
+    "compile": Command(
+        "--config FILE --devices N [--config.FIELD=VALUE ...]",
+        "What a training step costs on N devices, by compiling it for simulated ones.",
+        _define_compile, _compile, (0, 0),
+    ),
+    "status": Command(
+        "WORKDIR", "Show how far a run is, its curves and the time left.",
+        _define_status, _status, (1, 1),
+    ),
     "swap": Command(
         "INPUT --workdir DIR --persona NAME --output OUTPUT", "Give a persona's face to a picture or a clip.",
         _define_swap, _swap, (1, 1),
@@ -190,6 +264,11 @@ COMMANDS = {
         "Swap clips between all personas and score the results.",
         _define_evaluate, _evaluate, (0, 0),
     ),
+    "sweep": Command(
+        "FILE --local N --output DIR [--devices N,...]",
+        "Search hyperparameters with trials of `train`; run it again to continue.",
+        _define_sweep, _sweep, (1, 1),
+    ),
     "demo": Command(
         "[--output DIR]", "Prepare, train, swap and score on rendered puppets, in minutes.",
         _define_demo, _demo, (0, 0),
@@ -200,7 +279,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a subcommand and returns its exit code.
 
-    0: done. 1: the training diverged, or a verified data set is broken. 2: the input was at fault. 130: Ctrl-C.
+    0: done. 1: the training diverged, a verified data set is broken, or all trials of a sweep failed. 2: the input was
+    at fault. 3: another process of the job has ended. 70: an error that this program does not know. 130: Ctrl-C.
     """
     name, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     if name in ("--help", "-h", "help"):
@@ -220,12 +300,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print("faceswap:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
-    except FloatingPointError as error:
+    except (FloatingPointError, LostProcessError) as error:
         print(f"faceswap: {error}", file=sys.stderr)
-        return 1
+        return 1 if isinstance(error, FloatingPointError) else 3
     except KeyboardInterrupt:
         print("faceswap: interrupted.", file=sys.stderr)
         return 130
+    except Exception:  # not Python's 1, so that a launcher may try again
+        traceback.print_exc()
+        return 70
 
 
 def _run(name: str, command: Command, arguments: list[str]) -> int | None:

@@ -1,6 +1,7 @@
 """Configurations: an experiment file's values, as text, compared."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -8,8 +9,52 @@ import ml_collections
 
 from faceswap_jax.errors import InputError
 
-# These may change when a run is continued: how it is watched and on which devices, not what it computes.
-FREE = ("run", "mesh")
+# These may change when a run is continued: how it is watched, on which devices and where its data lie, not what it
+# computes. What the data are, their manifest tells.
+FREE = re.compile(r"(run|mesh)\.|data\.path$")
+
+
+def defaults() -> ml_collections.ConfigDict:
+    """What the configs of all experiments have: devices, and how a run is watched and kept."""
+    c = ml_collections.ConfigDict()
+    c.mesh = ml_collections.ConfigDict()
+    c.mesh.persona = 1  # devices along the persona axis; the others are along data
+    c.mesh.cpu_devices = 1  # of each process when JAX runs on a CPU; one per core is fastest for small networks
+
+    c.run = ml_collections.ConfigDict()
+    c.run.log = 20  # steps between lines of metrics.jsonl
+    c.run.preview = 2_000  # steps between previews and evaluations
+    c.run.checkpoint = 2_000  # steps between checkpoints
+    c.run.keep = 2  # newest checkpoints that stay
+    c.run.keep_every = 0  # those at multiples of so many steps stay too; 0: none
+    c.run.best = ""  # the one with the best score of evaluations stays too: "psnr", or "-dissimilarity" for the lowest
+    c.run.not_finite = "stop"  # what to do about NaN: "stop", or "rollback" to a checkpoint and skip the batch
+    c.run.wandb = ""  # project in W&B that the run is shown in; "": none
+    return c
+
+
+def check_run(run: ml_collections.ConfigDict) -> None:
+    """Checks `config.run`.
+
+    Raises:
+        InputError: a value makes no sense.
+    """
+    demands = {name: (run[name] >= 1, "give 1 or more") for name in ("log", "preview", "checkpoint", "keep")}
+    demands |= {
+        "keep_every": (
+            run.keep_every >= 0 and run.keep_every % max(run.checkpoint, 1) == 0,
+            f"give a multiple of config.run.checkpoint, {run.checkpoint}, or 0",
+        ),
+        "best": (
+            not run.best or run.checkpoint % max(run.preview, 1) == 0,
+            f"let config.run.checkpoint, {run.checkpoint}, be a multiple of config.run.preview, {run.preview}: a "
+            "checkpoint without an evaluation has no score",
+        ),
+        "not_finite": (run.not_finite in ("stop", "rollback"), "choose stop or rollback"),
+    }
+    for name, (met, remedy) in demands.items():
+        if not met:
+            raise InputError(f"config.run.{name} is {run[name]!r}; {remedy}.")
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:
@@ -60,7 +105,7 @@ def differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) 
     return [
         f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in sorted(old.keys() | new.keys())
-        if name.split(".")[0] not in FREE and old.get(name) != new.get(name)
+        if not FREE.match(name) and old.get(name) != new.get(name)
     ]
 
 

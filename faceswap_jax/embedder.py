@@ -13,16 +13,13 @@ from jax.image import ResizeMethod
 from jaxtyping import Array, Float
 
 from faceswap_jax import config as configs
-from faceswap_jax import insightface
-from faceswap_jax.checkpoint import Checkpoints
+from faceswap_jax import insightface, runs
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.losses import identity
 from faceswap_jax.models import iresnet
 from faceswap_jax.models.oracle import masked
-from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.tasks.base import abstract_state, load_task, phase_of
 
 _TEMPLATE = 112
 """Side in pixels of the pictures that ArcFace is published with."""
@@ -54,15 +51,9 @@ def load(path: Path) -> Embedder:
         raise InputError(
             f"'{path}' holds a run of '{config.task}', which trains no embedder; give one of 'identity', or a file."
         )
-    task = load_task(config)
-    with Checkpoints(path / "checkpoints") as checkpoints:
-        step = checkpoints.latest
-        if step is None:
-            raise InputError(f"'{path}' has no checkpoint yet; let 'faceswap train' run until its first one.")
-        abstract = abstract_state(task, phase_of(task, step))
-        state = checkpoints.restore(step, abstract, rules.shardings(abstract, make_mesh()))
-    params, statistics = jax.tree.map(np.asarray, (state.params["embedder"], state.extras["statistics"]))
-    return Embedder(task.model, params, statistics)
+    run = runs.load(path, make_mesh())
+    params, statistics = jax.tree.map(np.asarray, (run.state.params["embedder"], run.state.extras["statistics"]))
+    return Embedder(run.task.model, params, statistics)
 
 
 def view(crops: Float[Array, "b h w c"], side: int) -> Float[Array, "b side side c"]:

@@ -13,16 +13,13 @@ from jaxtyping import Float, UInt8
 from rich.console import Console
 from rich.progress import track
 
-from faceswap_jax import config as configs
-from faceswap_jax.checkpoint import Checkpoints
+from faceswap_jax import runs
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend, video
 from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_video
 from faceswap_jax.faces.landmarks import Landmarker, open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
-from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.tasks.base import abstract_state, load_task, phase_of
 
 BATCH = 8  # frames that go through the network together
 LARGEST_BLEND = 1024  # pixels
@@ -39,41 +36,37 @@ class Model:
     step: int
 
 
-def load_models(workdir: Path) -> dict[str, Model]:
-    """The newest checkpoint of a run, ready to swap to each of its personas.
+def load_models(workdir: Path, step: int | None = None) -> dict[str, Model]:
+    """The newest checkpoint of a run, or that of `step`, ready to swap to each of its personas.
 
     Raises:
-        InputError: `workdir` holds no run, one that swaps no faces, or no checkpoint yet.
+        InputError: `workdir` holds no run, one that swaps no faces, or no such checkpoint.
     """
-    config = configs.load(workdir / "config.json")
-    task, mesh = load_task(config), make_mesh()
-    if not hasattr(task, "swap"):
-        raise InputError(f"'{workdir}' holds a run of '{config.task}', which swaps no faces; give another --workdir.")
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
-        step = checkpoints.latest
-        if step is None:
-            raise InputError(f"'{workdir}' has no checkpoint yet; let 'faceswap train' run until its first one.")
-        phase = phase_of(task, step)
-        abstract = abstract_state(task, phase)
-        state = checkpoints.restore(step, abstract, rules.shardings(abstract, mesh))
-    transfer = jax.jit(partial(task.swap, phase))
+    mesh = make_mesh()
+    run = runs.load(workdir, mesh, step)
+    if not hasattr(run.task, "swap"):
+        raise InputError(
+            f"'{workdir}' holds a run of '{run.config.task}', which swaps no faces; give another --workdir."
+        )
+    transfer, resolution = jax.jit(partial(run.task.swap, run.phase)), run.task.resolution(run.phase)
 
-    def run(index, crops):
+    def swapped(index, crops):
         # One compiled program serves every batch, the short last one too.
         padded = np.concatenate([crops, np.zeros((BATCH - len(crops), *crops.shape[1:]), np.uint8)])
         with jax.set_mesh(mesh):
-            return np.asarray(transfer(state, padded, index))[: len(crops)]
+            return np.asarray(transfer(run.state, padded, index))[: len(crops)]
 
-    return {name: Model(partial(run, i), task.resolution(phase), step) for i, name in enumerate(config.personas)}
+    done = int(run.state.step)
+    return {name: Model(partial(swapped, i), resolution, done) for i, name in enumerate(run.config.personas)}
 
 
-def load_model(workdir: Path, persona: str) -> Model:
+def load_model(workdir: Path, persona: str, step: int | None = None) -> Model:
     """One persona's model of `load_models`.
 
     Raises:
         InputError: as `load_models`, or the run has no such persona.
     """
-    models = load_models(workdir)
+    models = load_models(workdir, step)
     if persona not in models:
         raise InputError(f"'{workdir}' has no persona '{persona}'; it has {', '.join(models)}.")
     return models[persona]
@@ -138,7 +131,9 @@ def blend_side(transform: Float[np.ndarray, "2 3"], resolution: int) -> int:
     return int(np.clip(2 ** np.ceil(np.log2(side)), resolution, LARGEST_BLEND))
 
 
-def swap(workdir: Path, persona: str, source: Path, output: Path, method: str = "multiband") -> Count:
+def swap(
+    workdir: Path, persona: str, source: Path, output: Path, method: str = "multiband", step: int | None = None
+) -> Count:
     """Gives `persona`'s face to the largest face of a picture or of every frame of a clip.
 
     Args:
@@ -147,6 +142,7 @@ def swap(workdir: Path, persona: str, source: Path, output: Path, method: str = 
         source: picture or clip.
         output: picture, or H.264 clip with the source's frame rate and sound.
         method: blending, see `faces.blend.blend`.
+        step: which checkpoint to use, by its number of steps; the newest if not given.
 
     Raises:
         InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
@@ -163,7 +159,7 @@ def swap(workdir: Path, persona: str, source: Path, output: Path, method: str = 
         raise InputError(f"'{output}' is the input itself; choose another name for --output.")
     if not output.absolute().parent.is_dir():
         raise InputError(f"The folder '{output.parent}' does not exist; make it first.")
-    return swap_clip(load_model(workdir, persona), source, output, method)
+    return swap_clip(load_model(workdir, persona, step), source, output, method)
 
 
 def swap_clip(model: Model, source: Path, output: Path, method: str) -> Count:

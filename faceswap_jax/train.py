@@ -1,95 +1,205 @@
 """The training loop. It knows phases, states and batches, and no model."""
 
-import signal
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import errno
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import jax
 import ml_collections
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from data_pipelines import pipeline
+from data_pipelines.records import locked, write_json
 from faceswap_jax import config as configs
+from faceswap_jax import finite
+from faceswap_jax.board import Board
 from faceswap_jax.checkpoint import Checkpoints
-from faceswap_jax.errors import InputError
+from faceswap_jax.errors import InputError, LostProcessError
 from faceswap_jax.faces import picture
+from faceswap_jax.faces.files import replacing
 from faceswap_jax.goodput import Clock
+from faceswap_jax.interruption import Interruption
 from faceswap_jax.metrics import Reporter
-from faceswap_jax.parallel import rules
+from faceswap_jax.parallel import distributed, rules
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.profile import Profile
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state, load_task, phase_of, task_class
 
+logger = logging.getLogger(__name__)
+ROLLBACKS = 3
+"""From one checkpoint; when there are more, the batches are hardly to blame."""
 
-def train(config: ml_collections.ConfigDict, workdir: Path) -> bool:
+
+def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | None = None) -> bool:
     """Trains `config` in `workdir`, from its newest checkpoint if there is one, to the end or an interruption.
 
-    Writes config.json, metrics.jsonl, goodput.jsonl, checkpoints/ and previews/.
+    Writes config.json, metrics.jsonl, goodput.jsonl, progress.json, checkpoints/ and previews/.
+
+    Args:
+        config: an experiment's.
+        workdir: folder of the run, made or continued.
+        profile: which steps to trace.
 
     Returns:
         Whether the run reached its end.
 
     Raises:
-        InputError: the config is wrong, its data is missing, or `workdir` belongs to another config.
-        FloatingPointError: the loss is not a number any more.
+        InputError: the config is wrong, its data are missing, `workdir` belongs to another config, or memory or disk do
+            not suffice.
+        FloatingPointError: NaN or infinity arose, and rolling back is not wanted or does not help.
+        LostProcessError: another process of the job has ended.
     """
     clock = Clock()
     config = task_class(config).resolve(config)
+    configs.check_run(config.run)
     task = load_task(config)
     mesh = make_mesh(config.mesh.persona, config.mesh.cpu_devices)
-    every = config.run
-    for name, value in every.items():
-        if value < 1:
-            raise InputError(f"config.run.{name} is {value}; give 1 or more.")
     for phase in task.phases:  # the data of every phase are there and fit before anything is written
-        put(task.train_data(phase, jax.process_index(), jax.process_count())[0], task, mesh)
-    claim(workdir, config)
-    with jax.set_mesh(mesh), Checkpoints(workdir / "checkpoints", every.keep) as checkpoints:
-        step, state = restore_or_init(task, mesh, checkpoints, config.seed, clock)
-        with Reporter(workdir, task.phases, step, every.log) as reporter, Interruption() as interruption:
+        put(task.train_data(phase, *distributed.share(mesh))[0], task, mesh)
+    with (
+        claimed(workdir, config),
+        jax.set_mesh(mesh),
+        Checkpoints(workdir / "checkpoints", config, writing=True) as checkpoints,
+        board(workdir, config) as shown,
+        Interruption() as interruption,
+    ):
+        run = Training(config, workdir, task, mesh, clock, checkpoints, shown, interruption, profile or Profile())
+        while True:
+            try:
+                return run.to_the_end()
+            except finite.NotFiniteError as error:
+                run.skip(error)
+
+
+@dataclass
+class Training:
+    """A run under way."""
+
+    config: ml_collections.ConfigDict
+    workdir: Path
+    task: Task
+    mesh: Mesh
+    clock: Clock
+    checkpoints: Checkpoints
+    board: Board | None
+    interruption: Interruption
+    profile: Profile
+    programs: dict[Phase, "Programs"] = field(default_factory=dict)
+
+    def to_the_end(self) -> bool:
+        """From the newest checkpoint to the last step, or an interruption; returns whether it was the last step."""
+        step, state = restore_or_init(self.task, self.mesh, self.checkpoints, self.config.seed, self.clock)
+        phases, stopping, began = self.task.phases, False, step
+        with Reporter(self.workdir, phases, step, self.config.run.log, self.board) as reporter:
+            if step < phases[-1].stop:
+                reporter.state("running")
             if step:
-                reporter.message(f"Continuing '{workdir}' after step {step:,}.")
-            for phase in task.phases:
-                if step >= phase.stop or interruption.requested:
-                    continue
-                programs = programs_of(task, phase, mesh, clock)
-                if step == phase.start and phase is not task.phases[0]:
-                    state = programs.enter(state)
-                held_out = put(task.eval_data(phase, jax.process_index(), jax.process_count())[0], task, mesh)
-                data = task.train_data(phase, jax.process_index(), jax.process_count())
-                with pipeline.iterate(data, step, phase.stop) as batches, clock("step"):
-                    for batch in clock.each("data", batches):
-                        batch = put(batch, task, mesh)
-                        with jax.transfer_guard("disallow"):  # what moves unasked makes the device wait for the host
-                            state, values = programs.train_step(state, batch)
-                            step += 1
-                            reporter.train(step, phase, values)
-                        stopping = interruption.requested  # asked once: what comes later waits for the next step
-                        last = step == phase.stop or stopping
-                        if last or step % every.preview == 0 or step % every.checkpoint == 0:
-                            reporter.flush()  # so that no diverged state is saved, and no row is lost
-                        if last or step % every.preview == 0:
-                            with clock("evaluation"):
-                                reporter.evaluation(step, programs.eval_step(state, held_out))
-                                grid = jax.device_get(programs.preview(state, held_out))
-                                picture.save_grid(workdir / "previews" / f"step_{step:07d}.png", grid)
-                        if last or step % every.checkpoint == 0:
-                            with clock("checkpoint"):
-                                checkpoints.save(state)
-                        if stopping:
-                            break
-            if task.corrupt:
-                reporter.message(f"{task.corrupt} corrupt records were skipped; `faceswap verify` tells more.")
-            finished = step == task.phases[-1].stop
+                reporter.message(f"Continuing '{self.workdir}' after step {step:,}.")
+            for phase in phases:
+                if step < phase.stop and not stopping:
+                    with explained(phase, self.task):
+                        step, state, stopping = self.through(phase, step, state, reporter)
+            with self.clock("checkpoint"):
+                self.checkpoints.wait()
+            if self.task.corrupt:
+                reporter.message(f"{self.task.corrupt} corrupt records were skipped; `faceswap verify` tells more.")
+            finished = step == phases[-1].stop
+            if step > began:
+                reporter.state("finished" if finished else "interrupted")
             if finished:
-                reporter.message(f"Finished: '{workdir}' is at step {step:,}.")
+                reporter.message(f"Finished: '{self.workdir}' is at step {step:,}.")
             else:
                 reporter.message(f"Interrupted and saved at step {step:,}; the same command continues.")
-            reporter.goodput(step, clock.seconds())
+            reporter.goodput(step, self.clock.seconds())
             return finished
+
+    def through(self, phase: Phase, step: int, state: State, reporter: Reporter) -> tuple[int, State, bool]:
+        """The steps of a phase; returns the number of steps done, the state, and whether to stop there."""
+        every, task, clock = self.config.run, self.task, self.clock
+        part, parts = distributed.share(self.mesh)
+        if phase not in self.programs:
+            self.programs[phase] = programs_of(task, phase, self.mesh, clock)
+        programs = self.programs[phase]
+        if step == phase.start and phase is not task.phases[0]:
+            state = programs.enter(state)
+        held_out = put(task.eval_data(phase, part, parts)[0], task, self.mesh)
+        data = task.train_data(phase, part, parts)
+        stopping = False
+        with pipeline.iterate(data, step, phase.stop, skipped=self.skipped) as batches, clock("step"):
+            for host_batch in clock.each("data", until_failure(batches, lambda: self.keep(state, reporter))):  # noqa: B023
+                batch, step = put(host_batch, task, self.mesh), step + 1
+                self.profile.before(step, state)
+                with jax.transfer_guard("disallow"):  # what moves unasked makes the device wait for the host
+                    state, values, good = programs.train_step(state, batch)
+                    reporter.train(step, phase, values, partial(finite.check, step, host_batch, values, state, good))
+                self.profile.after(step, state)
+                stopping = self.interruption.after(step)  # asked once: what comes later waits for the next step
+                last = step == phase.stop or stopping
+                if last or step % every.preview == 0 or step % every.checkpoint == 0:
+                    reporter.flush()  # so that no diverged state is saved, and no row is lost
+                scores = None
+                if last or step % every.preview == 0:
+                    with clock("evaluation"):
+                        path = self.workdir / "previews" / f"step_{step:07d}.png"
+                        grid = jax.device_get(programs.preview(state, held_out))
+                        if jax.process_index() == 0:
+                            picture.save_grid(path, grid)
+                        scores = reporter.evaluation(step, programs.eval_step(state, held_out), path)
+                if last or step % every.checkpoint == 0:
+                    with clock("checkpoint"):
+                        self.checkpoints.save(state, scores)
+                if stopping:
+                    break
+        return step, state, stopping
+
+    def keep(self, state: State, reporter: Reporter) -> None:
+        """Saves what has been learned when the data fail."""
+        reporter.flush()
+        self.checkpoints.save(state)
+        self.checkpoints.wait()
+        reporter.message(f"Saved at step {int(state.step):,}.")
+
+    @property
+    def skipped(self) -> list[int]:
+        """Numbers of the batches that are left out, ascending."""
+        return sorted(entry["batch"] for entry in self._rollbacks())
+
+    def skip(self, error: finite.NotFiniteError) -> None:
+        """Leaves out the batch with which NaN arose from now on.
+
+        Raises:
+            FloatingPointError: that is not wanted, or does not help.
+        """
+        self.checkpoints.wait()
+        about, last = finite.write_aside(error, self.workdir), max(self.checkpoints.steps, default=0)
+        if self.config.run.not_finite == "stop":
+            raise FloatingPointError(
+                f"{about} The run stands at the checkpoint of step {last:,}; look at the batch and skip it with "
+                "--config.run.not_finite=rollback, or lower config.learning_rate in a new --workdir."
+            ) from error
+        rollbacks = self._rollbacks()
+        if sum(entry["checkpoint"] == last for entry in rollbacks) == ROLLBACKS:
+            raise FloatingPointError(
+                f"{about} {ROLLBACKS} batches after the checkpoint of step {last:,} have been skipped, and it did not "
+                "help; lower config.learning_rate in a new --workdir."
+            ) from error
+        number = pipeline.batch_number(error.step - 1, self.skipped)
+        distributed.wait_for_all("all know which batches are skipped")
+        if jax.process_index() == 0:
+            write_json(self.workdir / "skipped.json", [*rollbacks, {"batch": number, "checkpoint": last}])
+            logger.warning("%s Going back to step %d; this batch is skipped.", about, last)
+        distributed.wait_for_all("the skipped batch is noted")
+
+    def _rollbacks(self) -> list[dict[str, int]]:
+        path = self.workdir / "skipped.json"
+        return json.loads(path.read_text()) if path.exists() else []
 
 
 class Program:
@@ -105,8 +215,12 @@ class Program:
         """Compiles if need be, and dispatches."""
         if self._compiled is None:
             with self._clock("compile"):
-                self._compiled = self._function.lower(*arguments).compile()
+                self._compiled = self.lower(*arguments).compile()
         return self._compiled(*arguments)
+
+    def lower(self, *arguments: PyTree) -> jax.stages.Lowered:
+        """The traced program; arguments may be abstract."""
+        return self._function.lower(*arguments)
 
 
 @dataclass(frozen=True)
@@ -124,23 +238,33 @@ QUICK = {"xla_backend_optimization_level": 1}
 
 
 def programs_of(task: Task, phase: Phase, mesh: Mesh, clock: Clock) -> Programs:
-    """The functions of a phase."""
+    """The functions of a phase; `train_step` also returns what `finite.check` reads."""
     layout = rules.shardings(abstract_state(task, phase), mesh)
+    everywhere = NamedSharding(mesh, PartitionSpec())  # what the host reads
+
+    def train_step(state, batch):
+        state, values = task.train_step(phase, state, batch)
+        return state, values, finite.flags(batch, values, state)
+
     return Programs(
         enter=Program(clock, partial(task.enter, phase), out_shardings=layout, compiler_options=QUICK),
-        train_step=Program(clock, partial(task.train_step, phase), donate_argnums=0, out_shardings=(layout, None)),
-        eval_step=Program(clock, partial(task.eval_step, phase)),
-        preview=Program(clock, partial(task.preview, phase)),
+        train_step=Program(clock, train_step, donate_argnums=0, out_shardings=(layout, everywhere, everywhere)),
+        eval_step=Program(clock, partial(task.eval_step, phase), out_shardings=everywhere),
+        preview=Program(clock, partial(task.preview, phase), out_shardings=everywhere),
     )
 
 
 def restore_or_init(task: Task, mesh: Mesh, checkpoints: Checkpoints, seed: int, clock: Clock) -> tuple[int, State]:
-    """The newest checkpoint's step and state, or a fresh state."""
-    step = checkpoints.latest or 0
-    phase = phase_of(task, step)
-    layout = rules.shardings(abstract_state(task, phase), mesh)
-    if step:
-        return step, checkpoints.restore(step, abstract_state(task, phase), layout)
+    """The newest sound checkpoint's step and state, or a fresh state."""
+
+    def layout(step):
+        abstract = abstract_state(task, phase_of(task, step))
+        return abstract, rules.shardings(abstract, mesh)
+
+    state = checkpoints.restore(layout)
+    if state is not None:
+        return int(state.step), state
+    phase, layout = task.phases[0], layout(0)[1]
     init = Program(clock, partial(task.init_state, phase), out_shardings=layout, compiler_options=QUICK)
     state, frozen = init(jax.random.key(seed)), task.frozen()
     given = jax.device_put(frozen, {name: layout.extras[name] for name in frozen})
@@ -148,27 +272,44 @@ def restore_or_init(task: Task, mesh: Mesh, checkpoints: Checkpoints, seed: int,
 
 
 def put(batch: Batch, task: Task, mesh: Mesh) -> Batch:
-    """This host's part of a batch as part of the global, sharded batch.
+    """This process's part of a batch as part of the global, sharded batch; text becomes None.
 
     Raises:
         InputError: the batch does not divide among the devices.
     """
-    for array in jax.tree.leaves(batch):
-        for size, axis in zip(array.shape, task.batch_spec, strict=False):
-            if axis and size % mesh.local_mesh.shape[axis]:
+    sharding, parts = NamedSharding(mesh, task.batch_spec), distributed.share(mesh)[1]
+
+    def whole(array):
+        shape = list(array.shape)
+        for i, axis in enumerate(task.batch_spec):
+            if axis == "data":
+                shape[i] *= parts
+            if axis and shape[i] % mesh.shape[axis]:
                 raise InputError(
-                    f"A batch of shape {array.shape} does not divide among the mesh {dict(mesh.shape)}; "
-                    "change config.batch."
+                    f"A batch of shape {tuple(shape)} does not divide among the mesh {dict(mesh.shape)}; change "
+                    "config.batch."
                 )
-    sharding = NamedSharding(mesh, task.batch_spec)
-    return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), batch)
+        return jax.make_array_from_process_local_data(sharding, array, tuple(shape))
+
+    return jax.tree.map(whole, pipeline.without_text(batch))
 
 
-def claim(workdir: Path, config: ml_collections.ConfigDict) -> None:
-    """Makes `workdir` the folder of this config.
+def until_failure(batches: Iterable[Batch], save: Callable[[], None]) -> Iterator[Batch]:
+    """The batches; when one cannot be made, calls `save` before the error goes on."""
+    try:
+        yield from batches
+    except InputError:
+        save()
+        raise
+
+
+@contextmanager
+def claimed(workdir: Path, config: ml_collections.ConfigDict) -> Iterator[None]:
+    """Makes `workdir` the folder of this config, and of this job alone in a `with` block.
 
     Raises:
-        InputError: it holds the run of another config, or something else.
+        InputError: it holds the run of another config, or something else, or another job trains there; or, in the
+            block, there is no more room.
     """
     path = workdir / "config.json"
     if path.exists():
@@ -179,26 +320,55 @@ def claim(workdir: Path, config: ml_collections.ConfigDict) -> None:
             )
     elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise InputError(f"'{workdir}' exists and is not the folder of a run; choose a new --workdir.")
+    main = jax.process_index() == 0
+    distributed.wait_for_all("all have looked at the folder")
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(configs.to_json(config))
+        if main:
+            workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"'{workdir}' cannot be written ({error.strerror}); choose another --workdir.") from error
+    with locked(workdir) if main else nullcontext():
+        try:
+            if main:
+                with replacing(path) as aside:
+                    aside.write_text(configs.to_json(config))
+            distributed.wait_for_all("the folder is there")
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise InputError(
+                f"'{workdir}' has no more room ({error.strerror}); make some and run the same command again, which "
+                "continues from the newest checkpoint."
+            ) from error
 
 
-class Interruption:
-    """Turns Ctrl-C and SIGTERM into a request to stop after the step under way; a second one stops at once."""
+def board(workdir: Path, config: ml_collections.ConfigDict):
+    """Where else to show the run, as a context manager."""
+    return Board(workdir, config) if config.run.wandb and jax.process_index() == 0 else nullcontext()
 
-    def __enter__(self) -> "Interruption":
-        self.requested = False
-        self._previous = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
 
-    def __exit__(self, *_):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+@contextmanager
+def explained(phase: Phase, task: Task) -> Iterator[None]:
+    """Says in a sentence what the runtime says in pages.
 
-    def _request(self, number, _frame):
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+    Raises:
+        InputError: there is not enough memory.
+        LostProcessError: another process of the job has ended.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        text = str(error)
+        if "RESOURCE_EXHAUSTED" in text:
+            gist = next(line for line in text.splitlines() if "RESOURCE_EXHAUSTED" in line)
+            raise InputError(
+                f"Out of memory at {phase.name} with config.batch={task.config.batch} ({gist[:200]}); continue on more "
+                f"devices, or, in a new --workdir, {task.smaller}. `faceswap compile` tells what every level needs."
+            ) from error
+        if jax.process_count() > 1 and any(word in text for word in ("Gloo", "NCCL", "onnection", "UNAVAILABLE")):
+            raise LostProcessError(
+                f"Process {jax.process_index()} has lost another process of this job; its own output says why. The "
+                "same command continues from the newest checkpoint."
+            ) from error
+        raise

@@ -12,6 +12,7 @@ import pytest
 
 from faceswap_jax import cli
 from faceswap_jax import train as loop
+from faceswap_jax.errors import LostProcessError
 from faceswap_jax.faces.picture import write_picture
 from tests.tiny_run import FRAMES, SIZE
 
@@ -75,10 +76,13 @@ def test_help_of_a_command_names_its_flags(faceswap, name):
     flags = {
         "prepare": "output resolution max_yaw splits",
         "verify": "repair",
-        "train": "config workdir",
-        "swap": "workdir persona output blend",
+        "train": "config workdir distributed profile",
+        "compile": "config devices",
+        "status": "",
+        "swap": "workdir persona output blend step",
         "evaluate": "workdir data blend embedder",
         "puppets": "output personas tracks frames format size resolution rate world_seed first_persona first_track",
+        "sweep": "local output devices",
     }
     for flag in flags.get(name, "output").split():
         assert f"\n  --{flag} " in out
@@ -88,8 +92,8 @@ def test_help_of_a_command_names_its_flags(faceswap, name):
 def test_help_is_fast():
     """It loads no library of weight."""
     code = (
-        "import sys; from faceswap_jax.cli import main;"
-        "[main([c, '--help']) for c in ('prepare', 'verify', 'train', 'swap', 'puppets', 'demo')];"
+        "import sys; from faceswap_jax.cli import COMMANDS, main;"
+        "[main([c, '--help']) for c in COMMANDS];"
         "print(*(m for m in ('jax', 'cv2', 'av', 'grain', 'mediapipe', 'wandb') if m in sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -122,6 +126,12 @@ def test_wrong_commands(refused):
         ("train --config no.py --workdir w", "There is no config file 'no.py'; give an experiment, such as"),
         ("train --workdir w", "--config must be given"),
         ("train w --config", "Missing value for flag --config"),
+        (
+            "swap a.mp4 --workdir w --persona p --output o.mp4 --step last",
+            "--step=last cannot be used; give the number",
+        ),
+        ("status", "the number of inputs is 0; usage: faceswap status WORKDIR"),
+        ("status w", "'w' holds no run; give the folder that was --workdir of 'faceswap train'"),
         ("swap", "--workdir, --persona, --output must be given; usage: faceswap swap INPUT --workdir DIR"),
         ("swap a.mp4 b.mp4 --workdir w --persona p --output o.mp4", "number of inputs is 2; usage: faceswap swap"),
         ("swap a.mp4 --workdir w --persona p --output o.mp4 --blend x", "no blending 'x'; choose one of multiband"),
@@ -171,14 +181,14 @@ def test_puppets_that_cannot_be(refused, arguments, message):
         ("batch", "Missing value for flag --config.batch"),
         ("data.path=nowhere", "The data folder nowhere does not exist; make one with `faceswap prepare`"),
         ("run.checkpoint=0", "config.run.checkpoint is 0; give 1 or more"),
+        ("seed=1 --profile=3", "--profile=3 cannot be used; give the first and the last step, such as 10:14"),
     ],
 )
 def test_wrong_values_of_a_config(refused, experiment, data, override, message):
     arguments = ["train", "--config", experiment, "--workdir", "w", f"--config.data.path={data}"]
-    assert message in refused(*arguments, f"--config.{override}")
-    assert message in refused(
-        *arguments[:1], "--workdir=w", f"--config={experiment}", *arguments[5:], f"--config.{override}"
-    )
+    overrides = f"--config.{override}".split()
+    assert message in refused(*arguments, *overrides)
+    assert message in refused(*arguments[:1], "--workdir=w", f"--config={experiment}", *arguments[5:], *overrides)
 
 
 def test_wrong_config_files(refused, experiment):
@@ -274,15 +284,25 @@ def test_puppets_serve_the_other_commands(faceswap, experiment, tmp_path, monkey
 def test_endings_that_are_no_fault_of_the_input(faceswap, experiment, monkeypatch):
     for error, code, message in (
         (FloatingPointError("loss is nan at step 3; lower config.learning_rate."), 1, "loss is nan at step 3"),
+        (LostProcessError("Process 0 has lost another process of this job."), 3, "has lost another"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ):
 
-        def train(config, workdir, error=error):
+        def train(config, workdir, profile, error=error):
             raise error
 
         monkeypatch.setattr(loop, "train", train)
         result = faceswap("train", "--config", experiment, "--workdir", "w")
         assert result[:2] == (code, "") and message in result[2] and result[2].count("\n") == 1
+
+
+def test_an_unknown_error_is_told_apart_from_those_that_would_happen_again(faceswap, experiment, monkeypatch):
+    def train(*_):
+        raise RuntimeError("the network cable")
+
+    monkeypatch.setattr(loop, "train", train)
+    code, out, err = faceswap("train", "--config", experiment, "--workdir", "w")
+    assert code == 70 and not out and "Traceback" in err and "the network cable" in err
 
 
 @pytest.mark.slow

@@ -117,7 +117,7 @@ def trained(tmp_path):
     state = task.init_state(task.phases[0], jax.random.key(3))
     folder.mkdir()
     (folder / "config.json").write_text(configs.to_json(config))
-    with Checkpoints(folder / "checkpoints", keep=1) as checkpoints:
+    with Checkpoints(folder / "checkpoints", config, writing=True) as checkpoints:
         checkpoints.save(state)
     return folder, state
 

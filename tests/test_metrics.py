@@ -6,7 +6,7 @@ import math
 import jax.numpy as jnp
 import pytest
 
-from faceswap_jax import metrics
+from faceswap_jax import metrics, progress
 from faceswap_jax.metrics import Reporter
 from faceswap_jax.tasks.base import Phase
 
@@ -81,28 +81,40 @@ def test_shares_of_the_time_make_a_whole(tmp_path, capfd):
     assert row == {"after": 2, "step": 12, "seconds": {"start": 30, "step": 90}}
 
 
-@pytest.mark.parametrize("broken", [math.nan, math.inf])
-def test_what_is_not_finite_stops(tmp_path, broken):
-    with (
-        pytest.raises(FloatingPointError, match=r"loss is (nan|inf) at step 2"),
-        Reporter(tmp_path, PHASES, 0, 1) as reporter,
-    ):
-        for step, loss in ((1, 0.5), (2, broken), (3, 0.5)):
-            reporter.train(step, PHASES[0], values(loss))
-    with pytest.raises(FloatingPointError, match="eval/psnr is"), Reporter(tmp_path, PHASES, 2, 1) as reporter:
-        reporter.evaluation(2, {"psnr": jnp.float32(broken)})
+class WrongError(Exception):
+    pass
+
+
+def wrong():
+    raise WrongError("loss is wrong")
+
+
+def test_a_step_that_fails_its_check_is_not_reported(tmp_path):
+    with pytest.raises(WrongError), Reporter(tmp_path, PHASES, 0, 1) as reporter:
+        for step, check in ((1, lambda: None), (2, wrong), (3, lambda: None)):
+            reporter.train(step, PHASES[0], values(), check)
     assert steps(tmp_path) == [1]
+    note = progress.read(tmp_path)
+    assert (note["state"], note["reason"], note["step"], note["of"]) == ("stopped", "loss is wrong", 1, 30)
 
 
 def test_the_last_step_is_checked_and_the_file_closed(tmp_path):
     reporter = Reporter(tmp_path, PHASES, 0, 1)
-    with pytest.raises(FloatingPointError), reporter:
-        reporter.train(1, PHASES[0], values(math.nan))
+    with pytest.raises(WrongError), reporter:
+        reporter.train(1, PHASES[0], values(), wrong)
     assert reporter._file.closed
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_score_that_is_no_number_stops(tmp_path, broken):
+    message = "score psnr of held-out data is (nan|inf) at step 2; look at"
+    with pytest.raises(FloatingPointError, match=message), Reporter(tmp_path, PHASES, 2, 1) as reporter:
+        reporter.evaluation(2, {"psnr": jnp.float32(broken)})
+    assert steps(tmp_path) == []
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "0m 00s"), (59.6, "1m 00s"), (3599.7, "1h 00m"), (90_061, "25h 01m")]
 )
 def test_durations(seconds, text):
-    assert metrics._duration(seconds) == text
+    assert progress.duration(seconds) == text

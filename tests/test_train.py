@@ -1,11 +1,13 @@
 """The training loop: on the comb network, and on a toy adversarial system that it has never heard of."""
 
+import itertools
 import json
 import math
 import re
 import shutil
 import signal
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -19,17 +21,22 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from data_pipelines import pipeline
+from data_pipelines.records import locked
 from experiments import comb as comb_experiment
 from faceswap_jax import config as configs
+from faceswap_jax import interruption
 from faceswap_jax import train as loop
 from faceswap_jax.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
 from faceswap_jax.goodput import PARTS, Clock
 from faceswap_jax.metrics import Reporter
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.profile import Profile
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Phase, load_task, task_class
 from faceswap_jax.train import train
+from tests import offline_board
 from tests.tiny_run import PERSONAS, experiment, rows
 
 ADAM = optax.adam(0.1)
@@ -39,6 +46,7 @@ class Toy:
     """A generator fits frozen random features, a critic its residual; two phases, batches {"x": [b, 3]} over data."""
 
     batch_spec = P("data")
+    smaller = "lower config.batch"
     corrupt = 2  # as if two records of the data had been
     phases = (Phase("alone", 0, 4, stage=0), Phase("adversarial", 4, 9, stage=1, cost=2.0))
 
@@ -89,6 +97,8 @@ class Toy:
         average = jax.tree.map(lambda a, w: 0.9 * a + 0.1 * w, state.extras["average"], params["generator"])
         extras = state.extras | {"average": average}
         losses["loss_generator"] += jnp.where(state.step + 1 == self.config.diverge_at, jnp.nan, 0.0)
+        large = jnp.where(state.step + 1 == self.config.overflow_at, 1e38, 0.0)
+        params["generator"]["w"] += large * large
         return State(state.step + 1, state.key, params, opt, extras), losses
 
     def eval_step(self, phase, state, batch):
@@ -99,7 +109,10 @@ class Toy:
 
     def _data(self, seed, host, hosts):
         def load(index):
-            return {"x": np.random.default_rng((seed, index)).normal(size=3).astype(np.float32)}
+            x = np.random.default_rng((seed, index)).normal(size=3).astype(np.float32)
+            if index // self.config.batch in self.config.bad_batches and seed == self.config.seed:
+                x[1] = np.nan
+            return {"x": x, "record": np.array(f"ada: a.mp4, frame {index}")}
 
         return grain.MapDataset.range(1000).repeat().map(load)[host::hosts].batch(self.config.batch // hosts)
 
@@ -121,9 +134,11 @@ def toy_is_known():
 
 def toy_config() -> ml_collections.ConfigDict:
     """Nine steps of the toy."""
-    config = ml_collections.ConfigDict({"task": "toy", "seed": 3, "batch": 8, "diverge_at": -1})
-    config.mesh = ml_collections.ConfigDict({"persona": 1, "cpu_devices": 8})
-    config.run = ml_collections.ConfigDict({"log": 2, "preview": 3, "checkpoint": 3, "keep": 2})
+    config = ml_collections.ConfigDict({"task": "toy", "seed": 3, "batch": 8, "diverge_at": -1, "overflow_at": -1})
+    config.bad_batches = ()
+    config.update(configs.defaults())
+    config.mesh.cpu_devices = 8
+    config.run.update(log=2, preview=3, checkpoint=3)
     return config
 
 
@@ -137,7 +152,7 @@ def saved_state(workdir, task=None, persona=1):
     """The newest step and state of a run."""
     config = configs.load(workdir / "config.json")
     task, mesh = task or load_task(config), make_mesh(persona)
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
+    with Checkpoints(workdir / "checkpoints", config) as checkpoints:
         return loop.restore_or_init(task, mesh, checkpoints, config.seed, Clock())
 
 
@@ -168,6 +183,7 @@ def test_a_run_writes_config_metrics_previews_and_checkpoints(run, data):
         "goodput.jsonl",
         "metrics.jsonl",
         "previews",
+        "progress.json",
     ]
     config = json.loads((run / "config.json").read_text())
     assert config["personas"] == list(PERSONAS) and config["data"]["path"] == str(data)
@@ -251,7 +267,7 @@ def uninterrupted(tmp_path_factory):
 def test_an_interrupted_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatch, capfd, stop):
     number = signal.SIGINT if stop % 2 else signal.SIGTERM
     before = signal.getsignal(number)
-    at_step(monkeypatch, stop, lambda: signal.raise_signal(number))
+    at_step(monkeypatch, stop, lambda: [signal.raise_signal(number) for _ in range(2)])  # the second is an echo
     assert not train(toy, tmp_path)
     assert saved_state(tmp_path, Toy(toy))[0] == stop
     assert f"saved at step {stop};" in capfd.readouterr().err
@@ -292,6 +308,8 @@ def test_a_signal_during_an_evaluation_waits_for_the_next_step(toy, tmp_path, mo
 
 
 def test_a_second_signal_stops_at_once(toy, tmp_path, monkeypatch):
+    """But not one that follows so soon that it is the same, sent to a group of processes and passed on."""
+    monkeypatch.setattr(interruption, "ECHO_SECONDS", 0)
     before = signal.getsignal(signal.SIGINT)  # a shell in the background ignores it
     at_step(monkeypatch, 5, lambda: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
     with pytest.raises(KeyboardInterrupt):
@@ -304,14 +322,165 @@ def test_a_second_signal_stops_at_once(toy, tmp_path, monkeypatch):
 def test_a_run_that_diverges_stops_and_saves_nothing(toy, tmp_path, step):
     """Steps 3 and 6 are those of checkpoints, 3 is not logged, 9 is the last one."""
     toy.diverge_at = step
-    with pytest.raises(FloatingPointError, match=rf"loss_generator is nan at step {step}; lower config.learning_rate"):
+    message = rf"metrics/loss_generator is not finite at step {step}\. .* or lower config.learning_rate in a new"
+    with pytest.raises(FloatingPointError, match=message):
         train(toy, tmp_path)
     assert all(int(p.name) < step for p in (tmp_path / "checkpoints").iterdir())
     assert all(json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "metrics.jsonl").open())
 
 
+def last_checkpoint(workdir) -> int:
+    return max((int(p.name) for p in (workdir / "checkpoints").iterdir()), default=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "tensor"),
+    [
+        ({"bad_batches": (6,)}, 7, "batch/x"),
+        ({"diverge_at": 8}, 8, "metrics/loss_generator"),
+        ({"overflow_at": 2}, 2, "params/generator/w"),
+        ({"overflow_at": 9}, 9, "params/generator/w"),
+    ],
+)
+def test_the_first_tensor_that_is_not_finite_is_named_and_its_batch_written(toy, tmp_path, changes, step, tensor):
+    toy.update(changes)
+    with pytest.raises(FloatingPointError) as error:
+        train(toy, tmp_path)
+    path = tmp_path / "not_finite" / f"step_{step:07d}.npz"
+    first = 8 * (step - 1)
+    named = "; ".join(f"ada: a.mp4, frame {i}" for i in range(first, first + 8))
+    last = last_checkpoint(tmp_path)
+    assert str(error.value).startswith(
+        f"{tensor} is not finite at step {step}. Its batch is in '{path}' ({named}). "
+        f"The run stands at the checkpoint of step {last}; "
+    )
+    with np.load(path) as aside:
+        clean = next(iter(Toy(toy_config()).train_data(None, 0, 1)[step - 1 : step]))
+        assert aside["record"].tolist() == clean["record"].tolist()
+        wrong = np.isnan(aside["x"])
+        np.testing.assert_array_equal(aside["x"][~wrong], clean["x"][~wrong])
+        assert wrong.any() == (tensor == "batch/x")
+    assert last == max([s for s in (0, 3, 4, 6) if s < step])
+    assert json.loads((tmp_path / "progress.json").read_text())["state"] == "stopped"
+
+
+def test_a_rollback_skips_the_batch_and_goes_on(toy, tmp_path, caplog):
+    """The same as if the batch had never been there, and exactly so after an interruption as well."""
+    toy.bad_batches, toy.run.not_finite = (1, 6), "rollback"
+    assert train(toy, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "skipped.json").read_text()) == [
+        {"batch": 1, "checkpoint": 0},
+        {"batch": 6, "checkpoint": 4},
+    ]
+    assert "batch/x is not finite at step 2." in caplog.text and "Going back to step 0; this" in caplog.text
+    assert "batch/x is not finite at step 6." in caplog.text and "Going back to step 4; this" in caplog.text
+    assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4, 6, 8, 9]
+
+    without = Toy(toy)
+    state = without.init_state(without.phases[0], jax.random.key(3))
+    state = replace(state, extras=state.extras | without.frozen())
+    data = without.train_data(None, 0, 1)
+    for step, batch in enumerate((0, 2, 3, 4, 5, 7, 8, 9, 10)):
+        phase = without.phases[step >= 4]
+        if step == 4:
+            state = without.enter(phase, state)
+        state, _ = without.train_step(phase, state, {"x": data[batch]["x"]})
+    assert_equal(saved_state(tmp_path / "run", Toy(toy))[1], state, atol=1e-5)
+
+    workdir = shutil.copytree(tmp_path / "run", tmp_path / "again")
+    for step in "9":
+        shutil.rmtree(workdir / "checkpoints" / step)
+    assert train(toy, workdir)
+    assert_equal(saved_state(tmp_path / "run", Toy(toy))[1], saved_state(workdir, Toy(toy))[1])
+    assert (workdir / "metrics.jsonl").read_text() == (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_rollbacks_that_do_not_help_end(toy, tmp_path):
+    toy.overflow_at, toy.run.not_finite = 5, "rollback"
+    with pytest.raises(
+        FloatingPointError, match="3 batches after the checkpoint of step 4 have been skipped, and it did"
+    ):
+        train(toy, tmp_path)
+    assert [entry["batch"] for entry in json.loads((tmp_path / "skipped.json").read_text())] == [4, 5, 6]
+
+
+def test_data_that_fail_leave_what_was_learned(toy, uninterrupted, tmp_path, monkeypatch, capfd):
+    """As when a shard disappears."""
+    original = pipeline.iterate
+
+    @contextmanager
+    def iterate(*arguments, **options):
+        def batches(iterator):
+            yield from itertools.islice(iterator, 1)
+            raise InputError("shards/ada-00000.arrayrecord has disappeared; put it back")
+
+        with original(*arguments, **options) as iterator:
+            yield batches(iterator)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "iterate", iterate)
+        with pytest.raises(InputError, match="has disappeared"):
+            train(toy, tmp_path)
+    assert "Saved at step 1." in capfd.readouterr().err
+    assert saved_state(tmp_path, Toy(toy))[0] == 1
+    assert train(toy, tmp_path)
+    assert_equal(saved_state(uninterrupted, Toy(toy))[1], saved_state(tmp_path, Toy(toy))[1])
+
+
+def test_too_little_memory_is_told_in_a_sentence(toy, tmp_path, monkeypatch):
+    def train_step(self, phase, state, batch):
+        whole = jnp.broadcast_to(batch["x"][0, 0], (2**20, 2**20, 2**12)) * jnp.arange(2**12)  # 16 PiB
+        return replace(state, step=state.step + 1), {"loss": jnp.sort(whole).sum()}
+
+    monkeypatch.setattr(Toy, "train_step", train_step)
+    with pytest.raises(InputError, match=r"Out of memory at alone with config.batch=8 \(.*\); .* lower config.batch"):
+        train(toy, tmp_path)
+
+
+def test_a_run_in_wandb_is_one_however_often_it_is_continued(toy, uninterrupted, tmp_path, monkeypatch):
+    """Without an account, and with nobody to talk to but W&B's own process."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://localhost:9")  # where nobody answers
+    toy.run.wandb, workdir = "faces", tmp_path / "run"
+    at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGTERM))
+    assert not train(toy, workdir)
+    assert train(toy, workdir)
+    starts = list(offline_board.records(workdir, "run"))
+    assert {(run.run_id, run.project) for run in starts} == {((workdir / "wandb_id").read_text(), "faces")}
+    settings = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in starts[0].config.update}
+    assert settings["run.checkpoint"] == 3 and settings["batch"] == 8
+    expected = {}
+    for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines()):
+        expected.setdefault(row.pop("step"), {}).update(row)
+    shown = offline_board.history(workdir)
+    assert {s: {n: v for n, v in row.items() if "preview" not in n} for s, row in shown.items()} == expected
+    pictures = {step: row["preview/path"] for step, row in shown.items() if "preview/path" in row}
+    assert list(pictures) == [row["step"] for row in rows(workdir, evaluation=True)]
+    assert all(list((workdir / "wandb").glob(f"*/files/{path}")) for path in pictures.values())
+    assert_equal(saved_state(uninterrupted, Toy(toy))[1], saved_state(workdir, Toy(toy))[1])
+
+
+def test_one_job_at_a_time(toy, tmp_path):
+    toy.run.checkpoint = 1
+    train(toy, tmp_path)
+    with locked(tmp_path), pytest.raises(InputError, match=r"Another process is writing .*; wait for it or stop it"):
+        train(toy, tmp_path)
+
+
+def test_steps_are_traced(toy, tmp_path):
+    train(toy, tmp_path, Profile.parse("3:5", tmp_path / "profile"))
+    traces = list((tmp_path / "profile" / "plugins" / "profile").rglob("*.xplane.pb"))
+    assert len(traces) == 1 and traces[0].stat().st_size > 1000
+    for text in ("", "3", "5:3", "0:4", "a:b", "1:2:3"):
+        with pytest.raises(InputError, match="give the first and the last step, such as 10:14"):
+            Profile.parse(text, tmp_path)
+
+
 def test_what_is_not_put_on_the_device_is_refused(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "put", lambda batch, *_: batch)
+    monkeypatch.setattr(loop, "put", lambda batch, *_: {"x": batch["x"]})
     with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
         train(toy, tmp_path)
 
@@ -337,8 +506,8 @@ def test_values_are_read_when_the_next_step_is_under_way(toy, tmp_path, monkeypa
         def train_step(state, batch):
             step = int(state.step) + 1
             events.append(("dispatched", step))
-            state, values = programs.train_step(state, batch)
-            return state, {name: Watched(v, lambda: events.append(("read", step))) for name, v in values.items()}
+            state, values, good = programs.train_step(state, batch)
+            return state, values, Watched(good, lambda: events.append(("read", step)))
 
         return replace(programs, train_step=train_step)
 
@@ -402,6 +571,12 @@ def test_the_newest_checkpoints_stay(toy, tmp_path):
         ({"batch": 7}, r"batch of shape \(7, 3\) does not divide among the mesh .*; change config.batch"),
         ({"run.log": 0}, "config.run.log is 0; give 1 or more"),
         ({"run.keep": 0}, "config.run.keep is 0"),
+        ({"run.keep_every": 4}, "config.run.keep_every is 4; give a multiple of config.run.checkpoint, 3, or 0"),
+        (
+            {"run.best": "error", "run.preview": 2},
+            "let config.run.checkpoint, 3, be a multiple of config.run.preview, 2",
+        ),
+        ({"run.not_finite": "ignore"}, "config.run.not_finite is 'ignore'; choose stop or rollback"),
         ({"mesh.persona": 3}, "config.mesh.persona is 3; choose a divisor of the 8 devices"),
         ({"mesh.cpu_devices": 0}, "config.mesh.cpu_devices is 0"),
     ],

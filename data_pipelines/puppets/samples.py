@@ -11,7 +11,7 @@ import grain
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from data_pipelines.pipeline import ENDLESS, polygon_masks
+from data_pipelines.pipeline import ENDLESS, polygon_masks, share
 from data_pipelines.puppets.anatomy import FRAMING
 from data_pipelines.puppets.parameters import (
     PERFORMANCE_SPANS,
@@ -182,7 +182,7 @@ def training_batches(
         rng = np.random.default_rng((seed, _BATCH, step))
         new = np.arange(step * fresh, (step + 1) * fresh)
         numbers = np.concatenate([new, rng.integers(0, new[-1] + 1, batch - fresh)])
-        mine = slice(host, None, hosts)
+        mine = share(batch, host, hosts)
         flip, whole = (rng.random((2, batch)) < [[0.5], [1 - _MASKED]])[:, mine]
         views = rng.uniform(-1, 1, (batch, 4))[mine]
         variations = rng.uniform(-1, 1, (batch, 5 + 2 * _BUMPS))[mine]
@@ -199,7 +199,9 @@ def test_batches(samples: Samples, *, batch: int, host: int = 0, hosts: int = 1)
     """The samples one after the other, as they are, with the masks of their faces."""
 
     def load(step: int) -> Batch:
-        return _assemble([samples[number] for number in range(step * batch + host, (step + 1) * batch, hosts)])
+        return _assemble(
+            [samples[number] for number in range(step * batch, (step + 1) * batch)[share(batch, host, hosts)]]
+        )
 
     return grain.MapDataset.range(ENDLESS).map(load)
 

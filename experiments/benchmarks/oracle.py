@@ -17,13 +17,9 @@ from rich.table import Column, Table
 
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import DEGREES
-from faceswap_jax import config as configs
-from faceswap_jax.checkpoint import Checkpoints
-from faceswap_jax.errors import InputError
+from faceswap_jax import runs
 from faceswap_jax.evaluation import oracle
-from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.tasks.base import abstract_state, load_task
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the trained run.", required=True)
 OUTPUT = flags.DEFINE_string("output", str(oracle.SHIPPED), "File to write.")
@@ -44,14 +40,9 @@ def main(_) -> None:
 
 def restore(workdir: Path) -> tuple[int, oracle.Oracle]:
     """The seed of the test world, and the newest checkpoint, not measured yet."""
-    config = configs.load(workdir / "config.json")
-    task = load_task(config)
-    abstract = abstract_state(task, task.phases[-1])
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
-        if checkpoints.latest is None:
-            raise InputError(f"'{workdir}' has no checkpoint yet; let 'faceswap train' run until its first one.")
-        state = checkpoints.restore(checkpoints.latest, abstract, rules.shardings(abstract, make_mesh()))
-    return config.data.test_world_seed, oracle.Oracle(task.model, state.params, {}, {}, oracle.reference())
+    run = runs.load(workdir, make_mesh())
+    trained = oracle.Oracle(run.task.model, run.state.params, {}, {}, oracle.reference())
+    return run.config.data.test_world_seed, trained
 
 
 def show(final: oracle.Oracle, guessing: Float[np.ndarray, "40"]) -> None:

@@ -11,6 +11,8 @@ from rich.console import Console
 
 from data_pipelines.clips import Clip
 from data_pipelines.puppets.dataset import CLIPS, PuppetClips
+from faceswap_jax import config as configs
+from faceswap_jax.board import Board
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.report import Comparison, Score, summarise
 from faceswap_jax.faces import blend
@@ -61,7 +63,8 @@ def evaluate(
         embedder: what compares identities where there is no truth, see `embedder.load`; dlib's network when None.
 
     Returns:
-        A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips.
+        A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips. A run that is shown in W&B
+        has the table of means there too.
 
     Raises:
         InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip; a clip shows no
@@ -92,6 +95,10 @@ def evaluate(
 
     summary = summarise(results, bench.scores, bench.floor, step)
     summary.save(output / "scores")
+    config = configs.load(workdir / "config.json")
+    if config.run.wandb:
+        with Board(workdir, config) as board:
+            board.table(f"bench/{output.parent.name}", *summary.means())
     pictures = [comparison.pictures for comparisons in results.values() for comparison in comparisons]
     save_grid(output / "grid.png", np.concatenate(pictures) / 255)
     console.print(summary.table())

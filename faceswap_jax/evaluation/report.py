@@ -103,6 +103,14 @@ class Summary:
             text += [f"## By pair: {row}", _markdown(["pair", *(s.title for s in self.scores.values())], lines)]
         path.with_suffix(".md").write_text("\n\n".join(text) + "\n")
 
+    def means(self) -> tuple[list[str], list[list[str | float | None]]]:
+        """Heads and rows of a table of the means over all pairs; None where a number is not defined."""
+        rows = [
+            [score.title, *(_without_nan(row[name].mean) for row in self.overall.values())]
+            for name, score in self.scores.items()
+        ]
+        return ["score", *self.overall], rows
+
     def table(self) -> Table:
         """For the terminal: the means over all pairs."""
         columns = [*self.overall, *([FLOOR] if self.floor else [])]

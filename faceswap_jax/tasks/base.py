@@ -2,8 +2,9 @@
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import grain
@@ -12,6 +13,7 @@ import ml_collections
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from data_pipelines import sources
 from faceswap_jax import tasks
 from faceswap_jax.errors import InputError
 from faceswap_jax.state import State
@@ -49,6 +51,8 @@ class Task(Protocol):
 
     phases: Sequence[Phase]
     batch_spec: PartitionSpec
+    smaller: str
+    """What to change when the memory does not suffice, e.g. "lower config.batch"."""
 
     @property
     def corrupt(self) -> int:
@@ -87,12 +91,39 @@ class Task(Protocol):
         ...
 
     def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """This host's share of the batch of every step, addressed by step number."""
+        """This host's share of the batch of every step, addressed by step number.
+
+        Arrays of text, which tell people where data come from, stay on the host: the steps find None in their place.
+        """
         ...
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Batches of held-out data; the loop uses the first ones."""
         ...
+
+
+class OfFaces:
+    """What tasks share whose data are the face records that `config.data` names."""
+
+    config: ml_collections.ConfigDict
+
+    @cached_property
+    def data(self) -> Mapping[str, sources.PersonaSource]:
+        """All records of each persona; `corrupt` of a source tells which of them had to be skipped so far."""
+        return sources.open_data(self.config.data)
+
+    @property
+    def corrupt(self) -> int:
+        """Number of corrupt records that were met and skipped so far."""
+        return sum(len(source.corrupt) for source in self.data.values())
+
+
+def with_data(config: ml_collections.ConfigDict, **decided: object) -> ml_collections.ConfigDict:
+    """The config with what the data decide, and with the digest of their manifest, unless that is given."""
+    config = config.copy_and_resolve_references()
+    config.update(decided)
+    config.data.manifest = config.data.manifest or sources.manifest_digest(config.data)
+    return config
 
 
 def task_class(config: ml_collections.ConfigDict) -> type[Task]:

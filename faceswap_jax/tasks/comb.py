@@ -5,7 +5,7 @@ After training, encoding persona q and decoding as persona p gives p's face with
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import cached_property, partial, reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from faceswap_jax.models import comb, iresnet
 from faceswap_jax.models.oracle import masked
 from faceswap_jax.parallel import persona, rules
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, Metrics, Phase
+from faceswap_jax.tasks.base import Batch, Metrics, OfFaces, Phase, with_data
 
 EMBEDDER = ("params", "statistics")  # what a frozen embedder consists of
 SWAPPED = ("identity", "cycle", "latent_cycle")
@@ -77,10 +77,11 @@ class Shared(NamedTuple):
     frozen: Mapping[str, PyTree]
 
 
-class Task:
+class Task(OfFaces):
     """One phase per growth level; batches are those of `pipeline.persona_batches`."""
 
     batch_spec = rules.BATCH
+    smaller = "lower config.batch, end config.level_steps with a lower level or set config.model.remat=blocks"
 
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
@@ -110,8 +111,7 @@ class Task:
             raise InputError(
                 f"config.mesh.persona is {config.mesh.persona}; choose a divisor of {len(names)} personas."
             )
-        config = config.copy_and_resolve_references()
-        config.personas = names
+        config = with_data(config, personas=names)
         if config.loss.identity:
             shape = asdict(embedder.load(Path(config.loss.embedder)).config)
             config.embedder = {name: value for name, value in shape.items() if name != "dtype"}
@@ -271,16 +271,6 @@ class Task:
         model, shared, own = self._trained(phase, state)
         one = jax.tree.map(lambda w: w[index][None], own)
         return _decode(model, shared, one, _encode(model, shared, x[None]))[0]
-
-    @property
-    def corrupt(self) -> int:
-        """Number of corrupt records that were met and skipped so far."""
-        return sum(len(source.corrupt) for source in self.data.values())
-
-    @cached_property
-    def data(self) -> Mapping[str, sources.PersonaSource]:
-        """All records of each persona; `corrupt` of a source tells which of them had to be skipped so far."""
-        return sources.open_data(self.config.data)
 
     def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Pictures and masks of all personas at the phase's resolution."""

@@ -4,9 +4,8 @@ It learns to tell the training identities apart; what it is for, and measured on
 `faceswap_jax/embedder.py` uses the finished network.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property, reduce
+from functools import reduce
 
 import grain
 import jax
@@ -23,15 +22,16 @@ from faceswap_jax.losses import arcface
 from faceswap_jax.models import iresnet
 from faceswap_jax.models.oracle import masked
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, Metrics, Phase
+from faceswap_jax.tasks.base import Batch, Metrics, OfFaces, Phase, with_data
 
 PREVIEW_COLUMNS = 8
 
 
-class Task:
+class Task(OfFaces):
     """One phase; batches are those of `pipeline.identity_batches`."""
 
     batch_spec = PartitionSpec("data")
+    smaller = "lower config.batch"
 
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
@@ -54,9 +54,7 @@ class Task:
                 f"The data have {len(names)} identities with pictures, but two to train on and two to hold out are "
                 "needed; add more."
             )
-        config = config.copy_and_resolve_references()
-        config.identities = tuple(names[:trained])
-        return config
+        return with_data(config, identities=tuple(names[:trained]))
 
     def learning_rate(self, step: Int[Array, ""]) -> Float[Array, ""]:
         """Rises over `warm_up` steps, then falls to zero along a cosine."""
@@ -140,16 +138,6 @@ class Task:
         x, mask = _pictures(some)
         seen = (embedder.view(p, self.model.side) for p in (x, masked(x, mask)))
         return jnp.stack([*seen, self._seen(jax.random.fold_in(state.key, state.step), some)])
-
-    @property
-    def corrupt(self) -> int:
-        """Number of corrupt records that were met and skipped so far."""
-        return sum(len(source.corrupt) for source in self.data.values())
-
-    @cached_property
-    def data(self) -> Mapping[str, sources.PersonaSource]:
-        """All records of each identity."""
-        return sources.open_data(self.config.data)
 
     @property
     def held_out(self) -> list[sources.PersonaSource]:

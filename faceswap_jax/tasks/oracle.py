@@ -30,6 +30,7 @@ class Task:
     """One phase; batches are those of `samples.training_batches`."""
 
     batch_spec = PartitionSpec("data")
+    smaller = "lower config.batch"
     corrupt = 0
 
     def __init__(self, config: ml_collections.ConfigDict):

@@ -17,7 +17,7 @@ from data_pipelines.puppets.source import PuppetRecords, puppet_source
 from data_pipelines.puppets.tracks import truth
 from data_pipelines.records import SHARDS, Counts, FaceRecord, Manifest, Persona, ShardWriter, decode, encode
 from data_pipelines.settings import Settings
-from data_pipelines.sources import PersonaSource, open_data, split
+from data_pipelines.sources import PersonaSource, manifest_digest, open_data, split
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 
@@ -159,6 +159,30 @@ def test_corrupt_records_are_named_once_counted_and_replaced_by_the_next(tmp_pat
     for number, message in zip(bad, sorted(caplog.messages), strict=True):
         assert message.startswith(f"Record {number} of persona ann, in shards/ann-00001.arrayrecord, is corrupt")
     assert ann.read(5, parse) == 6 and len(caplog.messages) == 2
+
+
+def test_a_shard_that_disappears_is_named_and_not_taken_for_corrupt(tmp_path, monkeypatch, caplog):
+    """Though it was there when the data set was opened. An open file stays readable."""
+    monkeypatch.setattr(sources, "OPEN_FILES", 1)
+    write_data(tmp_path, {"ann": ("train", [[2], [3]])})
+    ann = open_data(tracks_of(tmp_path))["ann"]
+    (tmp_path / SHARDS / "ann-00001.arrayrecord").unlink()
+    assert [ann.read(i, frame) for i in (0, 1)] == [0, 1]
+    with pytest.raises(InputError, match=r"ann-00001.arrayrecord has disappeared; put it back"):
+        ann.read(2, frame)
+    assert not ann.corrupt and not caplog.messages
+
+
+def test_a_manifest_has_a_digest(tmp_path):
+    write_data(tmp_path / "one", {"ann": ("train", [[2]])})
+    write_data(tmp_path / "two", {"ann": ("train", [[2], [1]])})
+    one, two = (manifest_digest(tracks_of(tmp_path / name)) for name in ("one", "two"))
+    assert one != two and len(one) == len(two) == 16
+    (tmp_path / "two").rename(tmp_path / "moved")
+    assert manifest_digest(tracks_of(tmp_path / "moved")) == two
+    with pytest.raises(InputError, match=r"two/manifest.json cannot be read"):
+        manifest_digest(tracks_of(tmp_path / "two"))
+    assert manifest_digest(ml_collections.ConfigDict({"kind": "puppets"})) == ""
 
 
 def test_what_follows_the_end_is_the_beginning_and_nothing_intact_is_an_error():

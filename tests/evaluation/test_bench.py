@@ -9,6 +9,7 @@ import pytest
 
 from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.dataset import PuppetClip, PuppetClips
+from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.bench import chunks, evaluate
 from faceswap_jax.evaluation.with_truth import PuppetBench
@@ -49,15 +50,24 @@ def mean(comparison, row, score):
     return float(np.nanmean(comparison.rows[row][score]))
 
 
-def test_evaluate_writes_scores_and_pictures(run, clips, tmp_path, capsys):
+def test_evaluate_writes_scores_and_pictures(run, clips, tmp_path, capsys, monkeypatch):
     workdir, data = shutil.copytree(run, tmp_path / "run"), shutil.copytree(clips, tmp_path / "held_out")
     puppets(SIZE, FRAMES, RATE).save(data)
+    config = configs.load(workdir / "config.json")
+    config.run.wandb = "faces"
+    (workdir / "config.json").write_text(configs.to_json(config))
+    monkeypatch.setenv("WANDB_MODE", "offline")
     output = evaluate(workdir, data, ("multiband", "none"))
     assert output == workdir / "evaluation" / "held_out" / "step_8"
     printed = capsys.readouterr().err
     assert all(str(output / name) in printed for name in ("grid.png", "clips", "scores.md"))
 
     scores = json.loads((output / "scores.json").read_text())
+    shown = json.loads(next((workdir / "wandb").glob("offline-run-*/files/media/table/bench/*.table.json")).read_text())
+    assert shown["columns"] == ["score", *scores["overall"]]
+    assert [row[0] for row in shown["data"]] == list(scores["scores"].values())
+    for row, name in zip(shown["data"], scores["scores"], strict=True):
+        assert row[1:] == pytest.approx([means[name]["mean"] for means in scores["overall"].values()])
     rows = ["do nothing", "swap", "swap --blend none", "ceiling", "ceiling --blend none", "truth"]
     assert list(scores["pairs"]) == ["ben as ada", "ada as ben"] and scores["step"] == 8
     for intervals in (scores["overall"], *scores["pairs"].values()):

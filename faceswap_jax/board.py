@@ -1,0 +1,67 @@
+"""Weights & Biases: the only file that imports wandb."""
+
+import netrc
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import ml_collections
+
+from faceswap_jax import config as configs
+
+ID = "wandb_id"
+"""In the folder of a run: the name of its W&B run."""
+
+
+class Board:
+    """One run in W&B, the same however often it is continued. A context manager.
+
+    Without an API key, or with WANDB_MODE=offline, all is kept in the folder of the run, from where `wandb sync` takes
+    it; no network is needed. W&B ignores steps that it has had: those that are done again after a crash.
+    """
+
+    def __init__(self, workdir: Path, config: ml_collections.ConfigDict):
+        """Begins or continues a run in the project `config.run.wandb`."""
+        import wandb  # takes a second
+
+        self._wandb, path = wandb, workdir / ID
+        if not path.exists():
+            path.write_text(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))  # an agent of a sweep gives one
+        self._run = wandb.init(
+            project=config.run.wandb,
+            id=path.read_text().strip(),
+            resume="allow",
+            dir=workdir,
+            name=workdir.name,
+            config=configs.fields(config),
+            mode=os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline"),
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, kind, *_):
+        self._run.finish(exit_code=int(kind is not None))
+
+    def log(self, row: Mapping[str, object], picture: Path | None = None) -> None:
+        """Shows the values of the step row["step"], and a picture."""
+        values = {name: value for name, value in row.items() if name != "step"}
+        self._run.log(values | ({"preview": self._wandb.Image(str(picture))} if picture else {}), step=row["step"])
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Shows a table."""
+        self._run.log({name: self._wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+
+def _has_key() -> bool:
+    """Whether there is an API key where W&B looks for it. Without one it would ask, and wait."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    server = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(server) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,67 @@
+"""Several processes that work on one job."""
+
+import functools
+import os
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from faceswap_jax.errors import InputError
+
+ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
+
+def start() -> None:
+    """Joins the other processes of this job; to be called before JAX has started.
+
+    Where the processes are, and which one this is, says the environment: `ENVIRONMENT`, or what SLURM, Cloud TPU or
+    Open MPI set.
+
+    Takes what libraries write to stdout from now on to nowhere: Gloo tells of every connection there.
+
+    Raises:
+        InputError: the environment does not say it, or says it wrongly.
+    """
+    given = {name: os.environ.get(name) for name in ENVIRONMENT}
+    arguments = {}
+    if given["JAX_NUM_PROCESSES"] or given["JAX_PROCESS_ID"]:
+        try:
+            arguments = {
+                "coordinator_address": given["JAX_COORDINATOR_ADDRESS"],
+                "num_processes": int(given["JAX_NUM_PROCESSES"]),
+                "process_id": int(given["JAX_PROCESS_ID"]),
+            }
+            # What stands in the environment is not looked for in a cluster.
+            arguments["cluster_detection_method"] = "deactivate"
+        except (TypeError, ValueError) as error:
+            text = ", ".join(f"{name}={value}" for name, value in given.items())
+            raise InputError(f"--distributed needs an address and two numbers, not {text}; set all three.") from error
+    try:
+        jax.distributed.initialize(**arguments)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"--distributed found no job to join ({error}); start it by a file of launch/, or set "
+            f"{', '.join(ENVIRONMENT)}."
+        ) from error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+@functools.cache
+def share(mesh: Mesh) -> tuple[int, int]:
+    """Which part of every global batch this process loads, and how many parts there are.
+
+    Processes whose devices differ in their place along the persona axis alone load the same part; each uses what its
+    own personas need of it.
+    """
+    owners = np.vectorize(lambda device: device.process_index)(mesh.devices)
+    places = {owner: tuple(np.unique(np.argwhere(owners == owner)[:, 0])) for owner in np.unique(owners)}
+    parts = sorted(set(places.values()))
+    return parts.index(places[jax.process_index()]), len(parts)
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every process has come to the same point, which `what` names."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)

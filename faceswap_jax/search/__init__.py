@@ -1,0 +1,1 @@
+"""Searches for hyperparameters: what a sweep file says, and the trials that it leads to."""

@@ -1,0 +1,108 @@
+"""Every experiment: the config that it resolves to is the stored one, and a tiny run of it trains.
+
+A change of a value is to be seen, for it changes what the experiment's card promises. One that is meant is accepted by
+
+    python -m tests.experiments.test_experiments
+
+which also stores the config of a new experiment and forgets that of a removed one.
+"""
+
+import difflib
+import math
+import re
+import tempfile
+from pathlib import Path
+
+import ml_collections
+import pytest
+
+from data_pipelines.puppets.dataset import write_records
+from faceswap_jax import config as configs
+from faceswap_jax.tasks.base import task_class
+from faceswap_jax.train import train
+from tests.tiny_run import rows
+
+RENEW = "If this is meant: python -m tests.experiments.test_experiments"
+ROOT, GOLDEN = Path(__file__).parents[2], Path(__file__).with_name("golden")
+FILES = {file.stem: file for file in sorted((ROOT / "experiments").glob("[!_]*.py"))}
+PERSONAS, SIDE = 4, 16  # of the data: two to train the embedder on and two to hold out; pixels
+
+# What makes a run of an experiment tiny, by its task: sizes and numbers only. Its losses, orders and rates stay.
+RUN = {"run.log": 1, "run.preview": 2, "run.checkpoint": 2, "batch": 8}
+SMALL = {
+    "comb": RUN | {"level_steps": (0, 0, 2), "final_steps": 0, "model.width": 1 / 64, "model.latent": 8},
+    "identity": RUN
+    | {"resolution": SIDE, "steps": 2, "warm_up": 1, "data.test": 8}
+    | {"model.blocks": (1,), "model.channels": (8,), "model.stem": 8, "model.embedding": 8, "model.side": SIDE},
+    "oracle": RUN
+    | {"steps": 2, "warm_up": 1, "data.test": 8}
+    | {"model.stem": 8, "model.levels": (8, 8), "model.squeeze": 8},
+}
+
+
+def write_data(folder: Path) -> Path:
+    """Records of a few puppets, as `faceswap prepare` would make them."""
+    write_records(folder, 0, range(PERSONAS), range(1), frames=2, rate=2.0, resolution=SIDE)
+    return folder
+
+
+def experiment(name: str, data: Path) -> ml_collections.ConfigDict:
+    """The values of an experiment, on these data if it wants any."""
+    config = configs.from_experiment(FILES[name])
+    if "path" in config.data:
+        config.data.path = str(data)
+    return config
+
+
+def resolved(name: str, data: Path) -> str:
+    """The resolved config as text. What differs from machine to machine, paths and digests, is made the same."""
+    config = experiment(name, data)
+    text = configs.to_json(task_class(config).resolve(config))
+    return re.sub(r"\b[0-9a-f]{16,}\b", "DIGEST", text.replace(str(data), "DATA"))
+
+
+@pytest.fixture(scope="module")
+def puppets(tmp_path_factory):
+    """The data of all experiments."""
+    return write_data(tmp_path_factory.mktemp("puppets") / "data")
+
+
+def test_every_stored_config_is_of_an_experiment():
+    assert {file.stem for file in GOLDEN.iterdir()} <= FILES.keys(), RENEW
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_resolved_config_is_the_stored_one(name, puppets):
+    path = GOLDEN / f"{name}.json"
+    texts = path.read_text() if path.exists() else "", resolved(name, puppets)
+    lines = (text.splitlines() for text in texts)
+    changes = "\n".join(difflib.unified_diff(*lines, str(path.relative_to(ROOT)), "now", lineterm=""))
+    if changes:
+        pytest.fail(f"{changes}\n\n{RENEW}", pytrace=False)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_tiny_run_trains(name, puppets, tmp_path):
+    config = experiment(name, puppets)
+    config.update_from_flattened_dict(SMALL[config.task])
+    assert train(config, tmp_path)
+    steps = rows(tmp_path)
+    assert [row["step"] for row in steps] == [1, 2]
+    assert all(math.isfinite(value) for row in steps for value in row.values() if isinstance(value, float))
+    assert (tmp_path / "checkpoints" / "2").is_dir()
+    assert (tmp_path / "previews" / "step_0000002.png").stat().st_size
+
+
+def renew() -> None:
+    """Stores what the experiments resolve to now."""
+    GOLDEN.mkdir(exist_ok=True)
+    for stale in GOLDEN.iterdir():
+        stale.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        data = write_data(Path(folder) / "data")
+        for name in FILES:
+            (GOLDEN / f"{name}.json").write_text(resolved(name, data))
+
+
+if __name__ == "__main__":
+    renew()
