@@ -44,6 +44,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -266,7 +267,7 @@ def load_settings(directory: Path) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Keeps other processes from writing into a data set's folder meanwhile; the lock ends with the process.
+    """Keeps other processes of this machine from writing into a folder meanwhile; the lock ends with the process.
 
     Raises:
         InputError: another process is writing, or the folder cannot be read.
@@ -276,10 +277,14 @@ def locked(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{directory} cannot be read ({error.strerror}); correct that.") from error
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"Another process is writing {directory}; wait for it or stop it.") from error
+        for last in [False] * 10 + [True]:  # who only looks whether there is a lock has it for a moment
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if last:
+                    raise InputError(f"Another process is writing {directory}; wait for it or stop it.") from error
+                time.sleep(0.05)
         yield
     finally:
         os.close(lock)

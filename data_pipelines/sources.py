@@ -1,5 +1,6 @@
 """The face records that an experiment's `config.data` names, by persona."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -237,8 +238,9 @@ class StoredRecords:
         try:
             return self._reader(self._paths[file]).read([index - self._ends[file - 1] if file else index])[0]
         except RuntimeError as error:
-            if self._paths[file].is_file():
-                raise
+            with contextlib.suppress(OSError):  # of a file system that has gone away
+                if self._paths[file].is_file():
+                    raise
             raise InputError(
                 f"{self._paths[file]} has disappeared; put it back and run the same command again."
             ) from error

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import ml_collections
 
 from faceswap_jax import config as configs
+from faceswap_jax.faces.files import replacing
 
 ID = "wandb_id"
 """In the folder of a run: the name of its W&B run."""
@@ -19,7 +20,8 @@ class Board:
     """One run in W&B, the same however often it is continued. A context manager.
 
     Without an API key, or with WANDB_MODE=offline, all is kept in the folder of the run, from where `wandb sync` takes
-    it; no network is needed. W&B ignores steps that it has had: those that are done again after a crash.
+    it; no network is needed. W&B ignores steps that it has had: those that are done again after a crash
+    or a rollback.
     """
 
     def __init__(self, workdir: Path, config: ml_collections.ConfigDict):
@@ -28,7 +30,10 @@ class Board:
 
         self._wandb, path = wandb, workdir / ID
         if not path.exists():
-            path.write_text(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))  # an agent of a sweep gives one
+            with replacing(path) as aside:
+                aside.write_text(
+                    os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
+                )  # an agent of a sweep gives one
         self._run = wandb.init(
             project=config.run.wandb,
             id=path.read_text().strip(),

@@ -13,7 +13,7 @@ from ml_collections import config_flags
 
 from faceswap_jax import compilation
 from faceswap_jax import config as configs
-from faceswap_jax.errors import InputError, LostProcessError
+from faceswap_jax.errors import InputError, JobError
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a subcommand and returns its exit code.
 
     0: done. 1: the training diverged, a verified data set is broken, or all trials of a sweep failed. 2: the input was
-    at fault. 3: another process of the job has ended. 70: an error that this program does not know. 130: Ctrl-C.
+    at fault. 3: the processes of a job cannot go on together. 70: an error of this program. 130: Ctrl-C.
     """
     name, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     if name in ("--help", "-h", "help"):
@@ -293,16 +293,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     compilation.use_cache()
+    code = _guarded(name, arguments)
+    if code and "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
+        # JAX would wait for the other processes, which wait for this one.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _guarded(name: str, arguments: list[str]) -> int:
+    """Runs a subcommand; what goes wrong becomes a message and an exit code."""
     try:
         if name not in COMMANDS:
             raise InputError(f"There is no command '{name}'; choose one of {', '.join(COMMANDS)}.")
         return _run(name, COMMANDS[name], arguments) or 0
-    except InputError as error:
+    except (InputError, FloatingPointError, JobError) as error:
         print("faceswap:", " ".join(str(error).splitlines()), file=sys.stderr)
-        return 2
-    except (FloatingPointError, LostProcessError) as error:
-        print(f"faceswap: {error}", file=sys.stderr)
-        return 1 if isinstance(error, FloatingPointError) else 3
+        return 2 if isinstance(error, InputError) else 3 if isinstance(error, JobError) else 1
     except KeyboardInterrupt:
         print("faceswap: interrupted.", file=sys.stderr)
         return 130

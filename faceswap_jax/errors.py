@@ -9,5 +9,8 @@ class InputError(Exception):
     """
 
 
-class LostProcessError(Exception):
-    """Another process of a job of several has ended, so that this one cannot go on; exit code 3."""
+class JobError(Exception):
+    """Several processes cannot go on together, for example because one has ended; starting the job again helps.
+
+    The message is printed without a traceback; exit code 3.
+    """

@@ -55,11 +55,13 @@ def write_aside(error: NotFiniteError, workdir: Path) -> str:
 
 
 def _watched(batch: Batch, values: Metrics, state: State) -> dict[str, Array]:
-    """Numbers by name, causes before effects. Moments are left out: they spoil the weights in the same step."""
-    found = _named("batch", batch) | _named("metrics", values) | _named("params", state.params)
+    """Numbers by name, causes before effects. An infinite second moment stops a weight for good, which stays finite."""
+    found = _named("batch", batch) | _named("metrics", values)
+    for group in ("params", "opt", "extras"):
+        found |= _named(group, getattr(state, group))
     return {
         name: leaf
-        for name, leaf in (found | _named("extras", state.extras)).items()
+        for name, leaf in found.items()
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not name.endswith(_MAY_BE_NAN)
     }
 

@@ -15,7 +15,7 @@ class Interruption:
     """Turns Ctrl-C and SIGTERM into a request to stop after a step; a later one stops at once. A context manager.
 
     Of several processes any may be asked, and all stop after the same step: JAX, which has taken SIGTERM for this
-    purpose, lets them agree on one.
+    purpose, lets them agree on one. They heed no later SIGTERM.
     """
 
     def __enter__(self) -> "Interruption":
@@ -28,9 +28,14 @@ class Interruption:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    @property
+    def requested(self) -> bool:
+        """Whether this process, being the only one, has been asked to stop."""
+        return self._requested_at is not None and not self._several
+
     def after(self, step: int) -> bool:
         """Whether to stop after this step; to be called once after each."""
-        return multihost_utils.reached_preemption_sync_point(step) if self._several else self._requested_at is not None
+        return multihost_utils.reached_preemption_sync_point(step) if self._several else self.requested
 
     def _request(self, _number, _frame):
         now = time.monotonic()

@@ -123,7 +123,7 @@ class Reporter:
         """Reports what the time of the steps up to `step` was spent on, if there were any.
 
         A line of `goodput.jsonl` says after which step they began, the last one, and the seconds by part. It is no line
-        of `metrics.jsonl`, which is the same however often a run was interrupted.
+        of `metrics.jsonl`, whose rows of training are the same however often a run was interrupted.
         """
         if step == self._first_step:
             return

@@ -10,19 +10,20 @@ from jaxtyping import PyTree
 from faceswap_jax.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass
 class Profile:
     """Which steps to trace, and where to; none if `folder` is not given.
 
     Attributes:
         folder: in which XProf finds plugins/profile/.
-        first: number of the first step that is traced.
+        first: number of the first step that is traced, of those that are done.
         last: number of the last one.
     """
 
     folder: Path | None = None
-    first: int = 0
+    first: int = 1
     last: int = 0
+    _running: bool = False
 
     @classmethod
     def parse(cls, text: str, folder: Path) -> "Profile":
@@ -38,12 +39,19 @@ class Profile:
 
     def before(self, step: int, state: PyTree) -> None:
         """Begins to trace if this step is the first one, when the device has done all before it."""
-        if self.folder and step == self.first:
+        if self.folder and not self._running and self.first <= step <= self.last:
             jax.block_until_ready(state)
             jax.profiler.start_trace(self.folder)
+            self._running = True
 
     def after(self, step: int, state: PyTree) -> None:
         """Ends the trace if this step was the last one, when the device has done it."""
-        if self.folder and step == self.last:
+        if self._running and step >= self.last:
             jax.block_until_ready(state)
+            self.close()
+
+    def close(self) -> None:
+        """Ends the trace, if there is one."""
+        if self._running:
+            self._running = False
             jax.profiler.stop_trace()

@@ -1,10 +1,12 @@
 """Runs as others find them: the trained state in a run's folder."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import ml_collections
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoint import Checkpoints
@@ -24,6 +26,12 @@ class Run:
     state: State
 
 
+def layout(task: Task, mesh: Mesh, step: int) -> tuple[State, PyTree]:
+    """Shapes and types of the state after `step` steps, and the sharding of each leaf."""
+    abstract = abstract_state(task, phase_of(task, step))
+    return abstract, rules.shardings(abstract, mesh)
+
+
 def load(workdir: Path, mesh: Mesh, step: int | None = None) -> Run:
     """The newest sound checkpoint of a run, or the one after `step` steps.
 
@@ -32,13 +40,8 @@ def load(workdir: Path, mesh: Mesh, step: int | None = None) -> Run:
     """
     config = configs.load(workdir / "config.json")
     task = load_task(config)
-
-    def layout(step):
-        abstract = abstract_state(task, phase_of(task, step))
-        return abstract, rules.shardings(abstract, mesh)
-
     with Checkpoints(workdir / "checkpoints", config) as checkpoints:
-        state = checkpoints.restore(layout, step)
+        state = checkpoints.restore(partial(layout, task, mesh), step)
     if state is None:
         raise InputError(f"'{workdir}' has no checkpoint yet; let 'faceswap train' run until its first one.")
     return Run(config, task, phase_of(task, int(state.step)), state)

@@ -67,11 +67,11 @@ def _place(step: int, note: dict) -> str:
 
 
 def _checkpoints(folder: Path) -> str:
-    found = sorted((int(p.name), p.stat().st_mtime) for p in folder.glob("*") if p.name.isdecimal())
-    if not found:
+    steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
+    if not steps:
         return "no checkpoint yet"
-    steps = ", ".join(f"{step:,}" for step, _ in found)
-    return f"checkpoints of steps {steps}; the newest {duration(max(time.time() - found[-1][1], 0))} old"
+    seconds = max(time.time() - (folder / str(steps[-1])).stat().st_mtime, 0)
+    return f"checkpoints of steps {', '.join(f'{step:,}' for step in steps)}; the newest {duration(seconds)} old"
 
 
 def _plot(name: str, points: list[tuple[int, float]]) -> str:

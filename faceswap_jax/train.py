@@ -3,8 +3,8 @@
 import errno
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,11 @@ from jaxtyping import PyTree
 from data_pipelines import pipeline
 from data_pipelines.records import locked, write_json
 from faceswap_jax import config as configs
-from faceswap_jax import finite
+from faceswap_jax import finite, progress, runs
 from faceswap_jax.board import Board
 from faceswap_jax.checkpoint import Checkpoints
-from faceswap_jax.errors import InputError, LostProcessError
+from faceswap_jax.errors import InputError
 from faceswap_jax.faces import picture
-from faceswap_jax.faces.files import replacing
 from faceswap_jax.goodput import Clock
 from faceswap_jax.interruption import Interruption
 from faceswap_jax.metrics import Reporter
@@ -30,9 +29,11 @@ from faceswap_jax.parallel import distributed, rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.profile import Profile
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state, load_task, phase_of, task_class
+from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state, load_task, task_class
 
 logger = logging.getLogger(__name__)
+SKIPPED = "skipped.json"
+"""In the folder of a run: which batches rollbacks have left out, and to the checkpoints of which steps they went."""
 ROLLBACKS = 3
 """From one checkpoint; when there are more, the batches are hardly to blame."""
 
@@ -54,7 +55,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
         InputError: the config is wrong, its data are missing, `workdir` belongs to another config, or memory or disk do
             not suffice.
         FloatingPointError: NaN or infinity arose, and rolling back is not wanted or does not help.
-        LostProcessError: another process of the job has ended.
+        JobError: another process of the job has ended.
     """
     clock = Clock()
     config = task_class(config).resolve(config)
@@ -71,11 +72,12 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
         Interruption() as interruption,
     ):
         run = Training(config, workdir, task, mesh, clock, checkpoints, shown, interruption, profile or Profile())
-        while True:
-            try:
-                return run.to_the_end()
-            except finite.NotFiniteError as error:
-                run.skip(error)
+        with explained(task, lambda: run.phase):
+            while True:
+                try:
+                    return run.to_the_end()
+                except finite.NotFiniteError as error:
+                    run.skip(error)
 
 
 @dataclass
@@ -93,6 +95,11 @@ class Training:
     profile: Profile
     programs: dict[Phase, "Programs"] = field(default_factory=dict)
 
+    def __post_init__(self):
+        """Reads which batches earlier starts have skipped."""
+        path, self.phase = self.workdir / SKIPPED, self.task.phases[0]
+        self.rollbacks: list[dict[str, int]] = json.loads(path.read_text()) if path.exists() else []
+
     def to_the_end(self) -> bool:
         """From the newest checkpoint to the last step, or an interruption; returns whether it was the last step."""
         step, state = restore_or_init(self.task, self.mesh, self.checkpoints, self.config.seed, self.clock)
@@ -104,15 +111,17 @@ class Training:
                 reporter.message(f"Continuing '{self.workdir}' after step {step:,}.")
             for phase in phases:
                 if step < phase.stop and not stopping:
-                    with explained(phase, self.task):
-                        step, state, stopping = self.through(phase, step, state, reporter)
+                    self.phase = phase
+                    step, state, stopping = self.through(phase, step, state, reporter)
+                    stopping = stopping or self.interruption.requested  # rather than to compile the next phase
             with self.clock("checkpoint"):
                 self.checkpoints.wait()
             if self.task.corrupt:
                 reporter.message(f"{self.task.corrupt} corrupt records were skipped; `faceswap verify` tells more.")
             finished = step == phases[-1].stop
-            if step > began:
-                reporter.state("finished" if finished else "interrupted")
+            ending = "finished" if finished else "interrupted"
+            if step > began or progress.read(self.workdir).get("state") != ending:
+                reporter.state(ending)
             if finished:
                 reporter.message(f"Finished: '{self.workdir}' is at step {step:,}.")
             else:
@@ -130,9 +139,13 @@ class Training:
         if step == phase.start and phase is not task.phases[0]:
             state = programs.enter(state)
         held_out = put(task.eval_data(phase, part, parts)[0], task, self.mesh)
+        names = programs.eval_step.shapes(state, held_out) if every.best else ()
+        if every.best and every.best.removeprefix("-") not in names:
+            raise InputError(f"config.run.best is '{every.best}'; the scores are {', '.join(names)}.")
         data = task.train_data(phase, part, parts)
         stopping = False
-        with pipeline.iterate(data, step, phase.stop, skipped=self.skipped) as batches, clock("step"):
+        iteration = pipeline.iterate(data, step, phase.stop, skipped=self.skipped)
+        with iteration as batches, clock("step"), closing(self.profile):
             for host_batch in clock.each("data", until_failure(batches, lambda: self.keep(state, reporter))):  # noqa: B023
                 batch, step = put(host_batch, task, self.mesh), step + 1
                 self.profile.before(step, state)
@@ -142,34 +155,35 @@ class Training:
                 self.profile.after(step, state)
                 stopping = self.interruption.after(step)  # asked once: what comes later waits for the next step
                 last = step == phase.stop or stopping
-                if last or step % every.preview == 0 or step % every.checkpoint == 0:
+                showing, saving = last or step % every.preview == 0, last or step % every.checkpoint == 0
+                if showing or saving:
                     reporter.flush()  # so that no diverged state is saved, and no row is lost
-                scores = None
-                if last or step % every.preview == 0:
+                if showing:
                     with clock("evaluation"):
                         path = self.workdir / "previews" / f"step_{step:07d}.png"
                         grid = jax.device_get(programs.preview(state, held_out))
                         if jax.process_index() == 0:
                             picture.save_grid(path, grid)
                         scores = reporter.evaluation(step, programs.eval_step(state, held_out), path)
-                if last or step % every.checkpoint == 0:
+                if saving:
                     with clock("checkpoint"):
-                        self.checkpoints.save(state, scores)
+                        self.checkpoints.save(state, merit(every.best, phase, scores if showing else {}))
                 if stopping:
                     break
         return step, state, stopping
 
     def keep(self, state: State, reporter: Reporter) -> None:
-        """Saves what has been learned when the data fail."""
+        """Saves what has been learned when the data fail; several processes cannot, for the others do not know."""
         reporter.flush()
-        self.checkpoints.save(state)
-        self.checkpoints.wait()
-        reporter.message(f"Saved at step {int(state.step):,}.")
+        if jax.process_count() == 1:
+            self.checkpoints.save(state)
+            self.checkpoints.wait()
+            reporter.message(f"Saved at step {int(state.step):,}.")
 
     @property
     def skipped(self) -> list[int]:
         """Numbers of the batches that are left out, ascending."""
-        return sorted(entry["batch"] for entry in self._rollbacks())
+        return sorted(entry["batch"] for entry in self.rollbacks)
 
     def skip(self, error: finite.NotFiniteError) -> None:
         """Leaves out the batch with which NaN arose from now on.
@@ -177,29 +191,30 @@ class Training:
         Raises:
             FloatingPointError: that is not wanted, or does not help.
         """
+        about = finite.write_aside(error, self.workdir)
         self.checkpoints.wait()
-        about, last = finite.write_aside(error, self.workdir), max(self.checkpoints.steps, default=0)
+        last = max(self.checkpoints.steps, default=0)
         if self.config.run.not_finite == "stop":
             raise FloatingPointError(
                 f"{about} The run stands at the checkpoint of step {last:,}; look at the batch and skip it with "
                 "--config.run.not_finite=rollback, or lower config.learning_rate in a new --workdir."
             ) from error
-        rollbacks = self._rollbacks()
-        if sum(entry["checkpoint"] == last for entry in rollbacks) == ROLLBACKS:
+        if sum(entry["checkpoint"] == last for entry in self.rollbacks) == ROLLBACKS:
             raise FloatingPointError(
                 f"{about} {ROLLBACKS} batches after the checkpoint of step {last:,} have been skipped, and it did not "
                 "help; lower config.learning_rate in a new --workdir."
             ) from error
-        number = pipeline.batch_number(error.step - 1, self.skipped)
-        distributed.wait_for_all("all know which batches are skipped")
+        # All processes come to the same; one writes it down, for later starts.
+        self.rollbacks.append({"batch": pipeline.batch_number(error.step - 1, self.skipped), "checkpoint": last})
         if jax.process_index() == 0:
-            write_json(self.workdir / "skipped.json", [*rollbacks, {"batch": number, "checkpoint": last}])
+            write_json(self.workdir / SKIPPED, self.rollbacks)
             logger.warning("%s Going back to step %d; this batch is skipped.", about, last)
-        distributed.wait_for_all("the skipped batch is noted")
 
-    def _rollbacks(self) -> list[dict[str, int]]:
-        path = self.workdir / "skipped.json"
-        return json.loads(path.read_text()) if path.exists() else []
+
+def merit(best: str, phase: Phase, scores: Mapping[str, float]) -> tuple[float, float] | None:
+    """How good a checkpoint is, by `config.run.best`: a later phase is better, then a higher score, or a lower one."""
+    name = best.removeprefix("-")
+    return (phase.start, -scores[name] if best.startswith("-") else scores[name]) if name in scores else None
 
 
 class Program:
@@ -221,6 +236,10 @@ class Program:
     def lower(self, *arguments: PyTree) -> jax.stages.Lowered:
         """The traced program; arguments may be abstract."""
         return self._function.lower(*arguments)
+
+    def shapes(self, *arguments: PyTree) -> PyTree:
+        """Shapes and types of the results."""
+        return self._function.eval_shape(*arguments)
 
 
 @dataclass(frozen=True)
@@ -256,15 +275,10 @@ def programs_of(task: Task, phase: Phase, mesh: Mesh, clock: Clock) -> Programs:
 
 def restore_or_init(task: Task, mesh: Mesh, checkpoints: Checkpoints, seed: int, clock: Clock) -> tuple[int, State]:
     """The newest sound checkpoint's step and state, or a fresh state."""
-
-    def layout(step):
-        abstract = abstract_state(task, phase_of(task, step))
-        return abstract, rules.shardings(abstract, mesh)
-
-    state = checkpoints.restore(layout)
+    state = checkpoints.restore(partial(runs.layout, task, mesh))
     if state is not None:
         return int(state.step), state
-    phase, layout = task.phases[0], layout(0)[1]
+    phase, layout = task.phases[0], runs.layout(task, mesh, 0)[1]
     init = Program(clock, partial(task.init_state, phase), out_shardings=layout, compiler_options=QUICK)
     state, frozen = init(jax.random.key(seed)), task.frozen()
     given = jax.device_put(frozen, {name: layout.extras[name] for name in frozen})
@@ -311,14 +325,16 @@ def claimed(workdir: Path, config: ml_collections.ConfigDict) -> Iterator[None]:
         InputError: it holds the run of another config, or something else, or another job trains there; or, in the
             block, there is no more room.
     """
-    path = workdir / "config.json"
+    path, content = workdir / "config.json", json.loads(configs.to_json(config))
     if path.exists():
         changed = configs.differences(configs.load(path), config)
         if changed:
             raise InputError(
                 f"'{workdir}' holds a run of another config ({'; '.join(changed)}); undo it or choose a new --workdir."
             )
-    elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+    elif workdir.exists() and (
+        not workdir.is_dir() or any(not entry.name.startswith(f".{path.name}.") for entry in workdir.iterdir())
+    ):  # a kill may have left a config that was being written
         raise InputError(f"'{workdir}' exists and is not the folder of a run; choose a new --workdir.")
     main = jax.process_index() == 0
     distributed.wait_for_all("all have looked at the folder")
@@ -329,9 +345,8 @@ def claimed(workdir: Path, config: ml_collections.ConfigDict) -> Iterator[None]:
         raise InputError(f"'{workdir}' cannot be written ({error.strerror}); choose another --workdir.") from error
     with locked(workdir) if main else nullcontext():
         try:
-            if main:
-                with replacing(path) as aside:
-                    aside.write_text(configs.to_json(config))
+            if main and not (path.exists() and json.loads(path.read_text()) == content):
+                write_json(path, content)
             distributed.wait_for_all("the folder is there")
             yield
         except OSError as error:
@@ -349,26 +364,21 @@ def board(workdir: Path, config: ml_collections.ConfigDict):
 
 
 @contextmanager
-def explained(phase: Phase, task: Task) -> Iterator[None]:
-    """Says in a sentence what the runtime says in pages.
+def explained(task: Task, phase: Callable[[], Phase]) -> Iterator[None]:
+    """Says in a sentence what the runtime says in pages; `phase` is called for the one under way.
 
     Raises:
         InputError: there is not enough memory.
-        LostProcessError: another process of the job has ended.
+        JobError: another process of the job has ended.
     """
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        text = str(error)
-        if "RESOURCE_EXHAUSTED" in text:
-            gist = next(line for line in text.splitlines() if "RESOURCE_EXHAUSTED" in line)
-            raise InputError(
-                f"Out of memory at {phase.name} with config.batch={task.config.batch} ({gist[:200]}); continue on more "
-                f"devices, or, in a new --workdir, {task.smaller}. `faceswap compile` tells what every level needs."
-            ) from error
-        if jax.process_count() > 1 and any(word in text for word in ("Gloo", "NCCL", "onnection", "UNAVAILABLE")):
-            raise LostProcessError(
-                f"Process {jax.process_index()} has lost another process of this job; its own output says why. The "
-                "same command continues from the newest checkpoint."
-            ) from error
-        raise
+        distributed.raise_if_lost(error)
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        gist = next(line for line in str(error).splitlines() if "RESOURCE_EXHAUSTED" in line)
+        raise InputError(
+            f"Out of memory at {phase().name} with config.batch={task.config.batch} ({gist[:200]}); continue on more "
+            f"devices, or, in a new --workdir, {task.smaller}. `faceswap compile` tells what every level needs."
+        ) from error

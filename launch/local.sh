@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Starts a job of N processes on this machine, with D simulated devices each on a CPU.
 # Usage: launch/local.sh N D COMMAND...     e.g. launch/local.sh 2 2 faceswap train --config FILE --workdir DIR
-# When a process fails, the others are stopped. Ctrl-C and SIGTERM let all of them save and stop.
+# When a process fails, the others are stopped. Ctrl-C and SIGTERM let all of them save and stop; once more, two seconds
+# later or more, kills them.
 set -euo pipefail
 if (($# < 3)) || ! [[ $1 =~ ^[1-9][0-9]*$ && $2 =~ ^[1-9][0-9]*$ ]]; then
   echo "Usage: launch/local.sh PROCESSES DEVICES COMMAND..." >&2
@@ -21,7 +22,10 @@ for ((i = 0; i < processes; i++)); do
   JAX_PROCESS_ID=$i setsid "$@" --distributed "--config.mesh.cpu_devices=$devices" &
   pids+=($!)
 done
-trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' HUP INT TERM
+signal=TERM asked=
+trap '[[ -z $asked ]] || ((SECONDS - asked < 2)) || signal=KILL
+  asked=${asked:-$SECONDS}
+  kill "-$signal" "${pids[@]}" 2>/dev/null || true' HUP INT TERM
 
 code=0
 while ((${#pids[@]})); do

@@ -79,18 +79,25 @@ def test_the_newest_stay(tmp_path):
 @pytest.mark.parametrize(
     ("run", "kept"),
     [
-        ({"keep": 1, "checkpoint": 1, "keep_every": 3}, ["3", "6", "8"]),
-        ({"keep": 1, "best": "psnr"}, ["4", "8"]),
-        ({"keep": 2, "best": "-psnr"}, ["2", "7", "8"]),
-        ({"keep": 1, "checkpoint": 1, "keep_every": 5, "best": "psnr"}, ["4", "5", "8"]),
+        ({"keep": 1}, ["4", "8"]),
+        ({"keep": 2, "checkpoint": 1, "keep_every": 3}, ["3", "4", "6", "7", "8"]),
     ],
 )
 def test_what_stays(tmp_path, run, kept):
+    """The newest, some, and the best, also when the run is continued."""
     scores = {2: 7.0, 3: 9.0, 4: 12.5, 5: 8.0, 6: 11.0, 8: 10.0}  # no evaluation after steps 1 and 7
-    with Checkpoints(tmp_path, config(**run), writing=True) as checkpoints:
-        for step in range(1, 9):
-            checkpoints.save(make_state(step), {"psnr": scores[step]} if step in scores else None)
+    for steps in (range(1, 6), range(6, 9)):
+        with Checkpoints(tmp_path, config(best="psnr", **run), writing=True) as checkpoints:
+            for step in steps:
+                checkpoints.save(make_state(step), (0, scores[step]) if step in scores else None)
     assert names(tmp_path) == kept
+
+
+def test_a_later_level_is_better(tmp_path):
+    with Checkpoints(tmp_path, config(best="psnr", keep=1), writing=True) as checkpoints:
+        for step, merit in enumerate(((0, 9.0), (0, 8.0), (3, 2.0), (3, 1.0)), 1):
+            checkpoints.save(make_state(step), merit)
+    assert names(tmp_path) == ["3", "4"]
 
 
 def test_what_is_saved_is_what_the_state_was(tmp_path):
@@ -127,6 +134,7 @@ def test_digests_tell_every_bit_and_no_layout():
     for other in (flipped, swapped, -w):
         changed = replace(state, params=state.params | {"shared": {"w": jnp.asarray(other)}})
         assert digest(changed) != same
+    assert digest(replace(state, extras=state.extras | {"half": -state.extras["half"]})) != same
     assert digest(replace(state, key=jax.random.key(8))) != same
 
 
@@ -207,10 +215,24 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path, capl
         assert f"it is kept as '{tmp_path / 'damaged' / '6'}'" in caplog.text
         assert checkpoints.steps == [2, 4]
         checkpoints.save(make_state(6))
+        checkpoints.wait()
+        empty(folder / "6")
+        assert int(checkpoints.restore(layout).step) == 4  # and once more
+    assert names(tmp_path / "damaged") == ["6", "6.1"]
     aside = tmp_path / "damaged" / "6"
     assert sorted(p.relative_to(aside) for p in aside.rglob("*")) == damaged
-    with Checkpoints(folder, config()) as checkpoints:
-        assert digest(checkpoints.restore(layout)) == digest(make_state(6))
+
+
+def test_a_reader_starts_over_when_the_run_has_removed_what_it_reads(tmp_path, caplog):
+    with Checkpoints(tmp_path, config(keep=1), writing=True) as writer, Checkpoints(tmp_path, config()) as reader:
+        writer.save(make_state(1))
+        writer.wait()
+        reader._checkpointer.reload()
+        assert reader.steps == [1]
+        writer.save(make_state(2))
+        writer.wait()
+        assert int(reader.restore(layout).step) == 2
+    assert not caplog.messages
 
 
 def test_when_all_are_damaged_none_is_moved(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from faceswap_jax import cli
 from faceswap_jax import train as loop
-from faceswap_jax.errors import LostProcessError
+from faceswap_jax.errors import JobError
 from faceswap_jax.faces.picture import write_picture
 from tests.tiny_run import FRAMES, SIZE
 
@@ -284,7 +284,7 @@ def test_puppets_serve_the_other_commands(faceswap, experiment, tmp_path, monkey
 def test_endings_that_are_no_fault_of_the_input(faceswap, experiment, monkeypatch):
     for error, code, message in (
         (FloatingPointError("loss is nan at step 3; lower config.learning_rate."), 1, "loss is nan at step 3"),
-        (LostProcessError("Process 0 has lost another process of this job."), 3, "has lost another"),
+        (JobError("Process 0 has lost another process of this job."), 3, "has lost another"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ):
 

@@ -25,7 +25,7 @@ from data_pipelines import pipeline
 from data_pipelines.records import locked
 from experiments import comb as comb_experiment
 from faceswap_jax import config as configs
-from faceswap_jax import interruption
+from faceswap_jax import interruption, progress
 from faceswap_jax import train as loop
 from faceswap_jax.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
@@ -90,6 +90,8 @@ class Toy:
         gradients, losses = jax.grad(
             lambda p: (sum((losses := self.losses(p, state.extras, x)).values()), losses), has_aux=True
         )(state.params)
+        spike = jnp.where(state.step + 1 == self.config.spike_at, 1e30, 1.0)  # its square is infinite
+        gradients["generator"]["w"] *= spike
         params, opt = {}, {}
         for name, group in state.params.items():
             updates, opt[name] = ADAM.update(gradients[name], state.opt[name])
@@ -135,6 +137,7 @@ def toy_is_known():
 def toy_config() -> ml_collections.ConfigDict:
     """Nine steps of the toy."""
     config = ml_collections.ConfigDict({"task": "toy", "seed": 3, "batch": 8, "diverge_at": -1, "overflow_at": -1})
+    config.spike_at = -1
     config.bad_batches = ()
     config.update(configs.defaults())
     config.mesh.cpu_devices = 8
@@ -263,7 +266,7 @@ def uninterrupted(tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("stop", [1, 4, 5, 8])
+@pytest.mark.parametrize("stop", range(1, 9))
 def test_an_interrupted_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatch, capfd, stop):
     number = signal.SIGINT if stop % 2 else signal.SIGTERM
     before = signal.getsignal(number)
@@ -296,15 +299,18 @@ def test_a_killed_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatc
     assert (tmp_path / "metrics.jsonl").read_text() == (uninterrupted / "metrics.jsonl").read_text()
 
 
-def test_a_signal_during_an_evaluation_waits_for_the_next_step(toy, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("signal_at", "stopped"), [(5, 6), (4, 4)])
+def test_a_signal_during_an_evaluation_waits_for_the_next_step(toy, tmp_path, monkeypatch, signal_at, stopped):
+    """But not for another phase, which would have to be compiled."""
+
     def save_grid(path, *_):
-        if path.name == "step_0000005.png":
+        if path.name == f"step_000000{signal_at}.png":
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(loop.picture, "save_grid", save_grid)
     toy.run.update(preview=5, checkpoint=100)
     assert not train(toy, tmp_path)
-    assert saved_state(tmp_path, Toy(toy))[0] == 6
+    assert saved_state(tmp_path, Toy(toy))[0] == stopped
 
 
 def test_a_second_signal_stops_at_once(toy, tmp_path, monkeypatch):
@@ -340,6 +346,7 @@ def last_checkpoint(workdir) -> int:
         ({"diverge_at": 8}, 8, "metrics/loss_generator"),
         ({"overflow_at": 2}, 2, "params/generator/w"),
         ({"overflow_at": 9}, 9, "params/generator/w"),
+        ({"spike_at": 4}, 4, "opt/generator/0/nu/w"),
     ],
 )
 def test_the_first_tensor_that_is_not_finite_is_named_and_its_batch_written(toy, tmp_path, changes, step, tensor):
@@ -463,6 +470,34 @@ def test_a_run_in_wandb_is_one_however_often_it_is_continued(toy, uninterrupted,
     assert_equal(saved_state(uninterrupted, Toy(toy))[1], saved_state(workdir, Toy(toy))[1])
 
 
+def test_the_best_checkpoint_stays(toy, tmp_path, monkeypatch):
+    toy.run.update(best="-error", preview=1, checkpoint=1, keep=1)
+    errors = iter([9.0, 1.0, 2.0, 0.5, 7.0, 4.0, 3.0, 5.0, 6.0])  # four steps of the first phase, five of the second
+    evaluation = Reporter.evaluation
+
+    def scored(self, step, values, preview):
+        return evaluation(self, step, {"error": jnp.float32(next(errors))}, preview)
+
+    monkeypatch.setattr(Reporter, "evaluation", scored)
+    assert train(toy, tmp_path)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["7", "9"]
+    toy.run.best = "psnr"
+    with pytest.raises(InputError, match=r"config.run.best is 'psnr'; the scores are error"):
+        train(toy, tmp_path / "other")
+
+
+def test_a_kill_before_the_end_is_noted_is_made_up_for(toy, uninterrupted, tmp_path):
+    workdir = shutil.copytree(uninterrupted, tmp_path / "run")
+    progress.note(workdir, "running", 8, 9)
+    assert train(toy, workdir)
+    assert progress.read(workdir)["state"] == "finished"
+
+
+def test_a_kill_while_the_folder_is_made_leaves_one_that_can_be_used(toy, tmp_path):
+    (tmp_path / ".config.json.123.partial").write_text('{"task": "to')
+    assert train(toy, tmp_path)
+
+
 def test_one_job_at_a_time(toy, tmp_path):
     toy.run.checkpoint = 1
     train(toy, tmp_path)
@@ -470,10 +505,15 @@ def test_one_job_at_a_time(toy, tmp_path):
         train(toy, tmp_path)
 
 
-def test_steps_are_traced(toy, tmp_path):
-    train(toy, tmp_path, Profile.parse("3:5", tmp_path / "profile"))
+def test_steps_are_traced(toy, tmp_path, monkeypatch):
+    train(toy, tmp_path, Profile.parse("6:8", tmp_path / "profile"))
     traces = list((tmp_path / "profile" / "plugins" / "profile").rglob("*.xplane.pb"))
     assert len(traces) == 1 and traces[0].stat().st_size > 1000
+    second = Profile.parse("2:99", tmp_path / "late")
+    at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGTERM))
+    assert not train(toy, tmp_path / "run", second)
+    assert train(toy, tmp_path / "run", second)  # continues within the range, and ends before its last step
+    assert len(list((tmp_path / "late").rglob("*.xplane.pb"))) >= 2
     for text in ("", "3", "5:3", "0:4", "a:b", "1:2:3"):
         with pytest.raises(InputError, match="give the first and the last step, such as 10:14"):
             Profile.parse(text, tmp_path)

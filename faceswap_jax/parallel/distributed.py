@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from faceswap_jax.errors import InputError
+from faceswap_jax.errors import InputError, JobError
 
 ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
@@ -65,3 +65,13 @@ def wait_for_all(what: str) -> None:
     """Returns when every process has come to the same point, which `what` names."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
+
+
+def raise_if_lost(error: Exception) -> None:
+    """Raises JobError if what went wrong is that another process of the job has ended."""
+    signs = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "onnection", "arrier")
+    if jax.process_count() > 1 and any(sign in str(error) for sign in signs):
+        raise JobError(
+            f"Process {jax.process_index()} has lost another process of this job, whose own output says why; the same "
+            "command continues from the newest checkpoint."
+        ) from error

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
+from data_pipelines.records import locked
 from faceswap_jax import runs
 from faceswap_jax.errors import InputError
 from faceswap_jax.parallel import distributed
 from faceswap_jax.parallel.mesh import make_mesh
+from tests.test_checkpoint import flip, largest
 
 ROOT = Path(__file__).parents[2]
 LAST = 16
@@ -80,6 +82,7 @@ def job(data, tmp_path_factory):
         jobs.append(Job(folder, data, *arguments))
         return jobs[-1]
 
+    start.folder = folder
     yield start
     for each in jobs:
         each.process.kill()
@@ -113,6 +116,12 @@ def test_two_processes_train_as_one_though_killed_and_interrupted(job, alone):
     assert code == 137 and time.monotonic() - began < 20
     assert "Process 1 of 2 has ended with code 137, so the others are stopped; the same command continues" in text
 
+    damaged = largest(first.workdir / "checkpoints" / str(first.saved()))
+    flip(damaged)
+    code, text = job("two", 2, 2).end()
+    assert code == 3 and "is damaged (" in text and "it is kept as" in text
+    assert not damaged.exists()
+
     second = job("two", 2, 2)
     second.await_step(LAST // 2 + 2)  # of the second level
     second.process.send_signal(signal.SIGTERM)
@@ -126,6 +135,17 @@ def test_two_processes_train_as_one_though_killed_and_interrupted(job, alone):
     assert code == 0 and text.count(f"Finished: '{third.workdir}' is at step {LAST}.") == 1  # one process tells
     assert text.count("Continuing") == 2 and "Gloo" not in text
     assert_same(third, alone)
+
+
+@pytest.mark.slow
+def test_a_failure_of_one_process_ends_the_job(job):
+    """The first cannot have the folder; the second would wait for it."""
+    (folder := job.folder / "taken").mkdir()
+    with locked(folder):
+        began = time.monotonic()
+        code, text = job("taken", 2, 1).end()
+    assert code == 2 and "Another process is writing" in text and "so the others are stopped; see above" in text
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.slow
