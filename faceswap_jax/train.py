@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 import ml_collections
+import psutil
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
@@ -223,14 +224,27 @@ class Program:
     From then on arguments of another shape, type or layout are an error, not a compilation that nobody notices.
     """
 
-    def __init__(self, clock: Clock, function: Callable, **options):
-        self._clock, self._function, self._compiled = clock, jax.jit(function, **options), None
+    def __init__(
+        self, clock: Clock, function: Callable, *, judge: Callable[[jax.stages.Compiled], None] | None = None, **options
+    ):
+        """Says what to compile.
+
+        Args:
+            clock: that tells how long it takes.
+            function: of arrays.
+            judge: is shown the compiled program.
+            options: of `jax.jit`.
+        """
+        self._clock, self._function, self._judge = clock, jax.jit(function, **options), judge
+        self._compiled = None
 
     def __call__(self, *arguments: PyTree) -> PyTree:
         """Compiles if need be, and dispatches."""
         if self._compiled is None:
             with self._clock("compile"):
                 self._compiled = self.lower(*arguments).compile()
+            if self._judge:
+                self._judge(self._compiled)
         return self._compiled(*arguments)
 
     def lower(self, *arguments: PyTree) -> jax.stages.Lowered:
@@ -267,7 +281,13 @@ def programs_of(task: Task, phase: Phase, mesh: Mesh, clock: Clock) -> Programs:
 
     return Programs(
         enter=Program(clock, partial(task.enter, phase), out_shardings=layout, compiler_options=QUICK),
-        train_step=Program(clock, train_step, donate_argnums=0, out_shardings=(layout, everywhere, everywhere)),
+        train_step=Program(
+            clock,
+            train_step,
+            judge=partial(warn_if_large, task, phase),
+            donate_argnums=0,
+            out_shardings=(layout, everywhere, everywhere),
+        ),
         eval_step=Program(clock, partial(task.eval_step, phase), out_shardings=everywhere),
         preview=Program(clock, partial(task.preview, phase), out_shardings=everywhere),
     )
@@ -382,3 +402,16 @@ def explained(task: Task, phase: Callable[[], Phase]) -> Iterator[None]:
             f"Out of memory at {phase().name} with config.batch={task.config.batch} ({gist[:200]}); continue on more "
             f"devices, or, in a new --workdir, {task.smaller}. `faceswap compile` tells what every level needs."
         ) from error
+
+
+def warn_if_large(task: Task, phase: Phase, compiled: jax.stages.Compiled) -> None:
+    """Tells when a step needs more memory than a CPU has, for the system kills a process without a word."""
+    if jax.default_backend() == "cpu":
+        needed = compiled.memory_analysis().temp_size_in_bytes * jax.local_device_count()
+        free = psutil.virtual_memory().available
+        if needed > free:
+            logger.warning(
+                "%s needs %.1f GiB for a step with config.batch=%d, of which %.1f are free: if the process is killed, "
+                "continue on more machines, or, in a new --workdir, %s.",
+                phase.name, needed / 2**30, task.config.batch, free / 2**30, task.smaller,
+            )  # fmt: skip

@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import cv2
 import grain
@@ -468,6 +469,14 @@ def test_a_run_in_wandb_is_one_however_often_it_is_continued(toy, uninterrupted,
     assert list(pictures) == [row["step"] for row in rows(workdir, evaluation=True)]
     assert all(list((workdir / "wandb").glob(f"*/files/{path}")) for path in pictures.values())
     assert_equal(saved_state(uninterrupted, Toy(toy))[1], saved_state(workdir, Toy(toy))[1])
+
+
+def test_too_little_memory_of_a_cpu_is_told_before(toy, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(loop.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    assert train(toy, tmp_path)
+    for phase in ("alone", "adversarial"):
+        text = f"{phase} needs 0.0 GiB for a step with config.batch=8, of which 0.0 are free: if the process is killed"
+        assert text in caplog.text
 
 
 def test_the_best_checkpoint_stays(toy, tmp_path, monkeypatch):
