@@ -30,8 +30,9 @@ from rich.table import Table
 from faceswap_jax.goodput import Clock
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.program import programs_of
 from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state, load_task, task_class
-from faceswap_jax.train import programs_of, put
+from faceswap_jax.train import put
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
 COLUMNS = ("phase", "compile (s)", "GFLOP", "arguments (MiB)", "temporaries (MiB)", "peak (MiB)", "collectives (MiB)")

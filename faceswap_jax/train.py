@@ -1,6 +1,5 @@
 """The training loop. It knows phases, states and batches, and no model."""
 
-import errno
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,12 +10,10 @@ from pathlib import Path
 
 import jax
 import ml_collections
-import psutil
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jax.sharding import Mesh, NamedSharding
 
 from data_pipelines import pipeline
-from data_pipelines.records import locked, write_json
+from data_pipelines.records import write_json
 from faceswap_jax import config as configs
 from faceswap_jax import finite, progress, runs
 from faceswap_jax.board import Board
@@ -26,11 +23,13 @@ from faceswap_jax.faces import picture
 from faceswap_jax.goodput import Clock
 from faceswap_jax.interruption import Interruption
 from faceswap_jax.metrics import Reporter
-from faceswap_jax.parallel import distributed, rules
+from faceswap_jax.parallel import distributed
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.profile import Profile
+from faceswap_jax.program import QUICK, Program, Programs, programs_of
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state, load_task, task_class
+from faceswap_jax.tasks.base import Batch, Phase, Task, load_task, task_class
+from faceswap_jax.workdir import claimed
 
 logger = logging.getLogger(__name__)
 SKIPPED = "skipped.json"
@@ -94,7 +93,7 @@ class Training:
     board: Board | None
     interruption: Interruption
     profile: Profile
-    programs: dict[Phase, "Programs"] = field(default_factory=dict)
+    programs: dict[Phase, Programs] = field(default_factory=dict)
 
     def __post_init__(self):
         """Reads which batches earlier starts have skipped."""
@@ -218,81 +217,6 @@ def merit(best: str, phase: Phase, scores: Mapping[str, float]) -> tuple[float, 
     return (phase.start, -scores[name] if best.startswith("-") else scores[name]) if name in scores else None
 
 
-class Program:
-    """A jitted function that is compiled ahead of its first call.
-
-    From then on arguments of another shape, type or layout are an error, not a compilation that nobody notices.
-    """
-
-    def __init__(
-        self, clock: Clock, function: Callable, *, judge: Callable[[jax.stages.Compiled], None] | None = None, **options
-    ):
-        """Says what to compile.
-
-        Args:
-            clock: that tells how long it takes.
-            function: of arrays.
-            judge: is shown the compiled program.
-            options: of `jax.jit`.
-        """
-        self._clock, self._function, self._judge = clock, jax.jit(function, **options), judge
-        self._compiled = None
-
-    def __call__(self, *arguments: PyTree) -> PyTree:
-        """Compiles if need be, and dispatches."""
-        if self._compiled is None:
-            with self._clock("compile"):
-                self._compiled = self.lower(*arguments).compile()
-            if self._judge:
-                self._judge(self._compiled)
-        return self._compiled(*arguments)
-
-    def lower(self, *arguments: PyTree) -> jax.stages.Lowered:
-        """The traced program; arguments may be abstract."""
-        return self._function.lower(*arguments)
-
-    def shapes(self, *arguments: PyTree) -> PyTree:
-        """Shapes and types of the results."""
-        return self._function.eval_shape(*arguments)
-
-
-@dataclass(frozen=True)
-class Programs:
-    """The compiled functions of one phase."""
-
-    enter: Callable[[State], State]
-    train_step: Callable
-    eval_step: Callable
-    preview: Callable
-
-
-# For what runs once: compiles in half the time, to the same numbers.
-QUICK = {"xla_backend_optimization_level": 1}
-
-
-def programs_of(task: Task, phase: Phase, mesh: Mesh, clock: Clock) -> Programs:
-    """The functions of a phase; `train_step` also returns what `finite.check` reads."""
-    layout = rules.shardings(abstract_state(task, phase), mesh)
-    everywhere = NamedSharding(mesh, PartitionSpec())  # what the host reads
-
-    def train_step(state, batch):
-        state, values = task.train_step(phase, state, batch)
-        return state, values, finite.flags(batch, values, state)
-
-    return Programs(
-        enter=Program(clock, partial(task.enter, phase), out_shardings=layout, compiler_options=QUICK),
-        train_step=Program(
-            clock,
-            train_step,
-            judge=partial(warn_if_large, task, phase),
-            donate_argnums=0,
-            out_shardings=(layout, everywhere, everywhere),
-        ),
-        eval_step=Program(clock, partial(task.eval_step, phase), out_shardings=everywhere),
-        preview=Program(clock, partial(task.preview, phase), out_shardings=everywhere),
-    )
-
-
 def restore_or_init(task: Task, mesh: Mesh, checkpoints: Checkpoints, seed: int, clock: Clock) -> tuple[int, State]:
     """The newest sound checkpoint's step and state, or a fresh state."""
     state = checkpoints.restore(partial(runs.layout, task, mesh))
@@ -337,47 +261,6 @@ def until_failure(batches: Iterable[Batch], save: Callable[[], None]) -> Iterato
         raise
 
 
-@contextmanager
-def claimed(workdir: Path, config: ml_collections.ConfigDict) -> Iterator[None]:
-    """Makes `workdir` the folder of this config, and of this job alone in a `with` block.
-
-    Raises:
-        InputError: it holds the run of another config, or something else, or another job trains there; or, in the
-            block, there is no more room.
-    """
-    path, content = workdir / "config.json", json.loads(configs.to_json(config))
-    if path.exists():
-        changed = configs.differences(configs.load(path), config)
-        if changed:
-            raise InputError(
-                f"'{workdir}' holds a run of another config ({'; '.join(changed)}); undo it or choose a new --workdir."
-            )
-    elif workdir.exists() and (
-        not workdir.is_dir() or any(not entry.name.startswith(f".{path.name}.") for entry in workdir.iterdir())
-    ):  # a kill may have left a config that was being written
-        raise InputError(f"'{workdir}' exists and is not the folder of a run; choose a new --workdir.")
-    main = jax.process_index() == 0
-    distributed.wait_for_all("all have looked at the folder")
-    try:
-        if main:
-            workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"'{workdir}' cannot be written ({error.strerror}); choose another --workdir.") from error
-    with locked(workdir) if main else nullcontext():
-        try:
-            if main and not (path.exists() and json.loads(path.read_text()) == content):
-                write_json(path, content)
-            distributed.wait_for_all("the folder is there")
-            yield
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            raise InputError(
-                f"'{workdir}' has no more room ({error.strerror}); make some and run the same command again, which "
-                "continues from the newest checkpoint."
-            ) from error
-
-
 def board(workdir: Path, config: ml_collections.ConfigDict):
     """Where else to show the run, as a context manager."""
     return Board(workdir, config) if config.run.wandb and jax.process_index() == 0 else nullcontext()
@@ -402,16 +285,3 @@ def explained(task: Task, phase: Callable[[], Phase]) -> Iterator[None]:
             f"Out of memory at {phase().name} with config.batch={task.config.batch} ({gist[:200]}); continue on more "
             f"devices, or, in a new --workdir, {task.smaller}. `faceswap compile` tells what every level needs."
         ) from error
-
-
-def warn_if_large(task: Task, phase: Phase, compiled: jax.stages.Compiled) -> None:
-    """Tells when a step needs more memory than a CPU has, for the system kills a process without a word."""
-    if jax.default_backend() == "cpu":
-        needed = compiled.memory_analysis().temp_size_in_bytes * jax.local_device_count()
-        free = psutil.virtual_memory().available
-        if needed > free:
-            logger.warning(
-                "%s needs %.1f GiB for a step with config.batch=%d, of which %.1f are free: if the process is killed, "
-                "continue on more machines, or, in a new --workdir, %s.",
-                phase.name, needed / 2**30, task.config.batch, free / 2**30, task.smaller,
-            )  # fmt: skip

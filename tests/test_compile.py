@@ -16,9 +16,10 @@ from faceswap_jax.compile import Collective, batch_of, collectives, cost, costs,
 from faceswap_jax.goodput import Clock
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import AXES, make_mesh
+from faceswap_jax.program import programs_of
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.comb import Task
-from faceswap_jax.train import programs_of, put
+from faceswap_jax.train import put
 from tests.tiny_run import experiment
 
 

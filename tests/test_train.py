@@ -26,7 +26,7 @@ from data_pipelines import pipeline
 from data_pipelines.records import locked
 from experiments import comb as comb_experiment
 from faceswap_jax import config as configs
-from faceswap_jax import interruption, progress
+from faceswap_jax import interruption, program, progress
 from faceswap_jax import train as loop
 from faceswap_jax.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
@@ -472,7 +472,7 @@ def test_a_run_in_wandb_is_one_however_often_it_is_continued(toy, uninterrupted,
 
 
 def test_too_little_memory_of_a_cpu_is_told_before(toy, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(loop.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    monkeypatch.setattr(program.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
     assert train(toy, tmp_path)
     for phase in ("alone", "adversarial"):
         text = f"{phase} needs 0.0 GiB for a step with config.batch=8, of which 0.0 are free: if the process is killed"

@@ -6,9 +6,7 @@ The decoders of a device are unrolled, see parallel/persona.py: compiling grows 
 is computed; memory is what the compiler has planned for each device.
 """
 
-import time
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import comb as experiment
+from faceswap_jax.compile import cost
 from faceswap_jax.models import comb
-from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import AXES
-from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.comb import Task
 
 PERSONAS = flags.DEFINE_list("personas", ["2", "8", "32", "128"], "How many personas.")
@@ -35,7 +32,7 @@ def main(_: Sequence[str]) -> None:
     """Measures and prints the table."""
     jax.config.update("jax_num_cpu_devices", max(map(int, MESHES.value)))
     jax.config.update("jax_enable_compilation_cache", False)
-    table = Table("personas", "devices", "trace (s)", "compile (s)", "state (MiB a device)", "work (MiB a device)")
+    table = Table("personas", "devices", "compile (s)", "state (MiB a device)", "work (MiB a device)")
     for personas in map(int, PERSONAS.value):
         for devices in map(int, MESHES.value):
             if personas % devices == 0:
@@ -51,26 +48,11 @@ def measure(personas: int, devices: int) -> list[str]:
     c.level_steps = (0,) * LEVEL.value + (1,)
     task, side = Task(c), comb.resolution(LEVEL.value)
     mesh = jax.make_mesh((1, devices), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:devices])
-
-    def abstract(leaf, sharding):
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-    with jax.set_mesh(mesh):
-        (phase,) = task.phases
-        state = abstract_state(task, phase)
-        layout = rules.shardings(state, mesh)
-        pictures = NamedSharding(mesh, task.batch_spec)
-        image = jax.ShapeDtypeStruct((personas, c.batch, side, side, 3), jnp.uint8, sharding=pictures)
-        mask = jax.ShapeDtypeStruct(image.shape[:-1], jnp.uint8, sharding=pictures)
-        step = jax.jit(partial(task.train_step, phase), donate_argnums=0, out_shardings=(layout, None))
-        begin = time.perf_counter()
-        batch = {"input": image, "image": image, "mask": mask}
-        lowered = step.lower(jax.tree.map(abstract, state, layout), batch)
-        traced = time.perf_counter()
-        memory = lowered.compile().memory_analysis()
-        compiled = time.perf_counter()
-    sizes = (memory.argument_size_in_bytes, memory.temp_size_in_bytes)
-    return [f"{traced - begin:.1f}", f"{compiled - traced:.1f}", *(f"{size / 2**20:,.0f}" for size in sizes)]
+    sharding = NamedSharding(mesh, task.batch_spec)
+    image = jax.ShapeDtypeStruct((personas, c.batch, side, side, 3), jnp.uint8, sharding=sharding)
+    mask = jax.ShapeDtypeStruct(image.shape[:-1], jnp.uint8, sharding=sharding)
+    found = cost(task, task.phases[0], mesh, {"input": image, "image": image, "mask": mask})
+    return [f"{found.seconds:.1f}", *(f"{size / 2**20:,.0f}" for size in (found.arguments, found.temporaries))]
 
 
 if __name__ == "__main__":
