@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 from ml_collections import config_flags
 
 from faceswap_jax import compilation
@@ -289,7 +289,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"  {known:<10}{command.summary}")
         print("\n'faceswap COMMAND --help' explains the flags of one.")
         return 0
-    # TensorFlow-style C++ loggers of the libraries below: errors only.
+    # Loggers of the libraries below. Of absl's nothing: Orbax tells in pages what it raises as well.
+    logging.set_verbosity(logging.FATAL)
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     compilation.use_cache()

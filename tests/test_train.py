@@ -23,7 +23,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from data_pipelines import pipeline
-from data_pipelines.records import locked
+from data_pipelines.records import MANIFEST, locked
 from experiments import comb as comb_experiment
 from faceswap_jax import config as configs
 from faceswap_jax import interruption, program, progress
@@ -226,6 +226,20 @@ def test_a_run_continues_on_another_mesh(run, data, tmp_path):
     assert_equal(expected, state, atol=1e-5)
     assert [row["step"] for row in rows(workdir)] == [2, 4, 6, 8]
     np.testing.assert_allclose(rows(workdir)[-1]["loss"], rows(run)[-1]["loss"], rtol=1e-5)
+
+
+def test_changed_data_are_refused_unless_they_are_accepted(run, data, tmp_path):
+    """And data that have moved are the same."""
+    workdir, moved = shutil.copytree(run, tmp_path / "run"), shutil.copytree(data, tmp_path / "moved")
+    assert train(experiment(moved), workdir)
+    manifest = moved / MANIFEST
+    manifest.write_text(manifest.read_text() + "\n")
+    known = configs.load(workdir / "config.json").data.manifest
+    with pytest.raises(InputError, match=rf"another config \(data.manifest: {known} -> [0-9a-f]{{16}}\); undo it"):
+        train(experiment(moved), workdir)
+    config = experiment(moved)
+    config.data.manifest = known
+    assert train(config, workdir)
 
 
 def test_a_finished_run_changes_nothing(run, data, tmp_path, capfd):
