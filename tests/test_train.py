@@ -20,13 +20,14 @@ import ml_collections
 import numpy as np
 import optax
 import pytest
+import wandb
 from jax.sharding import PartitionSpec as P
 
 from data_pipelines import pipeline
 from data_pipelines.records import MANIFEST, locked
 from experiments import comb as comb_experiment
+from faceswap_jax import board, interruption, program, progress
 from faceswap_jax import config as configs
-from faceswap_jax import interruption, program, progress
 from faceswap_jax import train as loop
 from faceswap_jax.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
@@ -459,13 +460,27 @@ def test_too_little_memory_is_told_in_a_sentence(toy, tmp_path, monkeypatch):
         train(toy, tmp_path)
 
 
-def test_a_run_in_wandb_is_one_however_often_it_is_continued(toy, uninterrupted, tmp_path, monkeypatch):
-    """Without an account, and with nobody to talk to but W&B's own process."""
+@pytest.fixture
+def unplugged(tmp_path, monkeypatch):
+    """No account, and a server that does not answer."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://localhost:9")  # where nobody answers
+    monkeypatch.setenv("WANDB_BASE_URL", "http://localhost:9")
+    monkeypatch.setattr(board, "PATIENCE", 1)
+    yield
+    wandb.teardown()
+
+
+def test_a_key_without_a_network_stops_no_run(toy, unplugged, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_API_KEY", 40 * "0")
+    toy.run.wandb = "faces"
+    assert train(toy, tmp_path / "run")
+    assert "W&B cannot be reached" in caplog.text
+    assert sorted(offline_board.history(tmp_path / "run")) == [2, 3, 4, 6, 8, 9]
+
+
+def test_a_run_in_wandb_is_one_however_often_it_is_continued(toy, uninterrupted, unplugged, tmp_path, monkeypatch):
     toy.run.wandb, workdir = "faces", tmp_path / "run"
     at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGTERM))
     assert not train(toy, workdir)
