@@ -35,9 +35,8 @@ class Board:
         self._wandb, path = wandb, workdir / ID
         if not path.exists():
             with replacing(path) as aside:
-                aside.write_text(
-                    os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
-                )  # an agent of a sweep gives one
+                given = os.environ.get("WANDB_RUN_ID")  # by an agent of a sweep
+                aside.write_text(given or secrets.token_hex(4))
         init = partial(
             wandb.init,
             project=config.run.wandb,

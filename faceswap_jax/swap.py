@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from rich.console import Console
 from rich.progress import track
 
+from faceswap_jax import config as configs
 from faceswap_jax import runs
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend, video
@@ -20,6 +21,7 @@ from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_video
 from faceswap_jax.faces.landmarks import Landmarker, open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.tasks.base import task_class
 
 BATCH = 8  # frames that go through the network together
 LARGEST_BLEND = 1024  # pixels
@@ -42,12 +44,10 @@ def load_models(workdir: Path, step: int | None = None) -> dict[str, Model]:
     Raises:
         InputError: `workdir` holds no run, one that swaps no faces, or no such checkpoint.
     """
-    mesh = make_mesh()
+    config, mesh = configs.load(workdir / "config.json"), make_mesh()
+    if not hasattr(task_class(config), "swap"):  # before a checkpoint is read for nothing
+        raise InputError(f"'{workdir}' holds a run of '{config.task}', which swaps no faces; give another --workdir.")
     run = runs.load(workdir, mesh, step)
-    if not hasattr(run.task, "swap"):
-        raise InputError(
-            f"'{workdir}' holds a run of '{run.config.task}', which swaps no faces; give another --workdir."
-        )
     transfer, resolution = jax.jit(partial(run.task.swap, run.phase)), run.task.resolution(run.phase)
 
     def swapped(index, crops):
@@ -57,7 +57,7 @@ def load_models(workdir: Path, step: int | None = None) -> dict[str, Model]:
             return np.asarray(transfer(run.state, padded, index))[: len(crops)]
 
     done = int(run.state.step)
-    return {name: Model(partial(swapped, i), resolution, done) for i, name in enumerate(run.config.personas)}
+    return {name: Model(partial(swapped, i), resolution, done) for i, name in enumerate(config.personas)}
 
 
 def load_model(workdir: Path, persona: str, step: int | None = None) -> Model:

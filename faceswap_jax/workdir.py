@@ -23,9 +23,10 @@ def claimed(workdir: Path, config: ml_collections.ConfigDict) -> Iterator[None]:
         InputError: it holds the run of another config, or something else, or another job trains there; or, in the
             block, there is no more room.
     """
-    path, content = workdir / "config.json", json.loads(configs.to_json(config))
+    path, old = workdir / "config.json", None
     if path.exists():
-        changed = configs.differences(configs.load(path), config)
+        old = configs.load(path)
+        changed = configs.differences(old, config)
         if changed:
             raise InputError(
                 f"'{workdir}' holds a run of another config ({'; '.join(changed)}); undo it or choose a new --workdir."
@@ -43,8 +44,8 @@ def claimed(workdir: Path, config: ml_collections.ConfigDict) -> Iterator[None]:
         raise InputError(f"'{workdir}' cannot be written ({error.strerror}); choose another --workdir.") from error
     with locked(workdir) if main else nullcontext():
         try:
-            if main and not (path.exists() and json.loads(path.read_text()) == content):
-                write_json(path, content)
+            if main and (old is None or configs.fields(old) != configs.fields(config)):
+                write_json(path, json.loads(configs.to_json(config)))
             wait_for_all("the folder is there")
             yield
         except OSError as error:

@@ -477,6 +477,7 @@ def test_a_key_without_a_network_stops_no_run(toy, unplugged, tmp_path, monkeypa
     toy.run.wandb = "faces"
     assert train(toy, tmp_path / "run")
     assert "W&B cannot be reached" in caplog.text
+    wandb.teardown()  # as at the end of the process; until then W&B's own process may still be writing
     assert sorted(offline_board.history(tmp_path / "run")) == [2, 3, 4, 6, 8, 9]
 
 

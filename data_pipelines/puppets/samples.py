@@ -11,7 +11,8 @@ import grain
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from data_pipelines.pipeline import ENDLESS, polygon_masks, share
+from data_pipelines.assembly import polygon_masks
+from data_pipelines.pipeline import ENDLESS, share
 from data_pipelines.puppets.anatomy import FRAMING
 from data_pipelines.puppets.parameters import (
     PERFORMANCE_SPANS,

@@ -20,7 +20,7 @@ from jaxtyping import Float, Float32, Int
 from rich.console import Console
 from rich.table import Column, Table
 
-from data_pipelines.pipeline import polygon_masks
+from data_pipelines.assembly import polygon_masks
 from data_pipelines.records import FaceRecord, decode
 from data_pipelines.sources import PersonaSource, open_data
 from faceswap_jax import config as configs

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from data_pipelines import pipeline
+from data_pipelines import assembly, pipeline
 from data_pipelines.puppets.source import puppet_source
 from data_pipelines.records import SHARDS, Counts, Manifest, Persona, ShardWriter, decode
 from data_pipelines.settings import Settings
@@ -110,7 +110,7 @@ class Faces:
         image = cv2.imread(name, cv2.IMREAD_COLOR_RGB)
         if side != SIZE:
             image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-        mask = pipeline.polygon_masks((polygon + 0.5) * (side / SIZE) - 0.5, np.array([len(polygon)]), side)[0]
+        mask = assembly.polygon_masks((polygon + 0.5) * (side / SIZE) - 0.5, np.array([len(polygon)]), side)[0]
         if np.random.random() < 0.5:
             image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)
         return image, mask

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import data_pipelines
-from data_pipelines.pipeline import Jitter, identity_batches, iterate, paired_batches, persona_batches, polygon_masks
+from data_pipelines.assembly import polygon_masks
+from data_pipelines.pipeline import Jitter, identity_batches, iterate, paired_batches, persona_batches
 from data_pipelines.puppets.source import puppet_source
 from data_pipelines.records import FaceRecord, decode, encode
 from data_pipelines.sources import PersonaSource
