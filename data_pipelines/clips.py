@@ -1,9 +1,12 @@
-"""What a clip is: one stretch of one file, or a puppet's track, and whose faces it shows."""
+"""What a clip is: one stretch of one file, or frames that are rendered, and whose faces it shows."""
 
+import abc
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+
+from data_pipelines.records import FaceRecord
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,31 +34,19 @@ class Clip:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class PuppetTrack(Clip):
-    """A track of a puppet in place of a clip: no file, its frames are rendered when they are wanted.
+class RenderedClip(Clip, abc.ABC):
+    """Frames that are rendered when they are wanted, in place of a file.
 
     Attributes:
-        world_seed: of its world.
-        puppet: number of the persona.
-        track: number of the track.
         frames: how many.
-        rate: of them per second.
     """
 
     _: dataclasses.KW_ONLY
-    world_seed: int
-    puppet: int
-    track: int
     frames: int
-    rate: float
 
-    @classmethod
-    def of(cls, world_seed: int, puppet: int, track: int, frames: int, rate: float) -> Self:
-        """The track with its usual names: puppet000, puppet000/00."""
-        persona = f"puppet{puppet:03}"
-        path = Path(persona, f"{track:02}")
-        numbers = {"world_seed": world_seed, "puppet": puppet, "track": track, "frames": frames, "rate": rate}
-        return cls(path, persona, str(path), **numbers)
+    @abc.abstractmethod
+    def records(self, resolution: int) -> Iterator[FaceRecord]:
+        """The face record of each frame, with crops of `resolution` pixels."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,11 +40,9 @@ Arrays are raw little-endian bytes. Any change of this table raises SCHEMA_VERSI
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
-import time
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -57,12 +55,11 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from jaxtyping import Float32, Float64, Int16, UInt8, UInt16
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.files import aside_of, unwritable, write_json
 
 SCHEMA_VERSION = 2
 SETTINGS, MANIFEST, SHARDS = "settings.json", "manifest.json", "shards"
 SPLITS = ("train", "validation", "test")
-PARTIAL = ".partial"
-"""Suffix of files that are being written, or that a killed process left."""
 
 # The stored dtype and shape of every array; -1 is read from the number of bytes.
 ARRAYS = {
@@ -110,9 +107,12 @@ def encode(record: FaceRecord, codec: str = "jpeg", quality: int = 95) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     suffix, options = (".jpg", options) if codec == "jpeg" else (".png", [])
-    image = cv2.imencode(suffix, cv2.cvtColor(record.image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    image = cv2.imencode(suffix, cv2.cvtColor(record.image, cv2.COLOR_RGB2BGR), options)[
+        1
+    ].tobytes()
     arrays = {
-        name: getattr(record, name).astype(dtype).reshape(shape).tobytes() for name, (dtype, shape) in ARRAYS.items()
+        name: getattr(record, name).astype(dtype).reshape(shape).tobytes()
+        for name, (dtype, shape) in ARRAYS.items()
     }
     return msgpack.packb({"version": SCHEMA_VERSION, **vars(record), "image": image, **arrays})
 
@@ -222,14 +222,18 @@ class Manifest:
         settings = load_settings(directory)
         if settings is None:
             problem = f"has no {SETTINGS}" if directory.is_dir() else "does not exist"
-            raise InputError(f"The data folder {directory} {problem}; make one with `faceswap prepare`.")
+            raise InputError(
+                f"The data folder {directory} {problem}; make one with `faceswap prepare`."
+            )
         path = directory / MANIFEST
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             _check_version(int(content["schema"]), str(path))
             personas = {
                 name: Persona(
-                    persona["split"], [Shard(**shard) for shard in persona["shards"]], Counts(**persona["counts"])
+                    persona["split"],
+                    [Shard(**shard) for shard in persona["shards"]],
+                    Counts(**persona["counts"]),
                 )
                 for name, persona in content["personas"].items()
             }
@@ -262,64 +266,9 @@ def load_settings(directory: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); correct that.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}); prepare the data set anew in another folder.") from error
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keeps other processes of this machine from writing into a folder meanwhile; the lock ends with the process.
-
-    Raises:
-        InputError: another process is writing, or the folder cannot be read.
-    """
-    try:
-        lock = os.open(directory, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"{directory} cannot be read ({error.strerror}); correct that.") from error
-    try:
-        for last in [False] * 10 + [True]:  # who only looks whether there is a lock has it for a moment
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if last:
-                    raise InputError(f"Another process is writing {directory}; wait for it or stop it.") from error
-                time.sleep(0.05)
-        yield
-    finally:
-        os.close(lock)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes a file that appears under its name, or replaces the one there, only when it is complete.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    aside = aside_of(path)
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise unwritable(path, error.strerror) from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def aside_of(path: Path) -> Path:
-    """Where this process writes what will become `path`: hidden, in the same folder."""
-    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-
-
-def unwritable(path: Path, problem: object) -> InputError:
-    """The error to raise when a file of a data set cannot be written."""
-    return InputError(
-        f"{path} cannot be written ({problem}); correct that and run the same command again: what is finished is kept."
-    )
+        raise InputError(
+            f"{path} is damaged ({error!r}); prepare the data set anew in another folder."
+        ) from error
 
 
 class ShardWriter:
@@ -355,7 +304,10 @@ class ShardWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         try:
             with self._telling():

@@ -34,7 +34,7 @@ from faceswap_jax import config as configs
 def get_config() -> ml_collections.ConfigDict:
     """All values of the experiment."""
     c = configs.defaults()
-    c.task = "comb"
+    c.task = "autoencoder"
     c.seed = 0
     c.personas = ()  # taken from the data
     c.embedder = ml_collections.ConfigDict()  # its shape is taken from loss.embedder
@@ -45,22 +45,34 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.split = "train"  # whose personas to take
     c.data.manifest = ""  # digest of what the data are, taken from them
     c.data.validation = 0.05  # the last share of every persona's pictures, never trained on
-    c.data.warp = 0.0  # random deformation of what the encoder sees, in picture widths; the source has none
-    c.data.jitter = ml_collections.ConfigDict()  # random misalignment of a picture and its mask; the source has none
+    c.data.warp = (
+        0.0  # random deformation of what the encoder sees, in picture widths; the source has none
+    )
+    c.data.jitter = (
+        ml_collections.ConfigDict()
+    )  # random misalignment of a picture and its mask; the source has none
     c.data.jitter.update(rotation=0.0, scale=0.0, shift=0.0)  # ± degrees, share, picture widths
 
-    c.augment = ml_collections.ConfigDict()  # random light and colour of what the encoder sees; the source has none
-    c.augment.update(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)  # ±, of 0..1; hue in turns
+    c.augment = (
+        ml_collections.ConfigDict()
+    )  # random light and colour of what the encoder sees; the source has none
+    c.augment.update(
+        brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0
+    )  # ±, of 0..1; hue in turns
 
     c.model = ml_collections.ConfigDict()
     c.model.width = 1.0  # of all channel counts
     c.model.latent = 512
-    c.model.remat = "none"  # "blocks": compute activations twice instead of keeping them, for large pictures
+    c.model.remat = (
+        "none"  # "blocks": compute activations twice instead of keeping them, for large pictures
+    )
 
     c.level_steps = (100_000,) * 9  # of level 0 (4 px) to level 8 (1024 px); 0 skips a level
     c.final_steps = 100_000  # more of the last level, at the final learning rate
     c.batch = 4  # pictures per persona
-    c.update_order = "joint"  # all personas at once, shards over devices; "sequential": one by one, as published
+    c.update_order = (
+        "joint"  # all personas at once, shards over devices; "sequential": one by one, as published
+    )
     c.learning_rate = 1e-4
     c.final_learning_rate = 1e-5
     c.precision = "float32"
@@ -71,5 +83,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.loss.identity = 0.0  # of swapped pictures: 1 - cosine to their persona
     c.loss.cycle = 0.0  # of pictures swapped to another persona and back
     c.loss.latent_cycle = 0.0  # of latents decoded as another persona and encoded again
-    c.loss.embedder = ""  # a run of experiments/identity.py, or InsightFace's IResNet (.onnx, .safetensors)
+    c.loss.embedder = (
+        ""  # a run of experiments/identity.py, or InsightFace's IResNet (.onnx, .safetensors)
+    )
     return c

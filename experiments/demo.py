@@ -21,7 +21,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.level_steps = (0, 0, 300, 800, 280)
     c.final_steps = 100
     c.batch = 4
-    c.update_order = "sequential"  # at P = 8 the better one, see comb_puppets.py; at these three as good
+    c.update_order = (
+        "sequential"  # at P = 8 the better one, see comb_puppets.py; at these three as good
+    )
     c.learning_rate = 7e-4
     c.final_learning_rate = 1e-4
     c.loss.l1 = 1.0

@@ -46,7 +46,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.face_alone = 0.5  # share of the pictures that are seen through the mask of the face
     c.blur = 0.02  # standard deviation in picture widths, up to this
     c.augment = ml_collections.ConfigDict()  # random light and colour
-    c.augment.update(brightness=0.05, contrast=0.1, saturation=0.0, hue=0.0)  # ±, of 0..1; hue in turns
+    c.augment.update(
+        brightness=0.05, contrast=0.1, saturation=0.0, hue=0.0
+    )  # ±, of 0..1; hue in turns
 
     c.model = ml_collections.ConfigDict()
     c.model.blocks = (1, 1, 1, 1)  # of each stage; (3, 4, 14, 3) is IResNet-50

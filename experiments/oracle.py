@@ -35,7 +35,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.mask_blur = 1.5
     c.noise = 0.03  # standard deviation, up to this
     c.augment = ml_collections.ConfigDict()  # random light and colour
-    c.augment.update(brightness=0.04, contrast=0.06, saturation=0.0, hue=0.0)  # ±, of 0..1; hue in turns
+    c.augment.update(
+        brightness=0.04, contrast=0.06, saturation=0.0, hue=0.0
+    )  # ±, of 0..1; hue in turns
 
     c.model = ml_collections.ConfigDict()
     c.model.stem = 32  # channels at 32 px

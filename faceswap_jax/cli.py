@@ -11,9 +11,9 @@ from pathlib import Path
 from absl import flags, logging
 from ml_collections import config_flags
 
-from faceswap_jax import compilation
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError, JobError
+from faceswap_jax.training import cache as compilation
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,36 @@ class Command:
 
 
 def _define_prepare(fv: flags.FlagValues, _argv) -> None:
-    from data_pipelines.settings import Settings
+    from data_pipelines.prepare.settings import Settings
 
-    flags.DEFINE_string("output", None, "Folder to make or to continue, with the face tracks and their manifest.", fv)
+    flags.DEFINE_string(
+        "output",
+        None,
+        "Folder to make or to continue, with the face tracks and their manifest.",
+        fv,
+    )
     cores = len(os.sched_getaffinity(0))
-    flags.DEFINE_integer("processes", cores, "How many clips are worked on at once.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_integer(
+        "processes", cores, "How many clips are worked on at once.", lower_bound=1, flag_values=fv
+    )
     Settings.define_flags(fv)
 
 
 def _prepare(fv, inputs) -> None:
-    from data_pipelines.prepare import prepare
-    from data_pipelines.settings import Settings
+    from data_pipelines.prepare.prepare import prepare
+    from data_pipelines.prepare.settings import Settings
 
     prepare([Path(i) for i in inputs], Path(fv.output), Settings.from_flags(fv), fv.processes)
 
 
 def _define_verify(fv: flags.FlagValues, _argv) -> None:
-    flags.DEFINE_boolean("repair", False, "Drop what is broken and write the manifest anew.", flag_values=fv)
+    flags.DEFINE_boolean(
+        "repair", False, "Drop what is broken and write the manifest anew.", flag_values=fv
+    )
 
 
 def _verify(fv, inputs) -> int:
-    from data_pipelines.verify import verify
+    from data_pipelines.prepare.verify import verify
 
     return 0 if verify(Path(inputs[0]), fv.repair) else 1
 
@@ -68,12 +77,20 @@ def _define_config(fv: flags.FlagValues, argv) -> None:
     path(["faceswap", *argv], known_only=True)
     if path.config is not None:
         known = configs.fields(configs.from_experiment(Path(path.config)))
-        for name in (a.removeprefix("--config.").partition("=")[0] for a in argv if a.startswith("--config.")):
+        for name in (
+            a.removeprefix("--config.").partition("=")[0] for a in argv if a.startswith("--config.")
+        ):
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1, 0)[0]
-                raise InputError(f"'{path.config}' has no field '{name}'; did you mean --config.{close}?")
+                raise InputError(
+                    f"'{path.config}' has no field '{name}'; did you mean --config.{close}?"
+                )
     config_flags.DEFINE_config_file(
-        "config", None, "Experiment file; --config.FIELD=VALUE changes a value.", flag_values=fv, sys_argv=list(argv)
+        "config",
+        None,
+        "Experiment file; --config.FIELD=VALUE changes a value.",
+        flag_values=fv,
+        sys_argv=list(argv),
     )
 
 
@@ -81,14 +98,19 @@ def _define_train(fv: flags.FlagValues, argv) -> None:
     _define_config(fv, argv)
     flags.DEFINE_string("workdir", None, "Folder of the run: made, or continued.", fv)
     flags.DEFINE_boolean(
-        "distributed", False, "This process is one of several; JAX finds the others, see launch/.", flag_values=fv
+        "distributed",
+        False,
+        "This process is one of several; JAX finds the others, see launch/.",
+        flag_values=fv,
     )
-    flags.DEFINE_string("profile", "none", "Steps to trace for XProf, first:last; into WORKDIR/profile.", fv)
+    flags.DEFINE_string(
+        "profile", "none", "Steps to trace for XProf, first:last; into WORKDIR/profile.", fv
+    )
 
 
 def _train(fv, _) -> None:
     from faceswap_jax.parallel import distributed
-    from faceswap_jax.profile import Profile
+    from faceswap_jax.reporting.profile import Profile
     from faceswap_jax.train import train
 
     workdir = Path(fv.workdir)
@@ -100,11 +122,13 @@ def _train(fv, _) -> None:
 
 def _define_compile(fv: flags.FlagValues, argv) -> None:
     _define_config(fv, argv)
-    flags.DEFINE_integer("devices", None, "How many CPU devices to simulate.", lower_bound=1, flag_values=fv)
+    flags.DEFINE_integer(
+        "devices", None, "How many CPU devices to simulate.", lower_bound=1, flag_values=fv
+    )
 
 
 def _compile(fv, _) -> None:
-    from faceswap_jax.compile import compile_phases
+    from faceswap_jax.training.cost import compile_phases
 
     compile_phases(fv.config, fv.devices)
 
@@ -114,7 +138,7 @@ def _define_status(fv: flags.FlagValues, _argv) -> None:
 
 
 def _status(fv, inputs) -> None:
-    from faceswap_jax.status import status
+    from faceswap_jax.reporting.status import status
 
     print(status(Path(inputs[0])))
 
@@ -123,34 +147,48 @@ def _define_swap(fv: flags.FlagValues, _argv) -> None:
     flags.DEFINE_string("workdir", None, "Folder of a trained run.", fv)
     flags.DEFINE_string("persona", None, "Whose face to give.", fv)
     flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", fv)
-    flags.DEFINE_string("blend", "multiband", "How the face is blended in: multiband, poisson or none.", fv)
-    flags.DEFINE_string("step", "newest", "Which checkpoint of the run: the number of its steps, or newest.", fv)
+    flags.DEFINE_string(
+        "blend", "multiband", "How the face is blended in: multiband, poisson or none.", fv
+    )
+    flags.DEFINE_string(
+        "step", "newest", "Which checkpoint of the run: the number of its steps, or newest.", fv
+    )
 
 
 def _swap(fv, inputs) -> None:
     from faceswap_jax.swap import swap
 
     if fv.step != "newest" and not fv.step.isdecimal():
-        raise InputError(f"--step={fv.step} cannot be used; give the number of a checkpoint's steps, or newest.")
+        raise InputError(
+            f"--step={fv.step} cannot be used; give the number of a checkpoint's steps, or newest."
+        )
     step = None if fv.step == "newest" else int(fv.step)
     swap(Path(fv.workdir), fv.persona, Path(inputs[0]), Path(fv.output), fv.blend, step)
 
 
 def _define_puppets(fv: flags.FlagValues, _argv) -> None:
     def number(name, default, meaning, low=1, high=None):
-        flags.DEFINE_integer(name, default, meaning, lower_bound=low, upper_bound=high, flag_values=fv)
+        flags.DEFINE_integer(
+            name, default, meaning, lower_bound=low, upper_bound=high, flag_values=fv
+        )
 
     flags.DEFINE_string("output", None, "Folder to make or to continue.", fv)
     number("personas", None, "How many puppets.", high=100_000)
-    number("tracks", None, "How many tracks of each: a clip, every one in another scene.", high=100_000)
+    number(
+        "tracks", None, "How many tracks of each: a clip, every one in another scene.", high=100_000
+    )
     number("frames", None, "How many frames of each track.", high=100_000)
     flags.DEFINE_enum(
-        "format", "clips", ["clips", "records"],
+        "format",
+        "clips",
+        ["clips", "records"],
         "clips: .mp4 files with sound and landmarks, for `faceswap prepare`; records: a prepared data set.",
         flag_values=fv,
-    )  # fmt: skip
+    )
     flags.DEFINE_integer("size", 256, "Side of the clips' frames in pixels, even.", flag_values=fv)
-    flags.DEFINE_integer("resolution", 128, "Side of the records' crops in pixels, a power of two.", flag_values=fv)
+    flags.DEFINE_integer(
+        "resolution", 128, "Side of the records' crops in pixels, a power of two.", flag_values=fv
+    )
     flags.DEFINE_float("rate", 25.0, "Frames per second.", flag_values=fv)
     number("world_seed", 0, "Another world has other puppets.", low=0)
     number("first_persona", 0, "Number of the first puppet in the world.", low=0)
@@ -169,21 +207,40 @@ def _puppets(fv, _) -> None:
     personas = range(fv.first_persona, fv.first_persona + fv.personas)
     tracks = range(fv.first_track, fv.first_track + fv.tracks)
     if fv.format == "records":
-        write_records(output, world, personas, tracks, fv.frames, fv.rate, fv.resolution, fv.processes)
+        write_records(
+            output, world, personas, tracks, fv.frames, fv.rate, fv.resolution, fv.processes
+        )
         return
     clips = PuppetClips.regular(world, personas, tracks, fv.frames, fv.size, fv.rate)
     write_clips(output, clips, fv.processes)
-    print(f"{write_contact_sheet(output, clips)}: moments of all puppets, to look at", file=sys.stderr)
+    print(
+        f"{write_contact_sheet(output, clips)}: moments of all puppets, to look at", file=sys.stderr
+    )
 
 
 def _define_evaluate(fv: flags.FlagValues, _argv) -> None:
-    flags.DEFINE_string("workdir", None, "Folder of a trained run; the scores are written there.", fv)
-    flags.DEFINE_string("data", None, "Folder of clips: puppets, or a clip or a folder of clips for each person.", fv)
-    flags.DEFINE_list("blend", "multiband", "How faces are blended in; several, separated by commas, are compared.", fv)
     flags.DEFINE_string(
-        "embedder", "dlib", "What compares identities in real clips: dlib; the folder of an 'identity' run; a file of "
-        "InsightFace's weights, .onnx or .safetensors.", fv,
-    )  # fmt: skip
+        "workdir", None, "Folder of a trained run; the scores are written there.", fv
+    )
+    flags.DEFINE_string(
+        "data",
+        None,
+        "Folder of clips: puppets, or a clip or a folder of clips for each person.",
+        fv,
+    )
+    flags.DEFINE_list(
+        "blend",
+        "multiband",
+        "How faces are blended in; several, separated by commas, are compared.",
+        fv,
+    )
+    flags.DEFINE_string(
+        "embedder",
+        "dlib",
+        "What compares identities in real clips: dlib; the folder of an 'identity' run; a file of "
+        "InsightFace's weights, .onnx or .safetensors.",
+        fv,
+    )
 
 
 def _evaluate(fv, _) -> None:
@@ -195,17 +252,26 @@ def _evaluate(fv, _) -> None:
 
 def _define_sweep(fv: flags.FlagValues, _argv) -> None:
     flags.DEFINE_integer(
-        "local", None, "How many trials to run on this machine, in all.", lower_bound=1, flag_values=fv
+        "local",
+        None,
+        "How many trials to run on this machine, in all.",
+        lower_bound=1,
+        flag_values=fv,
     )
-    flags.DEFINE_string("output", None, "Folder to make or to continue, with a folder of each trial.", fv)
+    flags.DEFINE_string(
+        "output", None, "Folder to make or to continue, with a folder of each trial.", fv
+    )
     flags.DEFINE_list(
-        "devices", "all", "all: one trial after the other, which sees every device; GPUs' numbers, separated by "
-        "commas: one trial on each at once.", fv,
-    )  # fmt: skip
+        "devices",
+        "all",
+        "all: one trial after the other, which sees every device; GPUs' numbers, separated by "
+        "commas: one trial on each at once.",
+        fv,
+    )
 
 
 def _sweep(fv, inputs) -> int:
-    from faceswap_jax.search.trials import sweep
+    from faceswap_jax.sweeps.trials import sweep
 
     devices = [None] if fv.devices == ["all"] else fv.devices
     return 0 if sweep(Path(inputs[0]), fv.local, Path(fv.output), devices, parse_train) else 1
@@ -230,50 +296,76 @@ def _demo(fv, _) -> None:
 
 COMMANDS = {
     "prepare": Command(
-        "INPUT... --output DIR", "Clips to aligned face tracks; run it again to continue.",
-        _define_prepare, _prepare, (1, float("inf")),
+        "INPUT... --output DIR",
+        "Clips to aligned face tracks; run it again to continue.",
+        _define_prepare,
+        _prepare,
+        (1, float("inf")),
     ),
     "verify": Command(
-        "DIR [--repair]", "Check every record of prepared face tracks; repair what is broken.",
-        _define_verify, _verify, (1, 1),
+        "DIR [--repair]",
+        "Check every record of prepared face tracks; repair what is broken.",
+        _define_verify,
+        _verify,
+        (1, 1),
     ),
     "train": Command(
-        "--config FILE --workdir DIR [--config.FIELD=VALUE ...]", "Train a model, or continue where it stopped.",
-        _define_train, _train, (0, 0),
+        "--config FILE --workdir DIR [--config.FIELD=VALUE ...]",
+        "Train a model, or continue where it stopped.",
+        _define_train,
+        _train,
+        (0, 0),
     ),
     "compile": Command(
         "--config FILE --devices N [--config.FIELD=VALUE ...]",
         "What a training step costs on N devices, by compiling it for simulated ones.",
-        _define_compile, _compile, (0, 0),
+        _define_compile,
+        _compile,
+        (0, 0),
     ),
     "status": Command(
-        "WORKDIR", "Show how far a run is, its curves and the time left.",
-        _define_status, _status, (1, 1),
+        "WORKDIR",
+        "Show how far a run is, its curves and the time left.",
+        _define_status,
+        _status,
+        (1, 1),
     ),
     "swap": Command(
-        "INPUT --workdir DIR --persona NAME --output OUTPUT", "Give a persona's face to a picture or a clip.",
-        _define_swap, _swap, (1, 1),
+        "INPUT --workdir DIR --persona NAME --output OUTPUT",
+        "Give a persona's face to a picture or a clip.",
+        _define_swap,
+        _swap,
+        (1, 1),
     ),
     "puppets": Command(
         "--output DIR --personas N --tracks M --frames F",
         "Render clips or records of procedural people; run it again to continue.",
-        _define_puppets, _puppets, (0, 0),
+        _define_puppets,
+        _puppets,
+        (0, 0),
     ),
     "evaluate": Command(
         "--workdir DIR --data DIR [--blend METHOD,...] [--embedder PATH]",
         "Swap clips between all personas and score the results.",
-        _define_evaluate, _evaluate, (0, 0),
+        _define_evaluate,
+        _evaluate,
+        (0, 0),
     ),
     "sweep": Command(
         "FILE --local N --output DIR [--devices N,...]",
         "Search hyperparameters with trials of `train`; run it again to continue.",
-        _define_sweep, _sweep, (1, 1),
+        _define_sweep,
+        _sweep,
+        (1, 1),
     ),
     "demo": Command(
-        "[--output DIR]", "Prepare, train, swap and score on rendered puppets, in minutes.",
-        _define_demo, _demo, (0, 0),
+        "[--output DIR]",
+        "Prepare, train, swap and score on rendered puppets, in minutes.",
+        _define_demo,
+        _demo,
+        (0, 0),
     ),
-}  # fmt: skip
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -333,7 +425,11 @@ def _run(name: str, command: Command, arguments: list[str]) -> int | None:
         raise InputError(f"{error}; 'faceswap {name} --help' explains the flags.") from error
     missing = [f"--{flag}" for flag in fv if fv[flag].value in (None, "", [])]
     if missing or not command.positional[0] <= len(positional) <= command.positional[1]:
-        what = f"{', '.join(missing)} must be given" if missing else f"the number of inputs is {len(positional)}"
+        what = (
+            f"{', '.join(missing)} must be given"
+            if missing
+            else f"the number of inputs is {len(positional)}"
+        )
         raise InputError(f"{what}; usage: faceswap {name} {command.usage}")
     return command.run(fv, positional)
 

@@ -19,7 +19,9 @@ def defaults() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.mesh = ml_collections.ConfigDict()
     c.mesh.persona = 1  # devices along the persona axis; the others are along data
-    c.mesh.cpu_devices = 1  # of each process when JAX runs on a CPU; one per core is fastest for small networks
+    c.mesh.cpu_devices = (
+        1  # of each process when JAX runs on a CPU; one per core is fastest for small networks
+    )
 
     c.run = ml_collections.ConfigDict()
     c.run.log = 20  # steps between lines of metrics.jsonl
@@ -28,7 +30,9 @@ def defaults() -> ml_collections.ConfigDict:
     c.run.keep = 2  # newest checkpoints that stay
     c.run.keep_every = 0  # those at multiples of so many steps stay too; 0: none
     c.run.best = ""  # the one with the best score of evaluations stays too: "psnr", or "-dissimilarity" for the lowest
-    c.run.not_finite = "stop"  # what to do about NaN: "stop", or "rollback" to a checkpoint and skip the batch
+    c.run.not_finite = (
+        "stop"  # what to do about NaN: "stop", or "rollback" to a checkpoint and skip the batch
+    )
     c.run.wandb = ""  # project in W&B that the run is shown in; "": none
     return c
 
@@ -39,7 +43,10 @@ def check_run(run: ml_collections.ConfigDict) -> None:
     Raises:
         InputError: a value makes no sense.
     """
-    demands = {name: (run[name] >= 1, "give 1 or more") for name in ("log", "preview", "checkpoint", "keep")}
+    demands = {
+        name: (run[name] >= 1, "give 1 or more")
+        for name in ("log", "preview", "checkpoint", "keep")
+    }
     demands |= {
         "keep_every": (
             run.keep_every >= 0 and run.keep_every % max(run.checkpoint, 1) == 0,
@@ -69,7 +76,9 @@ def from_experiment(path: Path) -> ml_collections.ConfigDict:
         InputError: there is no such file, or it is wrong.
     """
     if not path.is_file():
-        raise InputError(f"There is no config file '{path}'; give an experiment, such as experiments/comb.py.")
+        raise InputError(
+            f"There is no config file '{path}'; give an experiment, such as experiments/comb.py."
+        )
     try:
         config = runpy.run_path(str(path))["get_config"]()
     except Exception as error:  # whatever the file does
@@ -77,7 +86,9 @@ def from_experiment(path: Path) -> ml_collections.ConfigDict:
             f"The config file '{path}' cannot be used ({type(error).__name__}: {error}); correct it."
         ) from error
     if not isinstance(config, ml_collections.ConfigDict) or "task" not in config:
-        raise InputError(f"get_config() of '{path}' must return a ConfigDict with a field 'task'; correct it.")
+        raise InputError(
+            f"get_config() of '{path}' must return a ConfigDict with a field 'task'; correct it."
+        )
     return config
 
 
@@ -95,7 +106,9 @@ def load(path: Path) -> ml_collections.ConfigDict:
             f"'{path.parent}' holds no run; give the folder that was --workdir of 'faceswap train'."
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'{path}' is not the config of a run ({error!r}); choose another --workdir.") from error
+        raise InputError(
+            f"'{path}' is not the config of a run ({error!r}); choose another --workdir."
+        ) from error
     return ml_collections.ConfigDict(values)
 
 
@@ -117,5 +130,7 @@ def fields(config: ml_collections.ConfigDict) -> dict:
 def _flat(tree: dict, prefix: str = "") -> dict:
     leaves = {}
     for name, value in tree.items():
-        leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        leaves |= (
+            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        )
     return leaves

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data_pipelines.prepare import prepare
+from data_pipelines.prepare.prepare import prepare
+from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets.dataset import PuppetClip, PuppetClips, write_clips
-from data_pipelines.settings import Settings
 from experiments import demo as experiment
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.bench import evaluate
@@ -17,7 +17,11 @@ from faceswap_jax.train import train
 WORLD, PERSONAS = 0, ("ada", "ben", "cleo")
 SIZE = 160  # pixels of a frame's side
 # Few frames a second, so that few frames show much of what a face can do.
-TRAINING_TRACKS, TRAINING_FRAMES, TRAINING_RATE = range(12), 25, 3.0  # of each persona; every track is another scene
+TRAINING_TRACKS, TRAINING_FRAMES, TRAINING_RATE = (
+    range(12),
+    25,
+    3.0,
+)  # of each persona; every track is another scene
 HELD_OUT_TRACK, HELD_OUT_FRAMES, HELD_OUT_RATE = 12, 40, 8.0
 RESOLUTION = 64
 PROCESSES = 2
@@ -38,8 +42,12 @@ def demo(output: Path) -> None:
     marker.touch()
 
     console.rule("1 of 4: rendering clips")
-    write_clips(output / "clips", _clips(TRAINING_TRACKS, TRAINING_FRAMES, TRAINING_RATE), PROCESSES)
-    write_clips(output / "held_out", _clips([HELD_OUT_TRACK], HELD_OUT_FRAMES, HELD_OUT_RATE), PROCESSES)
+    write_clips(
+        output / "clips", _clips(TRAINING_TRACKS, TRAINING_FRAMES, TRAINING_RATE), PROCESSES
+    )
+    write_clips(
+        output / "held_out", _clips([HELD_OUT_TRACK], HELD_OUT_FRAMES, HELD_OUT_RATE), PROCESSES
+    )
 
     console.rule("2 of 4: preparing face tracks")
     folders = [output / "clips" / name for name in PERSONAS]

@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.progress import track
 
 from faceswap_jax import config as configs
-from faceswap_jax import runs
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend, video
 from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_video
-from faceswap_jax.faces.landmarks import Landmarker, open_landmarker
+from faceswap_jax.faces.face import Landmarker
+from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.base import task_class
+from faceswap_jax.training import runs
 
 BATCH = 8  # frames that go through the network together
 LARGEST_BLEND = 1024  # pixels
@@ -46,9 +47,14 @@ def load_models(workdir: Path, step: int | None = None) -> dict[str, Model]:
     """
     config, mesh = configs.load(workdir / "config.json"), make_mesh()
     if not hasattr(task_class(config), "swap"):  # before a checkpoint is read for nothing
-        raise InputError(f"'{workdir}' holds a run of '{config.task}', which swaps no faces; give another --workdir.")
+        raise InputError(
+            f"'{workdir}' holds a run of '{config.task}', which swaps no faces; give another --workdir."
+        )
     run = runs.load(workdir, mesh, step)
-    transfer, resolution = jax.jit(partial(run.task.swap, run.phase)), run.task.resolution(run.phase)
+    transfer, resolution = (
+        jax.jit(partial(run.task.swap, run.phase)),
+        run.task.resolution(run.phase),
+    )
 
     def swapped(index, crops):
         # One compiled program serves every batch, the short last one too.
@@ -57,7 +63,9 @@ def load_models(workdir: Path, step: int | None = None) -> dict[str, Model]:
             return np.asarray(transfer(run.state, padded, index))[: len(crops)]
 
     done = int(run.state.step)
-    return {name: Model(partial(swapped, i), resolution, done) for i, name in enumerate(config.personas)}
+    return {
+        name: Model(partial(swapped, i), resolution, done) for i, name in enumerate(config.personas)
+    }
 
 
 def load_model(workdir: Path, persona: str, step: int | None = None) -> Model:
@@ -92,18 +100,27 @@ def swap_frames(
     for group in iter(lambda: list(itertools.islice(frames, BATCH)), []):
         faces = [next(iter(landmarker(frame.image, frame.index)), None) for frame in group]
         found = [i for i, face in enumerate(faces) if face is not None]
-        transforms = {i: align.alignment_transform(faces[i].landmarks, model.resolution) for i in found}
+        transforms = {
+            i: align.alignment_transform(faces[i].landmarks, model.resolution) for i in found
+        }
         images = [frame.image for frame in group]
         if found:
             side = side or blend_side(transforms[found[0]], model.resolution)
-            crops = np.stack([align.crop(images[i], transforms[i], model.resolution) for i in found])
+            crops = np.stack(
+                [align.crop(images[i], transforms[i], model.resolution) for i in found]
+            )
             for i, generated in zip(found, model.transfer(crops), strict=True):
                 images[i] = put_face(images[i], generated, faces[i].landmarks, side, method)
         count.frames += len(group)
         count.without_face += len(group) - len(found)
-        yield from (video.Frame(image, frame.time, frame.index) for image, frame in zip(images, group, strict=True))
+        yield from (
+            video.Frame(image, frame.time, frame.index)
+            for image, frame in zip(images, group, strict=True)
+        )
     if count.frames == count.without_face:
-        raise InputError(f"None of the {count.frames} frames shows a face; give another clip, or landmarks beside it.")
+        raise InputError(
+            f"None of the {count.frames} frames shows a face; give another clip, or landmarks beside it."
+        )
 
 
 def put_face(
@@ -132,7 +149,12 @@ def blend_side(transform: Float[np.ndarray, "2 3"], resolution: int) -> int:
 
 
 def swap(
-    workdir: Path, persona: str, source: Path, output: Path, method: str = "multiband", step: int | None = None
+    workdir: Path,
+    persona: str,
+    source: Path,
+    output: Path,
+    method: str = "multiband",
+    step: int | None = None,
 ) -> Count:
     """Gives `persona`'s face to the largest face of a picture or of every frame of a clip.
 
@@ -148,11 +170,15 @@ def swap(
         InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
     """
     if method not in blend.METHODS:
-        raise InputError(f"There is no blending '{method}'; choose one of {', '.join(blend.METHODS)}.")
+        raise InputError(
+            f"There is no blending '{method}'; choose one of {', '.join(blend.METHODS)}."
+        )
     video.probe(source)
     suffixes = sorted(PICTURE_SUFFIXES) if is_picture(source) else OUTPUT_SUFFIXES
     if output.suffix.lower() not in suffixes:
-        raise InputError(f"'{output}' cannot hold the result; choose a name that ends in {', '.join(suffixes)}.")
+        raise InputError(
+            f"'{output}' cannot hold the result; choose a name that ends in {', '.join(suffixes)}."
+        )
     if output.is_dir():
         raise InputError(f"'{output}' is a folder; choose another name for --output.")
     if output.exists() and output.samefile(source):
@@ -180,6 +206,8 @@ def swap_clip(model: Model, source: Path, output: Path, method: str) -> Count:
             write_picture(output, result.image)
         else:
             write_video(output, source, swapped)
-    unchanged = f", {count.without_face} without a face left unchanged" if count.without_face else ""
+    unchanged = (
+        f", {count.without_face} without a face left unchanged" if count.without_face else ""
+    )
     console.print(f"{output}: {count.frames} frames{unchanged}", highlight=False, soft_wrap=True)
     return count

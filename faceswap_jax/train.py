@@ -12,24 +12,25 @@ import jax
 import ml_collections
 from jax.sharding import Mesh, NamedSharding
 
-from data_pipelines import pipeline
-from data_pipelines.records import write_json
+from data_pipelines.batches import pipeline
 from faceswap_jax import config as configs
-from faceswap_jax import finite, progress, runs
-from faceswap_jax.board import Board
-from faceswap_jax.checkpoint import Checkpoints
+from faceswap_jax.checkpoints.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import picture
-from faceswap_jax.goodput import Clock
-from faceswap_jax.interruption import Interruption
-from faceswap_jax.metrics import Reporter
+from faceswap_jax.files import write_json
 from faceswap_jax.parallel import distributed
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.profile import Profile
-from faceswap_jax.program import QUICK, Program, Programs, programs_of
+from faceswap_jax.reporting import progress
+from faceswap_jax.reporting.board import Board
+from faceswap_jax.reporting.goodput import Clock
+from faceswap_jax.reporting.profile import Profile
+from faceswap_jax.reporting.reporter import Reporter
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Phase, Task, load_task, task_class
-from faceswap_jax.workdir import claimed
+from faceswap_jax.training import finite, runs
+from faceswap_jax.training.interruption import Interruption
+from faceswap_jax.training.programs import QUICK, Program, Programs, programs_of
+from faceswap_jax.training.workdir import claimed
 
 logger = logging.getLogger(__name__)
 SKIPPED = "skipped.json"
@@ -62,7 +63,9 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
     configs.check_run(config.run)
     task = load_task(config)
     mesh = make_mesh(config.mesh.persona, config.mesh.cpu_devices)
-    for phase in task.phases:  # the data of every phase are there and fit before anything is written
+    for (
+        phase
+    ) in task.phases:  # the data of every phase are there and fit before anything is written
         put(task.train_data(phase, *distributed.share(mesh))[0], task, mesh)
     with (
         claimed(workdir, config),
@@ -71,7 +74,17 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
         board(workdir, config) as shown,
         Interruption() as interruption,
     ):
-        run = Training(config, workdir, task, mesh, clock, checkpoints, shown, interruption, profile or Profile())
+        run = Training(
+            config,
+            workdir,
+            task,
+            mesh,
+            clock,
+            checkpoints,
+            shown,
+            interruption,
+            profile or Profile(),
+        )
         with explained(task, lambda: run.phase):
             while True:
                 try:
@@ -102,7 +115,9 @@ class Training:
 
     def to_the_end(self) -> bool:
         """From the newest checkpoint to the last step, or an interruption; returns whether it was the last step."""
-        step, state = restore_or_init(self.task, self.mesh, self.checkpoints, self.config.seed, self.clock)
+        step, state = restore_or_init(
+            self.task, self.mesh, self.checkpoints, self.config.seed, self.clock
+        )
         phases, stopping, began = self.task.phases, False, step
         with Reporter(self.workdir, phases, step, self.config.run.log, self.board) as reporter:
             if step < phases[-1].stop:
@@ -113,11 +128,15 @@ class Training:
                 if step < phase.stop and not stopping:
                     self.phase = phase
                     step, state, stopping = self.through(phase, step, state, reporter)
-                    stopping = stopping or self.interruption.requested  # rather than to compile the next phase
+                    stopping = (
+                        stopping or self.interruption.requested
+                    )  # rather than to compile the next phase
             with self.clock("checkpoint"):
                 self.checkpoints.wait()
             if self.task.corrupt:
-                reporter.message(f"{self.task.corrupt} corrupt records were skipped; `faceswap verify` tells more.")
+                reporter.message(
+                    f"{self.task.corrupt} corrupt records were skipped; `faceswap verify` tells more."
+                )
             finished = step == phases[-1].stop
             ending = "finished" if finished else "interrupted"
             if step > began or progress.read(self.workdir).get("state") != ending:
@@ -125,11 +144,15 @@ class Training:
             if finished:
                 reporter.message(f"Finished: '{self.workdir}' is at step {step:,}.")
             else:
-                reporter.message(f"Interrupted and saved at step {step:,}; the same command continues.")
+                reporter.message(
+                    f"Interrupted and saved at step {step:,}; the same command continues."
+                )
             reporter.goodput(step, self.clock.seconds())
             return finished
 
-    def through(self, phase: Phase, step: int, state: State, reporter: Reporter) -> tuple[int, State, bool]:
+    def through(
+        self, phase: Phase, step: int, state: State, reporter: Reporter
+    ) -> tuple[int, State, bool]:
         """The steps of a phase; returns the number of steps done, the state, and whether to stop there."""
         every, task, clock = self.config.run, self.task, self.clock
         part, parts = distributed.share(self.mesh)
@@ -141,21 +164,37 @@ class Training:
         held_out = put(task.eval_data(phase, part, parts)[0], task, self.mesh)
         names = programs.eval_step.shapes(state, held_out) if every.best else ()
         if every.best and every.best.removeprefix("-") not in names:
-            raise InputError(f"config.run.best is '{every.best}'; the scores are {', '.join(names)}.")
+            raise InputError(
+                f"config.run.best is '{every.best}'; the scores are {', '.join(names)}."
+            )
         data = task.train_data(phase, part, parts)
         stopping = False
         iteration = pipeline.iterate(data, step, phase.stop, skipped=self.skipped)
         with iteration as batches, clock("step"), closing(self.profile):
-            for host_batch in clock.each("data", until_failure(batches, lambda: self.keep(state, reporter))):  # noqa: B023
+            for host_batch in clock.each(
+                "data", until_failure(batches, lambda: self.keep(state, reporter))
+            ):
                 batch, step = put(host_batch, task, self.mesh), step + 1
                 self.profile.before(step, state)
-                with jax.transfer_guard("disallow"):  # what moves unasked makes the device wait for the host
+                with jax.transfer_guard(
+                    "disallow"
+                ):  # what moves unasked makes the device wait for the host
                     state, values, good = programs.train_step(state, batch)
-                    reporter.train(step, phase, values, partial(finite.check, step, host_batch, values, state, good))
+                    reporter.train(
+                        step,
+                        phase,
+                        values,
+                        partial(finite.check, step, host_batch, values, state, good),
+                    )
                 self.profile.after(step, state)
-                stopping = self.interruption.after(step)  # asked once: what comes later waits for the next step
+                stopping = self.interruption.after(
+                    step
+                )  # asked once: what comes later waits for the next step
                 last = step == phase.stop or stopping
-                showing, saving = last or step % every.preview == 0, last or step % every.checkpoint == 0
+                showing, saving = (
+                    last or step % every.preview == 0,
+                    last or step % every.checkpoint == 0,
+                )
                 if showing or saving:
                     reporter.flush()  # so that no diverged state is saved, and no row is lost
                 if showing:
@@ -164,10 +203,14 @@ class Training:
                         grid = jax.device_get(programs.preview(state, held_out))
                         if jax.process_index() == 0:
                             picture.save_grid(path, grid)
-                        scores = reporter.evaluation(step, programs.eval_step(state, held_out), path)
+                        scores = reporter.evaluation(
+                            step, programs.eval_step(state, held_out), path
+                        )
                 if saving:
                     with clock("checkpoint"):
-                        self.checkpoints.save(state, merit(every.best, phase, scores if showing else {}))
+                        self.checkpoints.save(
+                            state, merit(every.best, phase, scores if showing else {})
+                        )
                 if stopping:
                     break
         return step, state, stopping
@@ -205,7 +248,9 @@ class Training:
                 "help; lower config.learning_rate in a new --workdir."
             ) from error
         # All processes come to the same; one writes it down, for later starts.
-        self.rollbacks.append({"batch": pipeline.batch_number(error.step - 1, self.skipped), "checkpoint": last})
+        self.rollbacks.append(
+            {"batch": pipeline.batch_number(error.step - 1, self.skipped), "checkpoint": last}
+        )
         if jax.process_index() == 0:
             write_json(self.workdir / SKIPPED, self.rollbacks)
             logger.warning("%s Going back to step %d; this batch is skipped.", about, last)
@@ -214,16 +259,24 @@ class Training:
 def merit(best: str, phase: Phase, scores: Mapping[str, float]) -> tuple[float, float] | None:
     """How good a checkpoint is, by `config.run.best`: a later phase is better, then a higher score, or a lower one."""
     name = best.removeprefix("-")
-    return (phase.start, -scores[name] if best.startswith("-") else scores[name]) if name in scores else None
+    return (
+        (phase.start, -scores[name] if best.startswith("-") else scores[name])
+        if name in scores
+        else None
+    )
 
 
-def restore_or_init(task: Task, mesh: Mesh, checkpoints: Checkpoints, seed: int, clock: Clock) -> tuple[int, State]:
+def restore_or_init(
+    task: Task, mesh: Mesh, checkpoints: Checkpoints, seed: int, clock: Clock
+) -> tuple[int, State]:
     """The newest sound checkpoint's step and state, or a fresh state."""
     state = checkpoints.restore(partial(runs.layout, task, mesh))
     if state is not None:
         return int(state.step), state
     phase, layout = task.phases[0], runs.layout(task, mesh, 0)[1]
-    init = Program(clock, partial(task.init_state, phase), out_shardings=layout, compiler_options=QUICK)
+    init = Program(
+        clock, partial(task.init_state, phase), out_shardings=layout, compiler_options=QUICK
+    )
     state, frozen = init(jax.random.key(seed)), task.frozen()
     given = jax.device_put(frozen, {name: layout.extras[name] for name in frozen})
     return 0, replace(state, extras=state.extras | given)
@@ -263,7 +316,9 @@ def until_failure(batches: Iterable[Batch], save: Callable[[], None]) -> Iterato
 
 def board(workdir: Path, config: ml_collections.ConfigDict):
     """Where else to show the run, as a context manager."""
-    return Board(workdir, config) if config.run.wandb and jax.process_index() == 0 else nullcontext()
+    return (
+        Board(workdir, config) if config.run.wandb and jax.process_index() == 0 else nullcontext()
+    )
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def compiled(tmp_path_factory):
 def clips(tmp_path_factory) -> Path:
     """A folder with a short clip of each of two puppets, and their landmarks."""
     from data_pipelines.puppets.clips import write_clip
-    from tests.tiny_run import FRAMES, PERSONAS, RATE, SIZE
+    from tests.support.tiny_run import FRAMES, PERSONAS, RATE, SIZE
 
     folder = tmp_path_factory.mktemp("clips")
     for p, name in enumerate(PERSONAS):
@@ -38,9 +38,9 @@ def clips(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def data(clips, tmp_path_factory) -> Path:
     """The faces of these clips, prepared."""
-    from data_pipelines.prepare import prepare
-    from data_pipelines.settings import Settings
-    from tests.tiny_run import PERSONAS, RESOLUTION
+    from data_pipelines.prepare.prepare import prepare
+    from data_pipelines.prepare.settings import Settings
+    from tests.support.tiny_run import PERSONAS, RESOLUTION
 
     folder = tmp_path_factory.mktemp("prepared") / "data"
     prepare([clips / f"{name}.mp4" for name in PERSONAS], folder, Settings(resolution=RESOLUTION))
@@ -51,7 +51,7 @@ def data(clips, tmp_path_factory) -> Path:
 def run(data, tmp_path_factory) -> Path:
     """The finished training run of the tiny comb network; copy it to change it."""
     from faceswap_jax.train import train
-    from tests.tiny_run import experiment
+    from tests.support.tiny_run import experiment
 
     workdir = tmp_path_factory.mktemp("runs") / "run"
     assert train(experiment(data), workdir)

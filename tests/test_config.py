@@ -45,7 +45,9 @@ def test_no_config_of_a_run(tmp_path, text):
 
 
 def test_no_run(tmp_path):
-    with pytest.raises(InputError, match=f"'{tmp_path}' holds no run; give the folder that was --workdir"):
+    with pytest.raises(
+        InputError, match=f"'{tmp_path}' holds no run; give the folder that was --workdir"
+    ):
         configs.load(tmp_path / "config.json")
 
 
@@ -53,10 +55,16 @@ def test_no_run(tmp_path):
     ("text", "message"),
     [
         ("def get_config(:", r"cannot be used \(SyntaxError: .*line 1\)\); correct it"),
-        ("import nosuchmodule", "cannot be used .ModuleNotFoundError: No module named 'nosuchmodule'"),
+        (
+            "import nosuchmodule",
+            "cannot be used .ModuleNotFoundError: No module named 'nosuchmodule'",
+        ),
         ("x = 1", "cannot be used .KeyError: 'get_config'"),
         ("def get_config(): return 1 / 0", "cannot be used .ZeroDivisionError"),
-        ("def get_config(): return {'task': 'comb'}", "must return a ConfigDict with a field 'task'"),
+        (
+            "def get_config(): return {'task': 'comb'}",
+            "must return a ConfigDict with a field 'task'",
+        ),
     ],
 )
 def test_wrong_experiments(tmp_path, text, message):

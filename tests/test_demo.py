@@ -6,7 +6,7 @@ import pytest
 
 from faceswap_jax import demo
 from faceswap_jax.errors import InputError
-from tests.tiny_run import experiment
+from tests.support.tiny_run import experiment
 
 
 @pytest.mark.slow
@@ -17,13 +17,21 @@ def test_demo_makes_what_it_names(tmp_path, monkeypatch, capsys):
         return c
 
     monkeypatch.setattr(demo.experiment, "get_config", tiny)
-    values = {"SIZE": 96, "RESOLUTION": 16, "TRAINING_TRACKS": range(1), "TRAINING_FRAMES": 10, "HELD_OUT_FRAMES": 4}
+    values = {
+        "SIZE": 96,
+        "RESOLUTION": 16,
+        "TRAINING_TRACKS": range(1),
+        "TRAINING_FRAMES": 10,
+        "HELD_OUT_FRAMES": 4,
+    }
     for name, value in values.items():
         monkeypatch.setattr(demo, name, value)
     demo.demo(tmp_path / "demo")
     named = [line.split(":")[0] for line in capsys.readouterr().err.splitlines()[-3:]]
     output = tmp_path / "demo" / "run" / "evaluation" / "held_out" / "step_2"
-    assert [output / name for name in ("grid.png", "clips", "scores.md")] == [type(tmp_path)(path) for path in named]
+    assert [output / name for name in ("grid.png", "clips", "scores.md")] == [
+        type(tmp_path)(path) for path in named
+    ]
     assert len(list((output / "clips").glob("*.mp4"))) == 12
     scores = json.loads((output / "scores.json").read_text())
     assert len(scores["pairs"]) == 6

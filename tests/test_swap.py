@@ -12,7 +12,7 @@ from faceswap_jax.faces import align, video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import read_picture, write_picture
 from faceswap_jax.swap import Count, Model, blend_side, load_models, swap, swap_frames
-from tests.tiny_run import FRAMES, RATE, RESOLUTION, SIZE
+from tests.support.tiny_run import FRAMES, RATE, RESOLUTION, SIZE
 
 
 def images(path) -> np.ndarray:
@@ -27,7 +27,9 @@ def outside(path, margin=0) -> np.ndarray:
         for face in landmarker(None, i):
             mask = align.polygon_mask(align.face_polygon(face.landmarks), SIZE, SIZE) > 0
             grown = [
-                np.roll(mask, (y, x), (0, 1)) for y in range(-margin, margin + 1) for x in range(-margin, margin + 1)
+                np.roll(mask, (y, x), (0, 1))
+                for y in range(-margin, margin + 1)
+                for x in range(-margin, margin + 1)
             ]
             result[i] = ~np.any(grown, axis=0)
     return result
@@ -53,13 +55,20 @@ def spoken(clips, tmp_path_factory):
         frame.sample_rate = 8000
         output.mux([*sound.encode(frame), *sound.encode(None)])
     landmarker = SidecarLandmarker(sidecar_path(source))
-    write_landmarks(sidecar_path(path), {i: landmarker(None, i)[0].landmarks for i in range(FRAMES) if i not in (3, 4)})
+    write_landmarks(
+        sidecar_path(path),
+        {i: landmarker(None, i)[0].landmarks for i in range(FRAMES) if i not in (3, 4)},
+    )
     return path
 
 
 def packets(path):
     with av.open(str(path)) as container:
-        return [(p.pts, bytes(p)) for p in container.demux(container.streams.audio[0]) if p.dts is not None]
+        return [
+            (p.pts, bytes(p))
+            for p in container.demux(container.streams.audio[0])
+            if p.dts is not None
+        ]
 
 
 def test_a_clip(run, spoken, tmp_path, capfd):
@@ -75,7 +84,9 @@ def test_a_clip(run, spoken, tmp_path, capfd):
     before, after = images(spoken), images(output)
     codec = np.abs(after - before)[[3, 4]].mean()
     assert codec < 1.5
-    away = outside(spoken, 4)  # 2 x 2 pixels share a colour, and the codec's filters reach a little further
+    away = outside(
+        spoken, 4
+    )  # 2 x 2 pixels share a colour, and the codec's filters reach a little further
     assert np.abs(after - before)[away].mean() < 1.5
     inside = ~outside(spoken)
     assert np.abs(after - before)[inside].mean() > 5 * codec
@@ -163,10 +174,19 @@ def test_wrong_inputs_are_told(run, clips, spoken, tmp_path):
         ((clips, "ada", clip, output), "holds no run; give the folder that was --workdir"),
         ((tmp_path / "nowhere", "ada", clip, output), "nowhere' holds no run"),
         ((empty, "ada", clip, output), "has no checkpoint yet"),
-        ((run, "ada", clip, output, "paste"), "no blending 'paste'; choose one of multiband, none, poisson"),
-        ((run, "ada", clip, tmp_path / "out.gif"), r"out.gif' cannot hold the result; .* ends in .mp4, .mov, .mkv"),
+        (
+            (run, "ada", clip, output, "paste"),
+            "no blending 'paste'; choose one of multiband, none, poisson",
+        ),
+        (
+            (run, "ada", clip, tmp_path / "out.gif"),
+            r"out.gif' cannot hold the result; .* ends in .mp4, .mov, .mkv",
+        ),
         ((run, "ada", picture, output), "cannot hold the result; .*png"),
-        ((run, "ada", clip, tmp_path / "no" / "out.mp4"), "The folder '.*no' does not exist; make it first"),
+        (
+            (run, "ada", clip, tmp_path / "no" / "out.mp4"),
+            "The folder '.*no' does not exist; make it first",
+        ),
         ((run, "ada", clip, tmp_path / "folder.mp4"), "folder.mp4' is a folder"),
         ((run, "ada", clip, clip), "is the input itself; choose another name for --output"),
         ((run, "ada", tmp_path / "nowhere.mp4", output), "nowhere.mp4 does not exist"),

@@ -23,23 +23,26 @@ import pytest
 import wandb
 from jax.sharding import PartitionSpec as P
 
-from data_pipelines import pipeline
-from data_pipelines.records import MANIFEST, locked
+from data_pipelines.batches import pipeline
+from data_pipelines.records import MANIFEST
 from experiments import comb as comb_experiment
-from faceswap_jax import board, interruption, program, progress
 from faceswap_jax import config as configs
 from faceswap_jax import train as loop
-from faceswap_jax.checkpoint import Checkpoints
+from faceswap_jax.checkpoints.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
-from faceswap_jax.goodput import PARTS, Clock
-from faceswap_jax.metrics import Reporter
+from faceswap_jax.files import locked
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.profile import Profile
+from faceswap_jax.reporting import board, progress
+from faceswap_jax.reporting.goodput import PARTS, Clock
+from faceswap_jax.reporting.profile import Profile
+from faceswap_jax.reporting.reporter import Reporter
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Phase, load_task, task_class
 from faceswap_jax.train import train
-from tests import offline_board
-from tests.tiny_run import PERSONAS, experiment, rows
+from faceswap_jax.training import interruption
+from faceswap_jax.training import programs as program
+from tests.support import offline_board
+from tests.support.tiny_run import PERSONAS, experiment, rows
 
 ADAM = optax.adam(0.1)
 
@@ -76,7 +79,12 @@ class Toy:
 
     def enter(self, phase, state):
         fresh = self.init_state(phase, state.key)
-        return replace(fresh, params=fresh.params | state.params, opt=fresh.opt | state.opt, extras=state.extras)
+        return replace(
+            fresh,
+            params=fresh.params | state.params,
+            opt=fresh.opt | state.opt,
+            extras=state.extras,
+        )
 
     def losses(self, params, extras, x):
         residual = x @ params["generator"]["w"] - jnp.sin(x @ extras["frozen"])
@@ -90,17 +98,24 @@ class Toy:
         noise = jax.random.normal(jax.random.fold_in(state.key, state.step), batch["x"].shape)
         x = batch["x"] + 0.1 * noise
         gradients, losses = jax.grad(
-            lambda p: (sum((losses := self.losses(p, state.extras, x)).values()), losses), has_aux=True
+            lambda p: (sum((losses := self.losses(p, state.extras, x)).values()), losses),
+            has_aux=True,
         )(state.params)
-        spike = jnp.where(state.step + 1 == self.config.spike_at, 1e30, 1.0)  # its square is infinite
+        spike = jnp.where(
+            state.step + 1 == self.config.spike_at, 1e30, 1.0
+        )  # its square is infinite
         gradients["generator"]["w"] *= spike
         params, opt = {}, {}
         for name, group in state.params.items():
             updates, opt[name] = ADAM.update(gradients[name], state.opt[name])
             params[name] = optax.apply_updates(group, updates)
-        average = jax.tree.map(lambda a, w: 0.9 * a + 0.1 * w, state.extras["average"], params["generator"])
+        average = jax.tree.map(
+            lambda a, w: 0.9 * a + 0.1 * w, state.extras["average"], params["generator"]
+        )
         extras = state.extras | {"average": average}
-        losses["loss_generator"] += jnp.where(state.step + 1 == self.config.diverge_at, jnp.nan, 0.0)
+        losses["loss_generator"] += jnp.where(
+            state.step + 1 == self.config.diverge_at, jnp.nan, 0.0
+        )
         large = jnp.where(state.step + 1 == self.config.overflow_at, 1e38, 0.0)
         params["generator"]["w"] += large * large
         return State(state.step + 1, state.key, params, opt, extras), losses
@@ -118,7 +133,12 @@ class Toy:
                 x[1] = np.nan
             return {"x": x, "record": np.array(f"ada: a.mp4, frame {index}")}
 
-        return grain.MapDataset.range(1000).repeat().map(load)[host::hosts].batch(self.config.batch // hosts)
+        return (
+            grain.MapDataset.range(1000)
+            .repeat()
+            .map(load)[host::hosts]
+            .batch(self.config.batch // hosts)
+        )
 
     def train_data(self, phase, host, hosts):
         return self._data(self.config.seed, host, hosts)
@@ -131,14 +151,22 @@ class Toy:
 def toy_is_known():
     """As if faceswap_jax/tasks/toy.py were there."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "task_class", lambda config: Toy if config.task == "toy" else task_class(config))
-        patch.setattr(loop, "load_task", lambda config: Toy(config) if config.task == "toy" else load_task(config))
+        patch.setattr(
+            loop, "task_class", lambda config: Toy if config.task == "toy" else task_class(config)
+        )
+        patch.setattr(
+            loop,
+            "load_task",
+            lambda config: Toy(config) if config.task == "toy" else load_task(config),
+        )
         yield
 
 
 def toy_config() -> ml_collections.ConfigDict:
     """Nine steps of the toy."""
-    config = ml_collections.ConfigDict({"task": "toy", "seed": 3, "batch": 8, "diverge_at": -1, "overflow_at": -1})
+    config = ml_collections.ConfigDict(
+        {"task": "toy", "seed": 3, "batch": 8, "diverge_at": -1, "overflow_at": -1}
+    )
     config.spike_at = -1
     config.bad_batches = ()
     config.update(configs.defaults())
@@ -195,8 +223,11 @@ def test_a_run_writes_config_metrics_previews_and_checkpoints(run, data):
 
     training = rows(run)
     assert [(row["step"], row["phase"]) for row in training] == [
-        (2, "level 1, 8 px"), (4, "level 1, 8 px"), (6, "level 2, 16 px"), (8, "level 2, 16 px")
-    ]  # fmt: skip
+        (2, "level 1, 8 px"),
+        (4, "level 1, 8 px"),
+        (6, "level 2, 16 px"),
+        (8, "level 2, 16 px"),
+    ]
     names = {"step", "phase", "loss", "alpha", "learning_rate", "term/reconstruction"}
     assert all(row.keys() == names | {f"loss/{name}" for name in PERSONAS} for row in training)
     np.testing.assert_allclose(
@@ -207,7 +238,12 @@ def test_a_run_writes_config_metrics_previews_and_checkpoints(run, data):
     scores = rows(run, evaluation=True)
     assert [row["step"] for row in scores] == [4, 8]
     assert all(row.keys() == {"step", "eval/psnr", "eval/dissimilarity"} for row in scores)
-    assert all(math.isfinite(v) for row in (*training, *scores) for v in row.values() if not isinstance(v, str))
+    assert all(
+        math.isfinite(v)
+        for row in (*training, *scores)
+        for v in row.values()
+        if not isinstance(v, str)
+    )
 
     previews = {p.name: cv2.imread(str(p)).shape for p in (run / "previews").iterdir()}
     side = 96  # small pictures are shown larger; input, reconstruction and two swaps
@@ -231,12 +267,17 @@ def test_a_run_continues_on_another_mesh(run, data, tmp_path):
 
 def test_changed_data_are_refused_unless_they_are_accepted(run, data, tmp_path):
     """And data that have moved are the same."""
-    workdir, moved = shutil.copytree(run, tmp_path / "run"), shutil.copytree(data, tmp_path / "moved")
+    workdir, moved = (
+        shutil.copytree(run, tmp_path / "run"),
+        shutil.copytree(data, tmp_path / "moved"),
+    )
     assert train(experiment(moved), workdir)
     manifest = moved / MANIFEST
     manifest.write_text(manifest.read_text() + "\n")
     known = configs.load(workdir / "config.json").data.manifest
-    with pytest.raises(InputError, match=rf"another config \(data.manifest: {known} -> [0-9a-f]{{16}}\); undo it"):
+    with pytest.raises(
+        InputError, match=rf"another config \(data.manifest: {known} -> [0-9a-f]{{16}}\); undo it"
+    ):
         train(experiment(moved), workdir)
     config = experiment(moved)
     config.data.manifest = known
@@ -254,19 +295,32 @@ def test_a_finished_run_changes_nothing(run, data, tmp_path, capfd):
 def test_any_system_trains(toy, tmp_path, capfd):
     assert train(toy, tmp_path)
     assert [(r["step"], r["phase"]) for r in rows(tmp_path)] == [
-        (2, "alone"), (4, "alone"), (6, "adversarial"), (8, "adversarial"), (9, "adversarial")
-    ]  # fmt: skip
+        (2, "alone"),
+        (4, "alone"),
+        (6, "adversarial"),
+        (8, "adversarial"),
+        (9, "adversarial"),
+    ]
     assert [r["step"] for r in rows(tmp_path, evaluation=True)] == [3, 4, 6, 9]
     step, state = saved_state(tmp_path, Toy(toy))
     assert step == 9 and state.params.keys() == state.opt.keys() == {"generator", "critic"}
     np.testing.assert_array_equal(state.extras["frozen"], Toy(toy).frozen()["frozen"])
     assert int(state.opt["generator"][0].count) == 9 and int(state.opt["critic"][0].count) == 5
-    assert cv2.imread(str(tmp_path / "previews" / "step_0000009.png")).shape == (8 * 12, 2 * 4 * 12, 3)
+    assert cv2.imread(str(tmp_path / "previews" / "step_0000009.png")).shape == (
+        8 * 12,
+        2 * 4 * 12,
+        3,
+    )
     text = capfd.readouterr().err
-    assert "loss_generator" in text and "2 corrupt records were skipped; `faceswap verify` tells more." in text
+    assert (
+        "loss_generator" in text
+        and "2 corrupt records were skipped; `faceswap verify` tells more." in text
+    )
 
 
-def test_frozen_networks_are_read_when_a_run_begins_and_never_again(toy, uninterrupted, tmp_path, monkeypatch):
+def test_frozen_networks_are_read_when_a_run_begins_and_never_again(
+    toy, uninterrupted, tmp_path, monkeypatch
+):
     shutil.copytree(uninterrupted, tmp_path / "run")
     monkeypatch.delattr(Toy, "frozen")
     assert train(toy, tmp_path / "run")
@@ -283,10 +337,14 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize("stop", range(1, 9))
-def test_an_interrupted_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatch, capfd, stop):
+def test_an_interrupted_run_continues_exactly(
+    toy, uninterrupted, tmp_path, monkeypatch, capfd, stop
+):
     number = signal.SIGINT if stop % 2 else signal.SIGTERM
     before = signal.getsignal(number)
-    at_step(monkeypatch, stop, lambda: [signal.raise_signal(number) for _ in range(2)])  # the second is an echo
+    at_step(
+        monkeypatch, stop, lambda: [signal.raise_signal(number) for _ in range(2)]
+    )  # the second is an echo
     assert not train(toy, tmp_path)
     assert saved_state(tmp_path, Toy(toy))[0] == stop
     assert f"saved at step {stop};" in capfd.readouterr().err
@@ -316,7 +374,9 @@ def test_a_killed_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(("signal_at", "stopped"), [(5, 6), (4, 4)])
-def test_a_signal_during_an_evaluation_waits_for_the_next_step(toy, tmp_path, monkeypatch, signal_at, stopped):
+def test_a_signal_during_an_evaluation_waits_for_the_next_step(
+    toy, tmp_path, monkeypatch, signal_at, stopped
+):
     """But not for another phase, which would have to be compiled."""
 
     def save_grid(path, *_):
@@ -348,7 +408,9 @@ def test_a_run_that_diverges_stops_and_saves_nothing(toy, tmp_path, step):
     with pytest.raises(FloatingPointError, match=message):
         train(toy, tmp_path)
     assert all(int(p.name) < step for p in (tmp_path / "checkpoints").iterdir())
-    assert all(json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "metrics.jsonl").open())
+    assert all(
+        json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "metrics.jsonl").open()
+    )
 
 
 def last_checkpoint(workdir) -> int:
@@ -365,7 +427,9 @@ def last_checkpoint(workdir) -> int:
         ({"spike_at": 4}, 4, "opt/generator/0/nu/w"),
     ],
 )
-def test_the_first_tensor_that_is_not_finite_is_named_and_its_batch_written(toy, tmp_path, changes, step, tensor):
+def test_the_first_tensor_that_is_not_finite_is_named_and_its_batch_written(
+    toy, tmp_path, changes, step, tensor
+):
     toy.update(changes)
     with pytest.raises(FloatingPointError) as error:
         train(toy, tmp_path)
@@ -395,8 +459,14 @@ def test_a_rollback_skips_the_batch_and_goes_on(toy, tmp_path, caplog):
         {"batch": 1, "checkpoint": 0},
         {"batch": 6, "checkpoint": 4},
     ]
-    assert "batch/x is not finite at step 2." in caplog.text and "Going back to step 0; this" in caplog.text
-    assert "batch/x is not finite at step 6." in caplog.text and "Going back to step 4; this" in caplog.text
+    assert (
+        "batch/x is not finite at step 2." in caplog.text
+        and "Going back to step 0; this" in caplog.text
+    )
+    assert (
+        "batch/x is not finite at step 6." in caplog.text
+        and "Going back to step 4; this" in caplog.text
+    )
     assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4, 6, 8, 9]
 
     without = Toy(toy)
@@ -415,16 +485,23 @@ def test_a_rollback_skips_the_batch_and_goes_on(toy, tmp_path, caplog):
         shutil.rmtree(workdir / "checkpoints" / step)
     assert train(toy, workdir)
     assert_equal(saved_state(tmp_path / "run", Toy(toy))[1], saved_state(workdir, Toy(toy))[1])
-    assert (workdir / "metrics.jsonl").read_text() == (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert (workdir / "metrics.jsonl").read_text() == (
+        tmp_path / "run" / "metrics.jsonl"
+    ).read_text()
 
 
 def test_rollbacks_that_do_not_help_end(toy, tmp_path):
     toy.overflow_at, toy.run.not_finite = 5, "rollback"
     with pytest.raises(
-        FloatingPointError, match="3 batches after the checkpoint of step 4 have been skipped, and it did"
+        FloatingPointError,
+        match="3 batches after the checkpoint of step 4 have been skipped, and it did",
     ):
         train(toy, tmp_path)
-    assert [entry["batch"] for entry in json.loads((tmp_path / "skipped.json").read_text())] == [4, 5, 6]
+    assert [entry["batch"] for entry in json.loads((tmp_path / "skipped.json").read_text())] == [
+        4,
+        5,
+        6,
+    ]
 
 
 def test_data_that_fail_leave_what_was_learned(toy, uninterrupted, tmp_path, monkeypatch, capfd):
@@ -452,11 +529,16 @@ def test_data_that_fail_leave_what_was_learned(toy, uninterrupted, tmp_path, mon
 
 def test_too_little_memory_is_told_in_a_sentence(toy, tmp_path, monkeypatch):
     def train_step(self, phase, state, batch):
-        whole = jnp.broadcast_to(batch["x"][0, 0], (2**20, 2**20, 2**12)) * jnp.arange(2**12)  # 16 PiB
+        whole = jnp.broadcast_to(batch["x"][0, 0], (2**20, 2**20, 2**12)) * jnp.arange(
+            2**12
+        )  # 16 PiB
         return replace(state, step=state.step + 1), {"loss": jnp.sort(whole).sum()}
 
     monkeypatch.setattr(Toy, "train_step", train_step)
-    with pytest.raises(InputError, match=r"Out of memory at alone with config.batch=8 \(.*\); .* lower config.batch"):
+    with pytest.raises(
+        InputError,
+        match=r"Out of memory at alone with config.batch=8 \(.*\); .* lower config.batch",
+    ):
         train(toy, tmp_path)
 
 
@@ -481,20 +563,29 @@ def test_a_key_without_a_network_stops_no_run(toy, unplugged, tmp_path, monkeypa
     assert sorted(offline_board.history(tmp_path / "run")) == [2, 3, 4, 6, 8, 9]
 
 
-def test_a_run_in_wandb_is_one_however_often_it_is_continued(toy, uninterrupted, unplugged, tmp_path, monkeypatch):
+def test_a_run_in_wandb_is_one_however_often_it_is_continued(
+    toy, uninterrupted, unplugged, tmp_path, monkeypatch
+):
     toy.run.wandb, workdir = "faces", tmp_path / "run"
     at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGTERM))
     assert not train(toy, workdir)
     assert train(toy, workdir)
     starts = list(offline_board.records(workdir, "run"))
-    assert {(run.run_id, run.project) for run in starts} == {((workdir / "wandb_id").read_text(), "faces")}
-    settings = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in starts[0].config.update}
+    assert {(run.run_id, run.project) for run in starts} == {
+        ((workdir / "wandb_id").read_text(), "faces")
+    }
+    settings = {
+        item.key or item.nested_key[0]: json.loads(item.value_json)
+        for item in starts[0].config.update
+    }
     assert settings["run.checkpoint"] == 3 and settings["batch"] == 8
     expected = {}
     for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines()):
         expected.setdefault(row.pop("step"), {}).update(row)
     shown = offline_board.history(workdir)
-    assert {s: {n: v for n, v in row.items() if "preview" not in n} for s, row in shown.items()} == expected
+    assert {
+        s: {n: v for n, v in row.items() if "preview" not in n} for s, row in shown.items()
+    } == expected
     pictures = {step: row["preview/path"] for step, row in shown.items() if "preview/path" in row}
     assert list(pictures) == [row["step"] for row in rows(workdir, evaluation=True)]
     assert all(list((workdir / "wandb").glob(f"*/files/{path}")) for path in pictures.values())
@@ -511,7 +602,9 @@ def test_too_little_memory_of_a_cpu_is_told_before(toy, tmp_path, monkeypatch, c
 
 def test_the_best_checkpoint_stays(toy, tmp_path, monkeypatch):
     toy.run.update(best="-error", preview=1, checkpoint=1, keep=1)
-    errors = iter([9.0, 1.0, 2.0, 0.5, 7.0, 4.0, 3.0, 5.0, 6.0])  # four steps of the first phase, five of the second
+    errors = iter(
+        [9.0, 1.0, 2.0, 0.5, 7.0, 4.0, 3.0, 5.0, 6.0]
+    )  # four steps of the first phase, five of the second
     evaluation = Reporter.evaluation
 
     def scored(self, step, values, preview):
@@ -540,7 +633,10 @@ def test_a_kill_while_the_folder_is_made_leaves_one_that_can_be_used(toy, tmp_pa
 def test_one_job_at_a_time(toy, tmp_path):
     toy.run.checkpoint = 1
     train(toy, tmp_path)
-    with locked(tmp_path), pytest.raises(InputError, match=r"Another process is writing .*; wait for it or stop it"):
+    with (
+        locked(tmp_path),
+        pytest.raises(InputError, match=r"Another process is writing .*; wait for it or stop it"),
+    ):
         train(toy, tmp_path)
 
 
@@ -551,7 +647,9 @@ def test_steps_are_traced(toy, tmp_path, monkeypatch):
     second = Profile.parse("2:99", tmp_path / "late")
     at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGTERM))
     assert not train(toy, tmp_path / "run", second)
-    assert train(toy, tmp_path / "run", second)  # continues within the range, and ends before its last step
+    assert train(
+        toy, tmp_path / "run", second
+    )  # continues within the range, and ends before its last step
     assert len(list((tmp_path / "late").rglob("*.xplane.pb"))) >= 2
     for text in ("", "3", "5:3", "0:4", "a:b", "1:2:3"):
         with pytest.raises(InputError, match="give the first and the last step, such as 10:14"):
@@ -608,21 +706,31 @@ def test_every_session_tells_what_its_time_was_spent_on(toy, tmp_path, monkeypat
     train(toy, tmp_path)  # has nothing to do
     sessions = [json.loads(line) for line in (tmp_path / "goodput.jsonl").read_text().splitlines()]
     assert [(session["after"], session["step"]) for session in sessions] == [(0, 5), (5, 9)]
-    assert all(tuple(session["seconds"]) == PARTS and min(session["seconds"].values()) > 0 for session in sessions)
+    assert all(
+        tuple(session["seconds"]) == PARTS and min(session["seconds"].values()) > 0
+        for session in sessions
+    )
     assert 0.5 * wall < sum(sum(session["seconds"].values()) for session in sessions) < wall
     lines = [line for line in capfd.readouterr().err.splitlines() if " steps: start " in line]
     assert [line.split(" for ")[1].split(":")[0] for line in lines] == ["5 steps", "4 steps"]
     for line in lines:
-        assert sum(float(share) for share in re.findall(r"([\d.]+) %", line)) == pytest.approx(100, abs=0.3)
+        assert sum(float(share) for share in re.findall(r"([\d.]+) %", line)) == pytest.approx(
+            100, abs=0.3
+        )
 
 
 def test_each_function_compiles_once(toy, tmp_path, monkeypatch):
     lowered, original = [], jax.stages.Lowered.compile
     monkeypatch.setattr(
-        jax.stages.Lowered, "compile", lambda self, *a: lowered.append(self) or original(self, *a), raising=True
+        jax.stages.Lowered,
+        "compile",
+        lambda self, *a: lowered.append(self) or original(self, *a),
+        raising=True,
     )
     train(toy, tmp_path)
-    assert len(lowered) == 1 + 3 + 4  # the state; a step, scores and a preview; of the second phase its beginning too
+    assert (
+        len(lowered) == 1 + 3 + 4
+    )  # the state; a step, scores and a preview; of the second phase its beginning too
 
 
 def test_another_config_is_refused(toy, uninterrupted, tmp_path):
@@ -647,15 +755,24 @@ def test_the_newest_checkpoints_stay(toy, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch": 7}, r"batch of shape \(7, 3\) does not divide among the mesh .*; change config.batch"),
+        (
+            {"batch": 7},
+            r"batch of shape \(7, 3\) does not divide among the mesh .*; change config.batch",
+        ),
         ({"run.log": 0}, "config.run.log is 0; give 1 or more"),
         ({"run.keep": 0}, "config.run.keep is 0"),
-        ({"run.keep_every": 4}, "config.run.keep_every is 4; give a multiple of config.run.checkpoint, 3, or 0"),
+        (
+            {"run.keep_every": 4},
+            "config.run.keep_every is 4; give a multiple of config.run.checkpoint, 3, or 0",
+        ),
         (
             {"run.best": "error", "run.preview": 2},
             "let config.run.checkpoint, 3, be a multiple of config.run.preview, 2",
         ),
-        ({"run.not_finite": "ignore"}, "config.run.not_finite is 'ignore'; choose stop or rollback"),
+        (
+            {"run.not_finite": "ignore"},
+            "config.run.not_finite is 'ignore'; choose stop or rollback",
+        ),
         ({"mesh.persona": 3}, "config.mesh.persona is 3; choose a divisor of the 8 devices"),
         ({"mesh.cpu_devices": 0}, "config.mesh.cpu_devices is 0"),
     ],
@@ -678,7 +795,9 @@ def test_pictures_that_are_too_small_are_told_before_the_first_step(data, tmp_pa
 def test_foreign_folders_are_left_alone(toy, tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     for workdir in (tmp_path, tmp_path / "mine.txt"):
-        with pytest.raises(InputError, match="exists and is not the folder of a run; choose a new --workdir"):
+        with pytest.raises(
+            InputError, match="exists and is not the folder of a run; choose a new --workdir"
+        ):
             train(toy, workdir)
     with pytest.raises(InputError, match="cannot be written"):
         train(toy, tmp_path / "mine.txt" / "run")
@@ -696,7 +815,9 @@ def test_a_foreign_config_is_refused(toy, tmp_path, text):
 def test_unknown_systems_and_data_are_named(tmp_path):
     config = comb_experiment.get_config()
     config.data.path = str(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="nowhere does not exist; make one with `faceswap prepare`"):
+    with pytest.raises(
+        InputError, match="nowhere does not exist; make one with `faceswap prepare`"
+    ):
         train(config, tmp_path / "run")
     config.task = "cmob"
     with pytest.raises(InputError, match=r"config\.task is 'cmob'; choose one of comb"):

@@ -79,11 +79,17 @@ class Brow:
 
     def centre(self, r: np.ndarray) -> np.ndarray:
         """Height of the centre line."""
-        return self.y_inner + (self.y_outer - self.y_inner) * r + self.arch * (1.0 - np.square(2.0 * r - 1.1) / 1.21)
+        return (
+            self.y_inner
+            + (self.y_outer - self.y_inner) * r
+            + self.arch * (1.0 - np.square(2.0 * r - 1.1) / 1.21)
+        )
 
     def point(self, r: float) -> tuple[float, float]:
         """Frontal position of one point of the centre line."""
-        return self.side * (self.x_inner + r * (self.x_outer - self.x_inner)), float(self.centre(np.float64(r)))
+        return self.side * (self.x_inner + r * (self.x_outer - self.x_inner)), float(
+            self.centre(np.float64(r))
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +123,9 @@ class Mouth:
         """Upper edge of the upper lip: a bow with a dip in the middle."""
         square = s * s
         dip = np.square(np.maximum(1.0 - 9.0 * square, 0.0))
-        return self.inner_upper(s) + self.upper_fullness * ((1.0 - square) * (1.0 + 0.55 * square) - 0.2 * dip)
+        return self.inner_upper(s) + self.upper_fullness * (
+            (1.0 - square) * (1.0 + 0.55 * square) - 0.2 * dip
+        )
 
     def outer_lower(self, s: np.ndarray) -> np.ndarray:
         """Lower edge of the lower lip."""
@@ -164,7 +172,9 @@ class Anatomy:
         """Centres of the pupils on the balls, the eye at the left of the picture first."""
         return self.ball_centres + self.gaze() * [[eye.radius] for eye in self.eyes]
 
-    def hair_edge(self, x: np.ndarray, z: np.ndarray, strands: np.ndarray | float = 0.0) -> np.ndarray:
+    def hair_edge(
+        self, x: np.ndarray, z: np.ndarray, strands: np.ndarray | float = 0.0
+    ) -> np.ndarray:
         """Height above which a point of the head at (x, z) bears hair; `strands` (-1..1) makes it uneven.
 
         A parting, whose place follows the height of the hair line, divides the fringe; beside the face the edge runs
@@ -173,19 +183,26 @@ class Anatomy:
         persona = self.persona
         parting = 1.8 * (persona.hair_line - 0.64)
         away = x - np.float32(parting)
-        line = np.float32(persona.hair_line * persona.head_height + 0.075) + np.float32(0.008) * strands
+        line = (
+            np.float32(persona.hair_line * persona.head_height + 0.075)
+            + np.float32(0.008) * strands
+        )
         line -= np.float32(0.24) * np.sqrt(away * away + np.float32(0.003))
         line -= np.float32(0.3) * (x * x)
         if persona.hair_length > 0:
             return np.float32(-3.0) + smoothstep(0.08, 0.5, z) * (line + np.float32(3.0))
         # Cropped hair ends in sideburns before the ears, above the ears, and at the neck behind them.
-        sideburn = np.float32(0.16) * falloff(np.square((z - np.float32(0.06)) * np.float32(1 / 0.09)))
+        sideburn = np.float32(0.16) * falloff(
+            np.square((z - np.float32(0.06)) * np.float32(1 / 0.09))
+        )
         side = np.float32(-0.38) + np.float32(0.46) * smoothstep(-0.6, -0.36, z) - sideburn
         return side + smoothstep(0.05, 0.4, z) * (line - side)
 
     def gaze(self) -> Float[np.ndarray, "3"]:
         """Unit direction of the gaze in the head's frame."""
-        yaw, pitch = np.deg2rad([DEGREES[name] * getattr(self.performance, name) for name in ("gaze_x", "gaze_y")])
+        yaw, pitch = np.deg2rad(
+            [DEGREES[name] * getattr(self.performance, name) for name in ("gaze_x", "gaze_y")]
+        )
         return np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
 
 
@@ -268,7 +285,11 @@ def _mouth(persona: Persona, performance: Performance) -> Mouth:
     happy = max(smile, 0.0)
     y = -0.735 * persona.head_height - 0.3 * (persona.nose_length - 1.0) + 0.015 * happy
     width = (
-        0.28 * persona.mouth_width * (1.0 + 0.12 * smile + 0.06 * happy) * (1.0 - 0.3 * pucker) * (1.0 - 0.05 * opening)
+        0.28
+        * persona.mouth_width
+        * (1.0 + 0.12 * smile + 0.06 * happy)
+        * (1.0 - 0.3 * pucker)
+        * (1.0 - 0.05 * opening)
     )
     fullness = persona.lip_fullness * (1.0 + 0.35 * pucker - 0.2 * happy) * (1.0 - 0.15 * opening)
     return Mouth(
@@ -282,9 +303,15 @@ def _mouth(persona: Persona, performance: Performance) -> Mouth:
     )
 
 
-def _head(persona: Persona, performance: Performance, eyes: tuple[Eye, Eye], mouth: Mouth) -> Surface:
+def _head(
+    persona: Persona, performance: Performance, eyes: tuple[Eye, Eye], mouth: Mouth
+) -> Surface:
     """Skull, face, jaw, nose and ears, with sockets, brow ridge, cheeks and lips as reliefs."""
-    wide, high, jaw = persona.head_width, persona.head_height, persona.head_width * persona.jaw_width
+    wide, high, jaw = (
+        persona.head_width,
+        persona.head_height,
+        persona.head_width * persona.jaw_width,
+    )
     opening, happy = performance.mouth_open, max(performance.smile, 0.0)
     beard = 0.05 * max(persona.beard - 0.4, 0.0)  # a full beard adds volume
     ear = 0.69 if persona.hair_length > 0 else 0.74  # long hair presses the ears to the head
@@ -296,20 +323,39 @@ def _head(persona: Persona, performance: Performance, eyes: tuple[Eye, Eye], mou
         Ellipsoid((0, -0.22 * high, 0.27), (0.64 * wide, 0.72 * high, 0.5), 7),
         Ellipsoid(
             (0, -0.64 * high - 0.2 * opening - 0.4 * persona.chin_length, 0.35 - 0.04 * opening),
-            (0.5 * jaw + beard, 0.42 * high + 0.08 * opening + 0.3 * persona.chin_length + beard, 0.48 + beard),
+            (
+                0.5 * jaw + beard,
+                0.42 * high + 0.08 * opening + 0.3 * persona.chin_length + beard,
+                0.48 + beard,
+            ),
             6,
         ),
-        Ellipsoid((0, chin, _chin_z(performance)), (0.09 + 0.13 * jaw + beard, 0.15 + beard, 0.24 + beard), 1.5),
-        Ellipsoid((0, 0.64 * tip, 0.74), (0.07 + 0.02 * nose, 0.06 - 0.6 * tip, 0.18), 2, tilt=(-28, 0, 0)),  # bridge
+        Ellipsoid(
+            (0, chin, _chin_z(performance)),
+            (0.09 + 0.13 * jaw + beard, 0.15 + beard, 0.24 + beard),
+            1.5,
+        ),
+        Ellipsoid(
+            (0, 0.64 * tip, 0.74), (0.07 + 0.02 * nose, 0.06 - 0.6 * tip, 0.18), 2, tilt=(-28, 0, 0)
+        ),  # bridge
         Ellipsoid((0, tip, 0.94), (0.08 * nose, 0.08, 0.13), 1.3),
     ]
     for eye in eyes:
         side = eye.side
         parts += [
-            Ellipsoid((0.088 * side * nose, tip - 0.03, 0.82), (0.045 * nose, 0.048, 0.08), 1.3),  # nostril wing
-            Ellipsoid((ear * side * wide, -0.12, -0.14), (0.075, 0.27, 0.17), 5, tilt=(8, -25 * side, -8 * side)),
+            Ellipsoid(
+                (0.088 * side * nose, tip - 0.03, 0.82), (0.045 * nose, 0.048, 0.08), 1.3
+            ),  # nostril wing
+            Ellipsoid(
+                (ear * side * wide, -0.12, -0.14),
+                (0.075, 0.27, 0.17),
+                5,
+                tilt=(8, -25 * side, -8 * side),
+            ),
             Ellipsoid((eye.x * 0.8, 0.04, 0.8), (0.24, 0.16, 0.3), height=-1.2),  # socket
-            Ellipsoid((eye.x * 1.1, -0.005, 0.74), (0.18, 0.12, 0.26), height=1.0),  # lids over the ball
+            Ellipsoid(
+                (eye.x * 1.1, -0.005, 0.74), (0.18, 0.12, 0.26), height=1.0
+            ),  # lids over the ball
             Ellipsoid(  # cheek, lifted by a smile
                 (0.42 * side * wide, -0.36 * high + 0.06 * happy, 0.62),
                 (0.24, 0.2, 0.28),
@@ -321,8 +367,12 @@ def _head(persona: Persona, performance: Performance, eyes: tuple[Eye, Eye], mou
     full = persona.lip_fullness
     width = 0.85 * mouth.half_width
     parts += [
-        Ellipsoid((0, 0.21 + persona.brow_height, 0.8), (0.5 * wide, 0.1, 0.3), height=0.4),  # brow ridge
-        Ellipsoid((0, mouth.y + 0.035, 0.86), (width, 0.075 * full, 0.3), height=push + 0.25),  # lips
+        Ellipsoid(
+            (0, 0.21 + persona.brow_height, 0.8), (0.5 * wide, 0.1, 0.3), height=0.4
+        ),  # brow ridge
+        Ellipsoid(
+            (0, mouth.y + 0.035, 0.86), (width, 0.075 * full, 0.3), height=push + 0.25
+        ),  # lips
         Ellipsoid((0, lower - 0.05, 0.83), (0.85 * width, 0.07 * full, 0.3), height=push + 0.25),
         Ellipsoid((0, lower - 0.17, 0.7), (0.2, 0.06, 0.3), height=-0.3),  # fold above the chin
     ]
@@ -343,7 +393,12 @@ def _body(persona: Persona) -> Surface:
 
 def _hair(persona: Persona) -> Surface:
     """A shell around the skull; long hair adds a curtain behind and beside the face. The painter cuts the hair line."""
-    volume, length, wide, high = persona.hair_volume, persona.hair_length, persona.head_width, persona.head_height
+    volume, length, wide, high = (
+        persona.hair_volume,
+        persona.hair_length,
+        persona.head_width,
+        persona.head_height,
+    )
     beside = volume * (0.4 + 0.6 * min(1.0, 3.0 * length))  # short hair stands up rather than out
     parts = [
         Ellipsoid(
@@ -354,11 +409,17 @@ def _hair(persona: Persona) -> Surface:
     ]
     if length > 0:
         reach = 0.25 + 0.75 * length
-        parts.append(Ellipsoid((0, 0.1 - 0.5 * reach, -0.48), (0.74 * wide + volume, 0.5 + 0.6 * reach, 0.4), 6))
+        parts.append(
+            Ellipsoid(
+                (0, 0.1 - 0.5 * reach, -0.48), (0.74 * wide + volume, 0.5 + 0.6 * reach, 0.4), 6
+            )
+        )
         for side in (-1, 1):
             parts.append(
                 Ellipsoid(
-                    (0.66 * side * wide, 0.15 - 0.5 * reach, -0.14), (0.17 + volume, 0.35 + 0.55 * reach, 0.36), 4
+                    (0.66 * side * wide, 0.15 - 0.5 * reach, -0.14),
+                    (0.17 + volume, 0.35 + 0.55 * reach, 0.36),
+                    4,
                 )
             )
     return Surface(parts)

@@ -13,7 +13,9 @@ from jaxtyping import Float, Float32
 
 SUPERSAMPLING = 2  # samples per pixel along each axis
 _CUBE = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-_HALF_FIELD = 2.0  # head units from the picture's centre to its edge, at the head and at camera scale 1
+_HALF_FIELD = (
+    2.0  # head units from the picture's centre to its edge, at the head and at camera scale 1
+)
 
 
 class Pose(NamedTuple):
@@ -123,14 +125,20 @@ class Camera:
         v = (middle - np.arange(window.top, window.bottom)) * step
         return u[None, :].astype(np.float32), v[:, None].astype(np.float32)
 
-    def points(self, pose: Pose, window: Window, depth: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "3 h w"]:
+    def points(
+        self, pose: Pose, window: Window, depth: Float32[np.ndarray, "h w"]
+    ) -> Float32[np.ndarray, "3 h w"]:
         """Points at given depths of a window's rays, in the body's frame."""
         u, v = self.rays(window)
         eye, directions = self.eye(pose).astype(np.float32), pose.rotation.astype(np.float32)
         out = np.empty((3, *depth.shape), np.float32)
         for axis in range(3):
             # The direction (u, v, -1) turned back into the body's frame.
-            np.add(directions[0, axis] * u, directions[1, axis] * v - directions[2, axis], out=out[axis])
+            np.add(
+                directions[0, axis] * u,
+                directions[1, axis] * v - directions[2, axis],
+                out=out[axis],
+            )
             out[axis] *= depth
             out[axis] += eye[axis]
         return out
@@ -155,7 +163,9 @@ class Camera:
         """
         forms = pose.rotation @ forms @ pose.rotation.T
         ray = np.diag([1.0, 1.0, -1.0])  # (u, v, 1) -> direction
-        away = np.tile(self.distance * np.diag([1.0, 1.0, 0.0]), (len(centres), 1, 1))  # -> point at t = 0
+        away = np.tile(
+            self.distance * np.diag([1.0, 1.0, 0.0]), (len(centres), 1, 1)
+        )  # -> point at t = 0
         away[:, :, 2] -= pose.to_world(centres)
         b = ray @ forms @ away
         return ray @ forms @ ray, (b + b.mT) / 2, away.mT @ forms @ away
@@ -172,7 +182,10 @@ class Camera:
         reach = np.sqrt(levels[:, None] * np.diagonal(spreads, axis1=1, axis2=2))
         corners = pose.to_world(centres)[:, None] + reach[:, None] * _CUBE
         x, y = self.project(corners.reshape(-1, 3)).T.reshape(2, len(centres), len(_CUBE))
-        return [self._around(*bounds) for bounds in zip(x.min(1), x.max(1), y.min(1), y.max(1), strict=True)]
+        return [
+            self._around(*bounds)
+            for bounds in zip(x.min(1), x.max(1), y.min(1), y.max(1), strict=True)
+        ]
 
     def window(self, points: Float[np.ndarray, "n 3"], margin: float = 0.0) -> Window:
         """The samples around the projections of world points, widened by a margin in pixels."""

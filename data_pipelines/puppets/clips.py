@@ -10,9 +10,9 @@ from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.sound import track_sound
 from data_pipelines.puppets.tracks import RATE, performance_track
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.files import replacing
 from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
 from faceswap_jax.faces.sound import RATE as SOUND_RATE
+from faceswap_jax.files import replacing
 
 _QUALITY = "14"  # x264's constant rate factor: visually lossless
 _BIT_RATE = 96_000  # of the sound, per second
@@ -39,7 +39,9 @@ def write_clip(
         InputError: there is no such folder, it cannot be written, or a value makes no sense.
     """
     if size % 2 or frames < 1:
-        raise InputError(f"a clip needs an even size and at least one frame, not {size} px and {frames} frames")
+        raise InputError(
+            f"a clip needs an even size and at least one frame, not {size} px and {frames} frames"
+        )
     check_index(show=persona if show is None else show)
     identity = sample_persona(world_seed, persona if show is None else show)
     scene = sample_scene(world_seed, persona, track)
@@ -58,8 +60,14 @@ def write_clip(
                 landmarks[number] = frame.landmarks
                 container.mux(video.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
                 first, last = (round(count * SOUND_RATE / rate) for count in (number, number + 1))
-                piece = av.AudioFrame.from_ndarray(sound[None, first:last], format="s16", layout="mono")
-                piece.sample_rate, piece.pts, piece.time_base = SOUND_RATE, first, Fraction(1, SOUND_RATE)
+                piece = av.AudioFrame.from_ndarray(
+                    sound[None, first:last], format="s16", layout="mono"
+                )
+                piece.sample_rate, piece.pts, piece.time_base = (
+                    SOUND_RATE,
+                    first,
+                    Fraction(1, SOUND_RATE),
+                )
                 container.mux(audio.encode(piece))
             container.mux(video.encode())
             container.mux(audio.encode())

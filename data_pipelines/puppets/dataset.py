@@ -18,16 +18,17 @@ from pebble import ProcessExpired, ProcessPool
 from rich.console import Console
 from rich.progress import track
 
-from data_pipelines import jobs
-from data_pipelines.clips import PuppetTrack
-from data_pipelines.pool import begin_worker
-from data_pipelines.prepare import carry_out, is_empty
+from data_pipelines.prepare import jobs
+from data_pipelines.prepare.pool import begin_worker
+from data_pipelines.prepare.prepare import carry_out, is_empty
+from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.parameters import check_index
 from data_pipelines.puppets.renderer import MAX_SIZE, MIN_SIZE
-from data_pipelines.records import Manifest, locked, write_json
-from data_pipelines.settings import Settings
+from data_pipelines.puppets.source import PuppetTrack
+from data_pipelines.records import Manifest
 from faceswap_jax.errors import InputError
+from faceswap_jax.files import locked, write_json
 
 CLIPS = "puppets.json"
 
@@ -78,17 +79,27 @@ class PuppetClips:
                 f"The size of puppet clips is {self.size} px; it must be even and between {MIN_SIZE} and {MAX_SIZE}."
             )
         if not 1 <= len(self.clips) <= MOST_CLIPS:
-            raise InputError(f"There are {len(self.clips)} puppet clips; there must be 1 to {MOST_CLIPS}.")
+            raise InputError(
+                f"There are {len(self.clips)} puppet clips; there must be 1 to {MOST_CLIPS}."
+            )
         _check_rate(self.rate)
         for clip in self.clips:
             path = PurePosixPath(clip.file)
             if path.is_absolute() or ".." in path.parts or path.suffix != ".mp4":
-                raise InputError(f"The puppet clip '{clip.file}' is no .mp4 file within its folder.")
+                raise InputError(
+                    f"The puppet clip '{clip.file}' is no .mp4 file within its folder."
+                )
             _check_track(clip.persona, clip.track, clip.frames)
 
     @classmethod
     def regular(
-        cls, world_seed: int, personas: Sequence[int], tracks: Sequence[int], frames: int, size: int, rate: float
+        cls,
+        world_seed: int,
+        personas: Sequence[int],
+        tracks: Sequence[int],
+        frames: int,
+        size: int,
+        rate: float,
     ) -> Self:
         """The same tracks of each persona, with their usual names.
 
@@ -119,7 +130,9 @@ class PuppetClips:
         puppets = cls._read(folder)
         for clip in puppets.clips:
             if not (folder / clip.file).is_file():
-                raise InputError(f"{folder / clip.file} is missing; run the `faceswap puppets` that made it again.")
+                raise InputError(
+                    f"{folder / clip.file} is missing; run the `faceswap puppets` that made it again."
+                )
         return puppets
 
     @classmethod
@@ -128,16 +141,26 @@ class PuppetClips:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             clips = tuple(
-                PuppetClip(str(c["file"]), str(c["name"]), *(int(c[key]) for key in ("persona", "track", "frames")))
+                PuppetClip(
+                    str(c["file"]),
+                    str(c["name"]),
+                    *(int(c[key]) for key in ("persona", "track", "frames")),
+                )
                 for c in content["clips"]
             )
-            return cls(int(content["world_seed"]), int(content["size"]), float(content["rate"]), clips)
+            return cls(
+                int(content["world_seed"]), int(content["size"]), float(content["rate"]), clips
+            )
         except FileNotFoundError as error:
-            raise InputError(f"{folder} has no {CLIPS}; make puppets with `faceswap puppets --output DIR`.") from error
+            raise InputError(
+                f"{folder} has no {CLIPS}; make puppets with `faceswap puppets --output DIR`."
+            ) from error
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}); correct that.") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is damaged ({error!r}); make the puppets anew in another folder.") from error
+            raise InputError(
+                f"{path} is damaged ({error!r}); make the puppets anew in another folder."
+            ) from error
 
 
 def write_clips(folder: Path, puppets: PuppetClips, processes: int = 1) -> None:
@@ -154,7 +177,9 @@ def write_clips(folder: Path, puppets: PuppetClips, processes: int = 1) -> None:
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     begun = (folder / CLIPS).exists()
     if not begun and folder.exists() and not is_empty(folder):
-        raise InputError(f"{folder} exists and is not an empty folder; name another folder for the puppets.")
+        raise InputError(
+            f"{folder} exists and is not an empty folder; name another folder for the puppets."
+        )
     if begun and PuppetClips._read(folder) != puppets:
         raise InputError(f"{folder} holds other puppets; name another folder, or ask for the same.")
     _make(folder)
@@ -163,14 +188,21 @@ def write_clips(folder: Path, puppets: PuppetClips, processes: int = 1) -> None:
         for parent in {(folder / clip.file).parent for clip in puppets.clips}:
             _make(parent)
         left = [clip for clip in puppets.clips if not (folder / clip.file).exists()]
-        before = f"; {len(puppets.clips) - len(left)} done before" if len(left) < len(puppets.clips) else ""
+        before = (
+            f"; {len(puppets.clips) - len(left)} done before"
+            if len(left) < len(puppets.clips)
+            else ""
+        )
         names = {clip.name for clip in puppets.clips}
         console.print(f"{len(puppets.clips)} clip(s) of {len(names)} puppet(s){before}")
         try:
             _write(folder, puppets, left, processes, console)
         finally:
             for parent in {(folder / clip.file).parent for clip in puppets.clips}:
-                for aside in (*parent.glob(".*.mp4"), *parent.glob(".*.csv")):  # what a killed process had not finished
+                for aside in (
+                    *parent.glob(".*.mp4"),
+                    *parent.glob(".*.csv"),
+                ):  # what a killed process had not finished
                     aside.unlink(missing_ok=True)
 
 
@@ -178,12 +210,28 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}); name a folder elsewhere.") from error
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}); name a folder elsewhere."
+        ) from error
 
 
-def _write(folder: Path, puppets: PuppetClips, clips: Sequence[PuppetClip], processes: int, console: Console) -> None:
+def _write(
+    folder: Path,
+    puppets: PuppetClips,
+    clips: Sequence[PuppetClip],
+    processes: int,
+    console: Console,
+) -> None:
     todo = [
-        (folder / clip.file, puppets.world_seed, clip.persona, clip.track, clip.frames, puppets.size, puppets.rate)
+        (
+            folder / clip.file,
+            puppets.world_seed,
+            clip.persona,
+            clip.track,
+            clip.frames,
+            puppets.size,
+            puppets.rate,
+        )
         for clip in clips
     ]
     bar = {"console": console, "transient": True, "disable": not console.is_terminal}
@@ -191,7 +239,9 @@ def _write(folder: Path, puppets: PuppetClips, clips: Sequence[PuppetClip], proc
         for arguments in track(todo, "clips", **bar):
             write_clip(*arguments)
         return
-    pool = ProcessPool(processes, initializer=begin_worker, context=multiprocessing.get_context("spawn"))
+    pool = ProcessPool(
+        processes, initializer=begin_worker, context=multiprocessing.get_context("spawn")
+    )
     try:
         futures = [pool.schedule(write_clip, args=arguments) for arguments in todo]
         for future in track(as_completed(futures), "clips", len(futures), **bar):
@@ -242,10 +292,16 @@ def _tracks(
 ) -> list[PuppetTrack]:
     count = len(personas) * len(tracks)
     if not 1 <= count <= MOST_CLIPS:
-        raise InputError(f"{len(personas)} puppets with {len(tracks)} tracks are {count}; make 1 to {MOST_CLIPS}.")
+        raise InputError(
+            f"{len(personas)} puppets with {len(tracks)} tracks are {count}; make 1 to {MOST_CLIPS}."
+        )
     _check_rate(rate)
     _check_track(min(personas), min(tracks), frames)
-    return [PuppetTrack.of(world_seed, persona, number, frames, rate) for persona in personas for number in tracks]
+    return [
+        PuppetTrack.of(world_seed, persona, number, frames, rate)
+        for persona in personas
+        for number in tracks
+    ]
 
 
 def _check_rate(rate: float) -> None:

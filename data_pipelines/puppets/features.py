@@ -10,7 +10,16 @@ from data_pipelines.puppets.anatomy import Anatomy, Brow, Eye
 from data_pipelines.puppets.camera import Camera, Window
 from data_pipelines.puppets.shading import Palette, linear
 from data_pipelines.puppets.surface import dot, falloff, smoothstep, wave
-from faceswap_jax.faces.ibug import BROWS, LEFT_BROW, LEFT_EYE, MOUTH, NOSE, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE
+from faceswap_jax.faces.ibug import (
+    BROWS,
+    LEFT_BROW,
+    LEFT_EYE,
+    MOUTH,
+    NOSE,
+    OUTER_LIPS,
+    RIGHT_BROW,
+    RIGHT_EYE,
+)
 
 _SCLERA = linear((236, 230, 226))
 _PUPIL = linear((12, 10, 12))
@@ -24,8 +33,16 @@ _GLINT = np.array([-0.18, 0.2, 0.96])  # world
 # Fixed textures: the grain of a beard, and where freckles sit (x, y, radius).
 _STUBBLE = np.random.default_rng(5).uniform(-1.0, 1.0, (128, 128)).astype(np.float32)
 _STUBBLE_CELL = 0.008  # head units
-_FRECKLES = np.random.default_rng(11).uniform([-0.48, -0.6, 0.009], [0.48, 0.06, 0.02], (90, 3)).astype(np.float32)
-_FRECKLE_CELL, _FRECKLE_CELLS, _FRECKLE_LOW = np.float32(0.004), 256, -0.77  # the map is centred on x = 0
+_FRECKLES = (
+    np.random.default_rng(11)
+    .uniform([-0.48, -0.6, 0.009], [0.48, 0.06, 0.02], (90, 3))
+    .astype(np.float32)
+)
+_FRECKLE_CELL, _FRECKLE_CELLS, _FRECKLE_LOW = (
+    np.float32(0.004),
+    256,
+    -0.77,
+)  # the map is centred on x = 0
 
 
 def _freckle_map() -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +50,9 @@ def _freckle_map() -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[:_FRECKLE_CELLS, :_FRECKLE_CELLS].astype(np.float32) * _FRECKLE_CELL
     away = np.square(x[..., None] + np.float32(-0.512) - _FRECKLES[:, 0])
     away += np.square(y[..., None] + np.float32(_FRECKLE_LOW) - _FRECKLES[:, 1])
-    strength = np.clip(np.float32(1.5) - away * (np.float32(1.5) / np.square(_FRECKLES[:, 2])), 0.0, 1.0)
+    strength = np.clip(
+        np.float32(1.5) - away * (np.float32(1.5) / np.square(_FRECKLES[:, 2])), 0.0, 1.0
+    )
     return strength.argmax(-1), strength.max(-1)
 
 
@@ -174,7 +193,9 @@ def _scalp(canvas: Canvas, palette: Palette) -> None:
     if not len(rows):
         return
     top = canvas.window.top
-    patch = Patch(canvas, canvas.window._replace(top=top + int(rows[0]), bottom=top + int(rows[-1]) + 1))
+    patch = Patch(
+        canvas, canvas.window._replace(top=top + int(rows[0]), bottom=top + int(rows[-1]) + 1)
+    )
     cover = patch.y - anatomy.hair_edge(patch.x, patch.z)
     cover *= np.float32(1 / 0.1)
     cover += np.float32(0.8)
@@ -218,14 +239,21 @@ def _beard(canvas: Canvas, palette: Palette) -> None:
     if density <= 0:
         return
     mouth = anatomy.mouth
-    corners = np.array([[x, y, z] for x in (-0.75, 0.75) for y in (-0.1, anatomy.chin_y - 0.2) for z in (0.0, 0.9)])
+    corners = np.array(
+        [[x, y, z] for x in (-0.75, 0.75) for y in (-0.1, anatomy.chin_y - 0.2) for z in (0.0, 0.9)]
+    )
     patch = canvas.patch(corners, 0.0)
     if patch is None:
         return
     away = np.abs(patch.x)
     line = mouth.corner_y - 0.02 + 0.72 * smoothstep(0.22, 0.72, away)
-    column, row = ((axis * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127 for axis in (patch.x, patch.y + 0.3 * patch.z))
-    grain = _STUBBLE[row, column] * np.float32(0.3 * min(1.0, _STUBBLE_CELL / canvas.camera.sample_spacing))
+    column, row = (
+        (axis * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127
+        for axis in (patch.x, patch.y + 0.3 * patch.z)
+    )
+    grain = _STUBBLE[row, column] * np.float32(
+        0.3 * min(1.0, _STUBBLE_CELL / canvas.camera.sample_spacing)
+    )
     cover = smoothstep(-0.03, 0.1, line - patch.y + 0.15 * grain)
     # The moustache fills the space between lip and nose, and thins out beyond the corners of the mouth.
     under_nose = anatomy.nose_tip_y - 0.165 - 0.25 * away - 0.04 * grain
@@ -233,7 +261,9 @@ def _beard(canvas: Canvas, palette: Palette) -> None:
     tache = smoothstep(-0.012, 0.03, np.minimum(under_nose - patch.y, patch.y - lip + 0.04))
     tache *= smoothstep(mouth.half_width + 0.09, mouth.half_width - 0.04, away)
     np.maximum(cover, tache, out=cover)
-    cover *= smoothstep(-0.12, 0.02, patch.z) * smoothstep(0.7, 0.64, away / anatomy.persona.head_width)
+    cover *= smoothstep(-0.12, 0.02, patch.z) * smoothstep(
+        0.7, 0.64, away / anatomy.persona.head_width
+    )
     cover *= np.float32(min(0.25 + 1.0 * density, 0.94)) * (1.0 + grain)
     patch.paint(palette.beard, np.clip(cover, 0.0, 1.0))
     patch.gloss *= 1.0 - 0.7 * cover
@@ -246,7 +276,9 @@ def _nostrils(canvas: Canvas, palette: Palette) -> None:
         if patch is not None:
             dx = (patch.x - point[0]) / (0.34 * anatomy.nose_half_width)
             dy = (patch.y - point[1] - 0.012 + 0.12 * side * (patch.x - point[0])) / 0.026
-            patch.paint(palette.fold * np.float32(0.35), np.clip(1.5 * _bump(dx, dy) - 0.35, 0.0, 0.9))
+            patch.paint(
+                palette.fold * np.float32(0.35), np.clip(1.5 * _bump(dx, dy) - 0.35, 0.0, 0.9)
+            )
 
 
 def _mouth(canvas: Canvas, palette: Palette) -> None:
@@ -275,7 +307,9 @@ def _mouth(canvas: Canvas, palette: Palette) -> None:
         inside[:] = _CAVITY[:, None, None]
         middle = mouth.y - mouth.drop + 0.035
         tongue = _ellipse(inner_x / (0.8 * mouth.half_width), (inner_y - middle + 0.05) / 0.11)
-        groove = np.float32(1.0) - np.float32(0.3) * falloff(np.square(inner_x * np.float32(1 / 0.02)))
+        groove = np.float32(1.0) - np.float32(0.3) * falloff(
+            np.square(inner_x * np.float32(1 / 0.02))
+        )
         inside += (_TONGUE[:, None, None] * groove - inside) * tongue
         tooth = inner_x * np.float32(1 / 0.075)
         tooth -= np.rint(tooth)
@@ -284,15 +318,22 @@ def _mouth(canvas: Canvas, palette: Palette) -> None:
         upper = patch.inside(inner_y - (arc + np.float32(mouth.y - 0.05)))
         _mix(inside, _TEETH, upper * gap)
         # The corners and the part behind the upper lip are dark.
-        shade = np.float32(1.0) - np.float32(0.7) * np.square(np.clip(inner_x / (1.1 * mouth.half_width), -1.0, 1.0))
-        shade *= np.float32(0.6) + np.float32(0.4) * np.clip((top - y) / np.float32(0.035), 0.0, 1.0)
+        shade = np.float32(1.0) - np.float32(0.7) * np.square(
+            np.clip(inner_x / (1.1 * mouth.half_width), -1.0, 1.0)
+        )
+        shade *= np.float32(0.6) + np.float32(0.4) * np.clip(
+            (top - y) / np.float32(0.035), 0.0, 1.0
+        )
         patch.paint(inside * shade, cavity)
         patch.normals += (np.float32([0.0, 0.0, 1.0])[:, None, None] - patch.normals) * cavity
         patch.gloss *= 1.0 - cavity
     seam = falloff(np.square((y - (top + bottom) / 2) / np.float32(0.013)))
     seam *= np.clip(1.0 - np.square(s), 0.0, 1.0) * (max(0.0, 1.0 - mouth.drop / 0.05))
     corner = _bump((np.abs(s) - 1.0) / 0.09, (y - mouth.corner_y) / 0.016)
-    patch.paint(palette.fold * np.float32(0.5), np.maximum(np.float32(0.75) * seam, np.float32(0.6) * corner))
+    patch.paint(
+        palette.fold * np.float32(0.5),
+        np.maximum(np.float32(0.75) * seam, np.float32(0.6) * corner),
+    )
 
 
 def _mix(field: np.ndarray, colour: np.ndarray, weight: np.ndarray) -> None:
@@ -359,12 +400,18 @@ def _eyeball(canvas: Canvas, palette: Palette, eye: Eye, patch: Patch, below: np
     # The upper lid shades the ball; a window up to the left behind the camera is mirrored on the cornea.
     mirror = normal - canvas.anatomy.pose.turn_back(_GLINT).astype(np.float32)[:, None, None]
     colour *= 0.5 + 0.5 * np.clip(below / (0.06 * eye.size), 0.0, 1.0)
-    _mix(colour, np.float32([2.2, 2.2, 2.2]), np.clip(1.6 - dot(mirror, mirror) / 0.012, 0.0, 1.0) * iris)
+    _mix(
+        colour,
+        np.float32([2.2, 2.2, 2.2]),
+        np.clip(1.6 - dot(mirror, mirror) / 0.012, 0.0, 1.0) * iris,
+    )
     return colour, normal
 
 
 def _brow(canvas: Canvas, palette: Palette, brow: Brow) -> None:
-    patch = canvas.patch(canvas.face[RIGHT_BROW if brow.side < 0 else LEFT_BROW], brow.half_thickness + 0.03)
+    patch = canvas.patch(
+        canvas.face[RIGHT_BROW if brow.side < 0 else LEFT_BROW], brow.half_thickness + 0.03
+    )
     if patch is None:
         return
     r = brow.along(patch.x)

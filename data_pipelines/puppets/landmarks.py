@@ -13,7 +13,10 @@ _HEAD_SLACK, _HAIR_SLACK = 0.07, 0.01
 def head_points(anatomy: Anatomy) -> Float[np.ndarray, "68 3"]:
     """Landmarks in the head's frame, head units."""
     frontal = _frontal(anatomy)
-    ahead = np.column_stack([frontal, np.full(len(frontal), 2.0)]), np.tile([0.0, 0.0, -1.0], (len(frontal), 1))
+    ahead = (
+        np.column_stack([frontal, np.full(len(frontal), 2.0)]),
+        np.tile([0.0, 0.0, -1.0], (len(frontal), 1)),
+    )
     origins, directions = (np.concatenate(rays) for rays in zip(_jaw(anatomy), ahead, strict=True))
     return anatomy.head.cast_from(origins, directions)
 
@@ -41,7 +44,10 @@ def _frontal(anatomy: Anatomy) -> list[tuple[float, float]]:
     points += [right.point(r) for r in (0.04, 0.26, 0.5, 0.74, 0.96)]
     tip, wing = anatomy.nose_tip_y, anatomy.nose_half_width
     points += [(0.0, share * tip) for share in (0.05, 0.36, 0.68, 1.0)]
-    points += [(x * wing, tip - drop) for x, drop in ((-1, 0.07), (-0.5, 0.1), (0, 0.12), (0.5, 0.1), (1, 0.07))]
+    points += [
+        (x * wing, tip - drop)
+        for x, drop in ((-1, 0.07), (-0.5, 0.1), (0, 0.12), (0.5, 0.1), (1, 0.07))
+    ]
     left, right = anatomy.eyes
     points += [left.point(s, "upper") for s in (-1.0, -0.38, 0.38, 1.0)]
     points += [left.point(s, "lower") for s in (0.36, -0.36)]

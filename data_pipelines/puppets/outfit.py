@@ -27,7 +27,9 @@ def paint_body(
     albedo = palette.skin[:, None, None] * shadow
     seam = falloff(np.square((below - np.float32(0.13)) * np.float32(1 / 0.016)))
     seam *= np.float32(-0.4)
-    seam += np.float32(1.0) - np.float32(0.35) * np.clip(1.0 - below * np.float32(1 / 0.05), 0.0, 1.0)
+    seam += np.float32(1.0) - np.float32(0.35) * np.clip(
+        1.0 - below * np.float32(1 / 0.05), 0.0, 1.0
+    )
     albedo += (palette.shirt[:, None, None] * seam - albedo) * shirt
     return albedo, np.float32(0.06) * (1.0 - shirt)
 
@@ -42,7 +44,9 @@ def paint_hair(
     """Albedo, gloss and presence of hair. Tilts the normals along the strands (in place)."""
     x, y, z = points
     detail = np.float32(min(1.0, 0.02 / camera.sample_spacing))
-    around = x / np.sqrt(x * x + z * z + np.float32(0.02))  # strands fall from the crown: meridians of the head
+    around = x / np.sqrt(
+        x * x + z * z + np.float32(0.02)
+    )  # strands fall from the crown: meridians of the head
     strands = wave(around * np.float32(4.3) + y * np.float32(0.6))
     strands += wave(around * np.float32(10.7) - y)
     there = y > anatomy.hair_edge(x, z, strands)
@@ -71,10 +75,14 @@ class Glasses:
         self.rim = 0.016 + 0.022 * style  # half thickness
         self.squareness = style
         self.lens_x, self.half_width, self.half_height = eye.x, 0.25 * eye.size, 0.2
-        self.front = float(anatomy.ball_centres[1, 2]) + eye.radius + 0.17  # the plane z of the lenses
+        self.front = (
+            float(anatomy.ball_centres[1, 2]) + eye.radius + 0.17
+        )  # the plane z of the lenses
         self.edge = np.float32(1.0 / (1.4 * camera.sample_spacing))
 
-    def paint(self, colour: Float32[np.ndarray, "3 g g"], depth: Float32[np.ndarray, "g g"]) -> None:
+    def paint(
+        self, colour: Float32[np.ndarray, "3 g g"], depth: Float32[np.ndarray, "g g"]
+    ) -> None:
         """Draws the glasses, if the persona wears any, into the colours (in place)."""
         if self.anatomy.persona.glasses <= 0:
             return
@@ -84,7 +92,13 @@ class Glasses:
         for side in (-1, 1):
             hinge = np.array([side * outer, 0.06, self.front])
             ear = np.array([side * 0.76 * self.anatomy.persona.head_width, 0.06, -0.1])
-            self._plane(colour, depth, np.stack([hinge, ear]), np.cross(ear - hinge, [0.0, 1.0, 0.0]), self._temple)
+            self._plane(
+                colour,
+                depth,
+                np.stack([hinge, ear]),
+                np.cross(ear - hinge, [0.0, 1.0, 0.0]),
+                self._temple,
+            )
 
     def _plane(
         self,
@@ -103,7 +117,9 @@ class Glasses:
         ray = self.camera.directions(pose, window)
         eye = self.camera.eye(pose)
         slant = dot(normal.astype(np.float32), ray)
-        distance = np.float32(normal @ (corners[0] - eye)) / np.where(np.abs(slant) < 1e-6, np.float32(1e-6), slant)
+        distance = np.float32(normal @ (corners[0] - eye)) / np.where(
+            np.abs(slant) < 1e-6, np.float32(1e-6), slant
+        )
         frame, glare = cover(eye.astype(np.float32)[:, None, None] + ray * distance)
         ahead = distance < depth[rows, columns]
         view = colour[:, rows, columns]
@@ -115,14 +131,22 @@ class Glasses:
         x, y, _ = points
         across = np.square((np.abs(x) - np.float32(self.lens_x)) * np.float32(1 / self.half_width))
         along = np.square((y + np.float32(0.03)) * np.float32(1 / self.half_height))
-        radius = np.sqrt(across + along)  # of a circle, and in the norm of squares with round corners
-        radius += np.float32(self.squareness) * (np.sqrt(np.sqrt(across * across + along * along)) - radius)
+        radius = np.sqrt(
+            across + along
+        )  # of a circle, and in the norm of squares with round corners
+        radius += np.float32(self.squareness) * (
+            np.sqrt(np.sqrt(across * across + along * along)) - radius
+        )
         outside = (radius - 1.0) * np.float32(min(self.half_width, self.half_height))
         rims = np.clip((self.rim - np.abs(outside)) * self.edge + 0.5, 0.0, 1.0)
-        bridge = np.clip((self.rim * 0.8 - np.abs(y - 0.03 + 2.0 * x * x)) * self.edge + 0.5, 0.0, 1.0)
+        bridge = np.clip(
+            (self.rim * 0.8 - np.abs(y - 0.03 + 2.0 * x * x)) * self.edge + 0.5, 0.0, 1.0
+        )
         bridge *= np.abs(x) < self.lens_x - self.half_width
         lens = np.clip(-outside * self.edge, 0.0, 1.0)
-        return np.maximum(rims, bridge), 0.07 * lens * np.clip(1.0 + 2.0 * (y - 0.5 * np.abs(x)), 0.0, 1.5)
+        return np.maximum(rims, bridge), 0.07 * lens * np.clip(
+            1.0 + 2.0 * (y - 0.5 * np.abs(x)), 0.0, 1.5
+        )
 
     def _temple(self, points: Float32[np.ndarray, "3 h w"]) -> tuple:
         """The bar from hinge to ear."""

@@ -113,7 +113,9 @@ PERSONA_SPANS = {
     "hair_length": Span(0.0, 1.0, absent=0.4),  # cropped to shoulder length
     "beard": Span(0.0, 1.0, absent=0.55),  # density
     "freckles": Span(0.0, 1.0, absent=0.6),  # density
-    "glasses": Span(0.0, 1.0, absent=0.65),  # 0: none, else the frame from round and thin to square and heavy
+    "glasses": Span(
+        0.0, 1.0, absent=0.65
+    ),  # 0: none, else the frame from round and thin to square and heavy
 }
 PERFORMANCE_SPANS = {
     "yaw": Span(-40.0, 40.0),  # degrees
@@ -142,7 +144,9 @@ EXPRESSION = {
 """Parameters of the performance whose errors are told together."""
 
 SCENE_SPANS = {
-    "light_azimuth": Span(-65.0, 65.0),  # degrees from the camera, positive: light from the right of the picture
+    "light_azimuth": Span(
+        -65.0, 65.0
+    ),  # degrees from the camera, positive: light from the right of the picture
     "light_elevation": Span(5.0, 55.0),  # degrees above the camera
     "light_warmth": Span(-1.0, 1.0),  # bluish to yellowish
     "ambient_share": Span(0.3, 0.6),  # share of light that comes from everywhere

@@ -47,7 +47,9 @@ def render(persona: Persona, performance: Performance, scene: Scene, size: int) 
     Parameters outside their ranges are clipped; InputError for any other size or for numbers that are not finite.
     """
     if int(size) != size or not MIN_SIZE <= size <= MAX_SIZE:
-        raise InputError(f"a puppet picture has a whole number of {MIN_SIZE} to {MAX_SIZE} pixels a side, not {size}")
+        raise InputError(
+            f"a puppet picture has a whole number of {MIN_SIZE} to {MAX_SIZE} pixels a side, not {size}"
+        )
     persona, performance, scene = clip(persona), clip(performance), clip(scene)
     camera = Camera(int(size), scene.camera_scale)
     anatomy = build(persona, performance)
@@ -83,7 +85,9 @@ def _picture(
 
     layers.add(anatomy.body, anatomy.body_pose, body)
     layers.add(anatomy.head, anatomy.pose, head)
-    layers.add(anatomy.hair, anatomy.pose, hair, hollow=palette.hair * light.ambient * np.float32(0.6))
+    layers.add(
+        anatomy.hair, anatomy.pose, hair, hollow=palette.hair * light.ambient * np.float32(0.6)
+    )
     Glasses(anatomy, camera, palette).paint(layers.colour, layers.depth)
     return layers.flatten()
 

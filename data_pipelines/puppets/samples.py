@@ -11,8 +11,8 @@ import grain
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from data_pipelines.assembly import polygon_masks
-from data_pipelines.pipeline import ENDLESS, share
+from data_pipelines.batches.assembly import polygon_masks
+from data_pipelines.batches.pipeline import ENDLESS, share
 from data_pipelines.puppets.anatomy import FRAMING
 from data_pipelines.puppets.parameters import (
     PERFORMANCE_SPANS,
@@ -35,16 +35,31 @@ how many distances between eyes and nose the eyes are apart in a face seen from 
 SPANS = {**PERSONA_SPANS, **PERFORMANCE_SPANS}
 _LOW, _HIGH = (np.array([span[end] for span in SPANS.values()], np.float32) for end in (0, 1))
 _NAMES = list(SPANS)
-_ROLL, _PLACE = _NAMES.index("roll"), [_NAMES.index(name) for name in ("translate_x", "translate_y")]
+_ROLL, _PLACE = (
+    _NAMES.index("roll"),
+    [_NAMES.index(name) for name in ("translate_x", "translate_y")],
+)
 _NEGATED = [_NAMES.index(name) for name in ("yaw", "roll", "gaze_x", "translate_x")]
 _LIDS = [_NAMES.index(name) for name in ("lid_left", "lid_right")]
 
 _OVERSHOOT = 0.12  # share of samples at each end of a performance parameter's span
 _SIZES, _QUALITIES = (88, 152), (75, 98)  # pixels of the rendered frame; of JPEG
-_STORED, _MARGIN = 96, 1.4  # side of a kept picture in pixels, and in sides of what the oracle sees of it
-_TURN, _NEAR, _AWAY = 8.0, 0.12, 0.06  # ± degrees, share and widths of the kept picture, off the face's alignment
+_STORED, _MARGIN = (
+    96,
+    1.4,
+)  # side of a kept picture in pixels, and in sides of what the oracle sees of it
+_TURN, _NEAR, _AWAY = (
+    8.0,
+    0.12,
+    0.06,
+)  # ± degrees, share and widths of the kept picture, off the face's alignment
 _MASKED = 0.8  # share of training samples of which only the face is seen
-_SCALE, _SHIFT, _BUMP, _BUMPS = (0.85, 1.15), 0.04, 0.04, 5  # see `_varied`; shift in widths of the crop
+_SCALE, _SHIFT, _BUMP, _BUMPS = (
+    (0.85, 1.15),
+    0.04,
+    0.04,
+    5,
+)  # see `_varied`; shift in widths of the crop
 _SAMPLE, _BATCH = 10, 11  # separate random streams of one world
 
 
@@ -80,7 +95,9 @@ class Batch(TypedDict):
     shares: Float32[np.ndarray, "b 40"]
 
 
-def view(landmarks: Float[np.ndarray, "68 2"], side: int = SIDE, zoom: float = ZOOM) -> Float[np.ndarray, "2 3"]:
+def view(
+    landmarks: Float[np.ndarray, "68 2"], side: int = SIDE, zoom: float = ZOOM
+) -> Float[np.ndarray, "2 3"]:
     """Similarity transform from a picture's pixels to those of what the oracle sees [side, side]: its eyes are level.
 
     So the features of a face are always at about the same place, in profile, too: then the distance from the eyes to
@@ -88,7 +105,10 @@ def view(landmarks: Float[np.ndarray, "68 2"], side: int = SIDE, zoom: float = Z
     exactly it lies, which the landmarks of another face decide when a swap is read.
     """
     right, left = landmarks[RIGHT_EYE].mean(0), landmarks[LEFT_EYE].mean(0)
-    apart, down = np.linalg.norm(left - right), np.linalg.norm(landmarks[NOSE[6]] - (left + right) / 2)
+    apart, down = (
+        np.linalg.norm(left - right),
+        np.linalg.norm(landmarks[NOSE[6]] - (left + right) / 2),
+    )
     shift = (0, -RISE * zoom * side)
     zoom *= min(1.0, float(apart / (NOSE_DISTANCE * down)))
     return _about_centre(align.alignment_transform(landmarks, side), side, zoom, shift=shift)
@@ -140,7 +160,9 @@ def sample_frame(world_seed: int, index: int, size: int) -> Frame:
     shares = rng.uniform(-_OVERSHOOT, 1 + _OVERSHOOT, len(PERFORMANCE_SPANS)).clip(0, 1)
     low, high = (np.array([span[end] for span in PERFORMANCE_SPANS.values()]) for end in (0, 1))
     performance = Performance(*(low + shares * (high - low)).tolist())
-    return render(sample_persona(world_seed, index), performance, sample_scene(world_seed, index, 0), size)
+    return render(
+        sample_persona(world_seed, index), performance, sample_scene(world_seed, index, 0), size
+    )
 
 
 def parameters(frame: Frame) -> Float32[np.ndarray, "40"]:
@@ -161,9 +183,13 @@ class Samples:
             rng = np.random.default_rng((self._world_seed, _SAMPLE, index, 0))
             size, quality = (int(rng.integers(low, high + 1)) for low, high in (_SIZES, _QUALITIES))
             frame = sample_frame(self._world_seed, index, size)
-            _, encoded = cv2.imencode(".jpg", frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+            _, encoded = cv2.imencode(
+                ".jpg", frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality]
+            )
             transform = view(frame.landmarks, _STORED, ZOOM / _MARGIN)
-            image = align.warp(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB), transform, _STORED, _STORED)
+            image = align.warp(
+                cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB), transform, _STORED, _STORED
+            )
             points = align.transform_points(frame.landmarks, transform)
             self._kept[index] = Sample(image, points, transform, size, parameters(frame))
         return self._kept[index]
@@ -189,26 +215,38 @@ def training_batches(
         variations = rng.uniform(-1, 1, (batch, 5 + 2 * _BUMPS))[mine]
         made = _assemble([samples[number] for number in numbers[mine].tolist()], views, variations)
         made["mask"][whole] = 255
-        made["image"][flip], made["mask"][flip] = made["image"][flip, :, ::-1], made["mask"][flip, :, ::-1]
+        made["image"][flip], made["mask"][flip] = (
+            made["image"][flip, :, ::-1],
+            made["mask"][flip, :, ::-1],
+        )
         made["shares"][flip] = mirrored(made["shares"][flip])
         return made
 
     return grain.MapDataset.range(ENDLESS).map(load)
 
 
-def test_batches(samples: Samples, *, batch: int, host: int = 0, hosts: int = 1) -> grain.MapDataset[Batch]:
+def test_batches(
+    samples: Samples, *, batch: int, host: int = 0, hosts: int = 1
+) -> grain.MapDataset[Batch]:
     """The samples one after the other, as they are, with the masks of their faces."""
 
     def load(step: int) -> Batch:
         return _assemble(
-            [samples[number] for number in range(step * batch, (step + 1) * batch)[share(batch, host, hosts)]]
+            [
+                samples[number]
+                for number in range(step * batch, (step + 1) * batch)[share(batch, host, hosts)]
+            ]
         )
 
     return grain.MapDataset.range(ENDLESS).map(load)
 
 
 def _about_centre(
-    transform: Float[np.ndarray, "2 3"], side: int, zoom: float, turn: float = 0.0, shift: Sequence[float] = (0, 0)
+    transform: Float[np.ndarray, "2 3"],
+    side: int,
+    zoom: float,
+    turn: float = 0.0,
+    shift: Sequence[float] = (0, 0),
 ) -> Float[np.ndarray, "2 3"]:
     """A transform followed by zoom and turn (degrees) about the middle of the picture, then a shift in pixels."""
     cos, sin = zoom * np.cos(np.deg2rad(turn)), zoom * np.sin(np.deg2rad(turn))
@@ -223,7 +261,9 @@ def _tilt(transform: Float[np.ndarray, "2 3"]) -> float:
     return float(np.rad2deg(np.arctan2(transform[1, 0], transform[0, 0])))
 
 
-def _varied(outline: Float[np.ndarray, "n 2"], draws: Float[np.ndarray, "k"]) -> Float[np.ndarray, "n 2"]:
+def _varied(
+    outline: Float[np.ndarray, "n 2"], draws: Float[np.ndarray, "k"]
+) -> Float[np.ndarray, "n 2"]:
     """The outline stretched along each axis, shifted, turned and dented, all by draws from -1..1."""
     centre = outline.mean(0)
     x, y = (outline - centre).T
@@ -231,7 +271,11 @@ def _varied(outline: Float[np.ndarray, "n 2"], draws: Float[np.ndarray, "k"]) ->
     waves = np.concatenate([np.cos(turns), np.sin(turns)], 1) @ draws[5:]
     radii = np.interp(draws[:2], (-1, 1), _SCALE) + _BUMP * waves[:, None]
     cos, sin = np.cos(np.deg2rad(_TURN * draws[4])), np.sin(np.deg2rad(_TURN * draws[4]))
-    return centre + _SHIFT * SIDE * draws[2:4] + radii * (outline - centre) @ np.array([[cos, sin], [-sin, cos]])
+    return (
+        centre
+        + _SHIFT * SIDE * draws[2:4]
+        + radii * (outline - centre) @ np.array([[cos, sin], [-sin, cos]])
+    )
 
 
 def _assemble(
@@ -243,13 +287,19 @@ def _assemble(
     images, outlines, shares = [], [], []
     for i, sample in enumerate(samples):
         turn, near, *away = (0, 0, 0, 0) if views is None else views[i]
-        inner = _about_centre(np.eye(2, 3), _STORED, 1 + _NEAR * near, _TURN * turn, _AWAY * _STORED * np.array(away))
+        inner = _about_centre(
+            np.eye(2, 3), _STORED, 1 + _NEAR * near, _TURN * turn, _AWAY * _STORED * np.array(away)
+        )
         # From the middle of the kept picture to all of the seen one.
         inner = align.scale_transform(_about_centre(inner, _STORED, _MARGIN), SIDE / _STORED)
-        images.append(cv2.warpAffine(sample.image, inner, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE))
+        images.append(
+            cv2.warpAffine(sample.image, inner, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+        )
         whole = np.vstack([inner, [0, 0, 1]]) @ np.vstack([sample.transform, [0, 0, 1]])
         shares.append(to_shares(sample.values, whole[:2], sample.size))
         outline = align.face_polygon(align.transform_points(sample.landmarks, inner))
         outlines.append(outline if variations is None else _varied(outline, variations[i]))
-    mask = polygon_masks(np.concatenate(outlines), np.array([len(outline) for outline in outlines]), SIDE)
+    mask = polygon_masks(
+        np.concatenate(outlines), np.array([len(outline) for outline in outlines]), SIDE
+    )
     return {"image": np.stack(images), "mask": mask, "shares": np.stack(shares)}

@@ -14,13 +14,13 @@ from jaxtyping import UInt8
 from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
-from data_pipelines import charts
+from data_pipelines.prepare import charts
 from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.tracks import truth
-from faceswap_jax.faces.files import replacing
 from faceswap_jax.faces.picture import write_picture
+from faceswap_jax.files import replacing
 
 SHEET = "contact_sheet.png"
 
@@ -62,10 +62,22 @@ def write_contact_sheet(folder: Path, puppets: PuppetClips) -> Path:
         # The middles of equal stretches of all that the puppet does.
         numbers = (np.arange(charts.SAMPLES) + 0.5) * len(moments) / charts.SAMPLES
         pictures = [
-            truth(puppets.world_seed, clip.persona, clip.persona, clip.track, frame, charts.CELL, puppets.rate).image
+            truth(
+                puppets.world_seed,
+                clip.persona,
+                clip.persona,
+                clip.track,
+                frame,
+                charts.CELL,
+                puppets.rate,
+            ).image
             for clip, frame in (moments[i] for i in np.unique(numbers.astype(int)))
         ]
-        texts = name, f"{len(clips[name]):,} clip(s), {len(moments):,} frames", f"persona {clips[name][0].persona}"
+        texts = (
+            name,
+            f"{len(clips[name]):,} clip(s), {len(moments):,} frames",
+            f"persona {clips[name][0].persona}",
+        )
         lines.append((texts, pictures))
     title = f"{len(names):,} puppet(s) of world {puppets.world_seed}, {puppets.size} px, {puppets.rate:g} frames/s"
     with replacing(folder / SHEET) as aside:
@@ -74,7 +86,10 @@ def write_contact_sheet(folder: Path, puppets: PuppetClips) -> Path:
 
 
 def performance_grid(
-    world_seed: int, personas: Sequence[int], performances: Mapping[str, Performance], size: int = 160
+    world_seed: int,
+    personas: Sequence[int],
+    performances: Mapping[str, Performance],
+    size: int = 160,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Every persona in a line, with every performance in a column below its name, in the same plain scene.
 
@@ -88,18 +103,29 @@ def performance_grid(
     whole = round(size / _CLOSE)
     margin = (whole - size) // 2
     grid = Image.new(
-        "RGB", (len(performances) * (size + gap) - gap, head + len(personas) * (size + gap) - gap), "white"
+        "RGB",
+        (len(performances) * (size + gap) - gap, head + len(personas) * (size + gap) - gap),
+        "white",
     )
-    draw, font = ImageDraw.Draw(grid), ImageFont.truetype(findfont("DejaVu Sans"), max(size // 11, 8))
+    draw, font = (
+        ImageDraw.Draw(grid),
+        ImageFont.truetype(findfont("DejaVu Sans"), max(size // 11, 8)),
+    )
     for column, (name, performance) in enumerate(performances.items()):
         x = column * (size + gap)
         draw.text((x + size // 2, head // 2), name, "#1f2933", font, "mm")
         for row, persona in enumerate(personas):
             image = render(sample_persona(world_seed, persona), performance, Scene(), whole).image
-            grid.paste(Image.fromarray(image[margin:, margin:][:size, :size]), (x, head + row * (size + gap)))
+            grid.paste(
+                Image.fromarray(image[margin:, margin:][:size, :size]),
+                (x, head + row * (size + gap)),
+            )
     return np.asarray(grid)
 
 
 if __name__ == "__main__":
     for _name, _performances in (("expressions", EXPRESSIONS), ("poses", POSES)):
-        write_picture(Path(sys.argv[1], f"puppet_{_name}.png"), performance_grid(0, range(8), _performances, size=112))
+        write_picture(
+            Path(sys.argv[1], f"puppet_{_name}.png"),
+            performance_grid(0, range(8), _performances, size=112),
+        )

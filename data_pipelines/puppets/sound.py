@@ -21,17 +21,25 @@ CLOSED = 0.04
 _LOUDNESS = 0.2  # slope of the root mean square, full scale, over the opening of the mouth
 _ONSET = 0.1  # of mouth_open, beyond which loudness is about linear
 _PITCH = 140.0  # Hz of a head of average size
-_WAVER = ((0.06, 0.23), (0.04, 0.61), (0.008, 5.1))  # shares of the pitch, Hz: intonation, and a slight vibrato
+_WAVER = (
+    (0.06, 0.23),
+    (0.04, 0.61),
+    (0.008, 5.1),
+)  # shares of the pitch, Hz: intonation, and a slight vibrato
 _BANDWIDTHS = (90.0, 110.0)  # Hz
 _HIGHEST = 4000.0  # Hz of the highest harmonic; the formants leave little above
 _VOICE_STREAM = 5  # a random stream of the world, beside those of the tracks
 
 
 def formants(
-    mouth_open: Float[np.ndarray, "n"], smile: Float[np.ndarray, "n"], pucker: Float[np.ndarray, "n"]
+    mouth_open: Float[np.ndarray, "n"],
+    smile: Float[np.ndarray, "n"],
+    pucker: Float[np.ndarray, "n"],
 ) -> Float[np.ndarray, "2 n"]:
     """First formant, 280 to 790 Hz, and second, 860 to 2110 Hz."""
-    return np.stack([280.0 * 2.0 ** (1.5 * mouth_open), 1600.0 * 2.0 ** (0.4 * smile - 0.5 * pucker)])
+    return np.stack(
+        [280.0 * 2.0 ** (1.5 * mouth_open), 1600.0 * 2.0 ** (0.4 * smile - 0.5 * pucker)]
+    )
 
 
 def loudness(mouth_open: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
@@ -56,12 +64,19 @@ def track_sound(
     """
     samples = round(frames * SOUND_RATE / rate)
     seconds = -(-samples // SOUND_RATE)
-    performances = performance_track(world_seed, persona, track, math.ceil(seconds * rate) + 2, rate)
-    values = np.array([[getattr(p, name) for name in ("mouth_open", "smile", "pucker")] for p in performances])
+    performances = performance_track(
+        world_seed, persona, track, math.ceil(seconds * rate) + 2, rate
+    )
+    values = np.array(
+        [[getattr(p, name) for name in ("mouth_open", "smile", "pucker")] for p in performances]
+    )
     rng = np.random.default_rng(np.random.SeedSequence([world_seed, _VOICE_STREAM, persona, track]))
     phases = rng.uniform(0.0, 2.0 * np.pi, len(_WAVER))
     # Whole seconds, each computed by itself: no sample can depend on how many there are.
-    voice = [_second(number, values, rate, pitch(world_seed, persona), phases) for number in range(seconds)]
+    voice = [
+        _second(number, values, rate, pitch(world_seed, persona), phases)
+        for number in range(seconds)
+    ]
     return np.concatenate([*voice, np.zeros(0, np.int16)])[:samples]
 
 
@@ -84,8 +99,13 @@ def _second(
     time = number + np.arange(SOUND_RATE) / SOUND_RATE
     # Monotone cubic interpolation: what is closed in two frames stays closed between them.
     first, last = max(math.floor(number * rate) - 1, 0), math.ceil((number + 1) * rate) + 1
-    mouth_open, smile, pucker = PchipInterpolator(np.arange(first, last + 1), values[first : last + 1])(time * rate).T
-    wave, turns = np.ones_like(time), time.copy()  # of the pitch, in shares of its mean, and its integral
+    mouth_open, smile, pucker = PchipInterpolator(
+        np.arange(first, last + 1), values[first : last + 1]
+    )(time * rate).T
+    wave, turns = (
+        np.ones_like(time),
+        time.copy(),
+    )  # of the pitch, in shares of its mean, and its integral
     for (depth, frequency), phase in zip(_WAVER, phases, strict=True):
         angle = 2.0 * np.pi * frequency * time + phase
         wave += depth * np.sin(angle)
@@ -95,15 +115,21 @@ def _second(
     resonances = formants(mouth_open, smile, pucker)
     for order in range(1, int(_HIGHEST / mean_pitch) + 1):
         harmonic *= tone
-        response = _response(order * base, resonances) / order  # a glottal pulse and the lips: -6 dB per octave
+        response = (
+            _response(order * base, resonances) / order
+        )  # a glottal pulse and the lips: -6 dB per octave
         sound += (harmonic * response).real
         power += np.abs(response) ** 2 / 2
     return np.rint(32767 * loudness(mouth_open) * sound / np.sqrt(power)).astype(np.int16)
 
 
-def _response(frequency: Float[np.ndarray, "n"], resonances: Float[np.ndarray, "2 n"]) -> Complex[np.ndarray, "n"]:
+def _response(
+    frequency: Float[np.ndarray, "n"], resonances: Float[np.ndarray, "2 n"]
+) -> Complex[np.ndarray, "n"]:
     """Of two resonators in a row, as if the resonances stood still."""
     response = 1.0
     for resonance, bandwidth in zip(resonances, _BANDWIDTHS, strict=True):
-        response = response * resonance**2 / (resonance**2 - frequency**2 + 1j * bandwidth * frequency)
+        response = (
+            response * resonance**2 / (resonance**2 - frequency**2 + 1j * bandwidth * frequency)
+        )
     return response

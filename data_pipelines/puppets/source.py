@@ -2,23 +2,65 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 from jaxtyping import Int16
 
-from data_pipelines import quality
-from data_pipelines.clips import PuppetTrack
+from data_pipelines.clips import RenderedClip
+from data_pipelines.prepare import quality
+from data_pipelines.prepare.tracks import face_record
 from data_pipelines.puppets.renderer import MAX_SIZE
 from data_pipelines.puppets.sound import track_sound
 from data_pipelines.puppets.tracks import RATE, truth
 from data_pipelines.records import FaceRecord, encode
 from data_pipelines.sources import PersonaSource
-from data_pipelines.tracks import face_record
-from faceswap_jax.faces.landmarks import Face
+from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.sound import RATE as SOUND_RATE
 
 
-def puppet_source(world_seed: int, persona: int, track: int, frames: int, resolution: int) -> PersonaSource:
+@dataclasses.dataclass(frozen=True, slots=True)
+class PuppetTrack(RenderedClip):
+    """A track of a puppet in place of a clip: no file, its frames are rendered when they are wanted.
+
+    Attributes:
+        world_seed: of its world.
+        puppet: number of the persona.
+        track: number of the track.
+        rate: of them per second.
+    """
+
+    _: dataclasses.KW_ONLY
+    world_seed: int
+    puppet: int
+    track: int
+    rate: float
+
+    @classmethod
+    def of(cls, world_seed: int, puppet: int, track: int, frames: int, rate: float) -> Self:
+        """The track with its usual names: puppet000, puppet000/00."""
+        persona = f"puppet{puppet:03}"
+        path = Path(persona, f"{track:02}")
+        numbers = {
+            "world_seed": world_seed,
+            "puppet": puppet,
+            "track": track,
+            "frames": frames,
+            "rate": rate,
+        }
+        return cls(path, persona, str(path), **numbers)
+
+    def records(self, resolution: int) -> Iterator[FaceRecord]:
+        """The face record of each frame."""
+        rendered = PuppetRecords(self, resolution)
+        return map(rendered.render, range(self.frames))
+
+
+def puppet_source(
+    world_seed: int, persona: int, track: int, frames: int, resolution: int
+) -> PersonaSource:
     """One track of a puppet, at 25 frames/s, as a persona's source."""
     clip = PuppetTrack.of(world_seed, persona, track, frames, RATE)
     return PersonaSource(clip.persona, PuppetRecords(clip, resolution), [frames], resolution)
@@ -68,7 +110,9 @@ class PuppetRecords:
         return dataclasses.replace(
             record,
             pose=np.array([pose.yaw, pose.pitch, pose.roll], np.float32),
-            sharpness=quality.sharpness(quality.analysis_crop(frame.image, record.transform, self._resolution)),
+            sharpness=quality.sharpness(
+                quality.analysis_crop(frame.image, record.transform, self._resolution)
+            ),
             sound=self._sound[first:last],
         )
 

@@ -24,7 +24,9 @@ _COARSE_STEPS, _FINE_STEPS, _RETRY_STEPS, _POINT_STEPS = 7, 3, 8, 9
 _MAX_STEP = 0.3  # head units per Newton step
 _DAMPING = 0.75  # of the longest step from step to step along single rays: no cycles where a ray grazes a part
 _LEAST_SLOPE = 0.4  # of g along a ray; smaller ones occur where it grazes the surface, and would throw it far away
-_CONTACT = -0.0125  # g above which a ray counts as a hit: at most 0.01 units in front of the surface
+_CONTACT = (
+    -0.0125
+)  # g above which a ray counts as a hit: at most 0.01 units in front of the surface
 _UNION_REACH = 4.5  # a solid is ignored where k (1 - q) is this far below the surface
 _RELIEF_REACH = 3.2  # a relief is ignored where q exceeds this
 _HEADROOM = 0.16  # g of a smooth union of some coinciding solids on the surface of each
@@ -59,7 +61,10 @@ class Surface:
         self.offsets = 1 + np.array([part.sharpness for part in parts]) / 8
         self.heights = np.array([part.height for part in parts[self.solids :]])
         self.levels = np.array(
-            [1 + _UNION_REACH / part.sharpness if part.sharpness else _RELIEF_REACH for part in parts]
+            [
+                1 + _UNION_REACH / part.sharpness if part.sharpness else _RELIEF_REACH
+                for part in parts
+            ]
         )
 
     def cast_from(
@@ -72,13 +77,18 @@ class Surface:
         a = -gains * np.einsum("pri,ri->pr", along, directions)
         b = -2.0 * gains * np.einsum("pri,pri->pr", along, away)
         c = self.offsets[:, None] - gains * np.einsum("pri,pri->pr", away @ self.forms, away)
-        start = _entry([_Term((...,), *rows) for rows in zip(a, b, c, strict=True)][: self.solids], (len(origins),))
+        start = _entry(
+            [_Term((...,), *rows) for rows in zip(a, b, c, strict=True)][: self.solids],
+            (len(origins),),
+        )
         start[np.isinf(start)] = np.nan
         depth, field = self.walk(a, b, c, start, _POINT_STEPS)
         depth[field < _CONTACT] = np.nan
         return origins + depth[:, None] * directions
 
-    def walk(self, a: np.ndarray, b: np.ndarray, c: np.ndarray, depth: np.ndarray, steps: int) -> tuple:
+    def walk(
+        self, a: np.ndarray, b: np.ndarray, c: np.ndarray, depth: np.ndarray, steps: int
+    ) -> tuple:
         """Newton steps along single rays from given depths [ray]: the depths reached, and g just before.
 
         a, b, c [part, ray] give every part's w = a t^2 + b t + c at depth t.
@@ -106,12 +116,18 @@ class View:
 
     def __init__(self, surface: Surface, camera: Camera, pose: Pose):
         self.surface, self.camera, self.pose = surface, camera, pose
-        self.boxes = camera.ellipsoid_windows(pose, surface.centres, surface.spreads, surface.levels)
+        self.boxes = camera.ellipsoid_windows(
+            pose, surface.centres, surface.spreads, surface.levels
+        )
         a, b, c = camera.quadrics(pose, surface.centres, surface.forms)
         gains = surface.gains[:, None, None]
         constant = np.diag([0.0, 0.0, 1.0])
         # Every w = a t^2 + b t + c at depth = distance + t; a, b, c are quadratic forms of (u, v, 1).
-        coefficients = [-gains * a, -2.0 * gains * b, surface.offsets[:, None, None] * constant - gains * c]
+        coefficients = [
+            -gains * a,
+            -2.0 * gains * b,
+            surface.offsets[:, None, None] * constant - gains * c,
+        ]
         self.coefficients = np.stack(coefficients, axis=1).astype(np.float32)  # [part, 3, 3, 3]
 
     def window(self) -> Window | None:
@@ -127,7 +143,9 @@ class View:
         height, width = window.height, window.width
         coarse_shape = -(-height // 2), -(-width // 2)
         terms = self._terms(window, 2)
-        coarse, _ = self._solve(terms, _entry(terms[: self._solids_in(terms)], coarse_shape), _COARSE_STEPS)
+        coarse, _ = self._solve(
+            terms, _entry(terms[: self._solids_in(terms)], coarse_shape), _COARSE_STEPS
+        )
         start = _upsample(_neighbourhood(coarse, np.minimum), height, width)
         depth, field = self._solve(self._terms(window, 1), start, _FINE_STEPS)
 
@@ -140,7 +158,9 @@ class View:
         depth += np.float32(self.camera.distance)
         return depth
 
-    def normals(self, window: Window, points: Float32[np.ndarray, "3 h w"]) -> Float32[np.ndarray, "3 h w"]:
+    def normals(
+        self, window: Window, points: Float32[np.ndarray, "3 h w"]
+    ) -> Float32[np.ndarray, "3 h w"]:
         """Unit outward normals at surface points (own frame) of a window: minus the gradient of g."""
         surface = self.surface
         total = np.full(points.shape[1:], _LEAST, np.float32)
@@ -152,7 +172,9 @@ class View:
             if box is None:
                 continue
             rows, columns = box.slices(window)
-            away = points[:, rows, columns] - surface.centres[index].astype(np.float32)[:, None, None]
+            away = (
+                points[:, rows, columns] - surface.centres[index].astype(np.float32)[:, None, None]
+            )
             form = surface.forms[index].astype(np.float32)
             if surface.upright[index]:
                 pull = np.diag(form)[:, None, None] * away
@@ -184,9 +206,15 @@ class View:
             box = box.within(window)
             if box is None:
                 continue
-            rows, columns = (slice(s.start // stride, -(-s.stop // stride)) for s in box.slices(window))
+            rows, columns = (
+                slice(s.start // stride, -(-s.stop // stride)) for s in box.slices(window)
+            )
             a, b, c = _quadratic_form(forms.T[..., None, None], u[:, columns], v[rows])
-            height = self.surface.heights[index - self.surface.solids] if index >= self.surface.solids else 0.0
+            height = (
+                self.surface.heights[index - self.surface.solids]
+                if index >= self.surface.solids
+                else 0.0
+            )
             terms.append(_Term((rows, columns), a, b, c, np.float32(height)))
         return terms
 
@@ -292,7 +320,9 @@ def _entry(solids: list[_Term], shape: tuple) -> np.ndarray:
     depth = np.full(shape, np.inf, solids[0].a.dtype if solids else np.float32)
     for term in solids:
         root = term.b * term.b - 4 * term.a * (term.c + (_HEADROOM - 1))
-        near = np.where(root > 0, (np.sqrt(np.clip(root, 0, _HUGE)) - term.b) / (2 * term.a), np.inf)
+        near = np.where(
+            root > 0, (np.sqrt(np.clip(root, 0, _HUGE)) - term.b) / (2 * term.a), np.inf
+        )
         part = depth[term.where]
         np.minimum(part, near, out=part)
     return depth

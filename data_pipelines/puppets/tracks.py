@@ -49,7 +49,9 @@ _MOTION_STREAM, _BLINK_STREAM = 3, 4  # separate random streams of one world
 _LIDS = ("lid_left", "lid_right")
 
 
-def performance_track(world_seed: int, persona: int, track: int, frames: int, rate: float = RATE) -> list[Performance]:
+def performance_track(
+    world_seed: int, persona: int, track: int, frames: int, rate: float = RATE
+) -> list[Performance]:
     """The first `frames` frames of a track at `rate` frames per second; each frame is the same for any `frames`."""
     check_index(world_seed=world_seed, persona=persona, track=track, frames=frames)
     if not 1.0 <= rate <= 240.0:
@@ -64,16 +66,31 @@ def render_frame(world_seed: int, persona: int, track: int, frame: int, size: in
     return truth(world_seed, persona, persona, track, frame, size)
 
 
-def truth(world_seed: int, persona: int, target: int, track: int, frame: int, size: int, rate: float = RATE) -> Frame:
+def truth(
+    world_seed: int,
+    persona: int,
+    target: int,
+    track: int,
+    frame: int,
+    size: int,
+    rate: float = RATE,
+) -> Frame:
     """What a perfect swap shows: `persona` with the performance and the scene of one frame of the target's track."""
     check_index(world_seed=world_seed, persona=persona, target=target, track=track, frame=frame)
     values = _values(world_seed, target, track, int(frame) // _BLOCK + 1, float(rate))
     performance = Performance(*values[int(frame)].tolist())
-    return render(sample_persona(world_seed, persona), performance, sample_scene(world_seed, target, track), size)
+    return render(
+        sample_persona(world_seed, persona),
+        performance,
+        sample_scene(world_seed, target, track),
+        size,
+    )
 
 
 @functools.lru_cache(maxsize=64)
-def _values(world_seed: int, persona: int, track: int, blocks: int, rate: float) -> Float[np.ndarray, "n 14"]:
+def _values(
+    world_seed: int, persona: int, track: int, blocks: int, rate: float
+) -> Float[np.ndarray, "n 14"]:
     """Performance parameters of the first blocks of a track."""
     frames = max(blocks, 1) * _BLOCK
     shares = _normal_to_share(_smooth_noise(world_seed, persona, track, frames, rate))
@@ -87,13 +104,19 @@ def _values(world_seed: int, persona: int, track: int, blocks: int, rate: float)
     return low + shares * (high - low)
 
 
-def _smooth_noise(world_seed: int, persona: int, track: int, frames: int, rate: float) -> Float[np.ndarray, "n 14"]:
+def _smooth_noise(
+    world_seed: int, persona: int, track: int, frames: int, rate: float
+) -> Float[np.ndarray, "n 14"]:
     """Stationary paths of zero mean and unit variance: white noise through two equal first-order filters."""
-    rng = np.random.default_rng(np.random.SeedSequence([world_seed, _MOTION_STREAM, persona, track]))
+    rng = np.random.default_rng(
+        np.random.SeedSequence([world_seed, _MOTION_STREAM, persona, track])
+    )
     noise = rng.standard_normal((frames + 2, len(PERFORMANCE_SPANS)))
     names = list(PERFORMANCE_SPANS)
     left, right = (names.index(lid) for lid in _LIDS)
-    noise[:, right] = _SHARED_LIDS * noise[:, left] + math.sqrt(1 - _SHARED_LIDS**2) * noise[:, right]
+    noise[:, right] = (
+        _SHARED_LIDS * noise[:, left] + math.sqrt(1 - _SHARED_LIDS**2) * noise[:, right]
+    )
     keep = np.exp(-1.0 / (rate * np.array([_MOTION[name][0] for name in names])))
     # Start in the joint stationary distribution of an OU path x and its filtered copy y, where
     # var x = 1, cov(x, y) = 1 / (1 + keep), var y = (1 + keep^2) / (1 + keep)^2.
@@ -110,11 +133,15 @@ def _smooth_noise(world_seed: int, persona: int, track: int, frames: int, rate: 
 
 def _normal_to_share(path: Float[np.ndarray, "n 14"]) -> Float[np.ndarray, "n 14"]:
     """Normal variables to shares 0..1: near uniform, with _OVERSHOOT of the mass at either end."""
-    uniform = 1.0 / (1.0 + np.exp(-1.702 * path))  # the logistic approximation of the normal distribution function
+    uniform = 1.0 / (
+        1.0 + np.exp(-1.702 * path)
+    )  # the logistic approximation of the normal distribution function
     return np.clip((uniform - _OVERSHOOT) / (1.0 - 2.0 * _OVERSHOOT), 0.0, 1.0)
 
 
-def _blinks(world_seed: int, persona: int, track: int, frames: int, rate: float) -> Float[np.ndarray, "n"]:
+def _blinks(
+    world_seed: int, persona: int, track: int, frames: int, rate: float
+) -> Float[np.ndarray, "n"]:
     """How far a blink closes the lids in every frame, 0..1."""
     rng = np.random.default_rng(np.random.SeedSequence([world_seed, _BLINK_STREAM, persona, track]))
     starts = np.flatnonzero(rng.random(frames) < _BLINKS_PER_SECOND / rate)

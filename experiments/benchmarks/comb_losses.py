@@ -22,11 +22,15 @@ from faceswap_jax.evaluation.bench import evaluate
 from faceswap_jax.train import train
 
 DATA = flags.DEFINE_string("data", None, "Face records of the puppets to train on.", required=True)
-HELD_OUT = flags.DEFINE_string("held_out", None, "Clips of the same puppets, never trained on.", required=True)
+HELD_OUT = flags.DEFINE_string(
+    "held_out", None, "Clips of the same puppets, never trained on.", required=True
+)
 EMBEDDER = flags.DEFINE_string("embedder", None, "A run of experiments/identity.py.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
 SEEDS = flags.DEFINE_list("seeds", "0,1", "Seeds of each variant.")
-LEVEL_STEPS = flags.DEFINE_list("level_steps", "0,0,100,500", "Steps of each level; a fifth of the last is added.")
+LEVEL_STEPS = flags.DEFINE_list(
+    "level_steps", "0,0,100,500", "Steps of each level; a fifth of the last is added."
+)
 
 IDENTITY = {"loss.identity": 0.2}
 CYCLE = {"loss.cycle": 1.0, "loss.latent_cycle": 0.1}
@@ -80,7 +84,13 @@ def run(variant: str, seed: int) -> Overall:
     if not train(config, workdir):
         raise SystemExit("Interrupted; the same command continues.")
     steps = sum(config.level_steps) + config.final_steps
-    path = workdir / "evaluation" / Path(HELD_OUT.value).resolve().name / f"step_{steps}" / "scores.json"
+    path = (
+        workdir
+        / "evaluation"
+        / Path(HELD_OUT.value).resolve().name
+        / f"step_{steps}"
+        / "scores.json"
+    )
     if not path.exists():
         evaluate(workdir, Path(HELD_OUT.value), [BLEND])
     return json.loads(path.read_text())["overall"]
@@ -90,10 +100,14 @@ def table(found: dict[str, list[Overall]]) -> Table:
     """A line for each variant, after those of doing nothing and of the ceiling."""
     result = Table("", *SCORES.values())
     first = next(iter(found.values()))[:1]
-    for name, runs, row in [(r, first, r) for r in REFERENCES] + [(v, runs, ROW) for v, runs in found.items()]:
+    for name, runs, row in [(r, first, r) for r in REFERENCES] + [
+        (v, runs, ROW) for v, runs in found.items()
+    ]:
         cells = []
         for score in SCORES:
-            values = np.array([run[row][score]["mean"] for run in runs]) * (100 if score in PERCENT else 1)
+            values = np.array([run[row][score]["mean"] for run in runs]) * (
+                100 if score in PERCENT else 1
+            )
             spread = f"\n± {np.ptp(values) / 2:.2f}" if len(values) > 1 else ""
             cells.append(f"{values.mean():.2f}{spread}")
         result.add_row(name, *cells)

@@ -16,13 +16,15 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import comb as experiment
-from faceswap_jax.compile import cost
 from faceswap_jax.models import comb
 from faceswap_jax.parallel.mesh import AXES
-from faceswap_jax.tasks.comb import Task
+from faceswap_jax.tasks.autoencoder import Task
+from faceswap_jax.training.cost import cost
 
 PERSONAS = flags.DEFINE_list("personas", ["2", "8", "32", "128"], "How many personas.")
-MESHES = flags.DEFINE_list("axes", ["1", "8"], "How many devices, all along the persona axis; simulated on a CPU.")
+MESHES = flags.DEFINE_list(
+    "axes", ["1", "8"], "How many devices, all along the persona axis; simulated on a CPU."
+)
 LEVEL = flags.DEFINE_integer("level", 4, "Growth level; level l is of 4 * 2**l px.")
 WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies all channel counts.")
 BATCH = flags.DEFINE_integer("batch", 4, "Pictures of each persona.")
@@ -32,7 +34,9 @@ def main(_: Sequence[str]) -> None:
     """Measures and prints the table."""
     jax.config.update("jax_num_cpu_devices", max(map(int, MESHES.value)))
     jax.config.update("jax_enable_compilation_cache", False)
-    table = Table("personas", "devices", "compile (s)", "state (MiB a device)", "work (MiB a device)")
+    table = Table(
+        "personas", "devices", "compile (s)", "state (MiB a device)", "work (MiB a device)"
+    )
     for personas in map(int, PERSONAS.value):
         for devices in map(int, MESHES.value):
             if personas % devices == 0:
@@ -47,12 +51,17 @@ def measure(personas: int, devices: int) -> list[str]:
     c.model.width, c.batch = WIDTH.value, BATCH.value
     c.level_steps = (0,) * LEVEL.value + (1,)
     task, side = Task(c), comb.resolution(LEVEL.value)
-    mesh = jax.make_mesh((1, devices), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:devices])
+    mesh = jax.make_mesh(
+        (1, devices), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:devices]
+    )
     sharding = NamedSharding(mesh, task.batch_spec)
     image = jax.ShapeDtypeStruct((personas, c.batch, side, side, 3), jnp.uint8, sharding=sharding)
     mask = jax.ShapeDtypeStruct(image.shape[:-1], jnp.uint8, sharding=sharding)
     found = cost(task, task.phases[0], mesh, {"input": image, "image": image, "mask": mask})
-    return [f"{found.seconds:.1f}", *(f"{size / 2**20:,.0f}" for size in (found.arguments, found.temporaries))]
+    return [
+        f"{found.seconds:.1f}",
+        *(f"{size / 2**20:,.0f}" for size in (found.arguments, found.temporaries)),
+    ]
 
 
 if __name__ == "__main__":

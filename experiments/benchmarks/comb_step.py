@@ -30,25 +30,37 @@ from faceswap_jax.models import comb
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.state import State
+from faceswap_jax.tasks.autoencoder import Task
 from faceswap_jax.tasks.base import Batch, abstract_state
-from faceswap_jax.tasks.comb import Task
 
 try:
     import torch
     import torch.nn.functional as F
     from torch import nn
 except ModuleNotFoundError:
-    raise SystemExit("This benchmark compares with PyTorch, which is missing; install the extra `bench`.") from None
+    raise SystemExit(
+        "This benchmark compares with PyTorch, which is missing; install the extra `bench`."
+    ) from None
 
-LEVELS = flags.DEFINE_list("levels", ["4", "5", "6", "8"], "Growth levels; level l is of 4 * 2**l px.")
+LEVELS = flags.DEFINE_list(
+    "levels", ["4", "5", "6", "8"], "Growth levels; level l is of 4 * 2**l px."
+)
 BATCH = flags.DEFINE_integer("batch", 2, "Pictures of each persona; one above 256 px.")
 WIDTH = flags.DEFINE_float("width", 1.0, "Multiplies all channel counts.")
-PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Type of the arithmetic.")
-REMAT = flags.DEFINE_string("remat", "none", "What our network computes again instead of keeping it.")
+PRECISION = flags.DEFINE_enum(
+    "precision", "float32", ["float32", "bfloat16"], "Type of the arithmetic."
+)
+REMAT = flags.DEFINE_string(
+    "remat", "none", "What our network computes again instead of keeping it."
+)
 TURNS = flags.DEFINE_integer("turns", 4, "Turns of each contestant.")
 SECONDS = flags.DEFINE_float("seconds", 2.0, "Least length of a turn, which is one step at least.")
-CPU_DEVICES = flags.DEFINE_integer("cpu_devices", 1, "Devices into which JAX splits the CPU; each has its personas.")
-PEAK = flags.DEFINE_float("peak", None, "TFLOP/s that the machine could reach, to print the share that is reached.")
+CPU_DEVICES = flags.DEFINE_integer(
+    "cpu_devices", 1, "Devices into which JAX splits the CPU; each has its personas."
+)
+PEAK = flags.DEFINE_float(
+    "peak", None, "TFLOP/s that the machine could reach, to print the share that is reached."
+)
 PERSONAS = ("a", "b")
 STEPS = 1_000  # of the level
 TAPS = np.exp(-0.5 * ((np.arange(ssim.WINDOW) - ssim.WINDOW // 2) / ssim.SIGMA) ** 2)
@@ -62,8 +74,20 @@ def main(_: Sequence[str]) -> None:
     """Measures and prints the table."""
     jax.config.update("jax_num_cpu_devices", CPU_DEVICES.value)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    columns = ("px", "batch", "", "pictures/s", "of PyTorch's best", "TFLOP/s", *["of peak"] * bool(PEAK.value), "GiB")
-    table = Table(*columns, title=f"comb network, width {WIDTH.value:g}, {PRECISION.value}, {jax.devices()[0]}")
+    columns = (
+        "px",
+        "batch",
+        "",
+        "pictures/s",
+        "of PyTorch's best",
+        "TFLOP/s",
+        *["of peak"] * bool(PEAK.value),
+        "GiB",
+    )
+    table = Table(
+        *columns,
+        title=f"comb network, width {WIDTH.value:g}, {PRECISION.value}, {jax.devices()[0]}",
+    )
     for level in map(int, LEVELS.value):
         measure(level, BATCH.value if comb.resolution(level) <= 256 else 1, table)
     Console().print(table)
@@ -82,7 +106,9 @@ def measure(level: int, count: int, table: Table) -> None:
         except torch._dynamo.exc.TorchDynamoException as error:  # for want of a C++ compiler, say
             print(f"{name} cannot run here: {type(error).__name__}: {error}")
             continue
-        for values, others, tolerance in zip(found, expected, TOLERANCE[PRECISION.value], strict=True):
+        for values, others, tolerance in zip(
+            found, expected, TOLERANCE[PRECISION.value], strict=True
+        ):
             np.testing.assert_allclose(values, others, rtol=tolerance)
         contestants[name] = contestant
     seconds = dict.fromkeys(contestants, float("inf"))
@@ -121,7 +147,9 @@ def config(level: int, count: int) -> ml_collections.ConfigDict:
 
 def pictures(side: int, count: int) -> Batch:
     """Noise, and a mask over the middle."""
-    image = np.random.default_rng(0).integers(0, 256, (len(PERSONAS), count, side, side, 3), np.uint8)
+    image = np.random.default_rng(0).integers(
+        0, 256, (len(PERSONAS), count, side, side, 3), np.uint8
+    )
     mask = np.zeros(image.shape[:-1], np.uint8)
     mask[..., side // 8 : -side // 8, side // 8 : -side // 8] = 255
     return {"image": image, "input": image, "mask": mask}
@@ -130,7 +158,9 @@ def pictures(side: int, count: int) -> Batch:
 def start(task: Task) -> State:
     """The state from which all contestants start, the level having faded in by half."""
     phase = task.phases[-1]
-    return replace(task.init_state(phase, jax.random.key(0)), step=jnp.int32(phase.start + STEPS // 4))
+    return replace(
+        task.init_state(phase, jax.random.key(0)), step=jnp.int32(phase.start + STEPS // 4)
+    )
 
 
 def turn(contestant: "Ours | Theirs") -> float:
@@ -152,7 +182,9 @@ class Ours:
             layout = rules.shardings(abstract_state(task, phase), mesh)
             self.state = jax.device_put(state, layout)
             self.batch = jax.device_put(batch, NamedSharding(mesh, task.batch_spec))
-            step = jax.jit(partial(task.train_step, phase), donate_argnums=0, out_shardings=(layout, None))
+            step = jax.jit(
+                partial(task.train_step, phase), donate_argnums=0, out_shardings=(layout, None)
+            )
             self.compiled = step.lower(self.state, self.batch).compile()
 
     def step(self) -> float:
@@ -165,7 +197,9 @@ class Ours:
         """Losses of two steps, and the norm of the first gradient, which Adam's first moments tell."""
         loss = self.step()
         moments = [adam.mu for modules in self.state.opt.values() for adam in modules.values()]
-        squares = sum(np.square(m, dtype=np.float64).sum() for m in jax.tree.leaves(jax.device_get(moments)))
+        squares = sum(
+            np.square(m, dtype=np.float64).sum() for m in jax.tree.leaves(jax.device_get(moments))
+        )
         return (loss, self.step()), np.sqrt(squares) / (1 - 0.9)
 
     def memory(self) -> int:
@@ -184,14 +218,20 @@ class Theirs:
         network = Network(task.phases[-1].stage, params)
         self.count = STEPS // 4
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=task.config.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=task.config.learning_rate, fused=True
+        )
         self.loss = torch.compile(self._loss) if compiled else self._loss
-        self.batch = {name: torch.from_numpy(array).to(self.device) for name, array in batch.items()}
+        self.batch = {
+            name: torch.from_numpy(array).to(self.device) for name, array in batch.items()
+        }
 
     def _loss(self, alpha, image, mask):
         x = image.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
         mask = mask.flatten(0, 1)[:, None].float() / 255
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=PRECISION.value == "bfloat16"):
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=PRECISION.value == "bfloat16"
+        ):
             y = self.network(x, alpha)
         return 1 - ms_ssim(x * mask, y * mask)
 
@@ -233,7 +273,12 @@ class Network(nn.Module):
     def forward(self, x, alpha):
         """Reconstructions [p * b, 3, h, w], each persona's pictures by its decoder."""
         z = self.encode(x, alpha).chunk(len(PERSONAS))
-        return torch.cat([self.decode(decoder, own, alpha) for decoder, own in zip(self.decoders, z, strict=True)])
+        return torch.cat(
+            [
+                self.decode(decoder, own, alpha)
+                for decoder, own in zip(self.decoders, z, strict=True)
+            ]
+        )
 
     def encode(self, x, alpha):
         """Latents [b, latent, 1, 1]."""
@@ -241,7 +286,9 @@ class Network(nn.Module):
         for level in range(self.level, 0, -1):
             h = F.avg_pool2d(self.encoder[f"level_{level}"](h), 2)
             if level == self.level:
-                h = (1 - alpha) * self.encoder[f"from_rgb_{level - 1}"](F.avg_pool2d(x, 2)) + alpha * h
+                h = (1 - alpha) * self.encoder[f"from_rgb_{level - 1}"](
+                    F.avg_pool2d(x, 2)
+                ) + alpha * h
         return self.encoder["level_0"](h)
 
     def decode(self, decoder, z, alpha):
@@ -269,7 +316,9 @@ def modules(params: comb.Params, padding: dict[int, int]) -> dict[str, nn.Module
         if name.startswith("to_rgb"):
             return conv(weights)
         blocks = [weights[f"conv_{i}"] for i in range(2)] if name.startswith("level") else [weights]
-        return nn.Sequential(*(m for block in blocks for m in (conv(block["conv"]), nn.LeakyReLU(comb.LEAK))))
+        return nn.Sequential(
+            *(m for block in blocks for m in (conv(block["conv"]), nn.LeakyReLU(comb.LEAK)))
+        )
 
     return {name: module(name, weights) for name, weights in params.items()}
 

@@ -24,7 +24,9 @@ WORLD = flags.DEFINE_integer("world", 1, "Seed of the personas.")
 PERSONAS = flags.DEFINE_integer("personas", 20, "How many of them.")
 FRAMES = flags.DEFINE_integer("frames", 12, "Of each persona.")
 SIZE = flags.DEFINE_integer("size", 256, "Side of a picture, pixels.")
-BETA = flags.DEFINE_float("beta", 0.0, "Shift of the face box: 0 is the single pass, 0.05 the nine-fold one.")
+BETA = flags.DEFINE_float(
+    "beta", 0.0, "Shift of the face box: 0 is the single pass, 0.05 the nine-fold one."
+)
 LONGEST_TRACK, MOST_YAW, NEAR = 1000, 30.0, 0.08
 
 
@@ -39,7 +41,9 @@ def main(argv: Sequence[str]) -> None:
             found.append(bool(hit))
             if hit:
                 right, left = (frame.landmarks[eye].mean(0) for eye in (RIGHT_EYE, LEFT_EYE))
-                axis = (left - right) / np.square(left - right).sum()  # along the eyes, over the interocular distance
+                axis = (left - right) / np.square(
+                    left - right
+                ).sum()  # along the eyes, over the interocular distance
                 turn = np.array([axis, [-axis[1], axis[0]]]).T
                 offsets.append((hit[0].landmarks - frame.landmarks) @ turn)
                 open_eyes = [frame.performance.lid_left > 0.4, frame.performance.lid_right > 0.4]
@@ -52,19 +56,38 @@ def main(argv: Sequence[str]) -> None:
     rows = {"eyes 36-47": distances[:, eyes], "mouth 48-67": distances[:, MOUTH]}
     rows["both"] = np.concatenate([rows["eyes 36-47"], rows["mouth 48-67"]], axis=1)
     # The mean over each region: its own shape does not matter.
-    centres = [np.linalg.norm(offsets[:, list(part)].mean(1), axis=-1) for part in (RIGHT_EYE, LEFT_EYE, MOUTH)]
-    rows["centres of the eyes"], rows["centre of the mouth"] = np.concatenate(centres[:2]), centres[2]
+    centres = [
+        np.linalg.norm(offsets[:, list(part)].mean(1), axis=-1)
+        for part in (RIGHT_EYE, LEFT_EYE, MOUTH)
+    ]
+    rows["centres of the eyes"], rows["centre of the mouth"] = (
+        np.concatenate(centres[:2]),
+        centres[2],
+    )
     rows["irises, lids open"] = np.linalg.norm(np.concatenate(irises), axis=-1)
     for name, values in rows.items():
         quantiles = (f"{value:.1%}" for value in np.quantile(values, [0.5, 0.9, 0.95]))
         table.add_row(name, *quantiles, f"{np.mean(values <= NEAR):.1%}")
     console.print(table)
-    table = Table("landmark", "median", "p90", f"within {NEAR:.0%}", "x", "y", title="offset detected - rendered")
+    table = Table(
+        "landmark",
+        "median",
+        "p90",
+        f"within {NEAR:.0%}",
+        "x",
+        "y",
+        title="offset detected - rendered",
+    )
     for point in (*eyes, *MOUTH):
         values, (x, y) = distances[:, point], np.median(offsets[:, point], axis=0)
         median, high = np.quantile(values, [0.5, 0.9])
         table.add_row(
-            str(point), f"{median:.1%}", f"{high:.1%}", f"{np.mean(values <= NEAR):.1%}", f"{x:+.1%}", f"{y:+.1%}"
+            str(point),
+            f"{median:.1%}",
+            f"{high:.1%}",
+            f"{np.mean(values <= NEAR):.1%}",
+            f"{x:+.1%}",
+            f"{y:+.1%}",
         )
     console.print(table)
 

@@ -20,22 +20,27 @@ from jaxtyping import Float, Float32, Int
 from rich.console import Console
 from rich.table import Column, Table
 
-from data_pipelines.assembly import polygon_masks
+from data_pipelines.batches.assembly import polygon_masks
+from data_pipelines.datasets import open_data
 from data_pipelines.records import FaceRecord, decode
-from data_pipelines.sources import PersonaSource, open_data
+from data_pipelines.sources import PersonaSource
 from faceswap_jax import config as configs
-from faceswap_jax import embedder
 from faceswap_jax.evaluation import verification
 from faceswap_jax.faces import align
+from faceswap_jax.pretrained import embedder
 from faceswap_jax.tasks.base import load_task
 
 EMBEDDER = flags.DEFINE_string(
     "embedder", None, "Folder of a run of experiments/identity.py, or a file.", required=True
 )
-DATA = flags.DEFINE_string("data", None, "Folder of face tracks; by default the identities that the run has held out.")
+DATA = flags.DEFINE_string(
+    "data", None, "Folder of face tracks; by default the identities that the run has held out."
+)
 SPLIT = flags.DEFINE_string("split", "train", "Whose identities to take of --data.")
 PICTURES = flags.DEFINE_integer("pictures", 20, "At most so many of each person.", lower_bound=2)
-PAIRS = flags.DEFINE_integer("pairs", 1000, "At most so many of one and of two people in each fold.", lower_bound=1)
+PAIRS = flags.DEFINE_integer(
+    "pairs", 1000, "At most so many of one and of two people in each fold.", lower_bound=1
+)
 RESOLUTION = flags.DEFINE_integer("resolution", 64, "Side of the crops in pixels.", lower_bound=8)
 
 BATCH = 64
@@ -47,7 +52,9 @@ def main(_) -> None:
     logging.set_verbosity(logging.ERROR)  # Orbax tells a lot
     path = Path(EMBEDDER.value)
     if DATA.value:
-        data = ml_collections.ConfigDict({"kind": "tracks", "path": DATA.value, "split": SPLIT.value})
+        data = ml_collections.ConfigDict(
+            {"kind": "tracks", "path": DATA.value, "split": SPLIT.value}
+        )
         people = list(open_data(data).values())
     else:
         people = load_task(configs.load(path / "config.json")).held_out
@@ -55,7 +62,10 @@ def main(_) -> None:
     network = embedder.load(path)
     table = Table(
         "seen",
-        *(Column(name, justify="right") for name in ("accuracy %", *(f"TAR %, {rate:g}" for rate in RATES))),
+        *(
+            Column(name, justify="right")
+            for name in ("accuracy %", *(f"TAR %, {rate:g}" for rate in RATES))
+        ),
         *(Column(name, justify="right") for name in ("area", "same", "others")),
         title=f"{len(people)} people, {len(crops)} pictures, {RESOLUTION.value} px",
     )
@@ -66,7 +76,12 @@ def main(_) -> None:
 
 def read(
     people: Sequence[PersonaSource], pictures: int, side: int
-) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"], Float32[np.ndarray, "n s s 3"], Float32[np.ndarray, "n s s"]]:
+) -> tuple[
+    Int[np.ndarray, "n"],
+    Int[np.ndarray, "n"],
+    Float32[np.ndarray, "n s s 3"],
+    Float32[np.ndarray, "n s s"],
+]:
     """Who and from which track, crops and masks in [0, 1], of pictures spread evenly over each person's."""
     found: list[tuple[int, FaceRecord]] = []
     for i, person in enumerate(people):
@@ -79,13 +94,22 @@ def read(
         scaled = align.scale_transform(np.eye(2, 3), side / len(record.image))
         crops.append(align.resize(record.image, side))
         outlines.append(align.transform_points(record.polygon, scaled))
-    masks = polygon_masks(np.concatenate(outlines), np.array([len(outline) for outline in outlines]), side)
+    masks = polygon_masks(
+        np.concatenate(outlines), np.array([len(outline) for outline in outlines]), side
+    )
     top = np.iinfo(crops[0].dtype).max
-    return np.array([i for i, _ in found]), np.array(track), np.float32(crops) / top, np.float32(masks) / 255
+    return (
+        np.array([i for i, _ in found]),
+        np.array(track),
+        np.float32(crops) / top,
+        np.float32(masks) / 255,
+    )
 
 
 def embedded(
-    network: embedder.Embedder, crops: Float[np.ndarray, "n s s 3"], masks: Float[np.ndarray, "n s s"]
+    network: embedder.Embedder,
+    crops: Float[np.ndarray, "n s s 3"],
+    masks: Float[np.ndarray, "n s s"],
 ) -> Float[np.ndarray, "n d"]:
     """Embeddings of unit length, batch by batch."""
     embed = jax.jit(embedder.embed, static_argnums=0)
@@ -97,7 +121,9 @@ def embedded(
 
 
 def scores(
-    embeddings: Float[np.ndarray, "n d"], identity: Int[np.ndarray, "n"], track: Int[np.ndarray, "n"]
+    embeddings: Float[np.ndarray, "n d"],
+    identity: Int[np.ndarray, "n"],
+    track: Int[np.ndarray, "n"],
 ) -> list[str]:
     """The cells of a row."""
     cells = []

@@ -22,9 +22,9 @@ import jax
 from absl import app, flags, logging
 
 from data_pipelines.puppets.dataset import write_records
-from faceswap_jax import runs
-from faceswap_jax.checkpoint import digest
+from faceswap_jax.checkpoints.checkpoint import digest
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.training import runs
 
 TRIALS = flags.DEFINE_integer("trials", 20, "Trainings to kill.", lower_bound=1)
 KILLS = flags.DEFINE_integer("kills", 1, "How often to kill each.", lower_bound=1)
@@ -60,7 +60,9 @@ def main(_) -> None:
             print(f"{len(outcomes):3} {outcome}", flush=True)
     kills, saving = sum(len(o.steps) for o in outcomes), sum(o.saving for o in outcomes)
     survived, equal = sum(o.survived for o in outcomes), sum(o.equal for o in outcomes)
-    print(f"{len(outcomes)} trials, {survived} survived, {equal} bit-equal; {saving} of {kills} kills met a save")
+    print(
+        f"{len(outcomes)} trials, {survived} survived, {equal} bit-equal; {saving} of {kills} kills met a save"
+    )
     sys.exit(not survived == equal == len(outcomes))
 
 
@@ -93,22 +95,47 @@ def _start(workdir: Path, steps: int) -> subprocess.Popen:
     """The same command for the first start and every other."""
     folder = workdir.parent
     values = {
-        "data.path": folder / "data", "data.validation": 0.25, "data.warp": 0.02, "data.jitter.rotation": 3.0,
-        "augment.brightness": 0.05, "model.width": 1 / 64, "model.latent": 8, "level_steps": f"(0,{steps},{steps})",
-        "final_steps": 0, "run.log": 1, "run.preview": steps // 2, "run.checkpoint": 1,
-    }  # fmt: skip
-    command = [sys.executable, "-m", "faceswap_jax.cli", "train", f"--config={EXPERIMENT}", f"--workdir={workdir}"]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(folder / "xla")}
+        "data.path": folder / "data",
+        "data.validation": 0.25,
+        "data.warp": 0.02,
+        "data.jitter.rotation": 3.0,
+        "augment.brightness": 0.05,
+        "model.width": 1 / 64,
+        "model.latent": 8,
+        "level_steps": f"(0,{steps},{steps})",
+        "final_steps": 0,
+        "run.log": 1,
+        "run.preview": steps // 2,
+        "run.checkpoint": 1,
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "faceswap_jax.cli",
+        "train",
+        f"--config={EXPERIMENT}",
+        f"--workdir={workdir}",
+    ]
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "xla"),
+    }
     with (folder / f"{workdir.name}.log").open("ab") as log:
         return subprocess.Popen(
             [*command, *(f"--config.{name}={value}" for name, value in values.items())],
-            env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
 
 
 def _saved(workdir: Path) -> int:
     """Steps done by the newest checkpoint."""
-    return max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()), default=0)
+    return max(
+        (int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()),
+        default=0,
+    )
 
 
 def _await_save(workdir: Path, step: int, process: subprocess.Popen) -> None:

@@ -32,10 +32,15 @@ BETAS = (0.0, 0.05)
 def main(argv: Sequence[str]) -> None:
     """Measures and prints the table."""
     landmarkers = [MediaPipeLandmarker(beta) for beta in BETAS]
-    table = Table("", "single (ms)", "nine-fold (ms)", "ratio", "single (px)", "nine-fold (px)", "ratio")
-    sources = [(f"still puppet {persona}", _still(persona), _deviation) for persona in range(PUPPETS)]
+    table = Table(
+        "", "single (ms)", "nine-fold (ms)", "ratio", "single (px)", "nine-fold (px)", "ratio"
+    )
+    sources = [
+        (f"still puppet {persona}", _still(persona), _deviation) for persona in range(PUPPETS)
+    ]
     sources += [
-        (Path(name).name, (frame.image for frame in video.read_frames(Path(name))), _residual) for name in argv[1:]
+        (Path(name).name, (frame.image for frame in video.read_frames(Path(name))), _residual)
+        for name in argv[1:]
     ]
     for name, images, jitter in sources:
         seconds, paths = _run(landmarkers, itertools.islice(images, FRAMES.value))
@@ -76,7 +81,9 @@ def _run(
             seconds.append(elapsed)
             landmarks.append(found)
     paths = np.swapaxes(landmarks, 0, 1)
-    scales = [align.transform_scale(align.alignment_transform(points, RESOLUTION)) for points in paths[0]]
+    scales = [
+        align.transform_scale(align.alignment_transform(points, RESOLUTION)) for points in paths[0]
+    ]
     return np.array(seconds), paths * np.median(scales)
 
 

@@ -17,12 +17,22 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from data_pipelines import pipeline
-from data_pipelines.records import SHARDS, Counts, FaceRecord, Manifest, Persona, ShardWriter, encode
-from data_pipelines.settings import Settings
-from data_pipelines.sources import open_data
+from data_pipelines.batches import pipeline
+from data_pipelines.datasets import open_data
+from data_pipelines.prepare.settings import Settings
+from data_pipelines.records import (
+    SHARDS,
+    Counts,
+    FaceRecord,
+    Manifest,
+    Persona,
+    ShardWriter,
+    encode,
+)
 
-RECORDS = flags.DEFINE_integer("records", 100_000, "Number of records, all of which are read twice.")
+RECORDS = flags.DEFINE_integer(
+    "records", 100_000, "Number of records, all of which are read twice."
+)
 PERSONAS, SHARDS_EACH, TRACK = 4, 100, 25  # more shards than are kept open
 SIZE, BATCH, ROWS = 64, 32, 10
 WARM_UP = 0.2  # share of the records

@@ -17,9 +17,9 @@ from rich.table import Column, Table
 
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import DEGREES
-from faceswap_jax import runs
 from faceswap_jax.evaluation import oracle
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.training import runs
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the trained run.", required=True)
 OUTPUT = flags.DEFINE_string("output", str(oracle.SHIPPED), "File to write.")
@@ -33,7 +33,9 @@ def main(_) -> None:
     oracle.save_oracle(path, trained)
     final = oracle.measured(oracle.load_oracle(path), world_seed, range(PICTURES.value))
     oracle.save_oracle(path, final)
-    numbers = (samples.parameters(samples.sample_frame(world_seed, i, 16)) for i in range(PICTURES.value))
+    numbers = (
+        samples.parameters(samples.sample_frame(world_seed, i, 16)) for i in range(PICTURES.value)
+    )
     truth = np.stack(list(numbers))
     show(final, np.abs(truth - np.median(truth, axis=0)).mean(0))
 
@@ -48,11 +50,17 @@ def restore(workdir: Path) -> tuple[int, oracle.Oracle]:
 def show(final: oracle.Oracle, guessing: Float[np.ndarray, "40"]) -> None:
     """Prints the errors, and those of always saying the median."""
     columns = ("span", "face only", "whole picture", "guessing", "face only, degrees")
-    table = Table("parameter", *(Column(name, justify="right") for name in columns), title="mean absolute error")
+    table = Table(
+        "parameter",
+        *(Column(name, justify="right") for name in columns),
+        title="mean absolute error",
+    )
     for (name, span), guess in zip(samples.SPANS.items(), guessing, strict=True):
         errors = final.errors[name], final.picture_errors[name], guess
         degrees = f"{errors[0] * DEGREES[name]:.2f}" if name in DEGREES else ""
-        table.add_row(name, f"{span.low:g} .. {span.high:g}", *(f"{error:.3g}" for error in errors), degrees)
+        table.add_row(
+            name, f"{span.low:g} .. {span.high:g}", *(f"{error:.3g}" for error in errors), degrees
+        )
     Console().print(table)
 
 

@@ -37,7 +37,9 @@ def main() -> None:
         faces = landmarker(frame.image, 0)
         if abs(act.yaw) <= 30 and faces:
             turned = Pose.turn(act.pitch, act.yaw, act.roll) * np.outer(FLIP, FLIP)
-            seen.append(normalised(mesh(landmarker, frame.image, faces[0].landmarks)[POINTS] @ turned))
+            seen.append(
+                normalised(mesh(landmarker, frame.image, faces[0].landmarks)[POINTS] @ turned)
+            )
             found.append(pose.head_pose(faces[0].landmarks))
             expected.append([act.yaw, act.pitch, act.roll])
     average = normalised((rendered + straight(np.array(seen))) / 2)
@@ -51,7 +53,9 @@ def main() -> None:
     for p in range(32):
         for act in performance_track(TEST_WORLD, p, 0, 250)[::25]:
             anatomy = build(sample_persona(TEST_WORLD, p), act)
-            found.append(pose.head_pose(Camera(SIZE).project(anatomy.pose.to_world(head_points(anatomy)))))
+            found.append(
+                pose.head_pose(Camera(SIZE).project(anatomy.pose.to_world(head_points(anatomy))))
+            )
             expected.append([act.yaw, act.pitch, act.roll])
     report("from rendered landmarks", np.array(found), np.array(expected))
 
@@ -77,7 +81,9 @@ def normalised(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     """Origin amid the corners of the eyes, unit one interocular distance; mirror images averaged."""
     mirror = [list(POINTS).index(MIRROR[i]) for i in POINTS]
     points = (points + points[mirror] * [-1, 1, 1]) / 2
-    right, left = (points[[list(POINTS).index(i) for i in eye]].mean(0) for eye in ((36, 39), (42, 45)))
+    right, left = (
+        points[[list(POINTS).index(i) for i in eye]].mean(0) for eye in ((36, 39), (42, 45))
+    )
     return (points - (right + left) / 2) / np.linalg.norm(left - right)
 
 
@@ -86,11 +92,15 @@ def straight(heads: Float[np.ndarray, "m n 3"]) -> Float[np.ndarray, "n 3"]:
     centred = heads - heads.mean(1, keepdims=True)
     mean = centred.mean(0)
     for _ in range(10):
-        mean = np.mean([Rotation.align_vectors(mean, points)[0].apply(points) for points in centred], axis=0)
+        mean = np.mean(
+            [Rotation.align_vectors(mean, points)[0].apply(points) for points in centred], axis=0
+        )
     return normalised(Rotation.align_vectors(centred.mean(0), mean)[0].apply(mean))
 
 
-def mesh(landmarker: mediapipe.MediaPipeLandmarker, image: np.ndarray, points: np.ndarray) -> np.ndarray:
+def mesh(
+    landmarker: mediapipe.MediaPipeLandmarker, image: np.ndarray, points: np.ndarray
+) -> np.ndarray:
     """The 68 landmarks in space as the mesh network sees them, in units of its input, as tilted as in the picture."""
     box = mediapipe._face_box(points)
     side = mediapipe.MESH_RESOLUTION

@@ -18,9 +18,9 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
-from data_pipelines.prepare import prepare
+from data_pipelines.prepare.prepare import prepare
+from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets.tracks import render_frame
-from data_pipelines.settings import Settings
 
 REPEATS = flags.DEFINE_integer("repeats", 3, "Runs of each kind; the fastest counts.")
 CLIPS, FRAMES, RENDERED, SIZE = 4, 150, 192, 480
@@ -36,7 +36,9 @@ def main(argv: Sequence[str]) -> None:
     """Measures and prints the table."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        clips = [Path(name) for name in argv[1:]] or [_write_clip(folder / f"{p}.mp4", p) for p in range(CLIPS)]
+        clips = [Path(name) for name in argv[1:]] or [
+            _write_clip(folder / f"{p}.mp4", p) for p in range(CLIPS)
+        ]
         seconds = {kind: [] for kind in KINDS}
         for _ in range(REPEATS.value):
             for kind, (beta, processes) in KINDS.items():
@@ -54,7 +56,9 @@ def main(argv: Sequence[str]) -> None:
         startup, whole = (min(values[i::2]) for i in (0, 1))
         rate = seen / (whole - startup)
         base = base or rate
-        table.add_row(kind, f"{startup:.1f}", f"{whole - startup:.1f}", f"{rate:.0f}", f"{rate / base:.2f}")
+        table.add_row(
+            kind, f"{startup:.1f}", f"{whole - startup:.1f}", f"{rate:.0f}", f"{rate / base:.2f}"
+        )
     Console().print(table)
 
 

@@ -25,15 +25,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from data_pipelines import assembly, pipeline
+from data_pipelines.batches import assembly, pipeline
+from data_pipelines.datasets import open_data
+from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets.source import puppet_source
 from data_pipelines.records import SHARDS, Counts, Manifest, Persona, ShardWriter, decode
-from data_pipelines.settings import Settings
-from data_pipelines.sources import open_data
 
 REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each contestant.")
 SECONDS = flags.DEFINE_float("seconds", 2.0, "Length of a turn.")
-PERSONAS, RENDERED, COPIES = 4, 24, 40  # pictures rendered of each persona, and how often each is stored
+PERSONAS, RENDERED, COPIES = (
+    4,
+    24,
+    40,
+)  # pictures rendered of each persona, and how often each is stored
 SIZE, BATCH, WARM_UP = 256, 8, 6  # px, pictures of each persona, batches before the clock starts
 RESOLUTIONS = (256, 64)
 THREADS, WORKERS = (1, 2, 3), (0, 1, 2)
@@ -44,7 +48,9 @@ def main(_: Sequence[str]) -> None:
     try:
         from torch.utils.data import DataLoader
     except ModuleNotFoundError:
-        raise SystemExit("This benchmark compares with PyTorch, which is missing; install the extra `bench`.") from None
+        raise SystemExit(
+            "This benchmark compares with PyTorch, which is missing; install the extra `bench`."
+        ) from None
     cv2.setNumThreads(1)  # both keep all cores busy as they are
     contestants = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -56,18 +62,29 @@ def main(_: Sequence[str]) -> None:
             for threads in THREADS:
                 contestants["ours", threads, resolution] = lambda b=batches, t=threads: ours(b, t)
             for workers in WORKERS:
-                loader = DataLoader(Faces(files, resolution), PERSONAS * BATCH, shuffle=True, num_workers=workers)
+                loader = DataLoader(
+                    Faces(files, resolution), PERSONAS * BATCH, shuffle=True, num_workers=workers
+                )
                 contestants["torch", workers, resolution] = lambda loader=loader: theirs(loader)
         turns = [kind for _ in range(REPEATS.value) for kind in contestants]
         rates = dict.fromkeys(contestants, 0.0)
         for kind in track(turns, "measuring", transient=True):
             rates[kind] = max(rates[kind], pictures_per_second(contestants[kind]))
-    table = Table("pictures/s", *(f"{r} px" for r in RESOLUTIONS), title=f"{SIZE} px JPEG, {len(files)} files")
+    table = Table(
+        "pictures/s", *(f"{r} px" for r in RESOLUTIONS), title=f"{SIZE} px JPEG, {len(files)} files"
+    )
     for kind, counts, unit in (("ours", THREADS, "threads"), ("torch", WORKERS, "workers")):
         for count in counts:
-            table.add_row(f"{kind}, {count} {unit}", *(f"{rates[kind, count, r]:,.0f}" for r in RESOLUTIONS))
-    best = {(kind, r): max(v for (k, _, s), v in rates.items() if (k, s) == (kind, r)) for kind, _, r in rates}
-    table.add_row("ratio of the best", *(f"{best['ours', r] / best['torch', r]:.2f}" for r in RESOLUTIONS))
+            table.add_row(
+                f"{kind}, {count} {unit}", *(f"{rates[kind, count, r]:,.0f}" for r in RESOLUTIONS)
+            )
+    best = {
+        (kind, r): max(v for (k, _, s), v in rates.items() if (k, s) == (kind, r))
+        for kind, _, r in rates
+    }
+    table.add_row(
+        "ratio of the best", *(f"{best['ours', r] / best['torch', r]:.2f}" for r in RESOLUTIONS)
+    )
     Console().print(table)
 
 
@@ -85,7 +102,9 @@ def write_data(folder: Path) -> list[tuple[str, Float32[np.ndarray, "n 2"]]]:
             for number in range(RENDERED * COPIES):
                 data = records[number % RENDERED]
                 writer.write(data, 0)
-                files.append((f"{folder}/puppet{p}-{number:05d}.jpg", decode(data, image=False).polygon))
+                files.append(
+                    (f"{folder}/puppet{p}-{number:05d}.jpg", decode(data, image=False).polygon)
+                )
                 Path(files[-1][0]).write_bytes(msgpack.unpackb(data)["image"])
         count = writer.shard.records
         personas[f"puppet{p}"] = Persona("train", [writer.shard], Counts(count, count, {}))
@@ -103,14 +122,18 @@ class Faces:
         """Number of pictures."""
         return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[UInt8[np.ndarray, "r r 3"], UInt8[np.ndarray, "r r"]]:
+    def __getitem__(
+        self, index: int
+    ) -> tuple[UInt8[np.ndarray, "r r 3"], UInt8[np.ndarray, "r r"]]:
         """A picture and its mask, mirrored or not."""
         name, polygon = self.files[index]
         side = self.resolution
         image = cv2.imread(name, cv2.IMREAD_COLOR_RGB)
         if side != SIZE:
             image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-        mask = assembly.polygon_masks((polygon + 0.5) * (side / SIZE) - 0.5, np.array([len(polygon)]), side)[0]
+        mask = assembly.polygon_masks(
+            (polygon + 0.5) * (side / SIZE) - 0.5, np.array([len(polygon)]), side
+        )[0]
         if np.random.random() < 0.5:
             image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)
         return image, mask

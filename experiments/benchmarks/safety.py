@@ -18,12 +18,12 @@ from absl import app, flags, logging
 from jax.sharding import NamedSharding
 
 from experiments import demo
-from faceswap_jax import runs
-from faceswap_jax.checkpoint import Checkpoints
-from faceswap_jax.goodput import Clock
+from faceswap_jax.checkpoints.checkpoint import Checkpoints
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.program import programs_of
+from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.tasks.base import load_task
+from faceswap_jax.training import runs
+from faceswap_jax.training.programs import programs_of
 
 WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies all channel counts.")
 STEPS = flags.DEFINE_integer("steps", 20, "Of each kind.", lower_bound=1)
@@ -36,26 +36,38 @@ def main(_) -> None:
     c = demo.get_config()
     c.personas, c.update_order, c.model.width = ("ada", "ben", "eve"), "joint", WIDTH.value
     task, mesh = load_task(c), make_mesh(cpu_devices=c.mesh.cpu_devices)
-    phase, sharding, rng = task.phases[-1], NamedSharding(mesh, task.batch_spec), np.random.default_rng(0)
+    phase, sharding, rng = (
+        task.phases[-1],
+        NamedSharding(mesh, task.batch_spec),
+        np.random.default_rng(0),
+    )
     image = rng.integers(0, 256, (3, c.batch, 64, 64, 3), np.uint8)
     batch = jax.device_put({"input": image, "image": image, "mask": image[..., 0]}, sharding)
     with jax.set_mesh(mesh), tempfile.TemporaryDirectory() as folder:
         layout = runs.layout(task, mesh, phase.stop)[1]
         init = jax.jit(partial(task.init_state, phase), out_shardings=layout)
-        plain = jax.jit(partial(task.train_step, phase), donate_argnums=0, out_shardings=(layout, None))
+        plain = jax.jit(
+            partial(task.train_step, phase), donate_argnums=0, out_shardings=(layout, None)
+        )
         steps = {"looking": programs_of(task, phase, mesh, Clock()).train_step, "plain": plain}
         states = {name: step(init(jax.random.key(0)), batch)[0] for name, step in steps.items()}
         seconds = {name: [] for name in steps}
         for _ in range(STEPS.value):
             for name, step in steps.items():
-                states[name] = timed(seconds[name], lambda step=step, name=name: step(states[name], batch)[0])
+                states[name] = timed(
+                    seconds[name], lambda step=step, name=name: step(states[name], batch)[0]
+                )
         looking, plain = (float(np.median(seconds[name])) for name in steps)
-        print(f"a step takes {plain:.3f} s, with the search for NaN {looking / plain:.3f} times as long")
+        print(
+            f"a step takes {plain:.3f} s, with the search for NaN {looking / plain:.3f} times as long"
+        )
 
         returned, written = [], []
         with Checkpoints(Path(folder) / "checkpoints", c, writing=True) as checkpoints:
             for _ in range(SAVES):
-                states["looking"] = jax.block_until_ready(steps["looking"](states["looking"], batch)[0])
+                states["looking"] = jax.block_until_ready(
+                    steps["looking"](states["looking"], batch)[0]
+                )
                 begin = time.perf_counter()
                 timed(returned, lambda: checkpoints.save(states["looking"]))
                 checkpoints.wait()

@@ -23,13 +23,22 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-CONFIG = flags.DEFINE_string("config", "experiments/demo.py", "Experiment file of the comb network.")
-WIDTH = flags.DEFINE_float("width", None, "Share of the published width; as in the experiment if not given.")
-LEVEL = flags.DEFINE_integer("level", None, "Level to begin with; as in the experiment if not given.", 2, 8)
+CONFIG = flags.DEFINE_string(
+    "config", "experiments/demo.py", "Experiment file of the comb network."
+)
+WIDTH = flags.DEFINE_float(
+    "width", None, "Share of the published width; as in the experiment if not given."
+)
+LEVEL = flags.DEFINE_integer(
+    "level", None, "Level to begin with; as in the experiment if not given.", 2, 8
+)
 REPEATS = flags.DEFINE_integer("repeats", 3, "Cold and warm starts each.", 1)
 PERSONAS, FRAMES = 3, 25
 PARTS = ("Python and imports", "tracing and lowering", "compiling or loading", "all else")
-TRACING = ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration")
+TRACING = (
+    "/jax/core/compile/jaxpr_trace_duration",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+)
 COMPILING = "/jax/core/compile/backend_compile_duration"  # loading from the cache included
 
 # What a process runs: the command, cut short at the first values.
@@ -44,9 +53,15 @@ def main(_: Sequence[str]) -> None:
         write_data(data)
         for repeat in track(range(REPEATS.value), "starting", transient=True):
             for kind, times in seconds.items():
-                times.append(start(data, Path(scratch) / f"cache{repeat}", Path(scratch) / f"{kind}{repeat}"))
-    best = {kind: min(times, key=lambda parts: sum(parts.values())) for kind, times in seconds.items()}
-    table = Table("seconds", *best, title="from the start of the process to the first step's values")
+                times.append(
+                    start(data, Path(scratch) / f"cache{repeat}", Path(scratch) / f"{kind}{repeat}")
+                )
+    best = {
+        kind: min(times, key=lambda parts: sum(parts.values())) for kind, times in seconds.items()
+    }
+    table = Table(
+        "seconds", *best, title="from the start of the process to the first step's values"
+    )
     for part in PARTS:
         table.add_row(part, *(f"{best[kind][part]:.2f}" for kind in best))
     cold, warm = (sum(parts.values()) for parts in best.values())
@@ -66,7 +81,12 @@ def write_data(folder: Path) -> None:
 
 def start(data: Path, cache: Path, workdir: Path) -> dict[str, float]:
     """Seconds of every part of one start."""
-    arguments = ["train", f"--config={CONFIG.value}", f"--workdir={workdir}", f"--config.data.path={data}"]
+    arguments = [
+        "train",
+        f"--config={CONFIG.value}",
+        f"--workdir={workdir}",
+        f"--config.data.path={data}",
+    ]
     if WIDTH.value is not None:
         arguments.append(f"--config.model.width={WIDTH.value}")
     if LEVEL.value is not None:
@@ -86,13 +106,14 @@ def child(began: float, arguments: Sequence[str]) -> None:
         began: when the process was started, seconds since the epoch.
         arguments: of `faceswap`.
     """
-    from faceswap_jax import cli, compilation
+    from faceswap_jax import cli
+    from faceswap_jax.training import cache as compilation
 
     compilation.use_cache()
     import jax
 
-    from faceswap_jax import metrics, train  # noqa: F401
-    from faceswap_jax.tasks import comb  # noqa: F401
+    from faceswap_jax.reporting import reporter as metrics
+    from faceswap_jax.tasks import autoencoder as comb  # noqa: F401
 
     imported = time.time()
     spent = defaultdict(float)
@@ -103,7 +124,10 @@ def child(began: float, arguments: Sequence[str]) -> None:
     def stop(self, row):
         tracing, compiling = sum(spent[event] for event in TRACING), spent[COMPILING]
         rest = time.time() - imported - tracing - compiling
-        print(json.dumps(dict(zip(PARTS, (imported - began, tracing, compiling, rest), strict=True))), flush=True)
+        print(
+            json.dumps(dict(zip(PARTS, (imported - began, tracing, compiling, rest), strict=True))),
+            flush=True,
+        )
         os._exit(0)
 
     jax.monitoring.register_event_duration_secs_listener(note)

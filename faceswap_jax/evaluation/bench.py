@@ -1,29 +1,22 @@
 """The bench: a trained run swaps clips that it has not seen, and every result is scored."""
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import UInt8
 from rich.console import Console
 
 from data_pipelines.clips import Clip
 from data_pipelines.puppets.dataset import CLIPS, PuppetClips
 from faceswap_jax import config as configs
-from faceswap_jax.board import Board
 from faceswap_jax.errors import InputError
+from faceswap_jax.evaluation.frames import DEFAULT_BLEND
 from faceswap_jax.evaluation.report import Comparison, Score, summarise
 from faceswap_jax.faces import blend
 from faceswap_jax.faces.picture import save_grid
-from faceswap_jax.faces.video import read_frames
+from faceswap_jax.reporting.board import Board
 from faceswap_jax.swap import Model, load_models, swap_clip
-
-DEFAULT_BLEND = "multiband"
-
-
-Frames = UInt8[np.ndarray, "n h w 3"]
 
 
 class Bench(Protocol):
@@ -41,7 +34,9 @@ class Bench(Protocol):
         """Every persona with every clip of somebody else."""
         ...
 
-    def compare(self, persona: str, clip: Clip, model: Model, swapped: Mapping[str, Path]) -> Comparison:
+    def compare(
+        self, persona: str, clip: Clip, model: Model, swapped: Mapping[str, Path]
+    ) -> Comparison:
         """Scores a clip with a persona's face, swapped with one or more methods of blending."""
         ...
 
@@ -51,7 +46,10 @@ class Bench(Protocol):
 
 
 def evaluate(
-    workdir: Path, data: Path, methods: Sequence[str] = (DEFAULT_BLEND,), embedder: Path | None = None
+    workdir: Path,
+    data: Path,
+    methods: Sequence[str] = (DEFAULT_BLEND,),
+    embedder: Path | None = None,
 ) -> Path:
     """Swaps every clip to every other persona that has a clip in the folder, and writes scores and pictures.
 
@@ -72,12 +70,16 @@ def evaluate(
     """
     for method in methods:
         if method not in blend.METHODS:
-            raise InputError(f"There is no blending '{method}'; choose one of {', '.join(blend.METHODS)}.")
+            raise InputError(
+                f"There is no blending '{method}'; choose one of {', '.join(blend.METHODS)}."
+            )
     bench, models = _open(data, embedder), load_models(workdir)
     pairs = bench.pairs(list(models))
     if not pairs:
         names = ", ".join(models)
-        raise InputError(f"'{data}' has no persona of '{workdir}' ({names}) beside a clip of somebody else; add both.")
+        raise InputError(
+            f"'{data}' has no persona of '{workdir}' ({names}) beside a clip of somebody else; add both."
+        )
     console, step = Console(stderr=True, markup=False), next(iter(models.values())).step
     output = workdir / "evaluation" / data.resolve().name / f"step_{step}"
     clips = output / "clips"
@@ -85,7 +87,9 @@ def evaluate(
 
     results: dict[str, list[Comparison]] = {}
     for number, (persona, clip) in enumerate(pairs, 1):
-        console.print(f"{number} of {len(pairs)}: {clip.name} as {persona}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{number} of {len(pairs)}: {clip.name} as {persona}", highlight=False, soft_wrap=True
+        )
         name = clip.name.replace("/", "_")
         swapped = {method: clips / f"{name}_as_{persona}_{method}.mp4" for method in methods}
         for method, path in swapped.items():
@@ -99,7 +103,9 @@ def evaluate(
     if config.run.wandb:
         with Board(workdir, config) as board:
             board.table(f"bench/{output.parent.name}", *summary.means())
-    pictures = [comparison.pictures for comparisons in results.values() for comparison in comparisons]
+    pictures = [
+        comparison.pictures for comparisons in results.values() for comparison in comparisons
+    ]
     save_grid(output / "grid.png", np.concatenate(pictures) / 255)
     console.print(summary.table())
     for path, what in (
@@ -111,31 +117,17 @@ def evaluate(
     return output
 
 
-def row_name(name: str, method: str) -> str:
-    """The row of a method of blending: "swap", "swap --blend none"."""
-    return name if method == DEFAULT_BLEND else f"{name} --blend {method}"
-
-
-def chunks(paths: Sequence[Path], size: int) -> Iterator[tuple[int, list[Frames]]]:
-    """Clips of equally many frames side by side, `size` frames at a time after the last one of the chunk before.
-
-    Yields:
-        How many frames of the chunk are repeated, 0 or 1, and the frames of every clip.
-    """
-    videos = zip(*(read_frames(path) for path in paths), strict=True)
-    last = []
-    while new := list(itertools.islice(videos, size)):
-        yield len(last), [np.stack([frame.image for frame in frames]) for frames in zip(*(last + new), strict=True)]
-        last = new[-1:]
-
-
 def _open(data: Path, embedder: Path | None) -> Bench:
     if not data.is_dir():
-        raise InputError(f"'{data}' is no folder; give one with clips of puppets, or with clips of each person.")
+        raise InputError(
+            f"'{data}' is no folder; give one with clips of puppets, or with clips of each person."
+        )
     # Imported here: one way needs the oracle, the other MediaPipe and an identity network.
     if (data / CLIPS).exists():
         if embedder:
-            raise InputError(f"'{data}' holds puppets, whose identity the oracle reads; leave --embedder out.")
+            raise InputError(
+                f"'{data}' holds puppets, whose identity the oracle reads; leave --embedder out."
+            )
         from faceswap_jax.evaluation.with_truth import PuppetBench
 
         return PuppetBench(data, PuppetClips.load(data))

@@ -28,12 +28,16 @@ def aspect_ratios(landmarks: Float[np.ndarray, "n 68 2"]) -> Float32[np.ndarray,
         width = last - first
         above = points[:, list(brow)].mean(1) - first
         eyes.append(_openness(first, last, rims))
-        brows.append((width[:, 1] * above[:, 0] - width[:, 0] * above[:, 1]) / np.square(width).sum(1))
+        brows.append(
+            (width[:, 1] * above[:, 0] - width[:, 0] * above[:, 1]) / np.square(width).sum(1)
+        )
     first, last, *rims = (points[:, i] for i in (60, 64, 61, 67, 62, 66, 63, 65))
     return np.stack([*eyes, *brows, _openness(first, last, rims)], 1).astype(np.float32)
 
 
-def correlation(ratios: Float[np.ndarray, "n k"], driving: Float[np.ndarray, "n k"]) -> Float32[np.ndarray, "k"]:
+def correlation(
+    ratios: Float[np.ndarray, "n k"], driving: Float[np.ndarray, "n k"]
+) -> Float32[np.ndarray, "k"]:
     """Pearson's correlation over a clip of each ratio with that of the driving clip.
 
     Over the frames in which both have a face. NaN for a ratio that is constant in either clip, where it is undefined.
@@ -44,7 +48,9 @@ def correlation(ratios: Float[np.ndarray, "n k"], driving: Float[np.ndarray, "n 
     a, b = (values[both] - values[both].mean(0, dtype=np.float64) for values in (ratios, driving))
     spread_a, spread_b = a.std(0), b.std(0)
     moves = (spread_a > CONSTANT) & (spread_b > CONSTANT)
-    return np.where(moves, (a * b).mean(0) / np.where(moves, spread_a * spread_b, 1), np.nan).astype(np.float32)
+    return np.where(
+        moves, (a * b).mean(0) / np.where(moves, spread_a * spread_b, 1), np.nan
+    ).astype(np.float32)
 
 
 def pose_errors(
@@ -61,5 +67,8 @@ def pose_errors(
 
 def _openness(first, last, rims) -> np.ndarray:
     """Mean distance of the pairs of rim points, upper and lower, over the distance of the corners."""
-    heights = [np.linalg.norm(upper - lower, axis=1) for upper, lower in zip(rims[::2], rims[1::2], strict=True)]
+    heights = [
+        np.linalg.norm(upper - lower, axis=1)
+        for upper, lower in zip(rims[::2], rims[1::2], strict=True)
+    ]
     return np.mean(heights, axis=0) / np.linalg.norm(last - first, axis=1)

@@ -8,13 +8,15 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
-from faceswap_jax import embedder
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
+from faceswap_jax.pretrained import embedder
 
 
 def distances(
-    readings: Float[np.ndarray, "n k"], personas: Float[np.ndarray, "p k"], errors: Float[np.ndarray, "k"]
+    readings: Float[np.ndarray, "n k"],
+    personas: Float[np.ndarray, "p k"],
+    errors: Float[np.ndarray, "k"],
 ) -> Float32[np.ndarray, "n p"]:
     """How far every reading is from every persona, in errors of the oracle: about 1.3 for the right one.
 
@@ -29,7 +31,9 @@ def distances(
     return np.sqrt(np.square(scaled).mean(-1)).astype(np.float32)
 
 
-def retrieved(distance: Float[np.ndarray, "n p"], persona: int | Int[np.ndarray, "n"]) -> Float32[np.ndarray, "n"]:
+def retrieved(
+    distance: Float[np.ndarray, "n p"], persona: int | Int[np.ndarray, "n"]
+) -> Float32[np.ndarray, "n"]:
     """1 for frames whose nearest persona is the given one, else 0: their mean is the top-1 accuracy."""
     return (distance.argmin(1) == persona).astype(np.float32)
 
@@ -49,7 +53,10 @@ class DlibEmbedder:
     def __init__(self) -> None:
         # The package of networks imports what newer Pythons lack: only its folder is of interest.
         package = importlib.util.find_spec("face_recognition_models")
-        path = package and Path(package.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"
+        path = (
+            package
+            and Path(package.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"
+        )
         if not path or not path.is_file() or not importlib.util.find_spec("dlib"):
             raise InputError(
                 "The identity cosine needs dlib and its face recognition network, which are not installed: "
@@ -82,7 +89,10 @@ class IResNetEmbedder:
 
     def __init__(self, path: Path) -> None:
         loaded = embedder.load(path)
-        self._config, self._weights = loaded.config, jax.device_put((loaded.params, loaded.statistics))
+        self._config, self._weights = (
+            loaded.config,
+            jax.device_put((loaded.params, loaded.statistics)),
+        )
         self._embed = jax.jit(embedder.embed, static_argnums=0)
 
     def __call__(
@@ -93,7 +103,9 @@ class IResNetEmbedder:
         result = np.full((len(frames), self._config.embedding), np.nan, np.float32)
         for embedding, frame, points in zip(result, frames, landmarks, strict=True):
             if np.isfinite(points).all():
-                crop = align.crop(frame, align.alignment_transform(points, side), side)[None] / np.float32(255)
+                crop = align.crop(frame, align.alignment_transform(points, side), side)[
+                    None
+                ] / np.float32(255)
                 embedding[:] = self._embed(self._config, *self._weights, crop)[0]
         return result
 
@@ -104,6 +116,8 @@ def template(embeddings: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:
     return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
-def cosine(embeddings: Float[np.ndarray, "n d"], reference: Float[np.ndarray, "d"]) -> Float32[np.ndarray, "n"]:
+def cosine(
+    embeddings: Float[np.ndarray, "n d"], reference: Float[np.ndarray, "d"]
+) -> Float32[np.ndarray, "n"]:
     """Cosine of every embedding with a reference, each of unit length: identity similarity (CSIM)."""
     return embeddings @ reference

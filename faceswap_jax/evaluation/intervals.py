@@ -19,7 +19,9 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(clips: Sequence[Float[np.ndarray, "n"]], block: int, confidence: float = 0.95, seed: int = 0) -> Interval:
+def interval(
+    clips: Sequence[Float[np.ndarray, "n"]], block: int, confidence: float = 0.95, seed: int = 0
+) -> Interval:
     """The mean over clips of each one's mean over its frames, with a bootstrap percentile interval.
 
     Neighbouring frames resemble each other, frames of one clip more than those of two. Of several clips, their means

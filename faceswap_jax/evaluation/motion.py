@@ -29,7 +29,10 @@ def flicker(
     method.setFinestScale(0)
     result = {name: np.full(max(len(target) - 1, 0), np.nan, np.float32) for name in rows}
     for i in range(1, len(target)):
-        back, forth = method.calc(greys[i], greys[i - 1], None), method.calc(greys[i - 1], greys[i], None)
+        back, forth = (
+            method.calc(greys[i], greys[i - 1], None),
+            method.calc(greys[i - 1], greys[i], None),
+        )
         weight = masks[i] * consistent(back, forth)
         if total := weight.sum():
             for name, frames in rows.items():
@@ -42,11 +45,17 @@ def carry(image: np.ndarray, flow: Float32[np.ndarray, "h w 2"]) -> Float32[np.n
     """The picture [h, w, ...] whose pixel (x, y) is the image's at (x, y) + flow, cubically interpolated."""
     x, y = np.meshgrid(*(np.arange(side, dtype=np.float32) for side in flow.shape[1::-1]))
     return cv2.remap(
-        image.astype(np.float32), x + flow[..., 0], y + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        image.astype(np.float32),
+        x + flow[..., 0],
+        y + flow[..., 1],
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
     )
 
 
-def consistent(back: Float32[np.ndarray, "h w 2"], forth: Float32[np.ndarray, "h w 2"]) -> np.ndarray:
+def consistent(
+    back: Float32[np.ndarray, "h w 2"], forth: Float32[np.ndarray, "h w 2"]
+) -> np.ndarray:
     """Where going back and forth ends where it began [h, w], bool (Sundaram et al. 2010)."""
     forth = carry(forth, back)
     error, size = np.square(back + forth).sum(-1), (np.square(back) + np.square(forth)).sum(-1)

@@ -20,6 +20,7 @@ from data_pipelines.puppets.parameters import PERSONA_SPANS
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.models import oracle as network
+from faceswap_jax.ops.masks import masked
 
 SHIPPED = Path(__file__).with_name("oracle.npz")
 _BATCH = 64  # pictures read at a time; fewer are filled up, so that one program serves all
@@ -76,14 +77,22 @@ class Oracle:
             views = [samples.view(face) for face in landmarks[i : i + _BATCH]]
             seen = frames[i : i + _BATCH].astype(np.float32) / 255
             if masks is not None:
-                seen = network.masked(seen, masks[i : i + _BATCH].astype(np.float32))
+                seen = masked(seen, masks[i : i + _BATCH].astype(np.float32))
             x = np.full((_BATCH, samples.SIDE, samples.SIDE, 3), network.GREY, np.float32)
             for picture, whole, transform in zip(x, seen, views, strict=False):
                 picture[:] = align.warp(np.asarray(whole), transform, samples.SIDE, samples.SIDE)
             shares = np.asarray(_apply(self.config, self.params, x))[: len(views)]
-            values.append(np.stack([samples.to_values(s, v, width) for s, v in zip(shares, views, strict=True)]))
-        low, high = (np.array([span[end] for span in samples.SPANS.values()], np.float32) for end in (0, 1))
-        return Reading(*np.split(np.concatenate(values).clip(low, high), [len(PERSONA_SPANS)], axis=1))
+            values.append(
+                np.stack(
+                    [samples.to_values(s, v, width) for s, v in zip(shares, views, strict=True)]
+                )
+            )
+        low, high = (
+            np.array([span[end] for span in samples.SPANS.values()], np.float32) for end in (0, 1)
+        )
+        return Reading(
+            *np.split(np.concatenate(values).clip(low, high), [len(PERSONA_SPANS)], axis=1)
+        )
 
     def drift(self) -> float:
         """Mean difference, in grey levels, of the renderer's pictures now and when the network was trained.
@@ -105,9 +114,14 @@ def load_oracle(path: Path = SHIPPED) -> Oracle:
             about["config"]["levels"] = tuple(about["config"]["levels"])
             config = network.OracleConfig(**about["config"])
             params = jax.tree_util.tree_map_with_path(
-                lambda where, leaf: jnp.asarray(stored[_name(where)], leaf.dtype).reshape(leaf.shape), _abstract(config)
+                lambda where, leaf: jnp.asarray(stored[_name(where)], leaf.dtype).reshape(
+                    leaf.shape
+                ),
+                _abstract(config),
             )
-            return Oracle(config, params, about["errors"], about["picture_errors"], stored["reference"])
+            return Oracle(
+                config, params, about["errors"], about["picture_errors"], stored["reference"]
+            )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(
             f"'{path}' is not an oracle ({error}); train and store it, see experiments/oracle.py."
@@ -130,7 +144,10 @@ def measured(oracle: Oracle, world_seed: int, numbers: Sequence[int], size: int 
     """The oracle with its errors on the puppets of these numbers of `samples.sample_frame`."""
     frames = [samples.sample_frame(world_seed, number, size) for number in numbers]
     truth = np.stack([samples.parameters(frame) for frame in frames])
-    pictures, landmarks = np.stack([f.image for f in frames]), np.stack([f.landmarks for f in frames])
+    pictures, landmarks = (
+        np.stack([f.image for f in frames]),
+        np.stack([f.landmarks for f in frames]),
+    )
     masks = np.stack([f.mask for f in frames]) / np.float32(255)
     by_way = []
     for shown in (masks, None):

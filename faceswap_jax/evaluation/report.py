@@ -85,22 +85,41 @@ class Summary:
 
     def save(self, path: Path) -> None:
         """Writes `path`.json with all digits (null where a number is not defined), and `path`.md for people."""
-        content = _without_nan({**asdict(self), "scores": {name: score.title for name, score in self.scores.items()}})
+        content = _without_nan(
+            {**asdict(self), "scores": {name: score.title for name, score in self.scores.items()}}
+        )
         path.with_suffix(".json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
         floor = [FLOOR] if self.floor else []
         lines = [
-            [score.title, score.better, *(_with_interval(score, row[name]) for row in self.overall.values())]
+            [
+                score.title,
+                score.better,
+                *(_with_interval(score, row[name]) for row in self.overall.values()),
+            ]
             + [score.text(self.floor.get(name, np.nan)) for _ in floor]
             for name, score in self.scores.items()
         ]
-        text = [f"# Scores after {self.step:,} steps", "Means with 95 % confidence intervals.", "## All pairs"]
+        text = [
+            f"# Scores after {self.step:,} steps",
+            "Means with 95 % confidence intervals.",
+            "## All pairs",
+        ]
         text.append(_markdown(["score", "better", *self.overall, *floor], lines))
         for row in self.overall:
             lines = [
-                [pair, *(_with_interval(score, rows[row][name]) for name, score in self.scores.items())]
+                [
+                    pair,
+                    *(
+                        _with_interval(score, rows[row][name])
+                        for name, score in self.scores.items()
+                    ),
+                ]
                 for pair, rows in self.pairs.items()
             ]
-            text += [f"## By pair: {row}", _markdown(["pair", *(s.title for s in self.scores.values())], lines)]
+            text += [
+                f"## By pair: {row}",
+                _markdown(["pair", *(s.title for s in self.scores.values())], lines),
+            ]
         path.with_suffix(".md").write_text("\n\n".join(text) + "\n")
 
     def means(self) -> tuple[list[str], list[list[str | float | None]]]:
@@ -114,7 +133,9 @@ class Summary:
     def table(self) -> Table:
         """For the terminal: the means over all pairs."""
         columns = [*self.overall, *([FLOOR] if self.floor else [])]
-        heads = [Column(name, justify="right", min_width=max(map(len, name.split()))) for name in columns]
+        heads = [
+            Column(name, justify="right", min_width=max(map(len, name.split()))) for name in columns
+        ]
         result = Table("", *heads, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
         result.columns[0].no_wrap = True
         for name, score in self.scores.items():
@@ -125,17 +146,25 @@ class Summary:
 
 
 def summarise(
-    results: Mapping[str, Sequence[Comparison]], scores: Mapping[str, Score], floor: Mapping[str, float], step: int
+    results: Mapping[str, Sequence[Comparison]],
+    scores: Mapping[str, Score],
+    floor: Mapping[str, float],
+    step: int,
 ) -> Summary:
     """Means and intervals of the clips of every pair of personas, by the pair's name."""
     rows = next(iter(results.values()))[0].rows
     pairs = {
-        pair: {row: {name: _of_pair(clips, row, name, score) for name, score in scores.items()} for row in rows}
+        pair: {
+            row: {name: _of_pair(clips, row, name, score) for name, score in scores.items()}
+            for row in rows
+        }
         for pair, clips in results.items()
     }
     overall = {
         row: {
-            name: score.clipped(interval([np.array([means[row][name].mean]) for means in pairs.values()], block=1))
+            name: score.clipped(
+                interval([np.array([means[row][name].mean]) for means in pairs.values()], block=1)
+            )
             for name, score in scores.items()
         }
         for row in rows
@@ -160,7 +189,11 @@ def _without_nan(content: Any) -> Any:
 
 def _with_interval(score: Score, measured: Interval) -> str:
     text = score.text(measured.mean)
-    return text if np.isnan(measured.low) else f"{text} ({score.text(measured.low)} to {score.text(measured.high)})"
+    return (
+        text
+        if np.isnan(measured.low)
+        else f"{text} ({score.text(measured.low)} to {score.text(measured.high)})"
+    )
 
 
 def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -44,7 +44,9 @@ def edge_gradient(image: UInt8[np.ndarray, "h w 3"], polygon: Float[np.ndarray, 
     share = np.concatenate([(np.arange(count) + 0.5) / count for count in counts if count])
     edge = polygon[side] + share[:, None] * sides[side]
     across = sides[side][:, ::-1] * (1, -1) / lengths[side, None]
-    lines = edge[:, None] + (np.arange(-reach, reach) + 0.5)[:, None] * across[:, None]  # half way between steps
+    lines = (
+        edge[:, None] + (np.arange(-reach, reach) + 0.5)[:, None] * across[:, None]
+    )  # half way between steps
     limit = np.array(image.shape[1::-1]) - 1
     lines = lines[((lines >= 0) & (lines <= limit)).all((1, 2))].astype(np.float32)
     if not len(lines):

@@ -33,7 +33,10 @@ class Pairs(NamedTuple):
 
 
 def draw_pairs(
-    identity: Int[np.ndarray, "pictures"], track: Int[np.ndarray, "pictures"], count: int = 300, seed: int = 0
+    identity: Int[np.ndarray, "pictures"],
+    track: Int[np.ndarray, "pictures"],
+    count: int = 300,
+    seed: int = 0,
 ) -> Pairs:
     """Pairs for a verification, the same for the same arguments.
 
@@ -63,7 +66,9 @@ def draw_pairs(
         kinds = np.flatnonzero(same & (track[first] != track[second])), np.flatnonzero(~same)
         size = min(count, *map(len, kinds))
         if not size:
-            raise InputError("Nobody in a fold of the verification has two face tracks; prepare more clips of each.")
+            raise InputError(
+                "Nobody in a fold of the verification has two face tracks; prepare more clips of each."
+            )
         chosen = np.concatenate([rng.choice(kind, size, replace=False) for kind in kinds])
         folds.append((first[chosen], second[chosen], same[chosen], np.full(len(chosen), fold)))
     return Pairs(*map(np.concatenate, zip(*folds, strict=True)))
@@ -84,7 +89,9 @@ def accuracy(scores: Float[np.ndarray, "n"], pairs: Pairs) -> Float[np.ndarray, 
     return _by_fold(judged, pairs)
 
 
-def true_accepts(scores: Float[np.ndarray, "n"], pairs: Pairs, false_accepts: float) -> Float[np.ndarray, "folds"]:
+def true_accepts(
+    scores: Float[np.ndarray, "n"], pairs: Pairs, false_accepts: float
+) -> Float[np.ndarray, "folds"]:
     """Share of the pairs of one person that each fold accepts (TAR) by a threshold at which the others accept a share
     `false_accepts` of their pairs of two persons (FAR); NaN where these are too few to tell.
 

@@ -1,1 +1,1 @@
-
+"""Pictures, clips, sound, landmarks, pose, alignment, blending. No JAX here."""

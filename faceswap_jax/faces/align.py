@@ -19,7 +19,9 @@ EYE_MIDPOINT = (0.5, 0.42)
 MASK_SUPERSAMPLING = 8
 
 
-def alignment_transform(landmarks: Float[np.ndarray, "68 2"], resolution: int) -> Float[np.ndarray, "2 3"]:
+def alignment_transform(
+    landmarks: Float[np.ndarray, "68 2"], resolution: int
+) -> Float[np.ndarray, "2 3"]:
     """Similarity transform from frame to crop pixels that fixes the eye centres.
 
     The eye centres, each the mean of its six landmarks, come to lie on a horizontal line, INTEROCULAR * resolution
@@ -33,12 +35,16 @@ def alignment_transform(landmarks: Float[np.ndarray, "68 2"], resolution: int) -
     squared = x * x + y * y
     if not squared > 0:
         raise ValueError("The eye centres coincide, so the landmarks define no alignment.")
-    linear = INTEROCULAR * resolution / squared * np.array([[x, y], [-y, x]])  # turns (x, y) onto the x axis
+    linear = (
+        INTEROCULAR * resolution / squared * np.array([[x, y], [-y, x]])
+    )  # turns (x, y) onto the x axis
     goal = resolution * np.array(EYE_MIDPOINT) - 0.5
     return np.column_stack([linear, goal - linear @ ((left + right) / 2)])
 
 
-def transform_points(points: Float[np.ndarray, "n 2"], transform: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "n 2"]:
+def transform_points(
+    points: Float[np.ndarray, "n 2"], transform: Float[np.ndarray, "2 3"]
+) -> Float[np.ndarray, "n 2"]:
     """Points (x, y) under an affine transform, as float32."""
     return (points.astype(np.float64) @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
 
@@ -93,12 +99,18 @@ def warp(
         even = tuple(max(side // 2, 1) for side in image.shape[1::-1])
         image = cv2.resize(image[: 2 * even[1], : 2 * even[0]], even, interpolation=cv2.INTER_AREA)
         # The inverse of scale_transform, on the side of the source.
-        transform = np.column_stack([2 * transform[:, :2], transform[:, 2] + transform[:, :2].sum(1) / 2])
+        transform = np.column_stack(
+            [2 * transform[:, :2], transform[:, 2] + transform[:, :2].sum(1) / 2]
+        )
     flags = (cv2.INTER_CUBIC, shrinking, cv2.INTER_LINEAR)[after]
     dense = scale_transform(transform, 2**after)
-    image = cv2.warpAffine(image, dense, (width << after, height << after), flags=flags, borderMode=border)
+    image = cv2.warpAffine(
+        image, dense, (width << after, height << after), flags=flags, borderMode=border
+    )
     for _ in range(after):
-        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(
+            image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA
+        )
     return image
 
 
@@ -135,7 +147,9 @@ def face_polygon(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "n 2
     return cv2.convexHull(raised[[*JAW, *BROWS]])[:, 0]
 
 
-def polygon_mask(polygon: Float[np.ndarray, "n 2"], height: int, width: int) -> Float[np.ndarray, "h w"]:
+def polygon_mask(
+    polygon: Float[np.ndarray, "n 2"], height: int, width: int
+) -> Float[np.ndarray, "h w"]:
     """Share of each pixel that a polygon covers, float32 in 0..1 [height, width]."""
     mask = np.zeros((height, width), np.float32)
     low = np.clip(np.floor(polygon.min(0)).astype(int) - 1, 0, (width, height))

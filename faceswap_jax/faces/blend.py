@@ -50,7 +50,9 @@ def blend(
         InputError: no such method.
     """
     if method not in METHODS:
-        raise InputError(f"There is no blending method '{method}'; choose one of {', '.join(METHODS)}.")
+        raise InputError(
+            f"There is no blending method '{method}'; choose one of {', '.join(METHODS)}."
+        )
     inside = _interior(polygon, *target.shape[:2])
     if not inside.any():
         return target.copy()
@@ -95,23 +97,31 @@ def paste(
     if columns and left < right and top < bottom:
         region = result[top:bottom, left:right]
         back[:, 2] -= left, top
-        region[:] = _add(region, warp(change, back, right - left, bottom - top, cv2.BORDER_CONSTANT))
+        region[:] = _add(
+            region, warp(change, back, right - left, bottom - top, cv2.BORDER_CONSTANT)
+        )
     return result
 
 
-def _add(image: UInt8[np.ndarray, "h w 3"], change: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def _add(
+    image: UInt8[np.ndarray, "h w 3"], change: Float[np.ndarray, "h w 3"]
+) -> UInt8[np.ndarray, "h w 3"]:
     """Image plus change, rounded and clipped."""
     return np.clip(np.rint(image + change), 0, 255).astype(np.uint8)
 
 
-def _interior(polygon: Float[np.ndarray, "n 2"], height: int, width: int) -> UInt8[np.ndarray, "h w"]:
+def _interior(
+    polygon: Float[np.ndarray, "n 2"], height: int, width: int
+) -> UInt8[np.ndarray, "h w"]:
     """1 where a change may happen, else 0: the polygon less a rim as wide as the interpolation's reach.
 
     A change that `paste` warps spreads by that reach, and with the rim it still ends inside the polygon.
     """
     covered = (polygon_mask(polygon, height, width) == 1).astype(np.uint8)
     side = 2 * REACH + 1
-    return cv2.erode(covered, np.ones((side, side), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return cv2.erode(
+        covered, np.ones((side, side), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
 
 
 def _inward_smoothed(inside: np.ndarray, sigma: float) -> Float[np.ndarray, "h w"]:
@@ -119,11 +129,15 @@ def _inward_smoothed(inside: np.ndarray, sigma: float) -> Float[np.ndarray, "h w
 
     A Gaussian gives 1/2 on a straight edge; the half above that is stretched to 0..1 and the half below cut off.
     """
-    smooth = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    smooth = cv2.GaussianBlur(
+        inside.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT
+    )
     return np.clip(2 * smooth - 1, 0, 1) * (inside > 0)
 
 
-def _multiband(difference: Float[np.ndarray, "h w 3"], mask: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
+def _multiband(
+    difference: Float[np.ndarray, "h w 3"], mask: Float[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w 3"]:
     """Change that multi-band blending makes to the target, given the difference between generated face and target.
 
     A Laplacian pyramid is linear, so P(O) = (1 - M) P(T) + M P(S) is P(T) + M P(S - T): one pyramid, of the
@@ -143,7 +157,9 @@ def _multiband(difference: Float[np.ndarray, "h w 3"], mask: Float[np.ndarray, "
 
 
 def _poisson(
-    generated: UInt8[np.ndarray, "h w 3"], target: UInt8[np.ndarray, "h w 3"], inside: UInt8[np.ndarray, "h w"]
+    generated: UInt8[np.ndarray, "h w 3"],
+    target: UInt8[np.ndarray, "h w 3"],
+    inside: UInt8[np.ndarray, "h w"],
 ) -> UInt8[np.ndarray, "h w 3"]:
     """OpenCV's seamless cloning; the interior stays clear of the picture's border, as it demands."""
     x, y, width, height = cv2.boundingRect(inside)

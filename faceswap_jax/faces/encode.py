@@ -16,9 +16,9 @@ from av.video.reformatter import ColorRange
 from jaxtyping import UInt8
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.files import replacing
 from faceswap_jax.faces.picture import is_picture
 from faceswap_jax.faces.video import SCALER, Frame, VideoInfo, open_container, probe
+from faceswap_jax.files import replacing
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 CRF = 16
@@ -41,7 +41,9 @@ def write_video(path: Path, source: Path, frames: Iterable[Frame]) -> None:
     """
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise InputError(f"{path} has no suffix for H.264 video; choose one of {', '.join(OUTPUT_SUFFIXES)}.")
+        raise InputError(
+            f"{path} has no suffix for H.264 video; choose one of {', '.join(OUTPUT_SUFFIXES)}."
+        )
     info = probe(source)
     with replacing(path) as aside:
         try:
@@ -56,7 +58,9 @@ def write_video(path: Path, source: Path, frames: Iterable[Frame]) -> None:
             ) from error
 
 
-def _mux(output: av.container.OutputContainer, source: Path, info: VideoInfo, frames: Iterable[Frame]) -> None:
+def _mux(
+    output: av.container.OutputContainer, source: Path, info: VideoInfo, frames: Iterable[Frame]
+) -> None:
     """Encodes the frames and copies the audio packets, interleaved by time."""
     video = output.add_stream("libx264", rate=info.rate, options={"crf": str(CRF)})
     context = video.codec_context
@@ -84,7 +88,9 @@ def _mux(output: av.container.OutputContainer, source: Path, info: VideoInfo, fr
         encoded.time_base = info.time_base
         encoded.pts = round(frame.time / info.time_base)
         if previous is not None:
-            encoded.pts = max(encoded.pts, previous + 1)  # players and x264 want strictly increasing times
+            encoded.pts = max(
+                encoded.pts, previous + 1
+            )  # players and x264 want strictly increasing times
         previous = encoded.pts
         encoded.duration = round(1 / info.rate / info.time_base)
         output.mux(video.encode(encoded))
@@ -101,7 +107,10 @@ def _audio_packets(source: Path, output: av.container.OutputContainer) -> Iterat
     if is_picture(source):
         return
     with open_container(source) as container:
-        streams = {stream.index: output.add_stream_from_template(stream) for stream in container.streams.audio}
+        streams = {
+            stream.index: output.add_stream_from_template(stream)
+            for stream in container.streams.audio
+        }
         if not streams:
             return
         for packet in container.demux(container.streams.audio):

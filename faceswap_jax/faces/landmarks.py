@@ -14,45 +14,17 @@ The file (sidecar)
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.face import Face, Landmarker
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
+from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 
 HEADER = ["frame"] + [f"{axis}{point}" for point in range(68) for axis in "xy"]
-
-
-@dataclass(frozen=True)
-class Face:
-    """One face in one frame.
-
-    Attributes:
-        landmarks: 68 points (x, y) in frame pixels.
-        confidence: 0..1, how sure the landmarker is that this is a face.
-        irises: centres (x, y) of the person's right and left iris in frame pixels, meaningful where the lids are open;
-            NaN if the landmarker does not tell.
-    """
-
-    landmarks: Float[np.ndarray, "68 2"]
-    confidence: float
-    irises: Float32[np.ndarray, "2 2"] = field(default_factory=lambda: np.full((2, 2), np.nan, np.float32))
-
-
-class Landmarker(Protocol):
-    """Finds the faces of a clip's frames."""
-
-    def __call__(self, image: UInt8[np.ndarray, "h w 3"], index: int) -> list[Face]:
-        """Faces in the frame number `index` of the clip, the largest first."""
-        ...
-
-    def close(self) -> None:
-        """Frees what the landmarker holds; it cannot be called afterwards."""
-        ...
 
 
 def sidecar_path(clip: Path) -> Path:
@@ -91,31 +63,47 @@ def _read_landmarks(path: Path) -> dict[int, list[Face]]:
     """Faces by frame number."""
     faces: dict[int, list[Face]] = {}
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark first
+        with open(
+            path, newline="", encoding="utf-8-sig"
+        ) as file:  # spreadsheets put a byte order mark first
             rows = csv.reader(file)
             if next(rows, []) != HEADER:
-                raise InputError(f"{path}, line 1: the header must be frame,x0,y0,x1,y1,...,x67,y67.")
+                raise InputError(
+                    f"{path}, line 1: the header must be frame,x0,y0,x1,y1,...,x67,y67."
+                )
             for row in rows:
                 if not row:
                     continue
                 where = f"{path}, line {rows.line_num}"
                 if len(row) != len(HEADER):
-                    raise InputError(f"{where}: {len(row)} values where {len(HEADER)} belong (frame and 68 x,y pairs).")
+                    raise InputError(
+                        f"{where}: {len(row)} values where {len(HEADER)} belong (frame and 68 x,y pairs)."
+                    )
                 try:
                     frame, points = int(row[0]), np.array(row[1:], np.float32).reshape(68, 2)
                 except ValueError as error:
                     raise InputError(f"{where}: not a number ({error}).") from error
                 if frame < 0:
-                    raise InputError(f"{where}: the frame number {frame} is negative; frames count from 0.")
+                    raise InputError(
+                        f"{where}: the frame number {frame} is negative; frames count from 0."
+                    )
                 if frame in faces:
-                    raise InputError(f"{where}: frame {frame} appears a second time; keep one row per frame.")
+                    raise InputError(
+                        f"{where}: frame {frame} appears a second time; keep one row per frame."
+                    )
                 if not np.isfinite(points).all():
-                    raise InputError(f"{where}: a coordinate is not finite; leave the row out if there is no face.")
+                    raise InputError(
+                        f"{where}: a coordinate is not finite; leave the row out if there is no face."
+                    )
                 if np.allclose(points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)):
-                    raise InputError(f"{where}: both eyes lie at one point; leave the row out if there is no face.")
+                    raise InputError(
+                        f"{where}: both eyes lie at one point; leave the row out if there is no face."
+                    )
                 faces[frame] = [Face(points, 1.0)]
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; landmarks lie beside the clip as CLIP.landmarks.csv.") from error
+        raise InputError(
+            f"{path} does not exist; landmarks lie beside the clip as CLIP.landmarks.csv."
+        ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a landmarks file: {error}.") from error
     return faces
@@ -126,6 +114,4 @@ def open_landmarker(clip: Path, beta: float = 0.05) -> Landmarker:
     sidecar = sidecar_path(Path(clip))
     if sidecar.exists():
         return SidecarLandmarker(sidecar)
-    from faceswap_jax.faces.mediapipe import MediaPipeLandmarker  # which needs this module's Face
-
     return MediaPipeLandmarker(beta)

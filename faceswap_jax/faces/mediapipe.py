@@ -18,14 +18,33 @@ from jaxtyping import Float, Float32, UInt8
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
+from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
-from faceswap_jax.faces.landmarks import Face
 
 # Most landmarks are one vertex of the mesh. Where the mesh has none, two neighbours stand for the point halfway between
 # them: this spaces the jaw evenly and puts the root of the nose at the height of the eyes, as in iBUG's annotations.
 MEDIAPIPE_TO_IBUG = np.array(
-    [(127, 127), (234, 234), (93, 132), (132, 58), (58, 172), (136, 136), (150, 149), (176, 148), (152, 152)]  # jaw
-    + [(400, 377), (379, 378), (365, 365), (288, 397), (361, 288), (323, 361), (454, 454), (356, 356)]
+    [
+        (127, 127),
+        (234, 234),
+        (93, 132),
+        (132, 58),
+        (58, 172),
+        (136, 136),
+        (150, 149),
+        (176, 148),
+        (152, 152),
+    ]  # jaw
+    + [
+        (400, 377),
+        (379, 378),
+        (365, 365),
+        (288, 397),
+        (361, 288),
+        (323, 361),
+        (454, 454),
+        (356, 356),
+    ]
     + [(i, i) for i in (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)]  # brows
     + [(168, 6), (197, 197), (195, 5), (4, 4)]  # bridge of the nose
     + [(i, i) for i in (75, 97, 2, 326, 305)]  # below the nose
@@ -88,8 +107,12 @@ class MediaPipeLandmarker:
     def __init__(self, beta: float = 0.05) -> None:
         self._shift = round(beta * MESH_RESOLUTION / FACE_MARGIN)
         with _without_chatter():
-            self._short_range = _Detector("face_detection/face_detection_short_range", [(16, 2), (8, 6)])
-            self._full_range = _Detector("face_detection/face_detection_full_range_sparse", [(48, 1)])
+            self._short_range = _Detector(
+                "face_detection/face_detection_short_range", [(16, 2), (8, 6)]
+            )
+            self._full_range = _Detector(
+                "face_detection/face_detection_full_range_sparse", [(48, 1)]
+            )
             self._mesh = _Network("face_landmark/face_landmark")
             self._iris = _Network("iris_landmark/iris_landmark")
 
@@ -98,7 +121,9 @@ class MediaPipeLandmarker:
         pyramid = _Pyramid(image)
         found = self._short_range(*pyramid.reduced(self._short_range.side))
         if not (found[:, 2] > CLOSE_UP * max(image.shape)).any():
-            found = np.concatenate([found, self._full_range(*pyramid.reduced(self._full_range.side))])
+            found = np.concatenate(
+                [found, self._full_range(*pyramid.reduced(self._full_range.side))]
+            )
         return self._faces(pyramid, found) or self._faces(pyramid, self._search(pyramid))
 
     def close(self) -> None:
@@ -122,7 +147,9 @@ class MediaPipeLandmarker:
         faces, boxes = [], []
         for *numbers, confidence in _merge(found):
             centre, size, right, left = np.reshape(numbers, (4, 2))
-            points = self._localise(pyramid, _Box(centre - 0.5, size.max(), *(left - right)), shift=0)
+            points = self._localise(
+                pyramid, _Box(centre - 0.5, size.max(), *(left - right)), shift=0
+            )
             if points is None:
                 continue
             box = _face_box(points)
@@ -135,7 +162,9 @@ class MediaPipeLandmarker:
                 boxes.append(square)
         return sorted(faces, key=lambda face: -_face_box(face.landmarks).side)
 
-    def _localise(self, pyramid: "_Pyramid", box: "_Box", shift: int) -> Float32[np.ndarray, "69 2"] | None:
+    def _localise(
+        self, pyramid: "_Pyramid", box: "_Box", shift: int
+    ) -> Float32[np.ndarray, "69 2"] | None:
         """Landmarks and the top of the forehead, frame pixels; None where the mesh sees no face.
 
         With a shift, in pixels of the mesh's input, the mean over the box and its eight shifted copies.
@@ -146,7 +175,9 @@ class MediaPipeLandmarker:
         meshes, presences = [], []
         # One after the other: LiteRT takes as long for a batch.
         for x, y in itertools.product((0, shift, 2 * shift) if shift else (0,), repeat=2):
-            mesh, presence = self._mesh(picture[y : y + MESH_RESOLUTION, x : x + MESH_RESOLUTION] / np.float32(255))
+            mesh, presence = self._mesh(
+                picture[y : y + MESH_RESOLUTION, x : x + MESH_RESOLUTION] / np.float32(255)
+            )
             meshes.append(mesh.reshape(-1, 3)[_VERTICES, :2] + np.float32([x, y]))
             presences.append(_sigmoid(presence.item()))
         if np.mean(presences) < MIN_CONFIDENCE:
@@ -154,14 +185,18 @@ class MediaPipeLandmarker:
         points = np.mean(meshes, axis=0).reshape(-1, 2, 2).mean(1) - 0.5
         return align.transform_points(points, to_frame)
 
-    def _irises(self, pyramid: "_Pyramid", landmarks: Float[np.ndarray, "n 2"]) -> Float32[np.ndarray, "2 2"]:
+    def _irises(
+        self, pyramid: "_Pyramid", landmarks: Float[np.ndarray, "n 2"]
+    ) -> Float32[np.ndarray, "2 2"]:
         """Centres of the person's right and left iris, frame pixels."""
         centres = []
         for eye, step in ((RIGHT_EYE, 1), (LEFT_EYE, -1)):
             first, last = landmarks[eye[0]], landmarks[eye[3]]
             box = _Box((first + last) / 2, float(np.hypot(*(last - first))), *(last - first))
             to_frame = box.to_frame(IRIS_RESOLUTION / EYE_MARGIN, IRIS_RESOLUTION)
-            picture = pyramid.crop(to_frame, IRIS_RESOLUTION)[:, ::step]  # the network knows right eyes only
+            picture = pyramid.crop(to_frame, IRIS_RESOLUTION)[
+                :, ::step
+            ]  # the network knows right eyes only
             _, iris = self._iris(picture / np.float32(255))
             x, y = iris[0, :2] - 0.5
             centre = np.array([[x if step == 1 else IRIS_RESOLUTION - 1 - x, y]])
@@ -215,7 +250,10 @@ class _Detector:
         self._anchors = np.concatenate(anchors).astype(np.float32)
 
     def __call__(
-        self, picture: UInt8[np.ndarray, "h w 3"], scale: Float[np.ndarray, "2"], corner: tuple[int, int] = (0, 0)
+        self,
+        picture: UInt8[np.ndarray, "h w 3"],
+        scale: Float[np.ndarray, "2"],
+        corner: tuple[int, int] = (0, 0),
     ) -> Float32[np.ndarray, "n 9"]:
         """Candidates: centre, width and height, right and left eye, each as x and y; score.
 
@@ -243,7 +281,9 @@ class _Pyramid:
         self._levels = [image]
         while max(image.shape[:2]) >= 256 and min(image.shape[:2]) >= 2:
             height, width = (length // 2 for length in image.shape[:2])
-            image = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+            image = cv2.resize(
+                image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA
+            )
             self._levels.append(image)
 
     def reduced(self, side: int) -> tuple[UInt8[np.ndarray, "..."], Float[np.ndarray, "2"]]:
@@ -276,7 +316,9 @@ def _spread(length: int, side: int) -> list[int]:
     return np.linspace(0, max(0, length - side), count).round().astype(int).tolist()
 
 
-def _overlap(box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
+def _overlap(
+    box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "n 4"]
+) -> Float[np.ndarray, "n"]:
     """Intersection over union of one box (centre and size) with others."""
     low = np.maximum(box[:2] - box[2:] / 2, boxes[:, :2] - boxes[:, 2:] / 2)
     high = np.minimum(box[:2] + box[2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2)

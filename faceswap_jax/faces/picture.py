@@ -10,9 +10,11 @@ import PIL.Image
 from jaxtyping import Float, UInt8, UInt16
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.files import readable, replacing
+from faceswap_jax.files import readable, replacing
 
-CELL = 96  # pixels; smaller pictures of a grid are enlarged, so that early growth levels can be seen
+CELL = (
+    96  # pixels; smaller pictures of a grid are enlarged, so that early growth levels can be seen
+)
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 # What OpenCV has to say about a damaged picture goes to stderr in several lines; the exception says it.
@@ -24,7 +26,9 @@ def is_picture(path: Path) -> bool:
     return Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
-def read_picture(path: Path, *, depth: int = 8) -> UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]:
+def read_picture(
+    path: Path, *, depth: int = 8
+) -> UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]:
     """Picture, upright by its EXIF orientation, as RGB; transparency is dropped.
 
     Args:
@@ -39,14 +43,20 @@ def read_picture(path: Path, *, depth: int = 8) -> UInt8[np.ndarray, "h w 3"] | 
     try:
         with warnings.catch_warnings(action="ignore"):
             PIL.Image.open(io.BytesIO(encoded)).close()
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | (cv2.IMREAD_ANYDEPTH if depth == 16 else 0))
+        image = cv2.imdecode(
+            encoded, cv2.IMREAD_COLOR_RGB | (cv2.IMREAD_ANYDEPTH if depth == 16 else 0)
+        )
     except PIL.Image.DecompressionBombError as error:
         limit = 2 * PIL.Image.MAX_IMAGE_PIXELS // 10**6
-        raise InputError(f"{path} claims more than {limit} million pixels; scale it down or leave it out.") from error
+        raise InputError(
+            f"{path} claims more than {limit} million pixels; scale it down or leave it out."
+        ) from error
     except (OSError, ValueError, SyntaxError, cv2.error):  # Pillow's and OpenCV's ways to say it
         image = None
     if image is None or image.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path} is damaged or not a picture; export it again, for example as PNG.")
+        raise InputError(
+            f"{path} is damaged or not a picture; export it again, for example as PNG."
+        )
     return image * np.uint16(257) if depth == 16 and image.dtype == np.uint8 else image
 
 
@@ -58,8 +68,14 @@ def write_picture(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
     """
     suffix = Path(path).suffix.lower()
     if suffix not in PICTURE_SUFFIXES:
-        raise InputError(f"{path} has no picture's suffix; choose one of {', '.join(sorted(PICTURE_SUFFIXES))}.")
-    quality = {".webp": cv2.IMWRITE_WEBP_QUALITY, ".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY}
+        raise InputError(
+            f"{path} has no picture's suffix; choose one of {', '.join(sorted(PICTURE_SUFFIXES))}."
+        )
+    quality = {
+        ".webp": cv2.IMWRITE_WEBP_QUALITY,
+        ".jpg": cv2.IMWRITE_JPEG_QUALITY,
+        ".jpeg": cv2.IMWRITE_JPEG_QUALITY,
+    }
     options = [quality[suffix], 95] if suffix in quality else []
     _, encoded = cv2.imencode(suffix, image[..., ::-1], options)
     with replacing(path) as aside:
@@ -77,4 +93,6 @@ def save_grid(path: Path, pictures: Float[np.ndarray, "rows columns h w 3"]) -> 
     grid = grid.transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
     factor = max(1, CELL // h)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, cv2.resize(grid, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST))
+    write_picture(
+        path, cv2.resize(grid, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+    )

@@ -30,7 +30,9 @@ _MIDDLE = {
     30: (0.0, 0.64, -0.621),
 }
 _LEFT = {int(MIRROR[i]): (-x, y, z) for i, (x, y, z) in _RIGHT.items()}
-_POINTS, _HEAD = (np.array(column) for column in zip(*(_RIGHT | _LEFT | _MIDDLE).items(), strict=True))
+_POINTS, _HEAD = (
+    np.array(column) for column in zip(*(_RIGHT | _LEFT | _MIDDLE).items(), strict=True)
+)
 _HEAD -= _HEAD.mean(0)
 
 _DISTANCE = 17.0
@@ -56,7 +58,9 @@ def head_pose(landmarks: Float[np.ndarray, "68 2"]) -> Float32[np.ndarray, "3"]:
     points -= points.mean(0)
     focal = _DISTANCE / _spread(_HEAD[:, :2])
     camera = np.diag([focal, focal, 1.0])
-    _, rotation, _ = cv2.solvePnP(_HEAD, points / _spread(points), camera, None, flags=cv2.SOLVEPNP_SQPNP)
+    _, rotation, _ = cv2.solvePnP(
+        _HEAD, points / _spread(points), camera, None, flags=cv2.SOLVEPNP_SQPNP
+    )
     turn = cv2.Rodrigues(rotation)[0]
     yaw = np.arcsin(np.clip(turn[2, 0], -1, 1))
     pitch, roll = np.arctan2(-turn[2, 1], turn[2, 2]), np.arctan2(turn[1, 0], turn[0, 0])

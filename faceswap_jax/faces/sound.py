@@ -44,7 +44,10 @@ def read_sound(path: Path, *, start: float = 0.0, end: float = math.inf) -> Int1
         with open_container(path) as container:
             stream = container.streams.best("audio")
             if stream is not None and stream.codec_context is not None:
-                pieces = [(round((time - start) * RATE), run) for time, run in _runs(container, stream, start, end)]
+                pieces = [
+                    (round((time - start) * RATE), run)
+                    for time, run in _runs(container, stream, start, end)
+                ]
     length = max((first + len(run) for first, run in pieces), default=0)
     if end < math.inf:
         length = min(length, round((end - start) * RATE))
@@ -83,11 +86,14 @@ def _runs(
 
 def _joined(parts: list[av.AudioFrame], resampler: av.AudioResampler) -> Int16[np.ndarray, "n"]:
     return np.concatenate(
-        [part.to_ndarray()[0] for part in parts + resampler.resample(None)] or [np.zeros(0, np.int16)]
+        [part.to_ndarray()[0] for part in parts + resampler.resample(None)]
+        or [np.zeros(0, np.int16)]
     )
 
 
-def _frames(container: av.container.InputContainer, stream: av.AudioStream, start: float) -> Iterator[av.AudioFrame]:
+def _frames(
+    container: av.container.InputContainer, stream: av.AudioStream, start: float
+) -> Iterator[av.AudioFrame]:
     """Frames that can be decoded, from before `start` on."""
     for other in container.streams:
         if other is not stream:

@@ -17,8 +17,8 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from jaxtyping import UInt8, UInt16
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.files import readable
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, read_picture
+from faceswap_jax.files import readable
 
 CLIP_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".wmv"}
@@ -89,12 +89,27 @@ def probe(path: Path) -> VideoInfo:
     if is_picture(path):
         height, width = read_picture(path).shape[:2]
         one = Fraction(1)
-        return VideoInfo(width, height, one, 1, 0.0, 0, False, one, one, _guess_matrix(width, height), False, (2, 2, 2))
+        return VideoInfo(
+            width,
+            height,
+            one,
+            1,
+            0.0,
+            0,
+            False,
+            one,
+            one,
+            _guess_matrix(width, height),
+            False,
+            (2, 2, 2),
+        )
     with _open(path) as (container, stream):
         return _info(container, stream, next(_decode(path, container, stream)))
 
 
-def read_frames(path: Path, *, start: float = 0.0, end: float = math.inf, depth: int = 8) -> Iterator[Frame]:
+def read_frames(
+    path: Path, *, start: float = 0.0, end: float = math.inf, depth: int = 8
+) -> Iterator[Frame]:
     """Frames of a clip in presentation order, decoded as they are asked for; a picture is one frame at time 0.
 
     Times and indices count from the beginning of the file, whatever part of it is read. A damaged or cut off clip
@@ -129,7 +144,9 @@ def read_frames(path: Path, *, start: float = 0.0, end: float = math.inf, depth:
 
 
 def _info(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, frame: av.VideoFrame
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    frame: av.VideoFrame,
 ) -> VideoInfo:
     """Facts about a clip from its header and its first frame."""
     rate = _rate(stream)
@@ -156,7 +173,11 @@ def _info(
         matrix=matrix,
         full_range=_is_full_range(frame),
         # An RGB clip has no matrix; its result does.
-        tags=(frame.color_primaries, frame.color_trc, matrix if frame.format.is_rgb else frame.colorspace),
+        tags=(
+            frame.color_primaries,
+            frame.color_trc,
+            matrix if frame.format.is_rgb else frame.colorspace,
+        ),
     )
 
 
@@ -189,7 +210,10 @@ def _to_rgb(
     frame: av.VideoFrame, depth: int, reformatter: VideoReformatter
 ) -> UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]:
     """The upright picture of a decoded frame."""
-    bits, full_range = max(component.bits for component in frame.format.components), _is_full_range(frame)
+    bits, full_range = (
+        max(component.bits for component in frame.format.components),
+        _is_full_range(frame),
+    )
     deep = depth == 16 and bits > 8
     # swscale interpolates colour with vector instructions only if the result is planar; merged, it is three times as
     # fast as packed RGB and the same to the bit.
@@ -202,7 +226,10 @@ def _to_rgb(
         interpolation=SCALER,
         threads=1,
     )
-    planes = (np.frombuffer(plane, "<u2" if deep else np.uint8).reshape(frame.height, -1) for plane in planar.planes)
+    planes = (
+        np.frombuffer(plane, "<u2" if deep else np.uint8).reshape(frame.height, -1)
+        for plane in planar.planes
+    )
     green, blue, red = (plane[:, : frame.width] for plane in planes)
     image = cv2.merge((red, green, blue))
     if deep:
@@ -258,11 +285,19 @@ def _keyframe(path: Path, start: float) -> tuple[int, int, int] | None:
             if packet.dts is not None and packet.dts * stream.time_base >= start:
                 break  # a frame is never decoded after its time
             times.append(packet.pts)
-            if packet.is_keyframe and packet.pts * stream.time_base <= start and (not key or key.pts < packet.pts):
+            if (
+                packet.is_keyframe
+                and packet.pts * stream.time_base <= start
+                and (not key or key.pts < packet.pts)
+            ):
                 key = packet
     if first is None or key is None:
         return None
-    return sum(first <= time < key.pts for time in times), key.pts, key.pts if key.dts is None else key.dts
+    return (
+        sum(first <= time < key.pts for time in times),
+        key.pts,
+        key.pts if key.dts is None else key.dts,
+    )
 
 
 def read_packets(
@@ -275,7 +310,9 @@ def read_packets(
     """
     try:
         for packet in container.demux(stream):
-            if packet.size or packet.dts is None:  # AVI repeats a frame by an empty packet, which decoders misread
+            if (
+                packet.size or packet.dts is None
+            ):  # AVI repeats a frame by an empty packet, which decoders misread
                 yield packet
         return
     except IndexError:  # PyAV, after the last packet, if further streams turned up on the way
@@ -289,7 +326,10 @@ def read_packets(
 
 
 def _decode(
-    path: Path, container: av.container.InputContainer, stream: av.video.stream.VideoStream, whole: bool = True
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    whole: bool = True,
 ) -> Iterator[av.VideoFrame]:
     """Frames that can be decoded, all of them with times; the log gets a warning if some cannot.
 
@@ -319,7 +359,9 @@ def _decode(
             count += 1
             yield frame
     if whole and count == 0:
-        raise InputError(f"{path} holds no frame that can be decoded; export it again, for example as H.264.")
+        raise InputError(
+            f"{path} holds no frame that can be decoded; export it again, for example as H.264."
+        )
     announced = stream.frames if whole and times is None else 0  # AVI counts repetitions
     missing = max(damaged, announced - hidden - count)
     if missing > 0:
@@ -340,7 +382,9 @@ def open_container(path: Path) -> Iterator[av.container.InputContainer]:
         except av.error.FFmpegError as error:
             if isinstance(error, OSError):
                 raise
-            raise InputError(f"{path} is damaged or not a video; export it again, for example as H.264 mp4.") from error
+            raise InputError(
+                f"{path} is damaged or not a video; export it again, for example as H.264 mp4."
+            ) from error
         with container:
             yield container
 
@@ -355,7 +399,9 @@ def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.st
         if stream is None or container.format.name == "tty":  # FFmpeg shows text as video
             raise InputError(f"{path} has no video; give a clip or a picture that shows a face.")
         if stream.codec_context is None:
-            raise InputError(f"{path} is in a video format that FFmpeg cannot decode; export it again as H.264 mp4.")
+            raise InputError(
+                f"{path} is in a video format that FFmpeg cannot decode; export it again as H.264 mp4."
+            )
         # Threads cost a fifth more work, and many clips are read at once.
         stream.thread_type, stream.codec_context.thread_count = "NONE", 1
         yield container, stream

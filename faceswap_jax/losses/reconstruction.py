@@ -20,13 +20,20 @@ def dissimilarity(x: Float[Array, "b h w 3"], y: Float[Array, "b h w 3"]) -> Flo
     return 1 - ssim(x, y)
 
 
-def masked(
-    target: Float[Array, "b h w 3"], mask: Float[Array, "b h w 1"], output: Float[Array, "b h w 3"], masking: Masking
+def compared(
+    target: Float[Array, "b h w 3"],
+    mask: Float[Array, "b h w 1"],
+    output: Float[Array, "b h w 3"],
+    masking: Masking,
 ) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w 3"]]:
     """The pair of pictures that a loss compares: masking "target" is Eq. 1, "both" is Eq. 2 (background-invariant)."""
     return target * mask, output * mask if masking == "both" else output
 
 
-def l1(x: Float[Array, "b h w 3"], y: Float[Array, "b h w 3"], mask: Float[Array, "b h w 1"]) -> Float[Array, "b"]:
+def l1(
+    x: Float[Array, "b h w 3"], y: Float[Array, "b h w 3"], mask: Float[Array, "b h w 1"]
+) -> Float[Array, "b"]:
     """Mean absolute difference over the mask."""
-    return jnp.sum(jnp.abs(x - y) * mask, (1, 2, 3)) / jnp.maximum(3 * jnp.sum(mask, (1, 2, 3)), 1.0)
+    return jnp.sum(jnp.abs(x - y) * mask, (1, 2, 3)) / jnp.maximum(
+        3 * jnp.sum(mask, (1, 2, 3)), 1.0
+    )

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from faceswap_jax.ops.resample import downsample
+
 WINDOW = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -39,7 +41,9 @@ def _terms(x, y):
     return luminance, (2 * covariance + C2) / (variances + C2)
 
 
-def ssim_map(x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]) -> Float[Array, "b h-10 w-10 c"]:
+def ssim_map(
+    x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]
+) -> Float[Array, "b h-10 w-10 c"]:
     """SSIM around every pixel whose window lies inside the picture; sides are at least 11."""
     luminance, contrast_structure = _terms(x, y)
     return luminance * contrast_structure
@@ -67,18 +71,16 @@ def scale_terms(
     terms = []
     for i, weight in enumerate(MS_WEIGHTS[:count]):
         luminance, term = _terms(x, y)
-        terms.append((weight / sum(MS_WEIGHTS[:count]), luminance * term if i == count - 1 else term))
-        x, y = halve(x), halve(y)
+        terms.append(
+            (weight / sum(MS_WEIGHTS[:count]), luminance * term if i == count - 1 else term)
+        )
+        x, y = downsample(x), downsample(y)
     return terms
 
 
 def ms_ssim(x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]) -> Float[Array, "b"]:
     """MS-SSIM of each picture with the standard weights, renormalised over the scales that fit."""
     # A negative mean has no real power, and the slope of the power at 0 is infinite.
-    return math.prod(jnp.maximum(term.mean((1, 2)), 1e-4) ** weight for weight, term in scale_terms(x, y)).mean(-1)
-
-
-def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
-    """Means of 2 x 2 pixels; an odd last row or column is left out."""
-    b, h, w, c = x.shape
-    return x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    return math.prod(
+        jnp.maximum(term.mean((1, 2)), 1e-4) ** weight for weight, term in scale_terms(x, y)
+    ).mean(-1)

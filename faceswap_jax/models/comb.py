@@ -21,7 +21,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.models.convolution import conv_general_dilated, upsample
+from faceswap_jax.ops.convolution import conv_general_dilated
+from faceswap_jax.ops.resample import downsample, upsample
 
 CHANNELS = (512, 512, 512, 512, 256, 128, 64, 32, 16)  # of level 0 .. 8 at full width
 MAX_LEVEL = len(CHANNELS) - 1
@@ -61,7 +62,9 @@ class CombConfig:
 
     def __post_init__(self):
         if self.remat not in REMAT:
-            raise InputError(f"config.model.remat is '{self.remat}'; choose one of {', '.join(REMAT)}.")
+            raise InputError(
+                f"config.model.remat is '{self.remat}'; choose one of {', '.join(REMAT)}."
+            )
 
     @property
     def resolution(self) -> int:
@@ -81,16 +84,13 @@ def resolution(level: int) -> int:
 def multiplications(config: CombConfig) -> int:
     """Multiplications of one picture's 3 x 3 convolutions in the encoder, about as many as in a decoder."""
     levels = range(config.level + 1)
-    channels = [config.channels(level) for level in (0, *levels)]  # level 0 leads to itself, then to the latent
+    channels = [
+        config.channels(level) for level in (0, *levels)
+    ]  # level 0 leads to itself, then to the latent
     return sum(
-        9 * resolution(level) ** 2 * channels[level + 1] * (channels[level + 1] + channels[level]) for level in levels
+        9 * resolution(level) ** 2 * channels[level + 1] * (channels[level + 1] + channels[level])
+        for level in levels
     )
-
-
-def downsample(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
-    """2 x 2 average pooling."""
-    b, h, w, c = x.shape
-    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
 class ConvLeaky(nn.Module):
@@ -127,8 +127,12 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        for i, (features, kernel, padding) in enumerate(zip(self.features, self.kernels, self.paddings, strict=True)):
-            x = ConvLeaky(features, kernel, self.dtype, padding, self.upsampled and i == 0, name=f"conv_{i}")(x)
+        for i, (features, kernel, padding) in enumerate(
+            zip(self.features, self.kernels, self.paddings, strict=True)
+        ):
+            x = ConvLeaky(
+                features, kernel, self.dtype, padding, self.upsampled and i == 0, name=f"conv_{i}"
+            )(x)
         return x
 
 
@@ -138,7 +142,9 @@ class Encoder(nn.Module):
     config: CombConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w 3"], alpha: Float[Array, ""]) -> Float[Array, "b latent"]:
+    def __call__(
+        self, x: Float[Array, "b h w 3"], alpha: Float[Array, ""]
+    ) -> Float[Array, "b latent"]:
         c, block = self.config, REMAT[self.config.remat](Block)
 
         def from_rgb(level, x):
@@ -146,7 +152,11 @@ class Encoder(nn.Module):
 
         h = from_rgb(c.level, x)
         for level in range(c.level, 0, -1):
-            h = downsample(block((c.channels(level), c.channels(level - 1)), dtype=c.dtype, name=f"level_{level}")(h))
+            h = downsample(
+                block(
+                    (c.channels(level), c.channels(level - 1)), dtype=c.dtype, name=f"level_{level}"
+                )(h)
+            )
             if level == c.level and c.fading:
                 h = (1 - alpha) * from_rgb(level - 1, downsample(x)) + alpha * h
             h = h.astype(c.dtype)
@@ -160,14 +170,20 @@ class Decoder(nn.Module):
     config: CombConfig
 
     @nn.compact
-    def __call__(self, z: Float[Array, "b latent"], alpha: Float[Array, ""]) -> Float[Array, "b h w 3"]:
+    def __call__(
+        self, z: Float[Array, "b latent"], alpha: Float[Array, ""]
+    ) -> Float[Array, "b h w 3"]:
         c, block = self.config, REMAT[self.config.remat](Block)
 
         def to_rgb(level, h):
-            return nn.sigmoid(nn.Conv(3, (1, 1), dtype=c.dtype, name=f"to_rgb_{level}")(h).astype(jnp.float32))
+            return nn.sigmoid(
+                nn.Conv(3, (1, 1), dtype=c.dtype, name=f"to_rgb_{level}")(h).astype(jnp.float32)
+            )
 
         # A 4 x 4 'full' convolution of one pixel: the latent spreads over 4 x 4 positions, one bias a channel.
-        h = block((c.channels(0),) * 2, (4, 3), (3, "SAME"), c.dtype, name="level_0")(z[:, None, None].astype(c.dtype))
+        h = block((c.channels(0),) * 2, (4, 3), (3, "SAME"), c.dtype, name="level_0")(
+            z[:, None, None].astype(c.dtype)
+        )
         for level in range(1, c.level + 1):
             features = (c.channels(level),) * 2
             below, h = h, block(features, dtype=c.dtype, upsampled=True, name=f"level_{level}")(h)
@@ -182,11 +198,17 @@ def level_of(module: str) -> int:
     return int(module.rsplit("_", 1)[1])
 
 
-@partial(jax.jit, static_argnums=0)  # the networks are run for their shapes, which nobody computes in a program
+@partial(
+    jax.jit, static_argnums=0
+)  # the networks are run for their shapes, which nobody computes in a program
 def init(config: CombConfig, key: PRNGKeyArray) -> Params:
     """Fresh parameters {"encoder", "tied", "personas"}; see the module's docstring."""
     encoder_key, tied_key, personas_key = jax.random.split(key, 3)
-    x, z, alpha = jnp.zeros((1, config.resolution, config.resolution, 3)), jnp.zeros((1, config.latent)), jnp.ones(())
+    x, z, alpha = (
+        jnp.zeros((1, config.resolution, config.resolution, 3)),
+        jnp.zeros((1, config.latent)),
+        jnp.ones(()),
+    )
 
     def decoder(key):
         return Decoder(config).init(key, z, alpha)["params"]
@@ -205,12 +227,16 @@ def grow(old: Params, fresh: Params) -> Params:
     Serves whatever is kept by group and module: weights, and states of their optimizers.
     """
     return {
-        group: {name: old[group].get(name, new) for name, new in modules.items()} for group, modules in fresh.items()
+        group: {name: old[group].get(name, new) for name, new in modules.items()}
+        for group, modules in fresh.items()
     }
 
 
 def encode(
-    config: CombConfig, encoder: Params, x: Float[Array, "b h w 3"], alpha: Float[Array, ""] | float = 1.0
+    config: CombConfig,
+    encoder: Params,
+    x: Float[Array, "b h w 3"],
+    alpha: Float[Array, ""] | float = 1.0,
 ) -> Float[Array, "b latent"]:
     """Latents of aligned crops in [0, 1]."""
     return Encoder(config).apply({"params": _used(encoder, config)}, x.astype(config.dtype), alpha)

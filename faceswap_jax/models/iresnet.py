@@ -55,11 +55,15 @@ class IResNetConfig:
 def _conv(channels: int, kernel: int, dtype: jnp.dtype, name: str, strides: int = 1) -> nn.Conv:
     init = nn.initializers.normal(0.1)
     size, padding = (kernel, kernel), kernel // 2
-    return nn.Conv(channels, size, strides, padding, use_bias=False, kernel_init=init, dtype=dtype, name=name)
+    return nn.Conv(
+        channels, size, strides, padding, use_bias=False, kernel_init=init, dtype=dtype, name=name
+    )
 
 
 def _norm(train: bool, dtype: jnp.dtype, name: str, scale: bool = True) -> nn.BatchNorm:
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=EPSILON, use_scale=scale, dtype=dtype, name=name)
+    return nn.BatchNorm(
+        not train, momentum=0.9, epsilon=EPSILON, use_scale=scale, dtype=dtype, name=name
+    )
 
 
 class PReLU(nn.Module):

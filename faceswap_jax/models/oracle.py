@@ -13,8 +13,6 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 Params = Mapping[str, PyTree]
 
-GREY = 0.5  # what the network sees where the mask hides the picture
-
 
 @dataclass(frozen=True)
 class OracleConfig:
@@ -46,7 +44,9 @@ class Level(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 channels"]:
         def conv(name, init, strides=1):
-            return nn.Conv(self.channels, (3, 3), strides, kernel_init=init, dtype=self.dtype, name=name)
+            return nn.Conv(
+                self.channels, (3, 3), strides, kernel_init=init, dtype=self.dtype, name=name
+            )
 
         init, zeros = nn.initializers.he_normal(), nn.initializers.zeros
         h = nn.relu(conv("down", init, strides=2)(x))
@@ -63,12 +63,18 @@ class Oracle(nn.Module):
     def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b outputs"]:
         c, init = self.config, nn.initializers.he_normal()
         b, h, w, _ = x.shape
-        x = x.reshape(b, h // 2, 2, w // 2, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 12)
+        x = (
+            x.reshape(b, h // 2, 2, w // 2, 2, 3)
+            .transpose(0, 1, 3, 2, 4, 5)
+            .reshape(b, h // 2, w // 2, 12)
+        )
         x = nn.relu(nn.Conv(c.stem, (3, 3), kernel_init=init, dtype=c.dtype, name="stem")(x))
         for i, channels in enumerate(c.levels):
             x = Level(channels, c.dtype, name=f"level_{i}")(x)
         # Laid flat, not averaged: where things are is what many of the values are about.
-        x = nn.Conv(c.squeeze, (1, 1), kernel_init=init, dtype=c.dtype, name="squeeze")(x).reshape(b, -1)
+        x = nn.Conv(c.squeeze, (1, 1), kernel_init=init, dtype=c.dtype, name="squeeze")(x).reshape(
+            b, -1
+        )
         # Zeros: it starts by telling the middle of everything, and learns several times as fast as from noise.
         return 0.5 + nn.Dense(c.outputs, kernel_init=nn.initializers.zeros, name="values")(x)
 
@@ -78,11 +84,8 @@ def init(config: OracleConfig, key: PRNGKeyArray) -> Params:
     return Oracle(config).init(key, jnp.zeros((1, config.side, config.side, 3)))["params"]
 
 
-def masked(x: Float[Array, "b h w 3"], mask: Float[Array, "b h w"]) -> Float[Array, "b h w 3"]:
-    """Pictures in [0, 1] with grey where the mask (0..1) hides them."""
-    return GREY + mask[..., None] * (x - GREY)
-
-
-def apply(config: OracleConfig, params: Params, x: Float[Array, "b h w 3"]) -> Float[Array, "b outputs"]:
+def apply(
+    config: OracleConfig, params: Params, x: Float[Array, "b h w 3"]
+) -> Float[Array, "b outputs"]:
     """Values of what pictures in [0, 1] show."""
     return Oracle(config).apply({"params": params}, (2 * x - 1).astype(config.dtype))

@@ -37,7 +37,9 @@ def start() -> None:
             arguments["cluster_detection_method"] = "deactivate"
         except (TypeError, ValueError) as error:
             text = ", ".join(f"{name}={value}" for name, value in given.items())
-            raise InputError(f"--distributed needs an address and two numbers, not {text}; set all three.") from error
+            raise InputError(
+                f"--distributed needs an address and two numbers, not {text}; set all three."
+            ) from error
     try:
         jax.distributed.initialize(**arguments)
     except (ValueError, TypeError) as error:
@@ -56,7 +58,9 @@ def share(mesh: Mesh) -> tuple[int, int]:
     own personas need of it.
     """
     owners = np.vectorize(lambda device: device.process_index)(mesh.devices)
-    places = {owner: tuple(np.unique(np.argwhere(owners == owner)[:, 0])) for owner in np.unique(owners)}
+    places = {
+        owner: tuple(np.unique(np.argwhere(owners == owner)[:, 0])) for owner in np.unique(owners)
+    }
     parts = sorted(set(places.values()))
     return parts.index(places[jax.process_index()]), len(parts)
 

@@ -28,5 +28,9 @@ def make_mesh(persona: int = 1, cpu_devices: int | None = None) -> Mesh:
             jax.config.update("jax_num_cpu_devices", cpu_devices)
     devices = jax.device_count()
     if persona < 1 or devices % persona:
-        raise InputError(f"config.mesh.persona is {persona}; choose a divisor of the {devices} devices.")
-    return jax.make_mesh((devices // persona, persona), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+        raise InputError(
+            f"config.mesh.persona is {persona}; choose a divisor of the {devices} devices."
+        )
+    return jax.make_mesh(
+        (devices // persona, persona), AXES, axis_types=(AxisType.Auto,) * len(AXES)
+    )

@@ -26,7 +26,10 @@ def sharded(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     local part.
     """
     return jax.shard_map(
-        function, in_specs=(P(), P("persona"), P("persona")), out_specs=P("persona"), axis_names={"persona"}
+        function,
+        in_specs=(P(), P("persona"), P("persona")),
+        out_specs=P("persona"),
+        axis_names={"persona"},
     )
 
 
@@ -50,6 +53,8 @@ def unmerge(x: Shaped[Array, "b*p ..."], personas: int) -> Shaped[Array, "p b ..
     return x.reshape(-1, personas, *x.shape[1:]).swapaxes(0, 1)
 
 
-def flattened(function: Callable[..., Array], *x: Shaped[Array, "p b ..."]) -> Shaped[Array, "p b ..."]:
+def flattened(
+    function: Callable[..., Array], *x: Shaped[Array, "p b ..."]
+) -> Shaped[Array, "p b ..."]:
     """A function of batches [n, ...] on personas and batch together."""
     return unmerge(function(*map(merge, x)), len(x[0]))

@@ -23,7 +23,10 @@ def _fsdp(shape: tuple[int, ...], size: int, ways: int) -> P:
 # First match on the path of a leaf of the state wins, e.g. "params/personas/level_3/conv_0/conv/kernel".
 RULES = (
     (r"(^|/)personas/", lambda shape, size, ways: P("persona")),
-    (r"(^|/)tied/", lambda shape, size, ways: P()),  # every decoder needs them, so that a gather would pay them often
+    (
+        r"(^|/)tied/",
+        lambda shape, size, ways: P(),
+    ),  # every decoder needs them, so that a gather would pay them often
     (r"", _fsdp),
 )
 
@@ -41,6 +44,8 @@ def shardings(abstract: PyTree, mesh: Mesh) -> PyTree:
     """The sharding of every leaf of an abstract state (`jax.eval_shape` of its construction)."""
 
     def sharding(path, leaf):
-        return NamedSharding(mesh, spec(jax.tree_util.keystr(path, simple=True, separator="/"), leaf, mesh))
+        return NamedSharding(
+            mesh, spec(jax.tree_util.keystr(path, simple=True, separator="/"), leaf, mesh)
+        )
 
     return jax.tree_util.tree_map_with_path(sharding, abstract)

@@ -13,7 +13,7 @@ import ml_collections
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from data_pipelines import sources
+from data_pipelines import datasets, sources
 from faceswap_jax import tasks
 from faceswap_jax.errors import InputError
 from faceswap_jax.state import State
@@ -86,7 +86,9 @@ class Task(Protocol):
         """Scores of held-out data."""
         ...
 
-    def preview(self, phase: Phase, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
+    def preview(
+        self, phase: Phase, state: State, batch: Batch
+    ) -> Float[Array, "rows columns h w 3"]:
         """A grid of pictures in [0, 1] from held-out data."""
         ...
 
@@ -110,7 +112,7 @@ class OfFaces:
     @cached_property
     def data(self) -> Mapping[str, sources.PersonaSource]:
         """All records of each persona; `corrupt` of a source tells which of them had to be skipped so far."""
-        return sources.open_data(self.config.data)
+        return datasets.open_data(self.config.data)
 
     @property
     def corrupt(self) -> int:
@@ -122,7 +124,7 @@ def with_data(config: ml_collections.ConfigDict, **decided: object) -> ml_collec
     """The config with what the data decide, and with the digest of their manifest, unless that is given."""
     config = config.copy_and_resolve_references()
     config.update(decided)
-    config.data.manifest = config.data.manifest or sources.manifest_digest(config.data)
+    config.data.manifest = config.data.manifest or datasets.manifest_digest(config.data)
     return config
 
 

@@ -15,12 +15,16 @@ import optax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from data_pipelines import pipeline, sources
-from faceswap_jax import augment, embedder, optim, precision
+from data_pipelines import sources
+from data_pipelines.batches import pipeline
 from faceswap_jax.errors import InputError
 from faceswap_jax.losses import arcface
 from faceswap_jax.models import iresnet
-from faceswap_jax.models.oracle import masked
+from faceswap_jax.ops import augmentation as augment
+from faceswap_jax.ops import optimizers as optim
+from faceswap_jax.ops import precision
+from faceswap_jax.ops.masks import masked
+from faceswap_jax.pretrained import embedder
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Metrics, OfFaces, Phase, with_data
 
@@ -38,16 +42,23 @@ class Task(OfFaces):
         _check(config)
         c = config.model
         self.model = iresnet.IResNetConfig(
-            tuple(c.blocks), tuple(c.channels), c.stem, c.embedding, c.side, precision.dtype(config.precision)
+            tuple(c.blocks),
+            tuple(c.channels),
+            c.stem,
+            c.embedding,
+            c.side,
+            precision.dtype(config.precision),
         )
-        self.optimizer = optax.chain(optax.add_decayed_weights(config.weight_decay), optax.trace(config.momentum))
+        self.optimizer = optax.chain(
+            optax.add_decayed_weights(config.weight_decay), optax.trace(config.momentum)
+        )
         self.phases = [Phase(f"{config.resolution} px", 0, config.steps, stage=0)]
 
     @classmethod
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data; the last ones are held out."""
         _check(config)
-        names = [name for name, source in sources.open_data(config.data).items() if len(source)]
+        names = [name for name, source in datasets.open_data(config.data).items() if len(source)]
         trained = len(names) - max(round(config.data.held_out * len(names)), 2)
         if trained < 2:
             raise InputError(
@@ -66,7 +77,10 @@ class Task(OfFaces):
         keys = jax.random.split(key)
         weights, statistics = iresnet.init(self.model, keys[0])
         shape = len(self.config.identities), self.model.embedding
-        params = {"embedder": weights, "head": {"centres": 0.01 * jax.random.normal(keys[1], shape)}}
+        params = {
+            "embedder": weights,
+            "head": {"centres": 0.01 * jax.random.normal(keys[1], shape)},
+        }
         return State(
             step=jnp.int32(phase.start),
             key=key,
@@ -87,7 +101,9 @@ class Task(OfFaces):
         """What training sees of a batch: soft and in other light, whole or the face alone."""
         c, keys = self.config, jax.random.split(key, 3)
         x, mask = _pictures(batch)
-        x = augment.blurred(keys[0], augment.photometric(keys[1], x, c.augment), c.blur * c.resolution)
+        x = augment.blurred(
+            keys[0], augment.photometric(keys[1], x, c.augment), c.blur * c.resolution
+        )
         alone = jax.random.uniform(keys[2], (len(x), 1, 1)) < c.face_alone
         return embedder.view(masked(x, jnp.where(alone, mask, 1.0)), c.model.side)
 
@@ -104,7 +120,9 @@ class Task(OfFaces):
             losses = arcface.arcface(cosine, batch["identity"], c.loss.scale, c.loss.margin)
             return losses.mean(), (statistics, (cosine.argmax(1) == batch["identity"]).mean())
 
-        (value, (statistics, accuracy)), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+        (value, (statistics, accuracy)), gradients = jax.value_and_grad(loss, has_aux=True)(
+            state.params
+        )
         learning_rate = self.learning_rate(state.step)
         params, opt = optim.apply(self.optimizer, gradients, state.opt, state.params, learning_rate)
         metrics = {"loss": value, "accuracy": accuracy, "learning_rate": learning_rate}
@@ -132,7 +150,9 @@ class Task(OfFaces):
             metrics[f"{way}/area"] = _area(cosine, same, different)
         return metrics
 
-    def preview(self, phase: Phase, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
+    def preview(
+        self, phase: Phase, state: State, batch: Batch
+    ) -> Float[Array, "rows columns h w 3"]:
         """What the network sees of held-out faces. Rows: whole, the face alone, and as training would show them."""
         some = jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch)
         x, mask = _pictures(some)
@@ -151,14 +171,26 @@ class Task(OfFaces):
         jitter = pipeline.Jitter(**c.data.jitter)
         identities = [self.data[name] for name in c.identities]
         return pipeline.identity_batches(
-            identities, resolution=c.resolution, batch=c.batch, seed=c.seed, host=host, hosts=hosts, jitter=jitter
+            identities,
+            resolution=c.resolution,
+            batch=c.batch,
+            seed=c.seed,
+            host=host,
+            hosts=hosts,
+            jitter=jitter,
         )
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Pictures of the others, as they are."""
         c = self.config
         return pipeline.identity_batches(
-            self.held_out, resolution=c.resolution, batch=c.data.test, seed=0, host=host, hosts=hosts, mirror=False
+            self.held_out,
+            resolution=c.resolution,
+            batch=c.data.test,
+            seed=0,
+            host=host,
+            hosts=hosts,
+            mirror=False,
         )
 
 
@@ -166,7 +198,9 @@ def _pictures(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h 
     return batch["image"].astype(jnp.float32) / 255, batch["mask"].astype(jnp.float32) / 255
 
 
-def _area(scores: Float[Array, "b b"], same: Bool[Array, "b b"], different: Bool[Array, "b b"]) -> Float[Array, ""]:
+def _area(
+    scores: Float[Array, "b b"], same: Bool[Array, "b b"], different: Bool[Array, "b b"]
+) -> Float[Array, ""]:
     """Area under the ROC curve: how often one of `same` scores above one of `different`."""
     order = jnp.argsort(scores.ravel())
     below = jnp.cumsum(different.ravel()[order])  # of the different
@@ -176,8 +210,21 @@ def _area(scores: Float[Array, "b b"], same: Bool[Array, "b b"], different: Bool
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
     c, stages = config, len(config.model.blocks)
-    at_least = {"seed": 0, "batch": 2, "warm_up": 0, "steps": c.warm_up + 1, "blur": 0, "weight_decay": 0}
-    at_least |= {"data.test": 2, "model.stem": 1, "model.embedding": 1, "model.side": 1, "resolution": 1}
+    at_least = {
+        "seed": 0,
+        "batch": 2,
+        "warm_up": 0,
+        "steps": c.warm_up + 1,
+        "blur": 0,
+        "weight_decay": 0,
+    }
+    at_least |= {
+        "data.test": 2,
+        "model.stem": 1,
+        "model.embedding": 1,
+        "model.side": 1,
+        "resolution": 1,
+    }
     positive = "give a positive number"
     demands = {
         "data.held_out": (0 < c.data.held_out < 1, "give a share between 0 and 1"),
@@ -186,7 +233,10 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "learning_rate": (c.learning_rate > 0, positive),
         "loss.scale": (c.loss.scale > 0, positive),
         "loss.margin": (0 <= c.loss.margin < 1.57, "give an angle of 0 to 1.57 radians"),
-        "model.blocks": (stages >= 1 and min(c.model.blocks) >= 1, "give the number of blocks of each stage"),
+        "model.blocks": (
+            stages >= 1 and min(c.model.blocks) >= 1,
+            "give the number of blocks of each stage",
+        ),
         "model.channels": (
             len(c.model.channels) == stages and min(c.model.channels) >= 1,
             "give a number for each of config.model.blocks",

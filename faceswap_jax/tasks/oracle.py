@@ -16,9 +16,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import DEGREES, EXPRESSION, PERSONA_SPANS
-from faceswap_jax import augment, optim, precision
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import oracle
+from faceswap_jax.ops import augmentation as augment
+from faceswap_jax.ops import optimizers as optim
+from faceswap_jax.ops import precision
+from faceswap_jax.ops.masks import masked
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Metrics, Phase
 
@@ -60,7 +63,9 @@ class Task:
     def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
         """Fresh weights."""
         params = oracle.init(self.model, key)
-        return State(step=jnp.int32(phase.start), key=key, params=params, opt=optim.init(OPTIMIZER, params))
+        return State(
+            step=jnp.int32(phase.start), key=key, params=params, opt=optim.init(OPTIMIZER, params)
+        )
 
     def frozen(self) -> dict:
         """There are no frozen networks."""
@@ -75,12 +80,18 @@ class Task:
         c, keys = self.config, jax.random.split(jax.random.fold_in(state.key, state.step), 5)
         x, mask = _pictures(batch)
         x = augment.photometric(keys[0], augment.blurred(keys[1], x, c.blur), c.augment)
-        x += c.noise * jax.random.uniform(keys[2], (len(x), 1, 1, 1)) * jax.random.normal(keys[3], x.shape)
+        x += (
+            c.noise
+            * jax.random.uniform(keys[2], (len(x), 1, 1, 1))
+            * jax.random.normal(keys[3], x.shape)
+        )
         mask = augment.blurred(keys[4], mask[..., None], c.mask_blur)[..., 0]
-        weight = jnp.where(jnp.arange(len(samples.SPANS)) < len(PERSONA_SPANS), 1.0, c.performance_weight)
+        weight = jnp.where(
+            jnp.arange(len(samples.SPANS)) < len(PERSONA_SPANS), 1.0, c.performance_weight
+        )
 
         def loss(params):
-            error = oracle.apply(self.model, params, oracle.masked(x, mask)) - batch["shares"]
+            error = oracle.apply(self.model, params, masked(x, mask)) - batch["shares"]
             # Squares: absolute errors dwell much longer at the middle of what is hard to see, lids and gaze.
             return (weight * error**2).mean(), jnp.abs(error).mean()
 
@@ -98,17 +109,19 @@ class Task:
         x, face = _pictures(batch)
         metrics = {}
         for way, mask in (("face", face), ("picture", jnp.ones_like(face))):
-            shares = oracle.apply(self.model, state.params, oracle.masked(x, mask))
+            shares = oracle.apply(self.model, state.params, masked(x, mask))
             error = jnp.abs(shares - batch["shares"]).mean(0)
             for group, factors in GROUPS.items():
                 chosen = [error[_NAMES.index(name)] * factor for name, factor in factors.items()]
                 metrics[f"{way}/{group}"] = jnp.stack(chosen).mean()
         return metrics
 
-    def preview(self, phase: Phase, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
+    def preview(
+        self, phase: Phase, state: State, batch: Batch
+    ) -> Float[Array, "rows columns h w 3"]:
         """Rows: whole pictures, and what is seen of them through their masks."""
         x, mask = _pictures(jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch))
-        return jnp.stack([x, oracle.masked(x, mask)])
+        return jnp.stack([x, masked(x, mask)])
 
     @cached_property
     def _training(self) -> samples.Samples:
@@ -135,7 +148,10 @@ _NAMES = list(samples.SPANS)
 
 def _factors(*names: str) -> dict[str, float]:
     spans = {name: samples.SPANS[name] for name in names}
-    return {name: DEGREES[name] * (s.high - s.low) if name in DEGREES else 1.0 for name, s in spans.items()}
+    return {
+        name: DEGREES[name] * (s.high - s.low) if name in DEGREES else 1.0
+        for name, s in spans.items()
+    }
 
 
 GROUPS = {
@@ -162,17 +178,29 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "noise": 0,
         "data.world_seed": 0,
     }
-    at_least |= {"data.test_world_seed": 0, "data.fresh": 1, "data.test": 1, "model.stem": 1, "model.squeeze": 1}
+    at_least |= {
+        "data.test_world_seed": 0,
+        "data.fresh": 1,
+        "data.test": 1,
+        "model.stem": 1,
+        "model.squeeze": 1,
+    }
     at_least |= {"performance_weight": 0, "steps": config.warm_up + 1}
     for name, least in at_least.items():
         value = reduce(getattr, name.split("."), config)
         if value < least:
             raise InputError(f"config.{name} is {value}; give {least} or more.")
     if config.data.fresh > config.batch:
-        raise InputError(f"config.data.fresh is {config.data.fresh}; give at most config.batch, {config.batch}.")
+        raise InputError(
+            f"config.data.fresh is {config.data.fresh}; give at most config.batch, {config.batch}."
+        )
     if config.data.test_world_seed == config.data.world_seed:
-        raise InputError("config.data.test_world_seed is that of the training; choose another world.")
+        raise InputError(
+            "config.data.test_world_seed is that of the training; choose another world."
+        )
     if not 1 <= len(config.model.levels) <= 5 or min(config.model.levels) < 1:
-        raise InputError(f"config.model.levels is {config.model.levels}; give the channels of 1 to 5 levels.")
+        raise InputError(
+            f"config.model.levels is {config.model.levels}; give the channels of 1 to 5 levels."
+        )
     if not config.learning_rate > 0:
         raise InputError(f"config.learning_rate is {config.learning_rate}; give a positive number.")

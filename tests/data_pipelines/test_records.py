@@ -12,10 +12,18 @@ import numpy as np
 import pytest
 
 from data_pipelines import records
-from data_pipelines.records import MANIFEST, SHARDS, Counts, FaceRecord, Manifest, Persona, ShardWriter
-from data_pipelines.settings import Settings
+from data_pipelines.prepare.settings import Settings
+from data_pipelines.records import (
+    MANIFEST,
+    SHARDS,
+    Counts,
+    FaceRecord,
+    Manifest,
+    Persona,
+    ShardWriter,
+)
 from faceswap_jax.errors import InputError
-from tests.data_pipelines import stored
+from tests.support import stored
 
 
 def make_record(frame: int = 7, resolution: int = 32, bits: int = 8) -> FaceRecord:
@@ -48,12 +56,16 @@ def write_dataset(directory, frames=(3, 4)):
             writer.write(records.encode(make_record(frame)), frame // 4)
     counts = Counts(len(frames) + 1, len(frames), {"no face": 1})
     settings = Settings(resolution=32).to_json()
-    manifest = Manifest(settings, {"zoë": Persona("train", [writer.shard], counts)}, {"b.mp4": "b.mp4 is empty"})
+    manifest = Manifest(
+        settings, {"zoë": Persona("train", [writer.shard], counts)}, {"b.mp4": "b.mp4 is empty"}
+    )
     manifest.save(directory)
     return manifest
 
 
-@pytest.mark.parametrize(("codec", "bits", "error"), [("jpeg", 8, 4), ("png", 8, 0), ("png16", 16, 0)])
+@pytest.mark.parametrize(
+    ("codec", "bits", "error"), [("jpeg", 8, 4), ("png", 8, 0), ("png16", 16, 0)]
+)
 def test_round_trip_is_exact_but_for_jpeg(codec, bits, error):
     record = make_record(bits=bits)
     back = records.decode(records.encode(record, codec))
@@ -73,7 +85,9 @@ def test_jpeg_quality_is_a_choice():
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     record = dataclasses.replace(make_record(), image=noise)
     coarse, fine = (records.encode(record, "jpeg", quality) for quality in (30, 100))
-    error = [np.abs(records.decode(data).image.astype(int) - noise).mean() for data in (coarse, fine)]
+    error = [
+        np.abs(records.decode(data).image.astype(int) - noise).mean() for data in (coarse, fine)
+    ]
     assert len(coarse) < len(fine) / 2 and error[1] < 2 < 10 < error[0]
 
 
@@ -85,7 +99,9 @@ def test_bits_that_do_not_fit_the_codec(codec, bits):
 
 def test_all_but_the_picture():
     record = records.decode(records.encode(make_record()), image=False)
-    assert record.image.shape == (0, 0, 3) and record.landmarks.shape == (68, 2) and record.track == 2
+    assert (
+        record.image.shape == (0, 0, 3) and record.landmarks.shape == (68, 2) and record.track == 2
+    )
 
 
 def test_colour_keeps_its_full_resolution():
@@ -122,7 +138,9 @@ def test_golden_bytes():
     assert data == msgpack.packb(golden)
 
 
-@pytest.mark.parametrize(("version", "problem"), [(3, "version 3, newer than 2"), (1, "version 1, older than 2")])
+@pytest.mark.parametrize(
+    ("version", "problem"), [(3, "version 3, newer than 2"), (1, "version 1, older than 2")]
+)
 def test_record_of_another_version_is_refused(version, problem):
     fields = msgpack.unpackb(records.encode(make_record()))
     with pytest.raises(InputError, match=f"schema {problem}"):
@@ -201,11 +219,15 @@ def test_missing_folder_and_manifest(tmp_path):
         Manifest.load(tmp_path)
     write_dataset(tmp_path)
     (tmp_path / MANIFEST).unlink()
-    with pytest.raises(InputError, match="is not finished; run the `faceswap prepare` that began it again"):
+    with pytest.raises(
+        InputError, match="is not finished; run the `faceswap prepare` that began it again"
+    ):
         Manifest.load(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2, "personas": {"a": {}}}', '{"schema": 2'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": 2, "personas": {"a": {}}}', '{"schema": 2']
+)
 def test_damaged_manifest(tmp_path, text):
     write_dataset(tmp_path)
     (tmp_path / MANIFEST).write_text(text)
@@ -236,7 +258,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         noise = np.random.default_rng(0).bytes(5_000)
-        with pytest.raises(InputError, match="cannot be written"), ShardWriter(tmp_path / "a") as writer:
+        with (
+            pytest.raises(InputError, match="cannot be written"),
+            ShardWriter(tmp_path / "a") as writer,
+        ):
             for _ in range(1000):
                 writer.write(noise, 0)
     finally:

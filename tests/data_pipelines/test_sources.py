@@ -9,15 +9,23 @@ import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_pipelines import sources
-from data_pipelines.clips import PuppetTrack
+from data_pipelines.datasets import manifest_digest, open_data
+from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets import source
 from data_pipelines.puppets.sound import track_sound
-from data_pipelines.puppets.source import PuppetRecords, puppet_source
+from data_pipelines.puppets.source import PuppetRecords, PuppetTrack, puppet_source
 from data_pipelines.puppets.tracks import truth
-from data_pipelines.records import SHARDS, Counts, FaceRecord, Manifest, Persona, ShardWriter, decode, encode
-from data_pipelines.settings import Settings
-from data_pipelines.sources import PersonaSource, manifest_digest, open_data, split
+from data_pipelines.records import (
+    SHARDS,
+    Counts,
+    FaceRecord,
+    Manifest,
+    Persona,
+    ShardWriter,
+    decode,
+    encode,
+)
+from data_pipelines.sources import PersonaSource, split
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 
@@ -94,13 +102,19 @@ def damage(path: Path, number: int) -> None:
 
 
 def test_all_records_of_a_split_in_order(tmp_path):
-    write_data(tmp_path, {"ann": ("train", [[2, 1], [3]]), "ben": ("train", [[4]]), "eve": ("test", [[2]])})
+    write_data(
+        tmp_path, {"ann": ("train", [[2, 1], [3]]), "ben": ("train", [[4]]), "eve": ("test", [[2]])}
+    )
     opened = open_data(tracks_of(tmp_path))
-    assert list(opened) == ["ann", "ben"] and list(open_data(tracks_of(tmp_path, "test"))) == ["eve"]
+    assert list(opened) == ["ann", "ben"] and list(open_data(tracks_of(tmp_path, "test"))) == [
+        "eve"
+    ]
     ann = opened["ann"]
     assert (len(ann), ann.tracks, ann.resolution, ann.name) == (6, [2, 1, 3], SIZE, "ann")
     assert [ann.read(i, frame) for i in range(6)] == list(range(6))
-    with pytest.raises(InputError, match="no persona in the split 'validation'; it has 2 in 'train', 1 in 'test'"):
+    with pytest.raises(
+        InputError, match="no persona in the split 'validation'; it has 2 in 'train', 1 in 'test'"
+    ):
         open_data(tracks_of(tmp_path, "validation"))
 
 
@@ -110,11 +124,14 @@ def test_shards_are_checked_when_they_are_opened(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(
-        InputError, match=r"ann-00001.arrayrecord (is damaged|holds 0 records but).* `faceswap verify --repair`"
+        InputError,
+        match=r"ann-00001.arrayrecord (is damaged|holds 0 records but).* `faceswap verify --repair`",
     ):
         open_data(tracks_of(tmp_path))
     path.write_bytes((tmp_path / SHARDS / "ann-00000.arrayrecord").read_bytes())
-    with pytest.raises(InputError, match=r"ann-00001.arrayrecord holds 2 records but manifest.json says 3"):
+    with pytest.raises(
+        InputError, match=r"ann-00001.arrayrecord holds 2 records but manifest.json says 3"
+    ):
         open_data(tracks_of(tmp_path))
     path.unlink()
     with pytest.raises(InputError, match=r"ann-00001.arrayrecord is missing"):
@@ -123,7 +140,7 @@ def test_shards_are_checked_when_they_are_opened(tmp_path):
 
 def test_many_shards_need_few_open_files(tmp_path, monkeypatch):
     write_data(tmp_path, {"ann": ("train", [[1]] * 12)})
-    monkeypatch.setattr(sources, "OPEN_FILES", 3)
+    monkeypatch.setattr(datasets, "OPEN_FILES", 3)
     ann = open_data(tracks_of(tmp_path))["ann"]
     before = len(list(Path("/proc/self/fd").iterdir()))
     assert [ann.read(i, frame) for i in (*range(12), 0, 5)] == [*range(12), 0, 5]
@@ -157,13 +174,15 @@ def test_corrupt_records_are_named_once_counted_and_replaced_by_the_next(tmp_pat
     assert sorted(ann.corrupt) == bad
     assert len(caplog.messages) == 2
     for number, message in zip(bad, sorted(caplog.messages), strict=True):
-        assert message.startswith(f"Record {number} of persona ann, in shards/ann-00001.arrayrecord, is corrupt")
+        assert message.startswith(
+            f"Record {number} of persona ann, in shards/ann-00001.arrayrecord, is corrupt"
+        )
     assert ann.read(5, parse) == 6 and len(caplog.messages) == 2
 
 
 def test_a_shard_that_disappears_is_named_and_not_taken_for_corrupt(tmp_path, monkeypatch, caplog):
     """Though it was there when the data set was opened. An open file stays readable."""
-    monkeypatch.setattr(sources, "OPEN_FILES", 1)
+    monkeypatch.setattr(datasets, "OPEN_FILES", 1)
     write_data(tmp_path, {"ann": ("train", [[2], [3]])})
     ann = open_data(tracks_of(tmp_path))["ann"]
     (tmp_path / SHARDS / "ann-00001.arrayrecord").unlink()
@@ -243,12 +262,23 @@ def test_puppets_are_exact():
     ]
     for index, face in enumerate(faces):
         frame = truth(0, 1, 1, 2, index, face.frame_size[0], rate)
-        assert face.pose == pytest.approx([frame.performance.yaw, frame.performance.pitch, frame.performance.roll])
+        assert face.pose == pytest.approx(
+            [frame.performance.yaw, frame.performance.pitch, frame.performance.roll]
+        )
         for points, rendered in ((face.landmarks, frame.landmarks), (face.irises, frame.irises)):
-            assert points == pytest.approx(align.transform_points(rendered, face.transform), abs=1e-3)
-        assert np.abs(face.image.astype(int) - align.crop(frame.image, face.transform, resolution)).mean() < 4
+            assert points == pytest.approx(
+                align.transform_points(rendered, face.transform), abs=1e-3
+            )
+        assert (
+            np.abs(
+                face.image.astype(int) - align.crop(frame.image, face.transform, resolution)
+            ).mean()
+            < 4
+        )
         assert face.sharpness > 0
-    assert np.array_equal(np.concatenate([face.sound for face in faces]), track_sound(0, 1, 2, 9, rate))
+    assert np.array_equal(
+        np.concatenate([face.sound for face in faces]), track_sound(0, 1, 2, 9, rate)
+    )
     assert {len(face.sound) for face in faces} == {2000}
 
 

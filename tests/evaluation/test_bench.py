@@ -11,12 +11,13 @@ from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.dataset import PuppetClip, PuppetClips
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
-from faceswap_jax.evaluation.bench import chunks, evaluate
+from faceswap_jax.evaluation.bench import evaluate
+from faceswap_jax.evaluation.frames import chunks
 from faceswap_jax.evaluation.with_truth import PuppetBench
 from faceswap_jax.evaluation.without_truth import ClipBench
 from faceswap_jax.faces.video import read_frames
 from faceswap_jax.swap import Model
-from tests.tiny_run import FRAMES, PERSONAS, RATE, SIZE
+from tests.support.tiny_run import FRAMES, PERSONAS, RATE, SIZE
 
 LARGE, SEEN = 192, 12  # pixels and frames of the clips that are measured closely
 
@@ -51,7 +52,10 @@ def mean(comparison, row, score):
 
 
 def test_evaluate_writes_scores_and_pictures(run, clips, tmp_path, capsys, monkeypatch):
-    workdir, data = shutil.copytree(run, tmp_path / "run"), shutil.copytree(clips, tmp_path / "held_out")
+    workdir, data = (
+        shutil.copytree(run, tmp_path / "run"),
+        shutil.copytree(clips, tmp_path / "held_out"),
+    )
     puppets(SIZE, FRAMES, RATE).save(data)
     config = configs.load(workdir / "config.json")
     config.run.wandb = "faces"
@@ -63,22 +67,35 @@ def test_evaluate_writes_scores_and_pictures(run, clips, tmp_path, capsys, monke
     assert all(str(output / name) in printed for name in ("grid.png", "clips", "scores.md"))
 
     scores = json.loads((output / "scores.json").read_text())
-    shown = json.loads(next((workdir / "wandb").glob("offline-run-*/files/media/table/bench/*.table.json")).read_text())
+    shown = json.loads(
+        next(
+            (workdir / "wandb").glob("offline-run-*/files/media/table/bench/*.table.json")
+        ).read_text()
+    )
     assert shown["columns"] == ["score", *scores["overall"]]
     assert [row[0] for row in shown["data"]] == list(scores["scores"].values())
     for row, name in zip(shown["data"], scores["scores"], strict=True):
-        assert row[1:] == pytest.approx([means[name]["mean"] for means in scores["overall"].values()])
+        assert row[1:] == pytest.approx(
+            [means[name]["mean"] for means in scores["overall"].values()]
+        )
     rows = ["do nothing", "swap", "swap --blend none", "ceiling", "ceiling --blend none", "truth"]
     assert list(scores["pairs"]) == ["ben as ada", "ada as ben"] and scores["step"] == 8
     for intervals in (scores["overall"], *scores["pairs"].values()):
         assert list(intervals) == rows
-        assert intervals["truth"]["psnr"]["mean"] == 100 and intervals["truth"]["ssim"]["mean"] == pytest.approx(1)
-        assert intervals["ceiling --blend none"]["ssim"]["mean"] > intervals["do nothing"]["ssim"]["mean"]
+        assert intervals["truth"]["psnr"]["mean"] == 100 and intervals["truth"]["ssim"][
+            "mean"
+        ] == pytest.approx(1)
+        assert (
+            intervals["ceiling --blend none"]["ssim"]["mean"]
+            > intervals["do nothing"]["ssim"]["mean"]
+        )
     for row in rows:
         each = [pair[row]["psnr"]["mean"] for pair in scores["pairs"].values()]
         assert scores["overall"][row]["psnr"]["mean"] == pytest.approx(np.mean(each))
     lines = (output / "scores.md").read_text().splitlines()
-    assert "## By pair: swap" in lines and sum(line.startswith("| ben as ada |") for line in lines) == len(rows)
+    assert "## By pair: swap" in lines and sum(
+        line.startswith("| ben as ada |") for line in lines
+    ) == len(rows)
     grid = cv2.imread(str(output / "grid.png"))
     assert grid.shape == (2 * 2 * 128, 6 * 128, 3)
 
@@ -104,8 +121,12 @@ def test_a_perfect_swap_against_the_truth(large, model):
     assert mean(result, "do nothing", "seam") == 1
     for name in bench.floor:
         assert mean(result, "truth", name) < 3 * bench.floor[name]
-        assert mean(result, "swap", name) == pytest.approx(mean(result, "truth", name), abs=bench.floor[name])
-    assert len(result.rows["swap"]["flicker"]) == SEEN - 1 and len(result.rows["swap"]["psnr"]) == SEEN
+        assert mean(result, "swap", name) == pytest.approx(
+            mean(result, "truth", name), abs=bench.floor[name]
+        )
+    assert (
+        len(result.rows["swap"]["flicker"]) == SEEN - 1 and len(result.rows["swap"]["psnr"]) == SEEN
+    )
 
 
 def test_a_wrong_performance_is_measured(large, model):
@@ -124,7 +145,9 @@ def test_a_perfect_swap_without_truth(large, model, tmp_path):
     data = tmp_path / "data"
     for name in PERSONAS:  # one as a clip, one as a folder of clips
         (data / name if name == "ada" else data).mkdir(parents=True, exist_ok=True)
-        shutil.copy(folder / f"{name}.mp4", data / name / "a.mp4" if name == "ada" else data / f"{name}.mp4")
+        shutil.copy(
+            folder / f"{name}.mp4", data / name / "a.mp4" if name == "ada" else data / f"{name}.mp4"
+        )
     bench = ClipBench(data)
     [(persona, clip)] = bench.pairs(["ada", "eve"])
     result = bench.compare(persona, clip, model, {"multiband": perfect})
@@ -137,7 +160,10 @@ def test_a_perfect_swap_without_truth(large, model, tmp_path):
     assert mean(result, "swap", "identity") > mean(result, "do nothing", "identity")
     assert mean(result, "swap", "performer") < mean(result, "do nothing", "performer")
     assert mean(result, "persona", "identity") > mean(result, "do nothing", "identity")
-    assert mean(result, "do nothing", "mouth") == pytest.approx(1) and mean(result, "swap", "mouth") > 0.5
+    assert (
+        mean(result, "do nothing", "mouth") == pytest.approx(1)
+        and mean(result, "swap", "mouth") > 0.5
+    )
     assert mean(result, "do nothing", "seam") == 1
 
 
@@ -148,7 +174,9 @@ def test_chunks_overlap_by_one_frame(large):
     parts = list(chunks(paths, 5))
     assert [(repeated, len(clips[0])) for repeated, clips in parts] == [(0, 5), (1, 6), (1, 3)]
     for i, frames in enumerate(whole):
-        np.testing.assert_array_equal(np.concatenate([clips[i][repeated:] for repeated, clips in parts]), frames)
+        np.testing.assert_array_equal(
+            np.concatenate([clips[i][repeated:] for repeated, clips in parts]), frames
+        )
 
 
 def test_wrong_inputs_are_told(run, clips, tmp_path):
@@ -159,7 +187,10 @@ def test_wrong_inputs_are_told(run, clips, tmp_path):
     multiband, network = ("multiband",), tmp_path / "net.onnx"
     for arguments, message in (
         ((run, clips, multiband, network), "There is no file '.*net.onnx'"),
-        ((run, others, multiband, network), "holds puppets, whose identity the oracle reads; leave --embedder out"),
+        (
+            (run, others, multiband, network),
+            "holds puppets, whose identity the oracle reads; leave --embedder out",
+        ),
         ((run, tmp_path / "nowhere"), "nowhere' is no folder"),
         ((run, empty), "empty' holds no clip"),
         ((run, clips, ("paste",)), "no blending 'paste'; choose one of multiband, none, poisson"),

@@ -10,12 +10,14 @@ from data_pipelines.puppets.parameters import Performance, sample_persona
 from data_pipelines.puppets.tracks import performance_track
 from faceswap_jax.evaluation.expression import RATIOS, aspect_ratios, correlation, pose_errors
 from faceswap_jax.faces.align import mirror_landmarks, transform_points
-from tests.faces.face_scenes import face_landmarks, similarity
+from tests.support.face_scenes import face_landmarks, similarity
 
 
 def landmarks(persona: int, performances: list[Performance]) -> np.ndarray:
     anatomies = [build(sample_persona(5, persona), performance) for performance in performances]
-    return np.stack([Camera(256).project(a.pose.to_world(head_points(a))) for a in anatomies]).astype(np.float32)
+    return np.stack(
+        [Camera(256).project(a.pose.to_world(head_points(a))) for a in anatomies]
+    ).astype(np.float32)
 
 
 def test_ratios_of_a_drawn_face():
@@ -33,13 +35,18 @@ def test_place_size_and_tilt_play_no_role():
     moved = np.stack([transform_points(face, similarity(2.5, 40, 300, -20)) for face in faces])
     np.testing.assert_allclose(aspect_ratios(moved), aspect_ratios(faces), atol=1e-4)
     mirrored = np.stack([mirror_landmarks(face, 256) for face in faces])
-    np.testing.assert_allclose(aspect_ratios(mirrored), aspect_ratios(faces)[:, [1, 0, 3, 2, 4]], atol=1e-4)
+    np.testing.assert_allclose(
+        aspect_ratios(mirrored), aspect_ratios(faces)[:, [1, 0, 3, 2, 4]], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
     ("movement", "moves"),
     [
-        ({"lid_left": 0.0}, {"right eye": -1}),  # the eye at the left of the picture is the person's right one
+        (
+            {"lid_left": 0.0},
+            {"right eye": -1},
+        ),  # the eye at the left of the picture is the person's right one
         ({"lid_right": 0.0}, {"left eye": -1}),
         ({"brow_raise": 1.0}, {"right brow": 1, "left brow": 1}),
         ({"mouth_open": 1.0}, {"mouth": 1}),
@@ -61,7 +68,10 @@ def test_correlation_is_pearson_s():
     np.testing.assert_allclose(correlation(a, 7 * a + 3), 1, atol=1e-6)
     np.testing.assert_allclose(correlation(a, -a), -1, atol=1e-6)
     a[::3] = np.nan
-    expected = [np.corrcoef(np.delete(a[:, k], np.s_[::3]), np.delete(b[:, k], np.s_[::3]))[0, 1] for k in range(5)]
+    expected = [
+        np.corrcoef(np.delete(a[:, k], np.s_[::3]), np.delete(b[:, k], np.s_[::3]))[0, 1]
+        for k in range(5)
+    ]
     np.testing.assert_allclose(correlation(a, b), expected, atol=1e-6)
 
 
@@ -79,14 +89,18 @@ def test_one_performance_on_two_faces():
     mine, other = performance_track(5, 0, 0, 200), performance_track(5, 0, 1, 200)
     driving = aspect_ratios(landmarks(0, mine))
     same, different = (aspect_ratios(landmarks(3, track)) for track in (mine, other))
-    assert (correlation(same, driving) > [0.9, 0.9, 0.7, 0.7, 0.95]).all()  # less than 1, for heads turn
+    assert (
+        correlation(same, driving) > [0.9, 0.9, 0.7, 0.7, 0.95]
+    ).all()  # less than 1, for heads turn
     assert np.abs(correlation(different, driving)).mean() < 0.4
 
 
 def test_pose_errors():
     reference = landmarks(2, [Performance(), Performance(yaw=10), Performance(roll=-5)])
     turned = landmarks(2, [Performance(yaw=8), Performance(yaw=10), Performance(roll=7)])
-    np.testing.assert_allclose(pose_errors(turned, reference), [[8, 0, 0], [0, 0, 0], [0, 0, 12]], atol=1.5)
+    np.testing.assert_allclose(
+        pose_errors(turned, reference), [[8, 0, 0], [0, 0, 0], [0, 0, 12]], atol=1.5
+    )
     upside_down = transform_points(reference[0], similarity(1, 170, 100, 100))
     over = transform_points(reference[0], similarity(1, -170, 100, 100))
     np.testing.assert_allclose(pose_errors(upside_down[None], over[None]), [[0, 0, 20]], atol=0.1)

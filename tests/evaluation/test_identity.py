@@ -8,11 +8,18 @@ import numpy as np
 import pytest
 
 from data_pipelines.puppets.tracks import render_frame
-from faceswap_jax import embedder as embedders
-from faceswap_jax.evaluation.identity import DlibEmbedder, IResNetEmbedder, cosine, distances, retrieved, template
+from faceswap_jax.evaluation.identity import (
+    DlibEmbedder,
+    IResNetEmbedder,
+    cosine,
+    distances,
+    retrieved,
+    template,
+)
 from faceswap_jax.faces.align import alignment_transform, crop, transform_points
 from faceswap_jax.models import iresnet
-from tests.faces.face_scenes import similarity
+from faceswap_jax.pretrained import embedder as embedders
+from tests.support.face_scenes import similarity
 
 SIZE, PUPPETS, FRAMES = 192, 4, range(0, 60, 12)
 
@@ -53,9 +60,9 @@ def test_retrieval_with_the_oracle_s_errors(world):
 def test_retrieval_by_chance(world):
     rng, personas, errors = world
     readings = rng.uniform(-3, 5, (4000, 9))
-    assert retrieved(distances(readings, personas, errors), rng.integers(20, size=4000)).mean() == pytest.approx(
-        1 / 20, abs=0.02
-    )
+    assert retrieved(
+        distances(readings, personas, errors), rng.integers(20, size=4000)
+    ).mean() == pytest.approx(1 / 20, abs=0.02)
     assert retrieved(np.array([[3.0, 1, 2], [0, 1, 2]]), 1).tolist() == [1, 0]
 
 
@@ -88,11 +95,16 @@ def test_embeddings_tell_puppets_apart(embeddings):
     for p, track in enumerate(embeddings):
         for i in range(len(track)):
             rest = template(np.delete(track, i, axis=0))
-            values = cosine(track[i][None], rest)[0], *(cosine(track[i][None], means[q])[0] for q in range(PUPPETS))
+            values = (
+                cosine(track[i][None], rest)[0],
+                *(cosine(track[i][None], means[q])[0] for q in range(PUPPETS)),
+            )
             hits.append(max(values[1 + q] for q in range(PUPPETS) if q != p) < values[0])
             own.append(values[0])
             others += [values[1 + q] for q in range(PUPPETS) if q != p]
-    print(f"cosine with the own puppet {np.mean(own):.3f}, with another {np.mean(others):.3f}; nearest {np.mean(hits)}")
+    print(
+        f"cosine with the own puppet {np.mean(own):.3f}, with another {np.mean(others):.3f}; nearest {np.mean(hits)}"
+    )
     assert np.mean(hits) >= 0.9
     assert np.mean(own) > np.mean(others) + 0.02
 
@@ -100,7 +112,9 @@ def test_embeddings_tell_puppets_apart(embeddings):
 def test_the_face_s_place_size_and_tilt_hardly_matter(embedder, puppets, embeddings):
     image, points = puppets[0][0, 0], puppets[1][0, 0]
     transform = similarity(1.4, 25, 90, -60)
-    moved = cv2.warpAffine(image, transform, (400, 360), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.warpAffine(
+        image, transform, (400, 360), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     result = embedder(moved[None], transform_points(points, transform)[None])
     assert cosine(result, embeddings[0, 0])[0] > 0.99
 
@@ -145,8 +159,13 @@ def test_an_iresnet_in_place_of_dlib(network, puppets):
         assert cosine(result[i : i + 1], np.asarray(expected))[0] > 0.999
     assert cosine(result[:1], result[2])[0] < 0.999
     transform = similarity(1.4, 25, 90, -60)
-    moved = cv2.warpAffine(images[0], transform, (400, 360), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    assert cosine(embed(moved[None], transform_points(points[0], transform)[None]), result[0])[0] > 0.999
+    moved = cv2.warpAffine(
+        images[0], transform, (400, 360), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    assert (
+        cosine(embed(moved[None], transform_points(points[0], transform)[None]), result[0])[0]
+        > 0.999
+    )
 
 
 def test_templates_are_mean_directions():

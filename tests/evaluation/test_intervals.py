@@ -48,7 +48,9 @@ def test_several_clips_cover_their_common_mean(count):
 def test_many_clips_are_scipy_s_bootstrap():
     """With a hundred values there is little to widen."""
     values = np.random.default_rng(2).exponential(size=100)
-    low, high = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    low, high = bootstrap(
+        (values,), np.mean, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
     mean, *ends = interval([[value] for value in values], BLOCK)
     assert mean == pytest.approx(values.mean())
     np.testing.assert_allclose(np.array(ends) - mean, np.array([low, high]) - mean, rtol=0.1)
@@ -56,7 +58,9 @@ def test_many_clips_are_scipy_s_bootstrap():
 
 def test_blocks_of_one_frame_are_scipy_s_bootstrap():
     values = np.random.default_rng(3).normal(size=100)
-    low, high = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    low, high = bootstrap(
+        (values,), np.mean, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
     np.testing.assert_allclose(interval([values], 1)[1:], [low, high], atol=0.03)
 
 

@@ -36,7 +36,9 @@ def test_added_flicker_is_measured_whatever_the_motion(step, mask):
     target = moving(step)
     for amplitude in (4, 12):
         result = flicker(
-            {"target": target, "flickering": moving(step, amplitude * (np.arange(FRAMES) % 2))}, target, mask
+            {"target": target, "flickering": moving(step, amplitude * (np.arange(FRAMES) % 2))},
+            target,
+            mask,
         )
         assert result["target"].shape == (FRAMES - 1,)
         assert result["target"].mean() < 0.6  # of it 0.25 to 0.4 from rounding to whole grey levels
@@ -51,7 +53,10 @@ def test_like_the_exact_flow(mask):
     expected = []
     y, x = np.mgrid[:SIDE, :SIDE]
     for i in range(1, FRAMES):
-        last = [map_coordinates(noisy[i - 1, ..., c].astype(float), (y - step / 2, x - step)) for c in range(3)]
+        last = [
+            map_coordinates(noisy[i - 1, ..., c].astype(float), (y - step / 2, x - step))
+            for c in range(3)
+        ]
         expected.append(np.abs(noisy[i] - np.stack(last, -1))[mask[i] > 0].mean())
     np.testing.assert_allclose(flicker({"": noisy}, target, mask)[""], expected, rtol=0.06)
 
@@ -85,4 +90,6 @@ def test_where_things_appear_nothing_counts():
 
 def test_short_clips(mask):
     for frames in (0, 1):
-        assert flicker({"": moving(0)[:frames]}, moving(0)[:frames], mask[:frames])[""].shape == (0,)
+        assert flicker({"": moving(0)[:frames]}, moving(0)[:frames], mask[:frames])[""].shape == (
+            0,
+        )

@@ -21,10 +21,14 @@ FRESH_WORLD = 7  # neither that of the training nor that of the test
 @pytest.fixture(scope="module")
 def fresh():
     """An oracle that has learned nothing."""
-    config = network.OracleConfig(len(samples.SPANS), samples.SIDE, stem=4, levels=(4, 4), squeeze=2)
+    config = network.OracleConfig(
+        len(samples.SPANS), samples.SIDE, stem=4, levels=(4, 4), squeeze=2
+    )
     params = network.init(config, jax.random.key(0))
     noise = np.random.default_rng(0)  # for a fresh network tells the same of all pictures
-    params = jax.tree.map(lambda w: w + 0.1 * noise.standard_normal(w.shape).astype(np.float32), params)
+    params = jax.tree.map(
+        lambda w: w + 0.1 * noise.standard_normal(w.shape).astype(np.float32), params
+    )
     return oracle.Oracle(config, params, {"yaw": 1.0}, {"yaw": 2.0}, oracle.reference())
 
 
@@ -41,13 +45,21 @@ def shipped():
 def stacked(frames):
     """Pictures, landmarks and masks (0..1)."""
     masks = np.stack([frame.mask for frame in frames]) / 255
-    return np.stack([frame.image for frame in frames]), np.stack([frame.landmarks for frame in frames]), masks
+    return (
+        np.stack([frame.image for frame in frames]),
+        np.stack([frame.landmarks for frame in frames]),
+        masks,
+    )
 
 
 def test_a_stored_oracle_reads_alike(fresh, frames, tmp_path):
     oracle.save_oracle(tmp_path / "oracle.npz", fresh)
     again = oracle.load_oracle(tmp_path / "oracle.npz")
-    assert (again.config, again.errors, again.picture_errors) == (fresh.config, {"yaw": 1.0}, {"yaw": 2.0})
+    assert (again.config, again.errors, again.picture_errors) == (
+        fresh.config,
+        {"yaw": 1.0},
+        {"yaw": 2.0},
+    )
     pictures, landmarks, _ = stacked(frames)
     readings = (fresh(pictures, landmarks), again(pictures, landmarks))
     for one, other, spans in zip(*readings, (PERSONA_SPANS, PERFORMANCE_SPANS), strict=True):
@@ -63,7 +75,9 @@ def test_what_is_outside_of_the_mask_has_no_influence(fresh, frames):
     pictures, landmarks, masks = stacked(frames)
     noise = np.random.default_rng(0).integers(0, 256, pictures.shape).astype(np.uint8)
     changed = np.where(masks[..., None] > 0, pictures, noise)
-    for one, other in zip(fresh(pictures, landmarks, masks), fresh(changed, landmarks, masks), strict=True):
+    for one, other in zip(
+        fresh(pictures, landmarks, masks), fresh(changed, landmarks, masks), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
     assert (fresh(pictures, landmarks).performance != fresh(changed, landmarks).performance).any()
 
@@ -78,8 +92,13 @@ def test_pictures_are_read_one_by_one(fresh, frames):
 def test_faces_are_read_where_the_landmarks_are(fresh, frames):
     """A moved picture with moved landmarks reads the same, but for the translation, in picture widths of 4 units."""
     pictures, landmarks, _ = stacked(frames)
-    wide = [np.pad(pictures, ((0, 0), (20, 40 - 20), (left, 40 - left), (0, 0)), "edge") for left in (20, 32)]
-    one, other = (fresh(p, landmarks + np.array([left, 20])) for p, left in zip(wide, (20, 32), strict=True))
+    wide = [
+        np.pad(pictures, ((0, 0), (20, 40 - 20), (left, 40 - left), (0, 0)), "edge")
+        for left in (20, 32)
+    ]
+    one, other = (
+        fresh(p, landmarks + np.array([left, 20])) for p, left in zip(wide, (20, 32), strict=True)
+    )
     np.testing.assert_allclose(one.persona, other.persona, atol=1e-4)
     x = list(PERFORMANCE_SPANS).index("translate_x")
     moved = other.performance - one.performance
@@ -94,7 +113,9 @@ def test_faces_are_read_where_the_landmarks_are(fresh, frames):
 def test_readings_lie_in_their_spans(fresh, frames):
     noise = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3)).astype(np.uint8)
     wild = dataclasses.replace(fresh, params=jax.tree.map(lambda w: 3 * w, fresh.params))
-    for values, spans in zip(wild(noise, stacked(frames)[1]), (PERSONA_SPANS, PERFORMANCE_SPANS), strict=True):
+    for values, spans in zip(
+        wild(noise, stacked(frames)[1]), (PERSONA_SPANS, PERFORMANCE_SPANS), strict=True
+    ):
         low, high = (np.float32([span[end] for span in spans.values()]) for end in (0, 1))
         assert (values >= low).all() and (values <= high).all()
         assert (values == low).any() and (values == high).any()
@@ -124,9 +145,14 @@ def test_measured_errors_are_those_of_its_readings(fresh, frames):
     result = oracle.measured(fresh, FRESH_WORLD, range(4), size=96)
     pictures, landmarks, masks = stacked(frames)
     for errors, shown in ((result.errors, masks), (result.picture_errors, None)):
-        yaw = fresh(pictures, landmarks, shown).performance[:, 0] - [frame.performance.yaw for frame in frames]
+        yaw = fresh(pictures, landmarks, shown).performance[:, 0] - [
+            frame.performance.yaw for frame in frames
+        ]
         np.testing.assert_allclose(errors["yaw"], np.abs(yaw).mean(), rtol=1e-4)
-    assert list(result.errors) == list(samples.SPANS) and result.errors["yaw"] != result.picture_errors["yaw"]
+    assert (
+        list(result.errors) == list(samples.SPANS)
+        and result.errors["yaw"] != result.picture_errors["yaw"]
+    )
 
 
 def test_the_shipped_oracle_is_small_and_knows_its_errors(shipped):
@@ -138,7 +164,9 @@ def test_the_shipped_oracle_is_small_and_knows_its_errors(shipped):
 
 
 def test_the_shipped_oracle_knows_the_renderer_as_it_is(shipped):
-    assert shipped.drift() < 0.02, "The renderer has changed; train the oracle anew (experiments/oracle.py)."
+    assert shipped.drift() < 0.02, (
+        "The renderer has changed; train the oracle anew (experiments/oracle.py)."
+    )
 
 
 def test_the_shipped_oracle_is_as_good_as_it_says(shipped):
@@ -152,7 +180,9 @@ def test_the_shipped_oracle_is_as_good_as_it_says(shipped):
 
 def test_the_shipped_oracle_is_not_fooled_by_what_surrounds_the_face(shipped):
     """Read through a mask that lies a little beside the face, a pose stays what the face shows."""
-    pictures, landmarks, masks = stacked([samples.sample_frame(FRESH_WORLD, number, 96) for number in range(16)])
+    pictures, landmarks, masks = stacked(
+        [samples.sample_frame(FRESH_WORLD, number, 96) for number in range(16)]
+    )
     own = shipped(pictures, landmarks, masks).performance[:, 0]
     for pixels in (-1, 1):
         moved = shipped(pictures, landmarks, np.roll(masks, pixels, axis=2)).performance[:, 0]
@@ -161,7 +191,8 @@ def test_the_shipped_oracle_is_not_fooled_by_what_surrounds_the_face(shipped):
 
 def test_the_shipped_oracle_reads_pictures_of_any_size_alike(shipped):
     small, large = (
-        stacked([samples.sample_frame(FRESH_WORLD, number, size) for number in range(12)]) for size in (96, 256)
+        stacked([samples.sample_frame(FRESH_WORLD, number, size) for number in range(12)])
+        for size in (96, 256)
     )
     one, other = (np.concatenate(shipped(*pictures), axis=1) for pictures in (small, large))
     errors = np.array([shipped.errors[name] for name in samples.SPANS])
@@ -173,7 +204,9 @@ def test_the_shipped_oracle_reads_off_a_perfect_swap_who_was_swapped_in(shipped)
     rng, swaps, targets, personas = np.random.default_rng(0), [], [], []
     for _ in range(40):
         p, q = rng.choice(30, 2, replace=False).tolist()
-        where = dict(world_seed=FRESH_WORLD, target=q, track=0, frame=int(rng.integers(200)), size=128)
+        where = dict(
+            world_seed=FRESH_WORLD, target=q, track=0, frame=int(rng.integers(200)), size=128
+        )
         swaps.append(truth(persona=p, **where))
         targets.append(truth(persona=q, **where))
         personas.append([[*vars(frame.persona).values()] for frame in (swaps[-1], targets[-1])])
@@ -187,12 +220,15 @@ def test_the_shipped_oracle_reads_off_a_perfect_swap_who_was_swapped_in(shipped)
     to_source, to_target = np.transpose(distance)
     assert (to_source < to_target).mean() >= 0.85
     for i, name in enumerate(("yaw", "pitch", "roll")):
-        error = np.abs(reading.performance[:, i] - [getattr(frame.performance, name) for frame in targets])
+        error = np.abs(
+            reading.performance[:, i] - [getattr(frame.performance, name) for frame in targets]
+        )
         assert error.mean() < 2 * shipped.errors[name], name
 
 
 @pytest.mark.parametrize(
-    ("name", "step"), [("yaw", 12.0), ("pitch", 10.0), ("mouth_open", 0.5), ("smile", 1.0), ("lid_left", 0.6)]
+    ("name", "step"),
+    [("yaw", 12.0), ("pitch", 10.0), ("mouth_open", 0.5), ("smile", 1.0), ("lid_left", 0.6)],
 )
 def test_the_shipped_oracle_sees_what_a_swap_does_wrong(shipped, name, step):
     """A face that does something else than the target is read as doing so, where the target's landmarks and mask are.
@@ -204,7 +240,16 @@ def test_the_shipped_oracle_sees_what_a_swap_does_wrong(shipped, name, step):
         frame, span = samples.sample_frame(FRESH_WORLD, number, 16), PERFORMANCE_SPANS[name]
         start = min(max(getattr(frame.performance, name), span.low), span.high - step)
         for made, value in ((targets, start), (wrong, start + step)):
-            made.append(render(frame.persona, dataclasses.replace(frame.performance, **{name: value}), frame.scene, 96))
+            made.append(
+                render(
+                    frame.persona,
+                    dataclasses.replace(frame.performance, **{name: value}),
+                    frame.scene,
+                    96,
+                )
+            )
     pictures, landmarks, masks = stacked(targets)
-    right, off = (shipped(shown, landmarks, masks).performance for shown in (pictures, stacked(wrong)[0]))
+    right, off = (
+        shipped(shown, landmarks, masks).performance for shown in (pictures, stacked(wrong)[0])
+    )
     assert (off - right)[:, list(PERFORMANCE_SPANS).index(name)].mean() > 0.5 * step

@@ -20,7 +20,9 @@ def test_the_table_of_a_full_bench_fits_too():
     clip = Comparison(rows, 4.0, np.zeros((1, 2, 4, 4, 3), np.uint8))
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(report.summarise({"pair": [clip]}, PuppetBench.scores, {"yaw": 43.21}, step=1).table())
+        console.print(
+            report.summarise({"pair": [clip]}, PuppetBench.scores, {"yaw": 43.21}, step=1).table()
+        )
     text = capture.get()
     assert "…" not in text and "43.21" in text and text.count("1.2") == 15 * 6
 
@@ -45,8 +47,13 @@ def summary():
 
 def test_means_of_pairs_and_over_pairs(summary):
     mean = {pair: rows["swap"]["psnr"].mean for pair, rows in summary.pairs.items()}
-    assert mean == {"ben as ada": 21.0, "ada as ben": 31.0}  # each clip counts the same, then each pair
-    assert summary.overall["swap"]["psnr"].mean == 26 and summary.overall["swap"]["hits"].mean == 62.5
+    assert mean == {
+        "ben as ada": 21.0,
+        "ada as ben": 31.0,
+    }  # each clip counts the same, then each pair
+    assert (
+        summary.overall["swap"]["psnr"].mean == 26 and summary.overall["swap"]["hits"].mean == 62.5
+    )
     assert np.isnan(summary.overall["do nothing"]["hits"].mean)
 
 
@@ -69,7 +76,9 @@ def test_table_files(summary, tmp_path):
     lines = (tmp_path / "scores.md").read_text().splitlines()
     assert lines[0] == "# Scores after 1,234 steps"
     assert "| score | better | do nothing | swap | own error |" in lines
-    assert any(line.startswith("| hits (%) | higher | - | 62.5 (0.0 to 100.0) | - |") for line in lines)
+    assert any(
+        line.startswith("| hits (%) | higher | - | 62.5 (0.0 to 100.0) | - |") for line in lines
+    )
     assert sum(line.startswith("| ben as ada |") for line in lines) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.json", "scores.md"]
 
@@ -79,4 +88,6 @@ def test_table_of_the_terminal_fits_80_characters(summary):
     with console.capture() as capture:
         console.print(summary.table())
     text = capture.get()
-    assert all(cell in text for cell in ("do nothing", "swap", "PSNR (dB)", "26.00", "10.00", "62.5"))
+    assert all(
+        cell in text for cell in ("do nothing", "swap", "PSNR (dB)", "26.00", "10.00", "62.5")
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from faceswap_jax.evaluation.seam import BAND, edge_gradient, seam_ratio
 from faceswap_jax.faces.align import face_polygon, polygon_mask, transform_points
-from tests.faces.face_scenes import face_landmarks, similarity, smooth_picture
+from tests.support.face_scenes import face_landmarks, similarity, smooth_picture
 
 SIDE = 200
 
@@ -44,17 +44,24 @@ def test_like_gradients_of_the_whole_picture():
     picture = smooth_picture(SIDE, SIDE)
     square = np.float32([(40, 50), (160, 50), (160, 140), (40, 140)])
     reach = band(square)
-    down, right = (np.abs(np.gradient(picture.astype(float), axis=axis)).mean(-1) for axis in (0, 1))
+    down, right = (
+        np.abs(np.gradient(picture.astype(float), axis=axis)).mean(-1) for axis in (0, 1)
+    )
     parts = [down[50 - reach : 51 + reach, 40:161], down[140 - reach : 141 + reach, 40:161]]
     parts += [right[50:141, 40 - reach : 41 + reach], right[50:141, 160 - reach : 161 + reach]]
-    expected = sum(part.mean() * length for part, length in zip(parts, (120, 120, 90, 90), strict=True)) / 420
+    expected = (
+        sum(part.mean() * length for part, length in zip(parts, (120, 120, 90, 90), strict=True))
+        / 420
+    )
     assert edge_gradient(picture, square) == pytest.approx(expected, rel=0.05)
 
 
 def test_ratio():
     points = np.stack([landmarks(), landmarks(95)])
     rng = np.random.default_rng(0)
-    target = np.clip(smooth_picture(SIDE, SIDE) + rng.normal(0, 3, (2, SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+    target = np.clip(
+        smooth_picture(SIDE, SIDE) + rng.normal(0, 3, (2, SIDE, SIDE, 3)), 0, 255
+    ).astype(np.uint8)
     np.testing.assert_allclose(seam_ratio(target, target, points), 1)
     masks = np.stack([polygon_mask(face_polygon(p), SIDE, SIDE) for p in points])[..., None]
     ratios = []
@@ -62,8 +69,12 @@ def test_ratio():
         pasted = np.clip(target - height * (masks > 0.5), 0, 255).astype(np.uint8)
         ratios.append(seam_ratio(pasted, target, points))
     assert ratios[0].shape == (2,) and (np.diff(ratios, axis=0) > 0.1).all()
-    inside = np.where(cv2.erode(masks[0], np.ones((25, 25)))[None, ..., None] > 0.5, 255 - target, target)
-    np.testing.assert_allclose(seam_ratio(inside, target, points[[0, 0]]), 1)  # what is done to the face plays no role
+    inside = np.where(
+        cv2.erode(masks[0], np.ones((25, 25)))[None, ..., None] > 0.5, 255 - target, target
+    )
+    np.testing.assert_allclose(
+        seam_ratio(inside, target, points[[0, 0]]), 1
+    )  # what is done to the face plays no role
 
 
 def test_faces_over_the_border():

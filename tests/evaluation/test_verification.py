@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.evaluation.verification import FOLDS, Pairs, accuracy, area, draw_pairs, true_accepts
+from faceswap_jax.evaluation.verification import (
+    FOLDS,
+    Pairs,
+    accuracy,
+    area,
+    draw_pairs,
+    true_accepts,
+)
 
 IDENTITY = np.repeat(np.arange(30), 6)
 TRACK = np.repeat(np.arange(60), 3)  # two of each person
@@ -32,7 +39,9 @@ def test_pairs_are_balanced_distinct_and_folds_share_nobody():
         assert people.isdisjoint(others)
     np.testing.assert_array_equal(IDENTITY[pairs.first] == IDENTITY[pairs.second], pairs.same)
     assert (TRACK[pairs.first] != TRACK[pairs.second]).all()
-    assert len({frozenset(pair) for pair in zip(pairs.first, pairs.second, strict=True)}) == len(pairs.same)
+    assert len({frozenset(pair) for pair in zip(pairs.first, pairs.second, strict=True)}) == len(
+        pairs.same
+    )
 
 
 def test_the_seed_decides_on_the_pairs():
@@ -43,13 +52,19 @@ def test_the_seed_decides_on_the_pairs():
 def test_a_small_fold_gives_what_it_has():
     """Three people of two tracks of three pictures: 27 pairs of one person across tracks, 108 of two."""
     pairs = draw_pairs(IDENTITY, TRACK, 1000)
-    assert np.bincount(pairs.fold[pairs.same]).tolist() == [27] * FOLDS == np.bincount(pairs.fold[~pairs.same]).tolist()
+    assert (
+        np.bincount(pairs.fold[pairs.same]).tolist()
+        == [27] * FOLDS
+        == np.bincount(pairs.fold[~pairs.same]).tolist()
+    )
 
 
 def test_too_little_to_verify():
     with pytest.raises(InputError, match="needs 20 persons, and the data have 19"):
         draw_pairs(IDENTITY[: 19 * 6], TRACK[: 19 * 6])
-    with pytest.raises(InputError, match="Nobody in a fold of the verification has two face tracks"):
+    with pytest.raises(
+        InputError, match="Nobody in a fold of the verification has two face tracks"
+    ):
         draw_pairs(IDENTITY, IDENTITY)
 
 
@@ -58,7 +73,9 @@ def test_accuracy_is_that_of_the_best_threshold_of_the_other_folds():
     expected = []
     for fold in range(FOLDS):
         test = pairs.fold == fold
-        rights = {t: ((scores[~test] > t) == pairs.same[~test]).mean() for t in [-2.0, *scores[~test]]}
+        rights = {
+            t: ((scores[~test] > t) == pairs.same[~test]).mean() for t in [-2.0, *scores[~test]]
+        }
         best = max(rights.values())
         tied = [t for t, right in rights.items() if right == best]
         expected.append({((scores[test] > t) == pairs.same[test]).mean() for t in tied})
@@ -83,7 +100,10 @@ def test_perfect_and_blind_scores():
     pairs = draw_pairs(IDENTITY, TRACK, 20)
     perfect = pairs.same.astype(float)
     assert (
-        accuracy(perfect, pairs).mean() == area(perfect, pairs.same) == true_accepts(perfect, pairs, 0.01).mean() == 1
+        accuracy(perfect, pairs).mean()
+        == area(perfect, pairs.same)
+        == true_accepts(perfect, pairs, 0.01).mean()
+        == 1
     )
     noise = np.random.default_rng(0).normal(size=len(perfect))
     assert abs(accuracy(noise, pairs).mean() - 0.5) < 0.1
@@ -96,7 +116,9 @@ def test_area_is_how_often_the_same_score_higher():
     scores, pairs = scored(1.5)
     scores = np.round(scores, 1)  # with ties
     same, different = scores[pairs.same][:, None], scores[~pairs.same]
-    assert area(scores, pairs.same) == pytest.approx(((same > different) + 0.5 * (same == different)).mean())
+    assert area(scores, pairs.same) == pytest.approx(
+        ((same > different) + 0.5 * (same == different)).mean()
+    )
 
 
 def test_true_accepts_keep_the_promised_false_ones():

@@ -20,7 +20,7 @@ from data_pipelines.puppets.dataset import write_records
 from faceswap_jax import config as configs
 from faceswap_jax.tasks.base import task_class
 from faceswap_jax.train import train
-from tests.tiny_run import rows
+from tests.support.tiny_run import rows
 
 RENEW = "If this is meant: python -m tests.experiments.test_experiments"
 ROOT, GOLDEN = Path(__file__).parents[2], Path(__file__).with_name("golden")
@@ -30,10 +30,17 @@ PERSONAS, SIDE = 4, 16  # of the data: two to train the embedder on and two to h
 # What makes a run of an experiment tiny, by its task: sizes and numbers only. Its losses, orders and rates stay.
 RUN = {"run.log": 1, "run.preview": 2, "run.checkpoint": 2, "batch": 8}
 SMALL = {
-    "comb": RUN | {"level_steps": (0, 0, 2), "final_steps": 0, "model.width": 1 / 64, "model.latent": 8},
+    "comb": RUN
+    | {"level_steps": (0, 0, 2), "final_steps": 0, "model.width": 1 / 64, "model.latent": 8},
     "identity": RUN
     | {"resolution": SIDE, "steps": 2, "warm_up": 1, "data.test": 8}
-    | {"model.blocks": (1,), "model.channels": (8,), "model.stem": 8, "model.embedding": 8, "model.side": SIDE},
+    | {
+        "model.blocks": (1,),
+        "model.channels": (8,),
+        "model.stem": 8,
+        "model.embedding": 8,
+        "model.side": SIDE,
+    },
     "oracle": RUN
     | {"steps": 2, "warm_up": 1, "data.test": 8}
     | {"model.stem": 8, "model.levels": (8, 8), "model.squeeze": 8},
@@ -76,7 +83,9 @@ def test_the_resolved_config_is_the_stored_one(name, puppets):
     path = GOLDEN / f"{name}.json"
     texts = path.read_text() if path.exists() else "", resolved(name, puppets)
     lines = (text.splitlines() for text in texts)
-    changes = "\n".join(difflib.unified_diff(*lines, str(path.relative_to(ROOT)), "now", lineterm=""))
+    changes = "\n".join(
+        difflib.unified_diff(*lines, str(path.relative_to(ROOT)), "now", lineterm="")
+    )
     if changes:
         pytest.fail(f"{changes}\n\n{RENEW}", pytrace=False)
 
@@ -88,7 +97,9 @@ def test_a_tiny_run_trains(name, puppets, tmp_path):
     assert train(config, tmp_path)
     steps = rows(tmp_path)
     assert [row["step"] for row in steps] == [1, 2]
-    assert all(math.isfinite(value) for row in steps for value in row.values() if isinstance(value, float))
+    assert all(
+        math.isfinite(value) for row in steps for value in row.values() if isinstance(value, float)
+    )
     assert (tmp_path / "checkpoints" / "2").is_dir()
     assert (tmp_path / "previews" / "step_0000002.png").stat().st_size
 

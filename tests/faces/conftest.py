@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faces.face_scenes import smooth_picture, write_clip
+from tests.support.face_scenes import smooth_picture, write_clip
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import BROWS, LEFT_EYE, MIRROR, RIGHT_EYE
-from tests.faces.face_scenes import face_landmarks, similarity, smooth_picture
+from tests.support.face_scenes import face_landmarks, similarity, smooth_picture
 
 POSES = [(1.0, 0, 300, 200), (0.31, 37, 51.5, 80.2), (4.7, -115, 900, 700), (2.0, 180, 10, -40)]
 
@@ -19,7 +19,9 @@ def test_eyes_come_to_their_place(pose, resolution):
     moved = align.transform_points(landmarks, transform)
     right, left = moved[RIGHT_EYE].mean(0), moved[LEFT_EYE].mean(0)
     np.testing.assert_allclose(left - right, [0.26 * resolution, 0], atol=2e-3)
-    np.testing.assert_allclose((left + right) / 2 + 0.5, [0.5 * resolution, 0.42 * resolution], atol=2e-3)
+    np.testing.assert_allclose(
+        (left + right) / 2 + 0.5, [0.5 * resolution, 0.42 * resolution], atol=2e-3
+    )
 
 
 @pytest.mark.parametrize("pose", POSES)
@@ -29,14 +31,18 @@ def test_transform_is_a_similarity_and_scales_with_the_resolution(pose):
     np.testing.assert_allclose(align.scale_transform(small, 4), large, rtol=1e-6)
     np.testing.assert_allclose(align.scale_transform(large, 0.25), small, rtol=1e-6)
     linear = large[:, :2]
-    np.testing.assert_allclose(linear @ linear.T, align.transform_scale(large) ** 2 * np.eye(2), atol=1e-6)
+    np.testing.assert_allclose(
+        linear @ linear.T, align.transform_scale(large) ** 2 * np.eye(2), atol=1e-6
+    )
     assert np.linalg.det(linear) > 0
 
 
 def test_inverse():
     points = np.random.default_rng(0).uniform(0, 500, (20, 2)).astype(np.float32)
     transform = similarity(0.7, 33, 12, -8)
-    back = align.transform_points(align.transform_points(points, transform), align.invert(transform))
+    back = align.transform_points(
+        align.transform_points(points, transform), align.invert(transform)
+    )
     np.testing.assert_allclose(back, points, atol=1e-3)
 
 
@@ -59,7 +65,9 @@ def test_crops_of_any_resolution_show_the_same(resolution, degrees):
 def test_identity_crop_is_exact_and_the_border_is_repeated():
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     np.testing.assert_array_equal(align.crop(image, similarity(1, 0, 0, 0), 64), image)
-    np.testing.assert_array_equal(align.crop(image, similarity(1, 0, 10, 0), 64)[:, :10], image[:, :1].repeat(10, 1))
+    np.testing.assert_array_equal(
+        align.crop(image, similarity(1, 0, 10, 0), 64)[:, :10], image[:, :1].repeat(10, 1)
+    )
 
 
 def test_shrinking_does_not_alias():
@@ -76,11 +84,18 @@ def test_shrinking_keeps_what_the_crop_can_show(scale):
     image = np.clip(cv2.GaussianBlur(noise, (0, 0), 1.0) + 128, 0, 255).astype(np.uint8)
     transform = similarity(scale, 7, 10, 5)
     dense = cv2.warpAffine(
-        image, align.scale_transform(transform, 8), (512, 512), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        image,
+        align.scale_transform(transform, 8),
+        (512, 512),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     truth, crop = (
         p.astype(np.float32)[2:-2, 2:-2]
-        for p in (cv2.resize(dense, (64, 64), interpolation=cv2.INTER_AREA), align.crop(image, transform, 64))
+        for p in (
+            cv2.resize(dense, (64, 64), interpolation=cv2.INTER_AREA),
+            align.crop(image, transform, 64),
+        )
     )
     detail = [cv2.Laplacian(picture, cv2.CV_32F).var() for picture in (crop, truth)]
     assert 0.85 < detail[0] / detail[1] < 1.1
@@ -91,7 +106,9 @@ def test_resize_agrees_with_the_scaled_transform():
     image = smooth_picture(256, 256)
     for resolution in (64, 512):
         scaled = align.scale_transform(similarity(1, 0, 0, 0), resolution / 256)
-        difference = align.resize(image, resolution).astype(int) - align.crop(image, scaled, resolution)
+        difference = align.resize(image, resolution).astype(int) - align.crop(
+            image, scaled, resolution
+        )
         assert np.abs(difference).max() <= 2
 
 
@@ -100,8 +117,12 @@ def test_polygon_is_convex_and_holds_brows_and_raised_brows():
     polygon = align.face_polygon(landmarks)
     assert polygon.dtype == np.float32
     assert cv2.isContourConvex(polygon)
-    assert all(cv2.pointPolygonTest(polygon, tuple(map(float, point)), False) >= 0 for point in landmarks)
-    clearance = [cv2.pointPolygonTest(polygon, tuple(map(float, point)), True) for point in landmarks[BROWS]]
+    assert all(
+        cv2.pointPolygonTest(polygon, tuple(map(float, point)), False) >= 0 for point in landmarks
+    )
+    clearance = [
+        cv2.pointPolygonTest(polygon, tuple(map(float, point)), True) for point in landmarks[BROWS]
+    ]
     assert min(clearance) > 0.05 * 100 * 1.3  # in interocular distances
 
 
@@ -110,11 +131,16 @@ def test_polygon_moves_with_the_face():
     moved = align.face_polygon(align.transform_points(face_landmarks(), pose))
     expected = align.transform_points(align.face_polygon(face_landmarks()), pose)
     assert cv2.contourArea(moved) == pytest.approx(cv2.contourArea(expected), rel=1e-4)
-    assert max(abs(cv2.pointPolygonTest(moved, tuple(map(float, point)), True)) for point in expected) < 1e-2
+    assert (
+        max(abs(cv2.pointPolygonTest(moved, tuple(map(float, point)), True)) for point in expected)
+        < 1e-2
+    )
 
 
 def test_mask_is_the_covered_share_of_each_pixel():
-    square = np.float32([(9.5, 9.5), (20, 9.5), (20, 29.5), (9.5, 29.5)])  # columns 10..19 and half of 20
+    square = np.float32(
+        [(9.5, 9.5), (20, 9.5), (20, 29.5), (9.5, 29.5)]
+    )  # columns 10..19 and half of 20
     mask = align.polygon_mask(square, 40, 50)
     assert mask.shape == (40, 50) and mask.dtype == np.float32
     assert (mask[10:30, 10:20] == 1).all()
@@ -124,10 +150,14 @@ def test_mask_is_the_covered_share_of_each_pixel():
 
 @pytest.mark.parametrize("scale", [0.2, 1.0, 3.1])
 def test_mask_has_the_polygon_s_area(scale):
-    polygon = align.face_polygon(align.transform_points(face_landmarks(), similarity(scale, 12, 400, 350)))
+    polygon = align.face_polygon(
+        align.transform_points(face_landmarks(), similarity(scale, 12, 400, 350))
+    )
     mask = align.polygon_mask(polygon, 1000, 1000)
     perimeter = cv2.arcLength(polygon, True)
-    assert abs(mask.sum() - cv2.contourArea(polygon)) < 0.08 * perimeter  # a sixteenth of a pixel along the edge
+    assert (
+        abs(mask.sum() - cv2.contourArea(polygon)) < 0.08 * perimeter
+    )  # a sixteenth of a pixel along the edge
     assert mask.min() == 0 and mask.max() == 1
 
 

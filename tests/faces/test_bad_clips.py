@@ -23,7 +23,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import sound, video
 from faceswap_jax.faces.encode import write_video
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, read_picture, write_picture
-from tests.faces.face_scenes import smooth_picture, write_clip
+from tests.support.face_scenes import smooth_picture, write_clip
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,9 @@ for path in sys.argv[2:]:
 
 def answers(paths: list[Path], user: str = "same") -> list[str]:
     """What another process has to say that reads the paths three ways; with "drop", it has no privileges."""
-    done = subprocess.run([sys.executable, "-c", READ, user, *paths], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, user, *paths], capture_output=True, text=True, timeout=120
+    )
     if "cannot drop" in done.stderr:
         pytest.skip("this process may not become another user")
     assert (done.returncode, done.stderr) == (0, "")
@@ -108,7 +110,10 @@ def test_text_is_no_video(tmp_path):
 
 def test_lists_of_other_files_are_not_followed(tmp_path):
     path = tmp_path / "list.mp4"
-    for text in ("#EXTM3U\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n", "v=0\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n"):
+    for text in (
+        "#EXTM3U\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n",
+        "v=0\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n",
+    ):
         path.write_text(text)
         problem(path)
 
@@ -116,7 +121,9 @@ def test_lists_of_other_files_are_not_followed(tmp_path):
 def write_sound(path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 8000), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 16000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -162,8 +169,13 @@ def test_truncated_clip_gives_the_frames_that_are_there(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         frames = list(video.read_frames(path))
     assert 5 < len(frames) < 30
-    assert f"cut.mp4 is damaged or cut off: {30 - len(frames)} frames could not be decoded" in caplog.text
-    assert all(np.array_equal(one.image, two.image) for one, two in zip(frames[:-3], whole, strict=False))
+    assert (
+        f"cut.mp4 is damaged or cut off: {30 - len(frames)} frames could not be decoded"
+        in caplog.text
+    )
+    assert all(
+        np.array_equal(one.image, two.image) for one, two in zip(frames[:-3], whole, strict=False)
+    )
     write_video(tmp_path / "out.mp4", path, frames)
     assert len(list(video.read_frames(tmp_path / "out.mp4"))) == len(frames)
 
@@ -197,13 +209,19 @@ def cut_out(data: bytearray, rng: np.random.Generator) -> None:
 def test_any_damage_gives_frames_or_a_sentence(tmp_path, suffix, damage: Callable, caplog):
     caplog.set_level(logging.ERROR)
     images = [smooth_picture(48, 64, index / 5) for index in range(12)]
-    path = write_clip(tmp_path / f"damaged{suffix}", images, audio=suffix != ".avi")  # AVI takes no such AAC
+    path = write_clip(
+        tmp_path / f"damaged{suffix}", images, audio=suffix != ".avi"
+    )  # AVI takes no such AAC
     data = path.read_bytes()
     for seed in range(4):
         damaged = bytearray(data)
         damage(damaged, np.random.default_rng(seed))
         path.write_bytes(damaged)
-        for read in (video.read_frames, lambda path: video.read_frames(path, start=0.2, depth=16), sound.read_sound):
+        for read in (
+            video.read_frames,
+            lambda path: video.read_frames(path, start=0.2, depth=16),
+            sound.read_sound,
+        ):
             try:
                 frames = list(read(path))
                 assert len(frames) <= 12 or isinstance(frames[0], np.int16)
@@ -218,7 +236,9 @@ def test_pipes_devices_and_links(tmp_path):
     """In another process with a time limit: a pipe without a writer would be waited for."""
     paths = []
     for suffix in (".mp4", ".png"):
-        pipe, device, loop, dangling = (tmp_path / f"{name}{suffix}" for name in ("pipe", "zero", "loop", "dangling"))
+        pipe, device, loop, dangling = (
+            tmp_path / f"{name}{suffix}" for name in ("pipe", "zero", "loop", "dangling")
+        )
         os.mkfifo(pipe)
         device.symlink_to("/dev/zero")
         loop.symlink_to(loop)
@@ -226,7 +246,11 @@ def test_pipes_devices_and_links(tmp_path):
         paths += [pipe, device, loop, dangling]
     said = iter(answers(paths))
     for path in paths:
-        reasons = {"pipe": "is a pipe or a device", "zero": "is a pipe or a device", "loop": "cannot be read"}
+        reasons = {
+            "pipe": "is a pipe or a device",
+            "zero": "is a pipe or a device",
+            "loop": "cannot be read",
+        }
         for read in ("probe", "frames", "sound"):
             line = next(said)
             if read == "sound" and path.suffix == ".png":
@@ -264,7 +288,20 @@ def test_no_permission(clip):
         shutil.rmtree(folder)
 
 
-NAMES = ("two words", "ünï 日本", "a:b", "file:a", "%03d", "-x", "'q'\"", "a?b#c", "*", "~", "$HOME", "caf\udce9")
+NAMES = (
+    "two words",
+    "ünï 日本",
+    "a:b",
+    "file:a",
+    "%03d",
+    "-x",
+    "'q'\"",
+    "a?b#c",
+    "*",
+    "~",
+    "$HOME",
+    "caf\udce9",
+)
 
 
 @pytest.mark.parametrize("stem", NAMES)
@@ -306,10 +343,18 @@ def test_names(clip, tmp_path, monkeypatch, stem):
 )
 @pytest.mark.parametrize("count", [1, 4])
 def test_pixel_formats_and_odd_sizes(tmp_path, name, codec, pixel_format, count):
-    height, width = (96, 64) if name in ("high422.mp4", "main10.mkv") else (97, 65)  # as these encoders want
-    path, images = tmp_path / name, [smooth_picture(height, width, index / 5) for index in range(count)]
+    height, width = (
+        (96, 64) if name in ("high422.mp4", "main10.mkv") else (97, 65)
+    )  # as these encoders want
+    path, images = (
+        tmp_path / name,
+        [smooth_picture(height, width, index / 5) for index in range(count)],
+    )
     with av.open(str(path), "w") as container:
-        options = {"libx264": {"crf": "4"}, "libx265": {"x265-params": "crf=4:bframes=0:log-level=none"}}
+        options = {
+            "libx264": {"crf": "4"},
+            "libx265": {"x265-params": "crf=4:bframes=0:log-level=none"},
+        }
         stream = container.add_stream(codec, rate=25, options=options.get(codec, {}))
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.codec_context.colorspace = 5
@@ -317,7 +362,10 @@ def test_pixel_formats_and_odd_sizes(tmp_path, name, codec, pixel_format, count)
         stream.codec_context.bit_rate = 8_000_000
         for index, image in enumerate(images):
             frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(
-                format=pixel_format, dst_colorspace=5, src_color_range=2, dst_color_range=color_range
+                format=pixel_format,
+                dst_colorspace=5,
+                src_color_range=2,
+                dst_color_range=color_range,
             )
             frame.pts, frame.time_base = index, Fraction(1, 25)
             container.mux(stream.encode(frame))
@@ -329,7 +377,9 @@ def test_pixel_formats_and_odd_sizes(tmp_path, name, codec, pixel_format, count)
             assert frame.image.shape == image.shape and frame.image.flags.c_contiguous
             if pixel_format == "gray":
                 image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
-            assert np.abs(frame.image * (255 / white) - image).mean() < (24 if pixel_format == "rgb8" else 6)
+            assert np.abs(frame.image * (255 / white) - image).mean() < (
+                24 if pixel_format == "rgb8" else 6
+            )
 
 
 def test_one_4k_frame(tmp_path):
@@ -344,7 +394,9 @@ def test_one_4k_frame(tmp_path):
 
 def encoded(image: np.ndarray, mode: str, kind: str) -> bytes:
     buffer = io.BytesIO()
-    PIL.Image.fromarray(image).convert(mode).save(buffer, kind, **({"quality": 98} if kind == "JPEG" else {}))
+    PIL.Image.fromarray(image).convert(mode).save(
+        buffer, kind, **({"quality": 98} if kind == "JPEG" else {})
+    )
     return buffer.getvalue()
 
 
@@ -400,15 +452,20 @@ def png(width: int, height: int) -> bytes:
     """A tiny file that claims to be large."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        chunk(kind, data) for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+        chunk(kind, data)
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
     )
 
 
-@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (100_000, 100_000), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(30_000, 30_000), (100_000, 100_000), (2**31 - 1, 2**31 - 1)]
+)
 def test_tiny_files_that_claim_to_be_huge(tmp_path, width, height):
     path = tmp_path / "bomb.png"
     path.write_bytes(png(width, height))

@@ -9,7 +9,7 @@ import pytest
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.seam import edge_gradient
 from faceswap_jax.faces import align, blend
-from tests.faces.face_scenes import face_landmarks, similarity, smooth_picture
+from tests.support.face_scenes import face_landmarks, similarity, smooth_picture
 
 RESOLUTION = 256
 
@@ -17,14 +17,18 @@ RESOLUTION = 256
 def polygon_at(resolution: int) -> np.ndarray:
     """Face polygon of an aligned crop."""
     return align.face_polygon(
-        align.transform_points(face_landmarks(), align.alignment_transform(face_landmarks(), resolution))
+        align.transform_points(
+            face_landmarks(), align.alignment_transform(face_landmarks(), resolution)
+        )
     )
 
 
 def textured(seed: int, resolution: int = RESOLUTION) -> np.ndarray:
     """Smooth colours with fine texture on top."""
     noise = np.random.default_rng(seed).normal(0, 4, (resolution, resolution, 3))
-    return np.clip(smooth_picture(resolution, resolution, seed) * 0.6 + 50 + noise, 0, 255).astype(np.uint8)
+    return np.clip(smooth_picture(resolution, resolution, seed) * 0.6 + 50 + noise, 0, 255).astype(
+        np.uint8
+    )
 
 
 @pytest.fixture
@@ -53,10 +57,14 @@ def test_multiband_keeps_the_target_s_colour(polygon):
     shifted = target + np.uint8(40)
     inside = align.polygon_mask(polygon, RESOLUTION, RESOLUTION) == 1
     change = {
-        method: np.abs(blend.blend(shifted, target, polygon, method).astype(float) - target)[inside].mean()
+        method: np.abs(blend.blend(shifted, target, polygon, method).astype(float) - target)[
+            inside
+        ].mean()
         for method in ("multiband", "none")
     }
-    print(f"a shift by 40 changes the face by {change['multiband']:.3f} (multiband), {change['none']:.1f} (none)")
+    print(
+        f"a shift by 40 changes the face by {change['multiband']:.3f} (multiband), {change['none']:.1f} (none)"
+    )
     assert change["none"] > 30
     assert change["multiband"] < 0.01 * change["none"]
 
@@ -76,12 +84,19 @@ def test_no_seam(resolution):
     polygon = polygon_at(resolution)
     target = textured(2, resolution)
     generated = np.clip(textured(5, resolution) + np.array([30, -20, 10]), 0, 255).astype(np.uint8)
-    naive = np.where(align.polygon_mask(polygon, resolution, resolution)[..., None] > 0.5, generated, target)
+    naive = np.where(
+        align.polygon_mask(polygon, resolution, resolution)[..., None] > 0.5, generated, target
+    )
     ratio = {
         name: edge_gradient(image, polygon) / edge_gradient(target, polygon)
-        for name, image in (("naive", naive), ("multiband", blend.blend(generated, target, polygon)))
+        for name, image in (
+            ("naive", naive),
+            ("multiband", blend.blend(generated, target, polygon)),
+        )
     }
-    print(f"seam ratio at {resolution} px: {ratio['multiband']:.3f} (multiband), {ratio['naive']:.3f} (pasted)")
+    print(
+        f"seam ratio at {resolution} px: {ratio['multiband']:.3f} (multiband), {ratio['naive']:.3f} (pasted)"
+    )
     assert 0.85 < ratio["multiband"] < 1.1
     assert ratio["naive"] > 1.15
 
@@ -99,7 +114,9 @@ def test_multiband_is_the_pyramid_of_the_source(polygon):
         return [gaussian[-1], *reversed(bands)]
 
     output = None
-    for level, (source_band, target_band) in enumerate(zip(laplacian(generated), laplacian(target), strict=True), 1):
+    for level, (source_band, target_band) in enumerate(
+        zip(laplacian(generated), laplacian(target), strict=True), 1
+    ):
         size = source_band.shape[1::-1]
         mask = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)[..., None]
         band = (1 - mask) * target_band + mask * (target_band if level <= 2 else source_band)
@@ -168,7 +185,11 @@ def test_pasting_without_an_edit_returns_the_frame():
 def test_a_smooth_edit_arrives_at_its_place_and_strength(scale):
     """The edit is a wide Gaussian, so that resampling alone leaves it as it is: any error is one of geometry."""
     frame = np.full((400, 400, 3), 100, np.uint8)
-    transform = similarity(scale, 0, 0, 0) + np.array([[0, 0, 128], [0, 0, 128]]) - scale * np.array([[0, 0, 200]] * 2)
+    transform = (
+        similarity(scale, 0, 0, 0)
+        + np.array([[0, 0, 128], [0, 0, 128]])
+        - scale * np.array([[0, 0, 200]] * 2)
+    )
     y, x = np.mgrid[:256, :256]
     bump = 100 * np.exp(-((x - 128) ** 2 + (y - 128) ** 2) / (2 * 25**2))
     before = np.full((256, 256, 3), 100, np.uint8)

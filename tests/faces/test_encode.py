@@ -10,7 +10,7 @@ import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import encode, video
-from tests.faces.face_scenes import smooth_picture, write_clip
+from tests.support.face_scenes import smooth_picture, write_clip
 
 
 def rewrite(source: Path, target: Path) -> list[video.Frame]:
@@ -22,7 +22,11 @@ def rewrite(source: Path, target: Path) -> list[video.Frame]:
 def audio_packets(path: Path) -> list[tuple]:
     with av.open(str(path)) as container:
         packets = container.demux(container.streams.audio)
-        return [(bytes(p), p.pts * p.time_base, p.dts * p.time_base) for p in packets if p.dts is not None]
+        return [
+            (bytes(p), p.pts * p.time_base, p.dts * p.time_base)
+            for p in packets
+            if p.dts is not None
+        ]
 
 
 def video_times(path: Path) -> list[Fraction]:
@@ -42,8 +46,12 @@ def turn(path: Path, matrix: tuple[int, int, int, int]) -> None:
 def test_frames_times_and_sound_survive(clip, tmp_path):
     frames = rewrite(clip, tmp_path / "out.mp4")
     assert [frame.index for frame in frames] == list(range(12))
-    assert video_times(tmp_path / "out.mp4") == [index * Fraction(1001, 30000) for index in range(12)]
-    np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) * 1001 / 30000, atol=1e-6)
+    assert video_times(tmp_path / "out.mp4") == [
+        index * Fraction(1001, 30000) for index in range(12)
+    ]
+    np.testing.assert_allclose(
+        [frame.time for frame in frames], np.arange(12) * 1001 / 30000, atol=1e-6
+    )
     info = video.probe(tmp_path / "out.mp4")
     assert info.rate == Fraction(30000, 1001) and info.frames == 12
     packets = audio_packets(tmp_path / "out.mp4")
@@ -58,7 +66,9 @@ def test_other_containers(clip, tmp_path, suffix):
     np.testing.assert_allclose(times - times[0], np.arange(12) * 1001 / 30000, atol=1.1e-3)
     ours, theirs = audio_packets(target), audio_packets(clip)
     assert [packet[0] for packet in ours] == [packet[0] for packet in theirs]
-    assert float(ours[0][1]) - times[0] == pytest.approx(float(theirs[0][1]), abs=1.1e-3)  # in step with the frames
+    assert float(ours[0][1]) - times[0] == pytest.approx(
+        float(theirs[0][1]), abs=1.1e-3
+    )  # in step with the frames
 
 
 def test_variable_frame_rate(tmp_path):
@@ -72,20 +82,35 @@ def test_variable_frame_rate(tmp_path):
 
 @pytest.mark.parametrize(
     ("matrix", "full_range", "tagged"),
-    [(1, False, True), (5, False, True), (6, False, True), (1, True, True), (5, True, True), (5, False, False)],
+    [
+        (1, False, True),
+        (5, False, True),
+        (6, False, True),
+        (1, True, True),
+        (5, True, True),
+        (5, False, False),
+    ],
 )
 def test_colours_survive(tmp_path, matrix, full_range, tagged):
-    patches = np.random.default_rng(0).integers(30, 220, (6, 8, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    patches = (
+        np.random.default_rng(0).integers(30, 220, (6, 8, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    )
     patches = cv2.GaussianBlur(patches, (0, 0), 3)  # hard edges of colour do not survive 4:2:0
     source = write_clip(
-        tmp_path / "colours.mp4", [patches] * 3, matrix=min(matrix, 5), full_range=full_range, tagged=tagged
+        tmp_path / "colours.mp4",
+        [patches] * 3,
+        matrix=min(matrix, 5),
+        full_range=full_range,
+        tagged=tagged,
     )
     centres = np.s_[8::16, 8::16]
     (before, *_), (after, *_) = video.read_frames(source), rewrite(source, tmp_path / "out.mp4")
     decoding = np.abs(before.image[centres].astype(int) - patches[centres]).mean()
     error = after.image.astype(float) - before.image
     shift = error.mean((0, 1))
-    print(f"matrix {matrix}, full range {full_range}: rewrite error {np.abs(error).mean():.2f}, shift {shift.round(2)}")
+    print(
+        f"matrix {matrix}, full range {full_range}: rewrite error {np.abs(error).mean():.2f}, shift {shift.round(2)}"
+    )
     assert decoding < 2.5
     assert np.abs(shift).max() < 0.5
     assert np.abs(error).mean() < 2.5  # what x264 loses on saturated colours
@@ -94,7 +119,9 @@ def test_colours_survive(tmp_path, matrix, full_range, tagged):
 
 
 @pytest.mark.parametrize(
-    ("matrix", "turns"), [((0, 1, -1, 0), 3), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1)], ids=["90", "180", "270"]
+    ("matrix", "turns"),
+    [((0, 1, -1, 0), 3), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1)],
+    ids=["90", "180", "270"],
 )
 def test_rotated_clips_become_upright_once(tmp_path, matrix, turns):
     stored = smooth_picture(64, 96)
@@ -149,7 +176,9 @@ def test_bad_output(clip, tmp_path):
         encode.write_video(tmp_path / "out.mp4", clip, [])
     with pytest.raises(InputError, match="another size"):
         encode.write_video(
-            tmp_path / "out.mp4", clip, [frames[0], video.Frame(np.zeros((10, 10, 3), np.uint8), 1.0, 1)]
+            tmp_path / "out.mp4",
+            clip,
+            [frames[0], video.Frame(np.zeros((10, 10, 3), np.uint8), 1.0, 1)],
         )
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="no folder"):

@@ -28,7 +28,11 @@ def test_sidecar_round_trip(clip):
         faces = landmarker(image, frame)
         assert len(faces) == (frame in given)
         for face in faces:
-            assert face.landmarks.dtype == np.float32 and face.confidence == 1 and np.isnan(face.irises).all()
+            assert (
+                face.landmarks.dtype == np.float32
+                and face.confidence == 1
+                and np.isnan(face.irises).all()
+            )
             np.testing.assert_allclose(face.landmarks, given[frame], atol=6e-4)
     landmarker.close()
 

@@ -18,9 +18,10 @@ from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, mediapipe
+from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
-from faceswap_jax.faces.landmarks import Face, open_landmarker
-from tests.faces.face_scenes import similarity
+from faceswap_jax.faces.landmarks import open_landmarker
+from tests.support.face_scenes import similarity
 
 
 def test_each_landmark_is_of_the_mesh():
@@ -95,7 +96,9 @@ def test_landmarks_and_irises_of_puppets(single, ninefold, persona):
         assert right[0] < left[0], "the person's right is at the picture's left"
         for iris, eye in ((right, RIGHT_EYE), (left, LEFT_EYE)):
             corners = face.landmarks[[eye[0], eye[3]]]
-            assert np.linalg.norm(iris - corners.mean(0)) < 0.25 * np.linalg.norm(corners[1] - corners[0])
+            assert np.linalg.norm(iris - corners.mean(0)) < 0.25 * np.linalg.norm(
+                corners[1] - corners[0]
+            )
 
 
 def test_irises_follow_the_gaze(single):
@@ -124,7 +127,8 @@ def test_mirrored_picture_gives_mirrored_landmarks(ninefold):
 
 
 @pytest.mark.parametrize(
-    ("scale", "degrees", "x", "y"), [(1, 0, 60.5, 30.25), (3.7, 0, 0, 0), (0.4, 0, 20, 70), (1.3, 35, 200, -40)]
+    ("scale", "degrees", "x", "y"),
+    [(1, 0, 60.5, 30.25), (3.7, 0, 0, 0), (0.4, 0, 20, 70), (1.3, 35, 200, -40)],
 )
 def test_landmarks_follow_the_picture(ninefold, scale, degrees, x, y):
     """Shifted, enlarged, reduced, tilted: the same points of the face."""
@@ -138,7 +142,9 @@ def test_landmarks_follow_the_picture(ninefold, scale, degrees, x, y):
 
 def test_nine_windows_steady_the_landmarks(single, ninefold):
     image, rng = puppet(4, 256).image, np.random.default_rng(0)
-    noisy = [np.clip(image + rng.normal(0, 5, image.shape), 0, 255).astype(np.uint8) for _ in range(12)]
+    noisy = [
+        np.clip(image + rng.normal(0, 5, image.shape), 0, 255).astype(np.uint8) for _ in range(12)
+    ]
     one, nine = (
         np.std([landmarker(picture, 0)[0].landmarks for picture in noisy], axis=0).mean()
         for landmarker in (single, ninefold)
@@ -163,7 +169,12 @@ def test_many_faces_once_each_and_the_largest_first(single):
     scene = backdrop(720, 960)
     truths = [
         put(scene, persona, side, x, y)
-        for persona, side, x, y in ((3, 280, 20, 400), (4, 400, 560, 60), (0, 320, 200, 0), (4, 260, 330, 420))
+        for persona, side, x, y in (
+            (3, 280, 20, 400),
+            (4, 400, 560, 60),
+            (0, 320, 200, 0),
+            (4, 260, 330, 420),
+        )
     ]
     faces = single(scene, 0)
     sides = [np.ptp(face.landmarks, 0).max() for face in faces]
@@ -175,9 +186,13 @@ def test_many_faces_once_each_and_the_largest_first(single):
 def test_small_faces_where_searched_parts_overlap_are_found_once(single):
     """Too small for the detectors at first sight; two parts show the one in the middle, one each of the others."""
     scene = backdrop(1080, 1920)
-    truths = [put(scene, persona, 130, x, y) for persona, x, y in ((3, 610, 400), (4, 1190, 480), (3, 100, 800))]
+    truths = [
+        put(scene, persona, 130, x, y)
+        for persona, x, y in ((3, 610, 400), (4, 1190, 480), (3, 100, 800))
+    ]
     assert all(
-        len(net(*mediapipe._Pyramid(scene).reduced(net.side))) == 0 for net in (single._short_range, single._full_range)
+        len(net(*mediapipe._Pyramid(scene).reduced(net.side))) == 0
+        for net in (single._short_range, single._full_range)
     )
     faces = single(scene, 0)
     assert len(faces) == 3
@@ -186,7 +201,8 @@ def test_small_faces_where_searched_parts_overlap_are_found_once(single):
 
 
 @pytest.mark.parametrize(
-    ("height", "width"), [(240, 320), (97, 33), (1, 1), (1, 700), (600, 2), (480, 480), (1080, 720), (200, 1900)]
+    ("height", "width"),
+    [(240, 320), (97, 33), (1, 1), (1, 700), (600, 2), (480, 480), (1080, 720), (200, 1900)],
 )
 def test_no_face_in_noise(single, height, width):
     rng = np.random.default_rng(0)
@@ -206,7 +222,9 @@ def test_same_landmarks_from_any_memory_layout_and_in_any_order(single):
     first = [single(image, 0)[0] for image in images]
     again = [single(np.asfortranarray(image), 0)[0] for image in reversed(images)]
     for one, other in zip(first, reversed(again), strict=True):
-        assert np.array_equal(one.landmarks, other.landmarks) and np.array_equal(one.irises, other.irises)
+        assert np.array_equal(one.landmarks, other.landmarks) and np.array_equal(
+            one.irises, other.irises
+        )
 
 
 def test_networks_run_as_in_mediapipe(single):
@@ -222,7 +240,9 @@ def test_networks_run_as_in_mediapipe(single):
                 found = detector(picture, np.ones(2))
                 (box,) = mediapipe._merge(found[found[:, 8] >= sure])
                 np.testing.assert_allclose(box, theirs(picture), atol=0.02)
-            window = pyramid.crop(np.array([[1.6, 0, 40], [0, 1.6, 70.0]]), mediapipe.MESH_RESOLUTION)
+            window = pyramid.crop(
+                np.array([[1.6, 0, 40], [0, 1.6, 70.0]]), mediapipe.MESH_RESOLUTION
+            )
             ours, presence = single._mesh(window / np.float32(255))
             assert presence.item() > 0
             np.testing.assert_allclose(ours.reshape(-1, 3)[:, :2], mesh(window), atol=0.02)
@@ -239,7 +259,9 @@ def own_graphs():
     from mediapipe.python.solutions.face_detection import FaceDetection
 
     config = CalculatorGraphConfig(
-        input_stream=["image", "roi"], input_side_packet=["with_attention"], output_stream=["landmarks"]
+        input_stream=["image", "roi"],
+        input_side_packet=["with_attention"],
+        output_stream=["landmarks"],
     )
     config.node.add(
         calculator="FaceLandmarkCpu",
@@ -247,12 +269,19 @@ def own_graphs():
         input_side_packet=["WITH_ATTENTION:with_attention"],
         output_stream=["LANDMARKS:landmarks"],
     )
-    types = {"image": PacketDataType.IMAGE_FRAME, "roi": PacketDataType.PROTO, "landmarks": PacketDataType.PROTO}
+    types = {
+        "image": PacketDataType.IMAGE_FRAME,
+        "roi": PacketDataType.PROTO,
+        "landmarks": PacketDataType.PROTO,
+    }
     whole = NormalizedRect(x_center=0.5, y_center=0.5, width=1, height=1)
 
     def detect(graph, picture):
         (detection,) = graph.process(picture).detections
-        box, eyes = detection.location_data.relative_bounding_box, detection.location_data.relative_keypoints[:2]
+        box, eyes = (
+            detection.location_data.relative_bounding_box,
+            detection.location_data.relative_keypoints[:2],
+        )
         points = [box.xmin + box.width / 2, box.ymin + box.height / 2, box.width, box.height]
         points += [value for eye in eyes for value in (eye.x, eye.y)]
         return [*(np.array(points) * len(picture)), detection.score[0]]
@@ -291,11 +320,15 @@ print("a real complaint", file=sys.stderr)
 """
     image = puppet(3).image
     np.save(tmp_path / "image.npy", image)
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines() == ["a real complaint"]
     (face,) = ninefold(image, 0)
-    assert np.array_equal(np.load(tmp_path / "points.npy"), np.concatenate([face.landmarks, face.irises]))
+    assert np.array_equal(
+        np.load(tmp_path / "points.npy"), np.concatenate([face.landmarks, face.irises])
+    )
 
 
 def test_threads_keep_their_stderr(capfd):

@@ -6,8 +6,14 @@ import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import video
-from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, read_picture, save_grid, write_picture
-from tests.faces.face_scenes import smooth_picture
+from faceswap_jax.faces.picture import (
+    PICTURE_SUFFIXES,
+    is_picture,
+    read_picture,
+    save_grid,
+    write_picture,
+)
+from tests.support.face_scenes import smooth_picture
 
 
 @pytest.mark.parametrize("suffix", sorted(PICTURE_SUFFIXES))
@@ -16,7 +22,9 @@ def test_pictures(tmp_path, suffix):
     write_picture(path, image)
     (frame,) = video.read_frames(path)
     assert frame.image.shape == image.shape and (frame.time, frame.index) == (0, 0)
-    assert np.abs(frame.image.astype(int) - image).mean() < (0.01 if suffix in (".png", ".bmp") else 3)
+    assert np.abs(frame.image.astype(int) - image).mean() < (
+        0.01 if suffix in (".png", ".bmp") else 3
+    )
     info = video.probe(path)
     assert is_picture(path) and (info.width, info.height, info.frames) == (83, 61, 1)
 
@@ -48,4 +56,6 @@ def test_grid(tmp_path, side, factor):
     assert grid.shape == (2 * side * factor, 3 * side * factor, 3)
     assert list(grid[0, 0]) == [255, 0, 128]
     expected = np.round(np.clip(pictures[1, 2], 0, 1) * 255)
-    np.testing.assert_array_equal(grid[side * factor :: factor, 2 * side * factor :: factor], expected)
+    np.testing.assert_array_equal(
+        grid[side * factor :: factor, 2 * side * factor :: factor], expected
+    )

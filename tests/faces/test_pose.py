@@ -14,7 +14,7 @@ from data_pipelines.puppets.tracks import performance_track
 from faceswap_jax.faces.align import mirror_landmarks, transform_points
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 from faceswap_jax.faces.pose import head_pose
-from tests.faces.face_scenes import similarity
+from tests.support.face_scenes import similarity
 
 SIZE = 256
 
@@ -53,7 +53,9 @@ def test_signs_and_order(name):
     """One angle at a time moves, by what it should, and the others stay."""
     column = ["yaw", "pitch", "roll"].index(name)
     for value in (-18.0, 18.0):
-        change = head_pose(landmarks(0, Performance(**{name: value}))) - head_pose(landmarks(0, Performance()))
+        change = head_pose(landmarks(0, Performance(**{name: value}))) - head_pose(
+            landmarks(0, Performance())
+        )
         assert change.dtype == np.float32
         np.testing.assert_allclose(change, value * np.eye(3)[column], atol=2)
 
@@ -65,7 +67,9 @@ def test_the_nose_points_where_the_pose_says():
     ahead = nose(landmarks(0, Performance()))
     for yaw in (-25, 25):
         points = landmarks(0, Performance(yaw=yaw))
-        assert np.sign(nose(points) - ahead)[0] == np.sign(head_pose(points)[0])  # positive: to the right
+        assert np.sign(nose(points) - ahead)[0] == np.sign(
+            head_pose(points)[0]
+        )  # positive: to the right
     for pitch in (-20, 20):
         points = landmarks(0, Performance(pitch=pitch))
         assert np.sign(ahead - nose(points))[1] == np.sign(head_pose(points)[1])  # positive: up
@@ -111,8 +115,14 @@ def test_pose_from_the_landmarks_of_mediapipe():
     """Differences of pose within a persona, for the network has its own idea of each puppet's proportions."""
     landmarker = MediaPipeLandmarker(0)
     for persona in (3, 4):
-        acts = [Performance(yaw=yaw, pitch=pitch) for yaw, pitch in ((0, 0), (20, 0), (-20, 0), (0, 12), (0, -12))]
-        images = [render(sample_persona(0, persona), act, Scene(light_azimuth=0), 320).image for act in acts]
+        acts = [
+            Performance(yaw=yaw, pitch=pitch)
+            for yaw, pitch in ((0, 0), (20, 0), (-20, 0), (0, 12), (0, -12))
+        ]
+        images = [
+            render(sample_persona(0, persona), act, Scene(light_azimuth=0), 320).image
+            for act in acts
+        ]
         ahead, *turned = (head_pose(landmarker(image, 0)[0].landmarks) for image in images)
         assert np.abs(ahead).max() < 10
         for act, pose in zip(acts[1:], turned, strict=True):

@@ -12,7 +12,7 @@ import pytest
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import sound, video
 from faceswap_jax.faces.picture import write_picture
-from tests.faces.face_scenes import smooth_picture
+from tests.support.face_scenes import smooth_picture
 
 CLICKS = (0.31, 0.8, 1.47, 1.9)
 """Seconds after the first frame's time."""
@@ -35,12 +35,20 @@ def clicks(times: list[float], seconds: float, rate: int) -> np.ndarray:
     time = np.arange(round(seconds * rate)) / rate
     wave = np.zeros_like(time)
     for click in times:
-        wave += 0.8 * np.exp(-(((time - click) / 8e-4) ** 2)) * np.cos(2 * np.pi * 2000 * (time - click))
+        wave += (
+            0.8
+            * np.exp(-(((time - click) / 8e-4) ** 2))
+            * np.cos(2 * np.pi * 2000 * (time - click))
+        )
     return wave
 
 
 def write_clip(
-    path: Path, begin: float = 0.0, end: float = 2.2, gap: tuple[float, float] = (9.0, 9.0), pictures: float = 2.2
+    path: Path,
+    begin: float = 0.0,
+    end: float = 2.2,
+    gap: tuple[float, float] = (9.0, 9.0),
+    pictures: float = 2.2,
 ) -> Path:
     """Clip whose sound lasts from `begin` to `end`, with the clicks that are in it, but for the gap."""
     codec, rate, layout, video_codec = FORMATS[path.name]
@@ -63,7 +71,11 @@ def write_clip(
             part = wave[first : first + size].astype(np.float32)
             part = np.tile(part, (len(audio.codec_context.layout.channels), 1))
             frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
-            frame.sample_rate, frame.pts, frame.time_base = rate, first + round(begin * rate), Fraction(1, rate)
+            frame.sample_rate, frame.pts, frame.time_base = (
+                rate,
+                first + round(begin * rate),
+                Fraction(1, rate),
+            )
             for converted in converter.resample(frame):
                 packets += audio.encode(converted)
         packets += audio.encode(None)
@@ -87,7 +99,9 @@ def test_clicks_are_where_they_were_written(tmp_path, name):
     assert heard.dtype == np.int16
     check_clicks(path, heard, 0.0, CLICKS)
     first = next(video.read_frames(path)).time
-    assert len(heard) / sound.RATE == pytest.approx(first + 2.2, abs=0.06)  # codecs fill up their last frame
+    assert len(heard) / sound.RATE == pytest.approx(
+        first + 2.2, abs=0.06
+    )  # codecs fill up their last frame
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -100,11 +114,15 @@ def test_a_part_is_what_the_whole_has_there(tmp_path, name):
         part = sound.read_sound(path, start=start, end=end)
         if end < 2:
             assert len(part) == round((end - start) * sound.RATE)
-        check_clicks(path, part, start, tuple(click for click in CLICKS if start <= first + click < end))
+        check_clicks(
+            path, part, start, tuple(click for click in CLICKS if start <= first + click < end)
+        )
         # Times that the container rounds put samples up to half a millisecond off, so energy is compared, not samples.
         there = whole[round(start * sound.RATE) :][: len(part)]
         assert abs(len(part) - len(there)) <= 16
-        assert np.linalg.norm(part.astype(float)) == pytest.approx(np.linalg.norm(there), rel=0.1, abs=2000)
+        assert np.linalg.norm(part.astype(float)) == pytest.approx(
+            np.linalg.norm(there), rel=0.1, abs=2000
+        )
 
 
 def test_parts_of_plain_sound_are_exact(tmp_path):
@@ -112,7 +130,9 @@ def test_parts_of_plain_sound_are_exact(tmp_path):
     whole = sound.read_sound(path)
     np.testing.assert_allclose(whole, clicks(list(CLICKS), 2.2, 16000) * 32768, atol=2)
     edges = [0.0, 0.25, 0.5, 1.1875, 1.5, 2.2]
-    parts = [sound.read_sound(path, start=start, end=end) for start, end in itertools.pairwise(edges)]
+    parts = [
+        sound.read_sound(path, start=start, end=end) for start, end in itertools.pairwise(edges)
+    ]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 

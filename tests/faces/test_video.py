@@ -13,28 +13,42 @@ from av.video.reformatter import VideoReformatter
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import video
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, write_picture
-from tests.faces.face_scenes import smooth_picture, write_clip
+from tests.support.face_scenes import smooth_picture, write_clip
 
 
 def test_probe(clip):
     info = video.probe(clip)
-    assert (info.width, info.height, info.frames, info.rotation, info.has_audio) == (128, 96, 12, 0, True)
+    assert (info.width, info.height, info.frames, info.rotation, info.has_audio) == (
+        128,
+        96,
+        12,
+        0,
+        True,
+    )
     assert info.rate == Fraction(30000, 1001)
     assert info.duration == pytest.approx(12 * 1001 / 30000, abs=1e-3)
 
 
 def test_untagged_large_clips_are_bt709(tmp_path):
-    patches = np.random.default_rng(0).integers(16, 240, (9, 16, 3), np.uint8).repeat(80, 0).repeat(80, 1)
+    patches = (
+        np.random.default_rng(0).integers(16, 240, (9, 16, 3), np.uint8).repeat(80, 0).repeat(80, 1)
+    )
     source = write_clip(tmp_path / "hd.mp4", [patches], matrix=1, tagged=False)
     (frame,) = video.read_frames(source)
     assert np.abs(frame.image[40::80, 40::80].astype(int) - patches[40::80, 40::80]).mean() < 2
 
 
-def encode(path: Path, codec: str, frames: list[av.VideoFrame], options: dict[str, str], pixel_format: str) -> Path:
+def encode(
+    path: Path, codec: str, frames: list[av.VideoFrame], options: dict[str, str], pixel_format: str
+) -> Path:
     """Clip of any codec, a keyframe every 10 frames."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options)
-        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, pixel_format
+        stream.width, stream.height, stream.pix_fmt = (
+            frames[0].width,
+            frames[0].height,
+            pixel_format,
+        )
         stream.codec_context.gop_size = 10
         stream.codec_context.time_base = frames[0].time_base
         for frame in frames:
@@ -58,13 +72,21 @@ CODECS = {
     "b-frames.mp4": ("libx264", {"bf": "3"}, REGULAR),
     "b-frames.ts": ("libx264", {"bf": "3"}, REGULAR),
     "b-frames.avi": ("libx264", {"bf": "3"}, REGULAR),
-    "open-gop.mkv": ("libx264", {"x264-params": "open-gop=1:bframes=3:keyint=10:b-adapt=0"}, REGULAR),
+    "open-gop.mkv": (
+        "libx264",
+        {"x264-params": "open-gop=1:bframes=3:keyint=10:b-adapt=0"},
+        REGULAR,
+    ),
     "open-gop.mp4": ("libx265", {"x265-params": "open-gop=1:keyint=10:log-level=none"}, REGULAR),
     "no-keyframes.mp4": ("libx264", {"x264-params": "intra-refresh=1:keyint=10"}, REGULAR),
     "interlaced.ts": ("libx264", {"x264-params": "interlaced=1:keyint=10"}, REGULAR),
     "variable.mp4": ("libx264", {"bf": "3"}, VARIABLE),
     "variable.mkv": ("libx264", {"bf": "3"}, VARIABLE),
-    "vp9.webm": ("libvpx-vp9", {"cpu-used": "8", "lag-in-frames": "16", "auto-alt-ref": "1"}, REGULAR),
+    "vp9.webm": (
+        "libvpx-vp9",
+        {"cpu-used": "8", "lag-in-frames": "16", "auto-alt-ref": "1"},
+        REGULAR,
+    ),
     "mpeg4.mp4": ("mpeg4", {"bf": "2"}, REGULAR),
     "mpeg2.mpg": ("mpeg2video", {"bf": "2"}, REGULAR),
     "mpeg2.mxf": ("mpeg2video", {"bf": "2"}, REGULAR),
@@ -88,12 +110,18 @@ def compare_parts(path: Path, times: np.ndarray) -> None:
     assert [frame.index for frame in whole] == list(range(len(times)))
     np.testing.assert_allclose(found - found[0], times - times[0], atol=1.1e-3)
     parts = [(found[k], found[min(k + 4, len(times) - 1)]) for k in range(1, len(times) - 1, 3)]
-    parts += [(found[k] - 1e-3, found[k + 1] + 1e-3) for k in (9, 10, 11, 17)] + [(found[15] + 1e-4, math.inf)]
+    parts += [(found[k] - 1e-3, found[k + 1] + 1e-3) for k in (9, 10, 11, 17)] + [
+        (found[15] + 1e-4, math.inf)
+    ]
     for start, end in parts:
         expected = [frame for frame in whole if start <= frame.time < end]
         part = list(video.read_frames(path, start=start, end=end))
-        assert [(frame.index, frame.time) for frame in part] == [(frame.index, frame.time) for frame in expected]
-        assert all(np.array_equal(one.image, two.image) for one, two in zip(part, expected, strict=True))
+        assert [(frame.index, frame.time) for frame in part] == [
+            (frame.index, frame.time) for frame in expected
+        ]
+        assert all(
+            np.array_equal(one.image, two.image) for one, two in zip(part, expected, strict=True)
+        )
 
 
 def edit(path: Path, parts: list[tuple[int, int]]) -> None:
@@ -112,11 +140,14 @@ def edit(path: Path, parts: list[tuple[int, int]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("b_frames", "parts"), [("3", [(960, 1024 + 6 * 512)]), ("0", [(320, 4 * 512), (640, 18 * 512)])]
+    ("b_frames", "parts"),
+    [("3", [(960, 1024 + 6 * 512)]), ("0", [(320, 4 * 512), (640, 18 * 512)])],
 )
 def test_a_part_of_an_edited_clip(tmp_path, caplog, b_frames, parts):
     """Frames that an edit list leaves out are decoded where others build on them, but neither shown nor counted."""
-    path = encode(tmp_path / "edited.mp4", "libx264", moving_frames(*REGULAR), {"bf": b_frames}, "yuv420p")
+    path = encode(
+        tmp_path / "edited.mp4", "libx264", moving_frames(*REGULAR), {"bf": b_frames}, "yuv420p"
+    )
     edit(path, parts)
     compare_parts(path, np.arange(24) / 25)
     assert "damaged" not in caplog.text
@@ -131,8 +162,12 @@ def test_a_part_is_not_reached_through_all_before_it(tmp_path):
 def test_times_in_avi_keep_what_it_repeats(tmp_path):
     """AVI has a constant rate; a longer frame is followed by empty packets."""
     times = [0, 1, 5, 6, 7, 12, 13, 20]
-    path = encode(tmp_path / "a.avi", "mjpeg", moving_frames(times, Fraction(1, 25)), {}, "yuvj420p")
-    np.testing.assert_allclose([frame.time for frame in video.read_frames(path)], np.array(times) / 25)
+    path = encode(
+        tmp_path / "a.avi", "mjpeg", moving_frames(times, Fraction(1, 25)), {}, "yuvj420p"
+    )
+    np.testing.assert_allclose(
+        [frame.time for frame in video.read_frames(path)], np.array(times) / 25
+    )
 
 
 def test_parts_without_frames(clip, tmp_path):
@@ -159,12 +194,21 @@ def raw_frame(pixel_format: str, planes: list[np.ndarray], full_range: bool) -> 
 
 @pytest.mark.parametrize(
     ("pixel_format", "bits", "full_range"),
-    [("yuv444p10le", 10, False), ("yuv444p10le", 10, True), ("yuv444p12le", 12, False), ("gbrp10le", 10, True)],
+    [
+        ("yuv444p10le", 10, False),
+        ("yuv444p10le", 10, True),
+        ("yuv444p12le", 12, False),
+        ("gbrp10le", 10, True),
+    ],
 )
 def test_deep_clips_keep_their_levels(tmp_path, pixel_format, bits, full_range):
     low, high = (0, 2**bits - 1) if full_range else (16 << bits - 8, 235 << bits - 8)
     ramp = np.tile(np.linspace(low, high, 700).round().astype(np.uint16), (8, 1))
-    planes = [ramp] * 3 if pixel_format.startswith("gbr") else [ramp, *[np.full_like(ramp, 1 << bits - 1)] * 2]
+    planes = (
+        [ramp] * 3
+        if pixel_format.startswith("gbr")
+        else [ramp, *[np.full_like(ramp, 1 << bits - 1)] * 2]
+    )
     path = tmp_path / "deep.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
@@ -185,16 +229,23 @@ def test_shallow_clips_and_pictures_are_scaled(clip, tmp_path):
     for path in (clip, *(tmp_path / f"p{suffix}" for suffix in PICTURE_SUFFIXES)):
         if path != clip:
             write_picture(path, smooth_picture(20, 30))
-        one, two = next(video.read_frames(path)).image, next(video.read_frames(path, depth=16)).image
+        one, two = (
+            next(video.read_frames(path)).image,
+            next(video.read_frames(path, depth=16)).image,
+        )
         assert two.dtype == np.uint16
         np.testing.assert_array_equal(two, one * np.uint16(257))
 
 
-@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuvj444p", "rgb24", "bgra", "gray", "yuv420p10le"])
+@pytest.mark.parametrize(
+    "pixel_format", ["yuv420p", "yuv422p", "yuvj444p", "rgb24", "bgra", "gray", "yuv420p10le"]
+)
 def test_conversion_is_that_of_packed_rgb(tmp_path, pixel_format):
     """Frames are converted plane by plane for speed; swscale's slower way must give the same picture."""
     image = np.random.default_rng(0).integers(0, 256, (65, 97, 3), np.uint8)
     frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=pixel_format)
     ranges = {"src_color_range": 2 if pixel_format == "yuvj444p" else 1, "dst_color_range": 2}
-    packed = frame.reformat(format="rgb24", src_colorspace=5, interpolation=video.SCALER, **ranges).to_ndarray()
+    packed = frame.reformat(
+        format="rgb24", src_colorspace=5, interpolation=video.SCALER, **ranges
+    ).to_ndarray()
     np.testing.assert_array_equal(video._to_rgb(frame, 8, VideoReformatter()), packed)

@@ -17,11 +17,20 @@ told = json.loads(os.environ.get(f"FAKE_{name.upper().replace('-', '_')}", "{}")
 if isinstance(told, list):
     told = told[min(sum(c["name"] == name for c in calls), len(told) - 1)]
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(told.get("code", 0)) if told.get("until_term") else sys.exit(143))
+signal.signal(
+    signal.SIGTERM,
+    lambda *_: sys.exit(told.get("code", 0)) if told.get("until_term") else sys.exit(143),
+)
 if name == "sudo":
     os.execvp(sys.argv[1], sys.argv[1:])
 text = sys.stdin.read() if name == "kubectl" else ""
-call = {"name": name, "argv": sys.argv[1:], "env": dict(os.environ), "pid": os.getpid(), "stdin": text}
+call = {
+    "name": name,
+    "argv": sys.argv[1:],
+    "env": dict(os.environ),
+    "pid": os.getpid(),
+    "stdin": text,
+}
 with log.open("a") as file:
     file.write(json.dumps(call) + "\n")
 

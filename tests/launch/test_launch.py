@@ -22,7 +22,16 @@ SCRIPTS = sorted(
 )
 YAMLLINT = "{extends: default, rules: {line-length: {max: 120}, document-start: disable}}"
 RENDERED = "{extends: default, rules: {line-length: disable, document-start: disable}}"  # arguments have any length
-AWKWARD = ["--config.run.name=two words", "it's", 'say "hi"', "a\\b & c", "$(HOME) $$ ${HOME}", "*", "", "æ"]
+AWKWARD = [
+    "--config.run.name=two words",
+    "it's",
+    'say "hi"',
+    "a\\b & c",
+    "$(HOME) $$ ${HOME}",
+    "*",
+    "",
+    "æ",
+]
 SAVED = {"until_term": True, "code": 0}
 
 
@@ -42,7 +51,9 @@ class Fakes:
 
     def add(self, name: str, told=None, folder: Path | None = None) -> Path:
         path = (folder or self.folder) / name
-        path.write_text(f"#!{sys.executable} -IS\n" + (Path(__file__).parent / "fake.py").read_text())
+        path.write_text(
+            f"#!{sys.executable} -IS\n" + (Path(__file__).parent / "fake.py").read_text()
+        )
         path.chmod(0o755)
         self.env[f"FAKE_{name.upper().replace('-', '_')}"] = json.dumps(told or {})
         return path
@@ -60,12 +71,21 @@ class Fakes:
 
     def run(self, *command, **kwargs) -> subprocess.CompletedProcess:
         return subprocess.run(
-            list(map(str, command)), env=self.env, capture_output=True, text=True, timeout=20, **{"cwd": ROOT} | kwargs
+            list(map(str, command)),
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            **{"cwd": ROOT} | kwargs,
         )
 
     def start(self, *command) -> subprocess.Popen:
         return subprocess.Popen(
-            list(map(str, command)), env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            list(map(str, command)),
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
 
@@ -90,14 +110,23 @@ def test_scripts_are_clean(script):
 
 
 def test_every_way_is_among_the_scripts():
-    ways = {"slurm/train.sbatch", "gke/run.sh", "tpu_vm/run.sh", "container/resumable", "sweep_agent", "environment.sh"}
+    ways = {
+        "slurm/train.sbatch",
+        "gke/run.sh",
+        "tpu_vm/run.sh",
+        "container/resumable",
+        "sweep_agent",
+        "environment.sh",
+    }
     assert {f"launch/{w}" for w in ways} <= set(SCRIPTS)
 
 
 def test_yaml_is_clean():
     files = [str(p) for d in ("launch", "experiments/sweeps") for p in (ROOT / d).rglob("*.y*ml")]
     if files:
-        subprocess.run([sys.executable, "-m", "yamllint", "--strict", "-d", YAMLLINT, *files], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "yamllint", "--strict", "-d", YAMLLINT, *files], check=True
+        )
 
 
 # Slurm
@@ -110,7 +139,11 @@ def slurm(fakes, tmp_path):
     fakes.add("faceswap", folder=tmp_path / ".venv/bin")
     fakes.add("scontrol", {"print": "   JobState=RUNNING Reason=None Dependency=(null)"})
     fakes.add("scancel")
-    fakes.env |= {"SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_ID": "77", "SLURM_CPUS_PER_TASK": "8"}
+    fakes.env |= {
+        "SLURM_SUBMIT_DIR": str(tmp_path),
+        "SLURM_JOB_ID": "77",
+        "SLURM_CPUS_PER_TASK": "8",
+    }
     fakes.env |= {"SLURM_GPUS_ON_NODE": "4", "SLURM_NTASKS_PER_NODE": "4"}
     return fakes
 
@@ -135,7 +168,8 @@ def test_slurm_starts_a_task_per_gpu(slurm, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "restarts", "again"), [(0, 0, False), (1, 0, False), (2, 0, False), (137, 0, True), (137, 10, False)]
+    ("code", "restarts", "again"),
+    [(0, 0, False), (1, 0, False), (2, 0, False), (137, 0, True), (137, 10, False)],
 )
 def test_slurm_queues_crashes_again_and_nothing_else(slurm, code, restarts, again):
     slurm.add("srun", {"code": code})
@@ -158,7 +192,9 @@ def test_slurm_hands_term_on_and_queues_again(slurm, code, again):
 
 def test_slurm_queues_a_preempted_job_again(slurm):
     slurm.add("srun")  # saved, as Slurm told the tasks and not the batch script
-    shown = "   JobState=RUNNING Reason=None\n   PreemptEligibleTime=2026-01-01T00:00:00 PreemptTime="
+    shown = (
+        "   JobState=RUNNING Reason=None\n   PreemptEligibleTime=2026-01-01T00:00:00 PreemptTime="
+    )
     slurm.add("scontrol", {"print": shown + "2026-01-01T00:01:00"})
     assert slurm.run(*sbatch()).returncode == 0
     assert requeues(slurm) == [["requeue", "77"]]
@@ -195,7 +231,9 @@ def test_slurm_names_what_is_wrong(slurm, tmp_path):
 def test_slurm_directives_stand_before_the_first_command():
     lines = (ROOT / "launch/slurm/train.sbatch").read_text().splitlines()
     first = next(i for i, line in enumerate(lines) if line and not line.startswith("#"))
-    directives = {line.removeprefix("#SBATCH ") for line in lines[:first] if line.startswith("#SBATCH ")}
+    directives = {
+        line.removeprefix("#SBATCH ") for line in lines[:first] if line.startswith("#SBATCH ")
+    }
     assert {"--requeue", "--open-mode=append", "--signal=B:TERM@120"} <= directives
     assert not any(line.startswith("#SBATCH") for line in lines[first:])
 
@@ -231,7 +269,9 @@ def by_kubernetes(argument: str) -> str:
 
 
 def test_gke_manifest(fakes):
-    document = manifest(fakes, "--workdir=/shared/run", SELECTOR="cloud.google.com/gke-spot=true,a=b", CLAIM="disk")
+    document = manifest(
+        fakes, "--workdir=/shared/run", SELECTOR="cloud.google.com/gke-spot=true,a=b", CLAIM="disk"
+    )
     assert valid(document)
     job = document["spec"]["replicatedJobs"][0]["template"]["spec"]
     assert (job["completions"], job["parallelism"], job["backoffLimit"]) == (4, 4, 0)
@@ -248,7 +288,9 @@ def test_gke_manifest(fakes):
 
 
 def test_gke_lets_jax_find_tpus(fakes):
-    document = manifest(fakes, DEVICE="google.com/tpu", SELECTOR="cloud.google.com/gke-tpu-topology=4x4")
+    document = manifest(
+        fakes, DEVICE="google.com/tpu", SELECTOR="cloud.google.com/gke-tpu-topology=4x4"
+    )
     assert valid(document)
     (container,) = pod(document)["containers"]
     assert container["env"] == []
@@ -257,7 +299,13 @@ def test_gke_lets_jax_find_tpus(fakes):
 
 def places(node, path=()):
     """The path of every mapping's key in a document."""
-    pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    pairs = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
     for key, value in pairs:
         if isinstance(node, dict):
             yield (*path, key)
@@ -310,11 +358,17 @@ def test_gke_failure_rules_match_what_kubernetes_says(fakes):
     }
     rules = document["spec"]["failurePolicy"]["rules"]
     for message, action in messages.items():
-        matching = [r for r in rules if any(re.search(p, message) for p in r["onJobFailureMessagePatterns"])]
+        matching = [
+            r for r in rules if any(re.search(p, message) for p in r["onJobFailureMessagePatterns"])
+        ]
         assert [r["action"] for r in matching] == [action]
     policy = document["spec"]["replicatedJobs"][0]["template"]["spec"]["podFailurePolicy"]["rules"]
     assert "onPodConditions" in policy[0]  # before exit codes: a disrupted pod may end with any
-    assert policy[1]["onExitCodes"] == {"containerName": train["name"], "operator": "In", "values": [1, 2]}
+    assert policy[1]["onExitCodes"] == {
+        "containerName": train["name"],
+        "operator": "In",
+        "values": [1, 2],
+    }
 
 
 def container_command(fakes) -> list[str]:
@@ -367,11 +421,15 @@ def test_image_instructions():
     for command in runs():
         shellcheck = [Path(sys.executable).parent / "shellcheck", "--shell=sh", "-"]
         subprocess.run(shellcheck, input=command, text=True, check=True)
-    libraries = set(re.findall(r"\blib(?:egl|gles|gl)\d\b", (ROOT / "launch/environment.sh").read_text()))
+    libraries = set(
+        re.findall(r"\blib(?:egl|gles|gl)\d\b", (ROOT / "launch/environment.sh").read_text())
+    )
     assert libraries == set(re.findall(r"\blib\w+\d\b", runs()[0]))
 
 
-@pytest.mark.parametrize(("accelerator", "extra"), [("cpu", None), ("cuda", "cuda12"), ("tpu", "tpu"), ("gpu", None)])
+@pytest.mark.parametrize(
+    ("accelerator", "extra"), [("cpu", None), ("cuda", "cuda12"), ("tpu", "tpu"), ("gpu", None)]
+)
 def test_image_installs_the_locked_version_for_its_accelerator(fakes, accelerator, extra):
     fakes.add("pip")
     fakes.env["ACCELERATOR"] = accelerator
@@ -427,7 +485,10 @@ def test_tpu_refuses_what_it_cannot_do(fakes):
 
 def test_tpu_goes_on_after_preemption(fakes):
     ready, gone, done = {"print": "READY"}, {"print": "PREEMPTED"}, {}
-    missing, offline = {"print": "NOT_FOUND: no such node", "code": 1}, {"print": "no network", "code": 1}
+    missing, offline = (
+        {"print": "NOT_FOUND: no such node", "code": 1},
+        {"print": "no network", "code": 1},
+    )
     made = [done, done, ready, done, done]  # delete, create, describe; scp and ssh of setup
     first = [missing, *made, done, gone]  # trains and saves with code 0, but is preempted
     second = [gone, *made, {"code": 255}]  # the connection is lost
@@ -435,7 +496,9 @@ def test_tpu_goes_on_after_preemption(fakes):
     fakes.add("gcloud", first + second + third)
     fakes.add("git")
     fakes.env["POLL"] = "0"
-    result = fakes.run("launch/tpu_vm/run.sh", "keep", "slice", "v6e-16", "v2-alpha", "--workdir=/s")
+    result = fakes.run(
+        "launch/tpu_vm/run.sh", "keep", "slice", "v6e-16", "v2-alpha", "--workdir=/s"
+    )
     assert result.returncode == 2, result.stderr
     calls = [c["argv"] for c in fakes.calls("gcloud")]
     assert len(calls) == len(first + second + third)
@@ -452,7 +515,9 @@ def test_sweep_gives_each_agent_its_device(fakes):
     assert result.returncode == 0, result.stderr
     calls = fakes.calls("wandb")
     assert {c["env"]["CUDA_VISIBLE_DEVICES"] for c in calls} == {"0", "2", "5"}
-    assert all(c["argv"] == ["agent", "--forward-signals", "--count", "7", "me/faces/abc"] for c in calls)
+    assert all(
+        c["argv"] == ["agent", "--forward-signals", "--count", "7", "me/faces/abc"] for c in calls
+    )
 
 
 def test_sweep_fails_with_an_agent(fakes):
@@ -469,7 +534,9 @@ def test_sweep_hands_term_on(fakes, code):
     assert ended(process) == bool(code)
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["a", "--devices", "x"], ["a", "--count"], ["a", "--gpus=1"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["a", "b"], ["a", "--devices", "x"], ["a", "--count"], ["a", "--gpus=1"]]
+)
 def test_sweep_refuses_what_it_does_not_know(fakes, arguments):
     fakes.add("wandb")
     result = fakes.run("launch/sweep_agent", *arguments)

@@ -21,7 +21,11 @@ def equation(cosine, labels, scale, margin):
 @pytest.mark.parametrize(("scale", "margin"), [(64.0, 0.5), (16.0, 0.3), (10.0, 0.0)])
 def test_it_is_the_equation(scale, margin):
     rng = np.random.default_rng(0)
-    embeddings, centres, labels = rng.normal(size=(20, 8)), rng.normal(size=(5, 8)), rng.integers(5, size=20)
+    embeddings, centres, labels = (
+        rng.normal(size=(20, 8)),
+        rng.normal(size=(5, 8)),
+        rng.integers(5, size=20),
+    )
     embeddings[:5] = 3 * centres[labels[:5]] + 0.1 * rng.normal(size=(5, 8))  # nearly right
     lengths = np.linalg.norm(embeddings, axis=1), np.linalg.norm(centres, axis=1)
     expected = embeddings @ centres.T / lengths[0][:, None] / lengths[1]
@@ -30,13 +34,17 @@ def test_it_is_the_equation(scale, margin):
     losses = arcface(cosine, labels, scale, margin)
     within = np.arccos(expected[np.arange(20), labels]) + margin < np.pi
     assert within.sum() > 15
-    np.testing.assert_allclose(losses[within], equation(expected, labels, scale, margin)[within], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        losses[within], equation(expected, labels, scale, margin)[within], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_the_loss_falls_all_the_way_to_the_centre():
     """Also where angle and margin exceed pi, from which the cosine of their sum would push the wrong way."""
     right = jnp.cos(jnp.linspace(np.pi - 0.02, 0.02, 200))
-    losses = jax.vmap(lambda cosine: arcface(jnp.stack([cosine, 0.0])[None], jnp.array([0]))[0])(right)
+    losses = jax.vmap(lambda cosine: arcface(jnp.stack([cosine, 0.0])[None], jnp.array([0]))[0])(
+        right
+    )
     assert (jnp.diff(losses) <= 0).all() and (jnp.diff(losses[:100]) < 0).all()
     naive = equation(np.stack([right, np.zeros(200)], 1), np.zeros(200, int), 64.0, 0.5)
     assert (np.diff(naive) > 0).any()

@@ -13,7 +13,9 @@ from faceswap_jax.losses.ssim import _filter, ms_ssim, scales, ssim, ssim_map
 @pytest.fixture(scope="module")
 def pictures():
     x = jax.random.uniform(jax.random.key(0), (2, 64, 64, 3))
-    x = jax.image.resize(jax.image.resize(x, (2, 16, 16, 3), "linear"), (2, 64, 64, 3), "cubic").clip(0, 1)
+    x = jax.image.resize(
+        jax.image.resize(x, (2, 16, 16, 3), "linear"), (2, 64, 64, 3), "cubic"
+    ).clip(0, 1)
     return x, (x + 0.1 * jax.random.normal(jax.random.key(1), x.shape)).clip(0, 1)
 
 
@@ -57,11 +59,15 @@ def test_the_banded_product_is_a_gaussian_convolution():
     x = jax.random.uniform(jax.random.key(0), (1, 24, 20, 1))
     taps = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
     window = np.outer(taps, taps) / taps.sum() ** 2
-    by_hand = sum(window[i, j] * x[0, i : i + 14, j : j + 10, 0] for i in range(11) for j in range(11))
+    by_hand = sum(
+        window[i, j] * x[0, i : i + 14, j : j + 10, 0] for i in range(11) for j in range(11)
+    )
     np.testing.assert_allclose(_filter(x)[0, ..., 0], by_hand, atol=1e-5)
 
 
-@pytest.mark.parametrize(("side", "count"), [(32, 2), (64, 3), (128, 4), (176, 5), (256, 5), (1024, 5)])
+@pytest.mark.parametrize(
+    ("side", "count"), [(32, 2), (64, 3), (128, 4), (176, 5), (256, 5), (1024, 5)]
+)
 def test_scales_fit_the_window(side, count):
     assert scales(side) == count
 
@@ -89,7 +95,10 @@ def test_masking_of_equations_one_and_two():
     mask = jnp.zeros((1, 16, 16, 1)).at[:, 4:12, 4:12].set(1)
     outside = y + (1 - mask)
     first, second = (
-        [reconstruction.dissimilarity(*reconstruction.masked(x, mask, p, masking)) for p in (y, outside)]
+        [
+            reconstruction.dissimilarity(*reconstruction.compared(x, mask, p, masking))
+            for p in (y, outside)
+        ]
         for masking in ("target", "both")
     )
     assert abs(first[0] - first[1]) > 1e-2  # Eq. 1 asks for black outside

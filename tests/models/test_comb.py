@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.models import comb, convolution
+from faceswap_jax.models import comb
+from faceswap_jax.ops.resample import downsample, upsample
 
 WIDTH = 1 / 64
 
 
 def config(level, **changes):
-    return comb.CombConfig(**({"level": level, "personas": 3, "width": WIDTH, "latent": 16} | changes))
+    return comb.CombConfig(
+        **({"level": level, "personas": 3, "width": WIDTH, "latent": 16} | changes)
+    )
 
 
 def count(tree):
@@ -61,8 +64,10 @@ def test_growing_changes_nothing_at_alpha_zero_at_any_level():
         x = jax.random.uniform(jax.random.key(2), (1, new.resolution, new.resolution, 3))
         grown = comb.grow(params, drawn(new, level))
         # Alpha of the old network is 1: its own fade-in is over.
-        before = convolution.upsample(run(old, params, comb.downsample(x), 1.0))
-        np.testing.assert_allclose(run(new, grown, x, 0.0), before, atol=1e-6, err_msg=f"level {level}")
+        before = upsample(run(old, params, downsample(x), 1.0))
+        np.testing.assert_allclose(
+            run(new, grown, x, 0.0), before, atol=1e-6, err_msg=f"level {level}"
+        )
         assert np.abs(run(new, grown, x, 1.0) - before).max() > 1e-3
         old, params = new, grown
 
@@ -76,7 +81,11 @@ def test_blocks_computed_twice_give_the_same_gradients_with_less_memory():
     x = jax.random.uniform(jax.random.key(2), (2, 64, 64, 3))
 
     def gradients(remat):
-        gradient = jax.jit(jax.grad(lambda params: jnp.mean((run(config(4, remat=remat), params, x, 0.5) - x) ** 2)))
+        gradient = jax.jit(
+            jax.grad(
+                lambda params: jnp.mean((run(config(4, remat=remat), params, x, 0.5) - x) ** 2)
+            )
+        )
         compiled = gradient.lower(params).compile(KEEP_BARRIERS)
         return compiled(params), compiled.memory_analysis().temp_size_in_bytes
 
@@ -86,7 +95,9 @@ def test_blocks_computed_twice_give_the_same_gradients_with_less_memory():
 
 
 def test_an_unknown_remat_is_told():
-    with pytest.raises(InputError, match=r"config.model.remat is 'block'; choose one of none, blocks\."):
+    with pytest.raises(
+        InputError, match=r"config.model.remat is 'block'; choose one of none, blocks\."
+    ):
         config(3, remat="block")
 
 
@@ -98,13 +109,17 @@ def test_growing_keeps_learned_weights_and_drops_rgb_layers_no_longer_used():
         grown["encoder"]["level_2"]["conv_0"]["conv"]["kernel"],
         params["encoder"]["level_2"]["conv_0"]["conv"]["kernel"],
     )
-    np.testing.assert_array_equal(grown["personas"]["to_rgb_2"]["kernel"], params["personas"]["to_rgb_2"]["kernel"])
+    np.testing.assert_array_equal(
+        grown["personas"]["to_rgb_2"]["kernel"], params["personas"]["to_rgb_2"]["kernel"]
+    )
 
 
 def test_without_fading_the_network_is_the_faded_one_at_alpha_one():
     params = comb.init(config(3), jax.random.key(0))
     x = jax.random.uniform(jax.random.key(2), (2, 32, 32, 3))
-    np.testing.assert_allclose(run(config(3, fading=False), params, x, 1.0), run(config(3), params, x, 1.0), atol=1e-6)
+    np.testing.assert_allclose(
+        run(config(3, fading=False), params, x, 1.0), run(config(3), params, x, 1.0), atol=1e-6
+    )
 
 
 def test_shapes_ranges_and_types():

@@ -25,19 +25,28 @@ def pictures():
 use = jax.jit(iresnet.apply, static_argnums=(0, 4))
 
 
-@pytest.mark.parametrize("name, millions", [("iresnet18", 24.03), ("iresnet50", 43.59), ("iresnet100", 65.16)])
+@pytest.mark.parametrize(
+    "name, millions", [("iresnet18", 24.03), ("iresnet50", 43.59), ("iresnet100", 65.16)]
+)
 def test_the_published_networks_have_their_size(name, millions):
     config = iresnet.IResNetConfig(iresnet.BLOCKS[name])
     params, _ = jax.eval_shape(lambda key: iresnet.init(config, key), jax.random.key(0))
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6 == pytest.approx(millions, abs=0.005)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6 == pytest.approx(
+        millions, abs=0.005
+    )
 
 
 def test_shapes_and_types(network, pictures):
     for dtype in (jnp.float32, jnp.bfloat16):
         embeddings, statistics = use(replace(CONFIG, dtype=dtype), *network, pictures, True)
         assert embeddings.shape == (4, 5) and embeddings.dtype == jnp.float32
-        assert {leaf.dtype for leaf in jax.tree.leaves((network, statistics))} == {jnp.dtype("float32")}
-    assert set(network[0]["block_0_0"]) - set(network[0]["block_0_1"]) == {"shortcut", "shortcut_norm"}
+        assert {leaf.dtype for leaf in jax.tree.leaves((network, statistics))} == {
+            jnp.dtype("float32")
+        }
+    assert set(network[0]["block_0_0"]) - set(network[0]["block_0_1"]) == {
+        "shortcut",
+        "shortcut_norm",
+    }
     assert jax.tree.structure(statistics) == jax.tree.structure(network[1])
 
 
@@ -60,17 +69,27 @@ def test_running_statistics_move_a_tenth_of_the_way(network, pictures):
     # The stem by hand: every pixel's neighbourhood, beyond the border zeros, times the kernel.
     padded = np.pad(2 * np.asarray(pictures) - 1, ((0, 0), (1, 1), (1, 1), (0, 0)))
     patches = np.stack([padded[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3)], -2)
-    stem = np.einsum("bhwkc,kco->bhwo", patches, np.asarray(params["stem"]["kernel"]).reshape(9, 3, 4))
-    np.testing.assert_allclose(moved["stem_norm"]["mean"], 0.9 * 1.0 + 0.1 * stem.mean((0, 1, 2)), rtol=1e-4)
-    np.testing.assert_allclose(moved["stem_norm"]["var"], 0.9 * 2.0 + 0.1 * stem.var((0, 1, 2)), rtol=1e-4)
-    assert all((a != b).all() for a, b in zip(*map(jax.tree.leaves, (statistics, moved)), strict=True))
+    stem = np.einsum(
+        "bhwkc,kco->bhwo", patches, np.asarray(params["stem"]["kernel"]).reshape(9, 3, 4)
+    )
+    np.testing.assert_allclose(
+        moved["stem_norm"]["mean"], 0.9 * 1.0 + 0.1 * stem.mean((0, 1, 2)), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        moved["stem_norm"]["var"], 0.9 * 2.0 + 0.1 * stem.var((0, 1, 2)), rtol=1e-4
+    )
+    assert all(
+        (a != b).all() for a, b in zip(*map(jax.tree.leaves, (statistics, moved)), strict=True)
+    )
 
 
 def test_the_statistics_of_a_batch_seen_often_are_those_it_is_trained_with(network, pictures):
     params, statistics = network
     for _ in range(150):
         trained, statistics = use(CONFIG, params, statistics, pictures, True)
-    np.testing.assert_allclose(use(CONFIG, params, statistics, pictures)[0], trained, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        use(CONFIG, params, statistics, pictures)[0], trained, rtol=1e-3, atol=1e-4
+    )
 
 
 def test_gradients_reach_every_pixel_and_every_weight(network, pictures):
@@ -80,7 +99,9 @@ def test_gradients_reach_every_pixel_and_every_weight(network, pictures):
         return jnp.sin(3 * iresnet.apply(CONFIG, params, statistics, x)[0]).sum()
 
     for gradient in jax.jit(jax.grad(loss, (0, 1)))(pictures, params):
-        assert all(jnp.isfinite(g).all() and (g != 0).mean() > 0.95 for g in jax.tree.leaves(gradient))
+        assert all(
+            jnp.isfinite(g).all() and (g != 0).mean() > 0.95 for g in jax.tree.leaves(gradient)
+        )
 
 
 def test_slopes_are_per_channel():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from faceswap_jax.models import oracle
+from faceswap_jax.ops.masks import GREY, masked
 
 CONFIG = oracle.OracleConfig(outputs=5, side=16, stem=4, levels=(4, 8), squeeze=2)
 
@@ -36,16 +37,21 @@ def test_what_the_mask_hides_has_no_influence():
     x = jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
     mask = jnp.zeros((2, 16, 16)).at[:, 4:12, 4:12].set(1.0)
     other = x.at[:, :4].set(jax.random.uniform(jax.random.key(1), (2, 4, 16, 3)))
-    np.testing.assert_array_equal(oracle.masked(x, mask), oracle.masked(other, mask))
-    np.testing.assert_array_equal(oracle.masked(x, mask)[:, 4:12, 4:12], x[:, 4:12, 4:12])
-    assert (oracle.masked(x, mask)[:, :4] == oracle.GREY).all()
-    np.testing.assert_array_equal(oracle.masked(x, jnp.ones_like(mask)), x)
+    np.testing.assert_array_equal(masked(x, mask), masked(other, mask))
+    np.testing.assert_array_equal(masked(x, mask)[:, 4:12, 4:12], x[:, 4:12, 4:12])
+    assert (masked(x, mask)[:, :4] == GREY).all()
+    np.testing.assert_array_equal(masked(x, jnp.ones_like(mask)), x)
 
 
 def test_it_tells_where_things_are():
     """Which an average over positions could not: the same picture, shifted, is told apart."""
-    params, noise = oracle.init(CONFIG, jax.random.key(0)), np.random.default_rng(0)  # whose last layer is zero
-    params = jax.tree.map(lambda w: w + 0.1 * noise.standard_normal(w.shape).astype(np.float32), params)
-    x = jnp.full((1, 16, 16, 3), oracle.GREY).at[:, 4:6, 4:6].set(1.0)
+    params, noise = (
+        oracle.init(CONFIG, jax.random.key(0)),
+        np.random.default_rng(0),
+    )  # whose last layer is zero
+    params = jax.tree.map(
+        lambda w: w + 0.1 * noise.standard_normal(w.shape).astype(np.float32), params
+    )
+    x = jnp.full((1, 16, 16, 3), GREY).at[:, 4:6, 4:6].set(1.0)
     one, other = (oracle.apply(CONFIG, params, jnp.roll(x, shift, 2)) for shift in (0, 4))
     assert jnp.abs(one - other).max() > 1e-3

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from data_pipelines.records import locked
-from faceswap_jax import runs
 from faceswap_jax.errors import InputError
+from faceswap_jax.files import locked
 from faceswap_jax.parallel import distributed
 from faceswap_jax.parallel.mesh import make_mesh
-from tests.test_checkpoint import flip, largest
+from faceswap_jax.training import runs
+from tests.checkpoints.test_checkpoint import flip, largest
 
 ROOT = Path(__file__).parents[2]
 LAST = 16
 FILE = f"""
-from tests import tiny_run
+from tests.support import tiny_run
 
 def get_config():
     c = tiny_run.experiment()
@@ -38,15 +38,29 @@ class Job:
 
     def __init__(self, folder, data, name, processes, devices, persona=1):
         self.workdir, self.log, self.processes = folder / name, folder / f"{name}.log", processes
-        launcher = ["bash", ROOT / "launch" / "local.sh", processes, devices] if processes > 1 else []
+        launcher = (
+            ["bash", ROOT / "launch" / "local.sh", processes, devices] if processes > 1 else []
+        )
         command = [
-            *launcher, sys.executable, "-m", "faceswap_jax.cli", "train", f"--config={folder / 'tiny.py'}",
-            f"--workdir={self.workdir}", f"--config.data.path={data}", f"--config.mesh.persona={persona}",
+            *launcher,
+            sys.executable,
+            "-m",
+            "faceswap_jax.cli",
+            "train",
+            f"--config={folder / 'tiny.py'}",
+            f"--workdir={self.workdir}",
+            f"--config.data.path={data}",
+            f"--config.mesh.persona={persona}",
             f"--config.mesh.cpu_devices={devices}",
-        ]  # fmt: skip
-        environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(folder / "xla")}
+        ]
+        environment = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "xla"),
+        }
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(list(map(str, command)), env=environment, cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                list(map(str, command)), env=environment, cwd=ROOT, stdout=log, stderr=log
+            )
 
     def await_step(self, step):
         """Returns when a checkpoint of this step, or a later one, is there."""
@@ -69,7 +83,9 @@ class Job:
         return self.process.wait(timeout), self.log.read_text()
 
     def rows(self) -> list[dict]:
-        return [json.loads(line) for line in (self.workdir / "metrics.jsonl").read_text().splitlines()]
+        return [
+            json.loads(line) for line in (self.workdir / "metrics.jsonl").read_text().splitlines()
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +114,16 @@ def alone(job):
 
 def assert_same(job, alone):
     """Losses and final state; an interruption adds an evaluation."""
-    rows, expected = ({(row["step"], "phase" in row): row for row in j.rows()} for j in (job, alone))
-    assert len(rows) == len(job.rows()) and not any(trained for _, trained in rows.keys() - expected.keys())
+    rows, expected = (
+        {(row["step"], "phase" in row): row for row in j.rows()} for j in (job, alone)
+    )
+    assert len(rows) == len(job.rows()) and not any(
+        trained for _, trained in rows.keys() - expected.keys()
+    )
     for key, row in expected.items():
-        assert rows[key] == {n: pytest.approx(v, 1e-5, 1e-5) if isinstance(v, float) else v for n, v in row.items()}
+        assert rows[key] == {
+            n: pytest.approx(v, 1e-5, 1e-5) if isinstance(v, float) else v for n, v in row.items()
+        }
     a, b = (runs.load(j.workdir, make_mesh(), LAST).state.params for j in (job, alone))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5), a, b)
 
@@ -114,7 +136,10 @@ def test_two_processes_train_as_one_though_killed_and_interrupted(job, alone):
     began = time.monotonic()
     code, text = first.end()
     assert code == 137 and time.monotonic() - began < 20
-    assert "Process 1 of 2 has ended with code 137, so the others are stopped; the same command continues" in text
+    assert (
+        "Process 1 of 2 has ended with code 137, so the others are stopped; the same command continues"
+        in text
+    )
 
     damaged = largest(first.workdir / "checkpoints" / str(first.saved()))
     flip(damaged)
@@ -128,11 +153,16 @@ def test_two_processes_train_as_one_though_killed_and_interrupted(job, alone):
     began = time.monotonic()
     code, text = second.end()
     assert code == 0 and time.monotonic() - began < 20
-    assert text.count(f"Interrupted and saved at step {second.saved()}; the same command continues.") == 1
+    assert (
+        text.count(f"Interrupted and saved at step {second.saved()}; the same command continues.")
+        == 1
+    )
 
     third = job("two", 2, 2)
     code, text = third.end()
-    assert code == 0 and text.count(f"Finished: '{third.workdir}' is at step {LAST}.") == 1  # one process tells
+    assert (
+        code == 0 and text.count(f"Finished: '{third.workdir}' is at step {LAST}.") == 1
+    )  # one process tells
     assert text.count("Continuing") == 2 and "Gloo" not in text
     assert_same(third, alone)
 
@@ -144,7 +174,11 @@ def test_a_failure_of_one_process_ends_the_job(job):
     with locked(folder):
         began = time.monotonic()
         code, text = job("taken", 2, 1).end()
-    assert code == 2 and "Another process is writing" in text and "so the others are stopped; see above" in text
+    assert (
+        code == 2
+        and "Another process is writing" in text
+        and "so the others are stopped; see above" in text
+    )
     assert time.monotonic() - began < 60
 
 
@@ -190,11 +224,21 @@ def test_shares_of_a_batch(monkeypatch, owners, shares):
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({}, "found no job to join .*; start it by a file of launch/, or set JAX_COORDINATOR_ADDRESS"),
-        ({"JAX_NUM_PROCESSES": "2"}, "needs an address and two numbers, not JAX_COORDINATOR_ADDRESS=None"),
+        (
+            {},
+            "found no job to join .*; start it by a file of launch/, or set JAX_COORDINATOR_ADDRESS",
+        ),
+        (
+            {"JAX_NUM_PROCESSES": "2"},
+            "needs an address and two numbers, not JAX_COORDINATOR_ADDRESS=None",
+        ),
         ({"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "one"}, "JAX_PROCESS_ID=one; set all three"),
         (
-            {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "2"},
+            {
+                "JAX_COORDINATOR_ADDRESS": "localhost:1",
+                "JAX_NUM_PROCESSES": "2",
+                "JAX_PROCESS_ID": "2",
+            },
             "process_id and num_processes must be nonnegative",
         ),
     ],

@@ -9,8 +9,8 @@ import pytest
 from experiments import comb as experiment
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.tasks.autoencoder import Task
 from faceswap_jax.tasks.base import abstract_state
-from faceswap_jax.tasks.comb import Task
 
 GOLDEN = Path(__file__).with_name("comb_layout.txt")
 PERSONAS = 128
@@ -36,11 +36,17 @@ def lines(abstract, mesh):
 
 def test_the_layout_of_every_tensor_is_the_committed_one(abstract, tmp_path):
     """A change of the table in rules.py is to be seen, tensor by tensor: the message says how to accept it."""
-    text = f"P = {PERSONAS}, mesh data 2 x persona 4\n" + "\n".join(lines(abstract, make_mesh(4))) + "\n"
+    text = (
+        f"P = {PERSONAS}, mesh data 2 x persona 4\n"
+        + "\n".join(lines(abstract, make_mesh(4)))
+        + "\n"
+    )
     if text != GOLDEN.read_text():
         found = tmp_path / GOLDEN.name
         found.write_text(text)
-        pytest.fail(f"The layout has changed: diff {GOLDEN} {found}; if it is meant, copy the second over the first.")
+        pytest.fail(
+            f"The layout has changed: diff {GOLDEN} {found}; if it is meant, copy the second over the first."
+        )
 
 
 def per_device(abstract, mesh, group):
@@ -54,7 +60,9 @@ def per_device(abstract, mesh, group):
     )
 
 
-def test_memory_of_decoders_falls_as_the_persona_axis_and_that_of_the_encoder_as_the_data_axis(abstract):
+def test_memory_of_decoders_falls_as_the_persona_axis_and_that_of_the_encoder_as_the_data_axis(
+    abstract,
+):
     decoders = {size: per_device(abstract, make_mesh(size), "personas") for size in (1, 2, 4, 8)}
     assert {size: decoders[1] / b for size, b in decoders.items()} == {1: 1, 2: 2, 4: 4, 8: 8}
     whole, halved = (per_device(abstract, make_mesh(size), "encoder") for size in (8, 4))

@@ -43,9 +43,17 @@ def test_wrong_meshes(arguments, message):
         ("opt/personas/count", (), P()),
         ("params/encoder/level_0/conv_0/conv/kernel", (3, 3, 8, 8), P()),  # small
         ("params/encoder/level_0/conv_0/conv/kernel", (3, 3, 512, 512), P(None, None, "data")),
-        ("params/encoder/level_0/conv_1/conv/kernel", (4, 4, 512, 1024), P(None, None, None, "data")),
+        (
+            "params/encoder/level_0/conv_1/conv/kernel",
+            (4, 4, 512, 1024),
+            P(None, None, None, "data"),
+        ),
         ("params/encoder/odd", (1021, 1031), P()),  # divides nowhere
-        ("params/tied/level_0/conv_0/conv/kernel", (4, 4, 512, 512), P()),  # every decoder of every device needs it
+        (
+            "params/tied/level_0/conv_0/conv/kernel",
+            (4, 4, 512, 512),
+            P(),
+        ),  # every decoder of every device needs it
     ],
 )
 def test_rules(path, shape, expected):
@@ -54,7 +62,11 @@ def test_rules(path, shape, expected):
 
 
 def test_every_leaf_of_a_state_has_a_layout():
-    tree = {"step": jnp.int32(0), "key": jax.random.key(0), "params": {"personas": {"w": jnp.zeros((4, 2))}}}
+    tree = {
+        "step": jnp.int32(0),
+        "key": jax.random.key(0),
+        "params": {"personas": {"w": jnp.zeros((4, 2))}},
+    }
     mesh = make_mesh(4)
     layout = rules.shardings(jax.eval_shape(lambda: tree), mesh)
     assert layout["params"]["personas"]["w"].spec == P("persona")

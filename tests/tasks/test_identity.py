@@ -8,22 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.pipeline import without_text
+from data_pipelines.batches.pipeline import without_text
 from data_pipelines.records import decode
 from experiments import identity as experiment
-from faceswap_jax import embedder
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import verification
+from faceswap_jax.pretrained import embedder
 from faceswap_jax.tasks.identity import Task
 from faceswap_jax.train import train
-from tests.tiny_run import rows
+from tests.support.tiny_run import rows
 
 PEOPLE, FRAMES = 10, 2
 
 
 def config(**changes):
     c = experiment.get_config()
-    c.data.update({"kind": "puppets", "world_seed": 3, "personas": PEOPLE, "frames": FRAMES, "resolution": 32})
+    c.data.update(
+        {"kind": "puppets", "world_seed": 3, "personas": PEOPLE, "frames": FRAMES, "resolution": 32}
+    )
     c.data.update(held_out=0.2, test=8)
     c.model.update(blocks=(1,), channels=(8,), stem=8, embedding=8, side=16)
     c.update(resolution=32, steps=40, batch=16, warm_up=2, learning_rate=0.1)
@@ -55,11 +57,17 @@ def fresh(task):
 
 def test_the_last_identities_are_held_out(task, batch):
     names = list(task.data)
-    assert list(task.config.identities) == names[:8] and [source.name for source in task.held_out] == names[8:]
+    assert (
+        list(task.config.identities) == names[:8]
+        and [source.name for source in task.held_out] == names[8:]
+    )
     assert sorted(batch["identity"]) == sorted(2 * list(range(8)))
     held_out = task.eval_data(task.phases[0], 0, 1)[0]
     for image, i in zip(held_out["image"], held_out["identity"], strict=True):
-        assert any(np.array_equal(image, task.data[names[8 + i]].read(f, decode).image) for f in range(FRAMES))
+        assert any(
+            np.array_equal(image, task.data[names[8 + i]].read(f, decode).image)
+            for f in range(FRAMES)
+        )
 
 
 def replace_config(task, **changes):
@@ -80,16 +88,23 @@ def test_it_learns_to_tell_people_apart(task, fresh, batch):
 def test_a_step_is_a_pure_function_of_state_and_batch(step, fresh, batch):
     state = replace(fresh, step=jnp.int32(5))  # whose learning rate is not zero
     (one, loss), (other, again) = step(state, batch), step(state, batch)
-    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), one.params, other.params)) and one.step == 6
+    assert (
+        jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), one.params, other.params))
+        and one.step == 6
+    )
     assert loss["loss"] == again["loss"]
-    assert step(replace(state, step=jnp.int32(6)), batch)[1]["loss"] != loss["loss"]  # other blur and masks
+    assert (
+        step(replace(state, step=jnp.int32(6)), batch)[1]["loss"] != loss["loss"]
+    )  # other blur and masks
 
 
 def test_a_step_moves_weights_centres_and_statistics(step, fresh, batch):
     state, metrics = step(replace(fresh, step=jnp.int32(5)), batch)
     for old, new in ((fresh.params["head"], state.params["head"]), (fresh.extras, state.extras)):
         assert jax.tree.all(jax.tree.map(lambda a, b: (a != b).any(), old, new))
-    moved = jax.tree.map(lambda a, b: (a != b).any(), fresh.params["embedder"], state.params["embedder"])
+    moved = jax.tree.map(
+        lambda a, b: (a != b).any(), fresh.params["embedder"], state.params["embedder"]
+    )
     assert np.mean(jax.tree.leaves(moved)) > 0.9
     assert metrics["learning_rate"] > 0
 
@@ -97,8 +112,12 @@ def test_a_step_moves_weights_centres_and_statistics(step, fresh, batch):
 def test_what_is_hidden_has_no_influence(task, batch):
     """Seen through its mask alone, a picture may have any surroundings."""
     task = replace_config(task, face_alone=1.0, blur=0.0)
-    other = batch | {"image": np.where(batch["mask"][..., None] == 0, 255 - batch["image"], batch["image"])}
-    task.config.augment.update(brightness=0.0, contrast=0.0)  # contrast is about the mean of the whole picture
+    other = batch | {
+        "image": np.where(batch["mask"][..., None] == 0, 255 - batch["image"], batch["image"])
+    }
+    task.config.augment.update(
+        brightness=0.0, contrast=0.0
+    )  # contrast is about the mean of the whole picture
     one, two = (task._seen(jax.random.key(0), b) for b in (batch, other))
     np.testing.assert_allclose(one, two, atol=1e-6)
     whole = replace_config(task, face_alone=0.0)._seen(jax.random.key(0), batch)
@@ -124,7 +143,9 @@ def test_scores_are_those_of_the_embedder(task, fresh):
 
 
 def test_the_preview_shows_held_out_faces_as_the_network_sees_them(task, fresh):
-    grid = task.preview(task.phases[0], fresh, without_text(task.eval_data(task.phases[0], 0, 1)[0]))
+    grid = task.preview(
+        task.phases[0], fresh, without_text(task.eval_data(task.phases[0], 0, 1)[0])
+    )
     assert grid.shape == (3, 8, 16, 16, 3) and grid.min() >= 0 and grid.max() <= 1
     assert np.abs(grid[1] - 0.5).min() < 1e-3 < np.abs(grid[0] - grid[1]).max()
 
@@ -141,7 +162,10 @@ def test_the_learning_rate_rises_and_falls_to_zero(task):
         ({"data.held_out": 0.0}, "config.data.held_out is 0.0; give a share between 0 and 1."),
         ({"face_alone": 1.5}, "config.face_alone is 1.5; give a share, 0 to 1."),
         ({"model.side": 15}, "config.model.side is 15; give a multiple of 2."),
-        ({"model.channels": (8, 8)}, "config.model.channels is .*; give a number for each of config.model.blocks."),
+        (
+            {"model.channels": (8, 8)},
+            "config.model.channels is .*; give a number for each of config.model.blocks.",
+        ),
         ({"model.blocks": ()}, "give the number of blocks of each stage"),
         ({"loss.margin": 2.0}, "give an angle"),
         ({"momentum": 1.0}, "config.momentum is 1.0"),
@@ -156,7 +180,9 @@ def test_wrong_values(changes, message):
 
 
 def test_too_few_people():
-    with pytest.raises(InputError, match="have 3 identities with pictures, but two to train on and two to hold out"):
+    with pytest.raises(
+        InputError, match="have 3 identities with pictures, but two to train on and two to hold out"
+    ):
         Task.resolve(config(**{"data.personas": 3}))
 
 

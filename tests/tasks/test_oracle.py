@@ -14,7 +14,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import oracle as evaluation
 from faceswap_jax.tasks.oracle import Task
 from faceswap_jax.train import train
-from tests.tiny_run import rows
+from tests.support.tiny_run import rows
 
 
 def config(**changes):
@@ -43,7 +43,10 @@ def test_the_learning_rate_rises_and_falls_to_zero():
 def test_it_learns_a_batch_by_heart(batch):
     task = Task(config(blur=0.0, noise=0.0, mask_blur=0.0, steps=150))
     phase = task.phases[0]
-    state, step = task.init_state(phase, jax.random.key(0)), jax.jit(partial(task.train_step, phase))
+    state, step = (
+        task.init_state(phase, jax.random.key(0)),
+        jax.jit(partial(task.train_step, phase)),
+    )
     losses = []
     for _ in range(150):
         state, metrics = step(state, batch)
@@ -58,7 +61,10 @@ def test_a_step_is_a_pure_function_of_state_and_batch(batch):
     fresh = task.init_state(phase, jax.random.key(0))  # which tells the same of all pictures
     state = replace(fresh, step=jnp.int32(5), params=jax.tree.map(lambda w: w + 0.05, fresh.params))
     (one, loss), (other, again) = step(state, batch), step(state, batch)
-    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), one.params, other.params)) and one.step == 6
+    assert (
+        jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), one.params, other.params))
+        and one.step == 6
+    )
     assert loss["loss"] == again["loss"]
     later = step(replace(state, step=jnp.int32(6)), batch)[1]  # other blur and noise
     assert later["loss"] != loss["loss"]
@@ -68,7 +74,9 @@ def test_a_first_step_shows_its_error_and_weighs_the_performance(batch):
     """A fresh network says the middle of everything; nothing but the persona is learned if nothing else weighs."""
     task = Task(config(performance_weight=0.0))
     phase = task.phases[0]
-    fresh = replace(task.init_state(phase, jax.random.key(0)), step=jnp.int32(5))  # whose learning rate is not zero
+    fresh = replace(
+        task.init_state(phase, jax.random.key(0)), step=jnp.int32(5)
+    )  # whose learning rate is not zero
     state, metrics = jax.jit(partial(task.train_step, phase))(fresh, batch)
     np.testing.assert_allclose(metrics["loss"], np.abs(batch["shares"] - 0.5).mean(), rtol=1e-5)
     moved = np.abs(state.params["values"]["bias"])
@@ -123,7 +131,10 @@ def test_a_run_trains_and_what_it_made_reads_pictures(tmp_path):
 
     c = config(steps=3, **{"data.world_seed": 5})
     assert train(c, tmp_path / "run")
-    assert len(rows(tmp_path / "run")) == 3 and rows(tmp_path / "run", evaluation=True)[-1]["eval/face/pose"] > 0
+    assert (
+        len(rows(tmp_path / "run")) == 3
+        and rows(tmp_path / "run", evaluation=True)[-1]["eval/face/pose"] > 0
+    )
     assert (tmp_path / "run" / "previews" / "step_0000003.png").exists()
     world_seed, made = restore(tmp_path / "run")
     assert world_seed == c.data.test_world_seed and made.drift() == 0

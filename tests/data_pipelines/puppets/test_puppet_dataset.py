@@ -11,16 +11,22 @@ import ml_collections
 import numpy as np
 import pytest
 
-from data_pipelines import jobs
-from data_pipelines.clips import PuppetTrack
-from data_pipelines.jobs import Job
+from data_pipelines.datasets import open_data
+from data_pipelines.prepare import jobs
+from data_pipelines.prepare.jobs import Job
+from data_pipelines.prepare.settings import Settings
+from data_pipelines.prepare.verify import verify
 from data_pipelines.puppets import dataset
-from data_pipelines.puppets.dataset import CLIPS, PuppetClip, PuppetClips, write_clips, write_records
+from data_pipelines.puppets.dataset import (
+    CLIPS,
+    PuppetClip,
+    PuppetClips,
+    write_clips,
+    write_records,
+)
+from data_pipelines.puppets.source import PuppetTrack
 from data_pipelines.puppets.tracks import truth
 from data_pipelines.records import SHARDS, Manifest, decode
-from data_pipelines.settings import Settings
-from data_pipelines.sources import open_data
-from data_pipelines.verify import verify
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.video import read_frames
 
@@ -34,7 +40,11 @@ NAMED = PuppetClips(
 
 def files(folder) -> dict[str, int]:
     """Every file in a folder, and when it was written."""
-    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -42,23 +52,35 @@ def test_a_folder_tells_how_to_render_its_truth(tmp_path, processes):
     folder = tmp_path / "clips"
     write_clips(folder, NAMED, processes)
     assert sorted(files(folder)) == [
-        "ada/00.mp4", "ada/00.mp4.landmarks.csv", "ben.mp4", "ben.mp4.landmarks.csv", CLIPS,
-    ]  # fmt: skip
+        "ada/00.mp4",
+        "ada/00.mp4.landmarks.csv",
+        "ben.mp4",
+        "ben.mp4.landmarks.csv",
+        CLIPS,
+    ]
     loaded = PuppetClips.load(folder)
     assert loaded == NAMED
     for clip in loaded.clips:
         pictures = [frame.image for frame in read_frames(folder / clip.file)]
         assert len(pictures) == clip.frames
         for index, picture in enumerate(pictures):
-            true = truth(loaded.world_seed, clip.persona, clip.persona, clip.track, index, loaded.size, loaded.rate)
+            true = truth(
+                loaded.world_seed,
+                clip.persona,
+                clip.persona,
+                clip.track,
+                index,
+                loaded.size,
+                loaded.rate,
+            )
             assert np.abs(picture.astype(int) - true.image).mean() < 5
 
 
 def test_usual_names():
     clips = PuppetClips.regular(7, range(3, 5), range(2, 4), 5, 32, 25.0)
-    assert [(clip.file, clip.name, clip.persona, clip.track, clip.frames) for clip in clips.clips] == [
-        (f"puppet{p:03}/{t:02}.mp4", f"puppet{p:03}", p, t, 5) for p in (3, 4) for t in (2, 3)
-    ]
+    assert [
+        (clip.file, clip.name, clip.persona, clip.track, clip.frames) for clip in clips.clips
+    ] == [(f"puppet{p:03}/{t:02}.mp4", f"puppet{p:03}", p, t, 5) for p in (3, 4) for t in (2, 3)]
     assert (clips.world_seed, clips.size, clips.rate) == (7, 32, 25.0)
 
 
@@ -67,7 +89,9 @@ def test_what_is_there_is_left_alone(tmp_path):
     before = files(tmp_path)
     (tmp_path / "ben.mp4").unlink()
     (tmp_path / "ada" / ".00.123.mp4").touch()
-    with pytest.raises(InputError, match=r"ben.mp4 is missing; run the `faceswap puppets` that made it again"):
+    with pytest.raises(
+        InputError, match=r"ben.mp4 is missing; run the `faceswap puppets` that made it again"
+    ):
         PuppetClips.load(tmp_path)
     write_clips(tmp_path, NAMED)
     after = files(tmp_path)
@@ -79,7 +103,9 @@ def test_what_is_there_is_left_alone(tmp_path):
 def test_a_killed_run_leaves_nothing_half_written_and_goes_on(tmp_path):
     folder = tmp_path / "clips"
     puppets = PuppetClips.regular(0, range(1), range(3), 20, 64, 25.0)
-    process = multiprocessing.get_context("spawn").Process(target=write_clips, args=(folder, puppets, 1))
+    process = multiprocessing.get_context("spawn").Process(
+        target=write_clips, args=(folder, puppets, 1)
+    )
     process.start()
     while not list(folder.rglob("[!.]*.mp4")):
         assert process.is_alive()
@@ -96,7 +122,9 @@ def test_a_killed_run_leaves_nothing_half_written_and_goes_on(tmp_path):
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "mine.txt").touch()
-    with pytest.raises(InputError, match="is not an empty folder; name another folder for the puppets"):
+    with pytest.raises(
+        InputError, match="is not an empty folder; name another folder for the puppets"
+    ):
         write_clips(tmp_path, NAMED)
     with pytest.raises(InputError, match="is not an empty folder"):
         write_clips(tmp_path / "mine.txt", NAMED)
@@ -124,49 +152,77 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         ({"clips": (PuppetClip("a.mp4", "a", -1, 0, 1),)}, "persona must be a whole number >= 0"),
         ({"clips": (PuppetClip("a.mp4", "a", 0, 0, 0),)}, "has 0 frames; it must have 1 to 100000"),
         ({"clips": (PuppetClip("a.mp4", "a", 0, 0, 10**9),)}, "has 1000000000 frames"),
-        ({"clips": (PuppetClip("../a.mp4", "a", 0, 0, 1),)}, "'../a.mp4' is no .mp4 file within its folder"),
-        ({"clips": (PuppetClip("/a.mp4", "a", 0, 0, 1),)}, "'/a.mp4' is no .mp4 file within its folder"),
+        (
+            {"clips": (PuppetClip("../a.mp4", "a", 0, 0, 1),)},
+            "'../a.mp4' is no .mp4 file within its folder",
+        ),
+        (
+            {"clips": (PuppetClip("/a.mp4", "a", 0, 0, 1),)},
+            "'/a.mp4' is no .mp4 file within its folder",
+        ),
     ],
 )
 def test_values_that_make_no_sense(tmp_path, change, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(NAMED, **change)
     content = dataclasses.asdict(NAMED) | {
-        key: [vars(clip) for clip in value] if key == "clips" else value for key, value in change.items()
+        key: [vars(clip) for clip in value] if key == "clips" else value
+        for key, value in change.items()
     }
     (tmp_path / CLIPS).write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         PuppetClips.load(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"world_seed": 0, "size": 32, "rate": 8, "clips": [{}]}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"world_seed": 0, "size": 32, "rate": 8, "clips": [{}]}']
+)
 def test_a_damaged_table(tmp_path, text):
-    with pytest.raises(InputError, match=r"has no puppets.json; make puppets with `faceswap puppets"):
+    with pytest.raises(
+        InputError, match=r"has no puppets.json; make puppets with `faceswap puppets"
+    ):
         PuppetClips.load(tmp_path)
     (tmp_path / CLIPS).write_text(text)
-    with pytest.raises(InputError, match=r"puppets.json is damaged .*; make the puppets anew in another folder"):
+    with pytest.raises(
+        InputError, match=r"puppets.json is damaged .*; make the puppets anew in another folder"
+    ):
         PuppetClips.load(tmp_path)
 
 
 def test_records_are_a_prepared_data_set(tmp_path):
     folder = tmp_path / "data"
-    arguments = {"world_seed": 0, "personas": range(1, 3), "tracks": range(5, 7), "frames": 3, "rate": 8.0}
+    arguments = {
+        "world_seed": 0,
+        "personas": range(1, 3),
+        "tracks": range(5, 7),
+        "frames": 3,
+        "rate": 8.0,
+    }
     manifest = write_records(folder, **arguments, resolution=32)
     assert manifest == Manifest.load(folder) and verify(folder)
-    opened = open_data(ml_collections.ConfigDict({"kind": "tracks", "path": str(folder), "split": "train"}))
-    assert {name: list(source.tracks) for name, source in opened.items()} == {"puppet001": [3, 3], "puppet002": [3, 3]}
+    opened = open_data(
+        ml_collections.ConfigDict({"kind": "tracks", "path": str(folder), "split": "train"})
+    )
+    assert {name: list(source.tracks) for name, source in opened.items()} == {
+        "puppet001": [3, 3],
+        "puppet002": [3, 3],
+    }
     for name, persona in (("puppet001", 1), ("puppet002", 2)):
         faces = [opened[name].read(index, decode) for index in range(6)]
         assert [(face.persona, face.clip, face.frame) for face in faces] == [
             (name, f"{name}/{track:02}", index) for track in (5, 6) for index in range(3)
         ]
         performance = truth(0, persona, persona, 6, 2, 64, 8.0).performance
-        assert faces[5].pose == pytest.approx([performance.yaw, performance.pitch, performance.roll])
+        assert faces[5].pose == pytest.approx(
+            [performance.yaw, performance.pitch, performance.roll]
+        )
     # Again: nothing is done anew. Half lost: it is made again, the same.
     before = files(folder)
     write_records(folder, **arguments, resolution=32)
     assert files(folder / SHARDS) == {
-        name.removeprefix(f"{SHARDS}/"): stamp for name, stamp in before.items() if name.startswith(SHARDS)
+        name.removeprefix(f"{SHARDS}/"): stamp
+        for name, stamp in before.items()
+        if name.startswith(SHARDS)
     }
     (folder / SHARDS / "puppet002-00000.json").unlink()
     assert write_records(folder, **arguments, resolution=32) == manifest
@@ -175,16 +231,32 @@ def test_records_are_a_prepared_data_set(tmp_path):
 def test_records_of_other_puppets_are_made_anew():
     one, *others = (
         jobs.key(Job("puppet001", 0, (PuppetTrack.of(*numbers),)), Settings())
-        for numbers in ((0, 1, 2, 3, 8.0), (1, 1, 2, 3, 8.0), (0, 1, 2, 4, 8.0), (0, 1, 2, 3, 9.0), (0, 1, 3, 3, 8.0))
+        for numbers in (
+            (0, 1, 2, 3, 8.0),
+            (1, 1, 2, 3, 8.0),
+            (0, 1, 2, 4, 8.0),
+            (0, 1, 2, 3, 9.0),
+            (0, 1, 3, 3, 8.0),
+        )
     )
     assert one not in others and len(set(others)) == 4
 
 
 def test_records_that_cannot_be_made(tmp_path):
-    good = {"world_seed": 0, "personas": range(2), "tracks": range(2), "frames": 3, "rate": 8.0, "resolution": 32}
+    good = {
+        "world_seed": 0,
+        "personas": range(2),
+        "tracks": range(2),
+        "frames": 3,
+        "rate": 8.0,
+        "resolution": 32,
+    }
     for change, message in (
         ({"personas": range(0)}, "0 puppets with 2 tracks are 0; make 1 to 100000"),
-        ({"personas": range(1000), "tracks": range(1000)}, "1000 puppets with 1000 tracks are 1000000"),
+        (
+            {"personas": range(1000), "tracks": range(1000)},
+            "1000 puppets with 1000 tracks are 1000000",
+        ),
         ({"resolution": 33}, "--resolution=33 cannot be used; it must be a power of two"),
         ({"frames": 0}, "has 0 frames"),
         ({"rate": 1000.0}, "rate of puppets is 1000.0"),
@@ -196,7 +268,9 @@ def test_records_that_cannot_be_made(tmp_path):
 
 def test_a_process_that_dies_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "write_clip", _die)
-    with pytest.raises(InputError, match=r"ended with exit code 7, .* run the same command again with fewer"):
+    with pytest.raises(
+        InputError, match=r"ended with exit code 7, .* run the same command again with fewer"
+    ):
         write_clips(tmp_path / "clips", NAMED, processes=2)
 
 

@@ -10,7 +10,9 @@ from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 def test_mediapipe_finds_faces_eyes_and_mouths():
     landmarker, distances, frames = MediaPipeLandmarker(beta=0.0), [], 0
     for persona in range(16):
-        index = next(i for i, act in enumerate(performance_track(3, persona, 0, 250)) if abs(act.yaw) <= 30)
+        index = next(
+            i for i, act in enumerate(performance_track(3, persona, 0, 250)) if abs(act.yaw) <= 30
+        )
         frame = render_frame(3, persona, 0, index, 256)
         frames += 1
         for face in landmarker(frame.image, 0)[:1]:

@@ -20,7 +20,8 @@ from faceswap_jax.errors import InputError
 
 
 @pytest.mark.parametrize(
-    "kind, table", [(Persona, PERSONA_SPANS), (Performance, PERFORMANCE_SPANS), (Scene, SCENE_SPANS)]
+    "kind, table",
+    [(Persona, PERSONA_SPANS), (Performance, PERFORMANCE_SPANS), (Scene, SCENE_SPANS)],
 )
 def test_every_field_has_a_range(kind, table):
     assert [field.name for field in dataclasses.fields(kind)] == list(table)
@@ -37,7 +38,15 @@ def test_samples_depend_on_every_index_and_nothing_else():
     assert sample_persona(1, 9) == sample_persona(1, 9)
     assert len({sample_persona(seed, index) for seed in range(3) for index in range(10)}) == 30
     assert (
-        len({sample_scene(seed, index, track) for seed in range(2) for index in range(3) for track in range(3)}) == 18
+        len(
+            {
+                sample_scene(seed, index, track)
+                for seed in range(2)
+                for index in range(3)
+                for track in range(3)
+            }
+        )
+        == 18
     )
 
 

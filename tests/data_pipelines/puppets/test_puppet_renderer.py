@@ -20,7 +20,16 @@ from data_pipelines.puppets.parameters import (
 )
 from data_pipelines.puppets.renderer import render
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.ibug import INNER_LIPS, JAW, LEFT_BROW, LEFT_EYE, MOUTH, NOSE, RIGHT_BROW, RIGHT_EYE
+from faceswap_jax.faces.ibug import (
+    INNER_LIPS,
+    JAW,
+    LEFT_BROW,
+    LEFT_EYE,
+    MOUTH,
+    NOSE,
+    RIGHT_BROW,
+    RIGHT_EYE,
+)
 
 
 def box(frame, indices, margin):
@@ -39,14 +48,20 @@ def change(first, second):
 def foreground(persona, performance, scene, size) -> np.ndarray:
     """Where the puppet covers the background completely [size, size]: such pixels ignore the background's colour."""
     dark, bright = (
-        render(persona, performance, dataclasses.replace(scene, background_value=value), size).image.astype(int)
+        render(
+            persona, performance, dataclasses.replace(scene, background_value=value), size
+        ).image.astype(int)
         for value in (0.2, 0.8)
     )
     return np.abs(dark - bright).max(-1) == 0
 
 
 def test_frame_has_the_promised_types(neutral):
-    assert neutral.image.shape == (128, 128, 3) and neutral.image.dtype == np.uint8 and neutral.image.flags.c_contiguous
+    assert (
+        neutral.image.shape == (128, 128, 3)
+        and neutral.image.dtype == np.uint8
+        and neutral.image.flags.c_contiguous
+    )
     assert neutral.irises.shape == (2, 2) and neutral.irises.dtype == np.float32
     assert neutral.landmarks.shape == (68, 2) and neutral.landmarks.dtype == np.float32
     assert neutral.visible.shape == (68,) and neutral.visible.dtype == bool
@@ -56,7 +71,9 @@ def test_frame_has_the_promised_types(neutral):
 
 def test_rendering_is_deterministic(plain, scene, neutral):
     again = render(plain, Performance(), scene, 128)
-    assert np.array_equal(again.image, neutral.image) and np.array_equal(again.landmarks, neutral.landmarks)
+    assert np.array_equal(again.image, neutral.image) and np.array_equal(
+        again.landmarks, neutral.landmarks
+    )
 
 
 @pytest.mark.parametrize("size", [15, 1025, 64.5])
@@ -78,7 +95,9 @@ def test_landmarks_follow_the_ibug_order(neutral):
     assert np.all(np.diff(x[60:65]) > 0) and np.all(np.diff(x[64:68]) < 0)
     heights = [y[list(part)].mean() for part in (RIGHT_BROW, RIGHT_EYE, NOSE, MOUTH)]
     assert heights == sorted(heights) and y[8] > y[list(MOUTH)].max()
-    assert neutral.visible[list(itertools.chain(RIGHT_BROW, LEFT_BROW, RIGHT_EYE, LEFT_EYE, MOUTH))].all()
+    assert neutral.visible[
+        list(itertools.chain(RIGHT_BROW, LEFT_BROW, RIGHT_EYE, LEFT_EYE, MOUTH))
+    ].all()
 
 
 def test_a_frontal_face_is_symmetric(neutral):
@@ -105,11 +124,15 @@ def test_the_iris_lies_between_the_lids_landmarks(plain, scene, eye):
 
 
 def test_irises_follow_the_gaze_of_the_eye_they_belong_to(plain, scene, neutral):
-    assert neutral.irises[0, 0] < neutral.irises[1, 0]  # the person's right one is at the left of the picture
+    assert (
+        neutral.irises[0, 0] < neutral.irises[1, 0]
+    )  # the person's right one is at the left of the picture
     for eye, iris in zip((RIGHT_EYE, LEFT_EYE), neutral.irises, strict=True):
         corners = neutral.landmarks[[eye[0], eye[3]]]
         assert np.linalg.norm(iris - corners.mean(0)) < 0.15 * np.ptp(corners[:, 0])
-    looking = render(plain, Performance(gaze_x=0.7, gaze_y=0.7, lid_left=1.0, lid_right=1.0), scene, 256)
+    looking = render(
+        plain, Performance(gaze_x=0.7, gaze_y=0.7, lid_left=1.0, lid_right=1.0), scene, 256
+    )
     still = render(plain, Performance(lid_left=1.0, lid_right=1.0), scene, 256)
     shift = looking.irises - still.irises
     assert (shift[:, 0] > 2).all() and (shift[:, 1] < -1.5).all()
@@ -156,7 +179,12 @@ def test_long_hair_covers_the_temples_and_hides_landmarks(plain, scene, neutral)
         assert np.array_equal(columns, np.arange(columns[0], columns[-1] + 1))
     low = dataclasses.replace(persona, hair_line=0.44, hair_volume=0.22, brow_height=0.06)
     raised = render(low, Performance(pitch=-25.0, brow_raise=1.0), scene, 64)
-    bare = render(dataclasses.replace(low, hair_line=0.84), Performance(pitch=-25.0, brow_raise=1.0), scene, 64)
+    bare = render(
+        dataclasses.replace(low, hair_line=0.84),
+        Performance(pitch=-25.0, brow_raise=1.0),
+        scene,
+        64,
+    )
     assert bare.visible[19:25].all() and not raised.visible[19:25].all()
     assert np.array_equal(raised.landmarks, bare.landmarks)
 
@@ -165,8 +193,12 @@ def test_dark_skin_keeps_its_features(plain, scene):
     dark = dataclasses.replace(plain, skin_tone=1.0, hair_colour=1.0)
     frame = render(dark, Performance(), scene, 128)
     light = frame.image.astype(int).sum(-1)
-    brow, forehead = (np.round(frame.landmarks[[19, 24]] - [0, lift]).astype(int) for lift in (0, 6))
-    assert light[brow[:, 1], brow[:, 0]].mean() < 0.75 * light[forehead[:, 1], forehead[:, 0]].mean()
+    brow, forehead = (
+        np.round(frame.landmarks[[19, 24]] - [0, lift]).astype(int) for lift in (0, 6)
+    )
+    assert (
+        light[brow[:, 1], brow[:, 0]].mean() < 0.75 * light[forehead[:, 1], forehead[:, 0]].mean()
+    )
     for eye in (RIGHT_EYE, LEFT_EYE):
         assert np.ptp(light[box(frame, eye, 0)]) > 300
 
@@ -184,7 +216,10 @@ def test_closed_lids_cover_the_iris(plain, scene):
     rows, columns = box(closed, RIGHT_EYE, 1)
     patch = closed.image[rows, columns].astype(int)
     assert not np.any(patch[..., 2] > patch[..., 0])
-    opened = np.ptp(closed.landmarks[list(LEFT_EYE), 1]), np.ptp(closed.landmarks[list(RIGHT_EYE), 1])
+    opened = (
+        np.ptp(closed.landmarks[list(LEFT_EYE), 1]),
+        np.ptp(closed.landmarks[list(RIGHT_EYE), 1]),
+    )
     assert opened[1] < 0.5 * opened[0]
     assert closed.landmarks[[37, 38], 1] == pytest.approx(closed.landmarks[[41, 40], 1], abs=0.2)
 
@@ -211,7 +246,9 @@ def test_expressions_change_their_own_region(plain, scene, neutral, name):
     for region in REGIONS[name]:
         assert (difference[box(neutral, region, 2)] > 40).sum() >= 4
     eyes, brows = (*RIGHT_EYE, *LEFT_EYE), (*RIGHT_BROW, *LEFT_BROW)
-    elsewhere = {MOUTH: (*eyes, *brows), RIGHT_EYE: MOUTH, LEFT_EYE: MOUTH, RIGHT_BROW: MOUTH}[REGIONS[name][0]]
+    elsewhere = {MOUTH: (*eyes, *brows), RIGHT_EYE: MOUTH, LEFT_EYE: MOUTH, RIGHT_BROW: MOUTH}[
+        REGIONS[name][0]
+    ]
     still = difference[box(neutral, elsewhere, 0)]
     if name == "smile":  # cheeks rise and push the lower lids
         still = difference[box(neutral, brows, 1)]
@@ -253,7 +290,10 @@ def test_largest_size_renders(plain, scene):
 
 
 def test_the_mask_lies_inside_the_head(plain, scene):
-    for performance in (Performance(), Performance(yaw=-25.0, pitch=10.0, roll=15.0, mouth_open=1.0)):
+    for performance in (
+        Performance(),
+        Performance(yaw=-25.0, pitch=10.0, roll=15.0, mouth_open=1.0),
+    ):
         frame = render(plain, performance, scene, 128)
         inside = frame.mask > 0
         assert inside.sum() > 1200
@@ -264,11 +304,21 @@ def test_the_whole_head_stays_in_the_picture(scene):
     """The worst personas in the worst poses: landmarks and hair keep clear of the border."""
     near = dataclasses.replace(scene, camera_scale=1.08)
     tall = dataclasses.replace(
-        sample_persona(0, 0), head_height=1.08, head_width=1.12, chin_length=0.12, hair_volume=0.22, hair_length=0.0
+        sample_persona(0, 0),
+        head_height=1.08,
+        head_width=1.12,
+        chin_length=0.12,
+        hair_volume=0.22,
+        hair_length=0.0,
     )
     for sign in (-1, 1):
         performance = Performance(
-            yaw=40.0 * sign, pitch=25.0 * sign, roll=20.0, mouth_open=1.0, translate_x=0.2, translate_y=0.15 * sign
+            yaw=40.0 * sign,
+            pitch=25.0 * sign,
+            roll=20.0,
+            mouth_open=1.0,
+            translate_x=0.2,
+            translate_y=0.15 * sign,
         )
         frame = render(tall, performance, near, 64)
         assert frame.landmarks.min() > 0 and frame.landmarks.max() < 63
@@ -291,7 +341,10 @@ def test_all_landmarks_exist_and_stay_in_the_picture_for_extreme_parameters():
 
 
 def test_personas_look_different(scene):
-    pictures = [render(sample_persona(0, index), Performance(), scene, 64).image.astype(int) for index in range(8)]
+    pictures = [
+        render(sample_persona(0, index), Performance(), scene, 64).image.astype(int)
+        for index in range(8)
+    ]
     face = (slice(18, 46), slice(20, 44))
     for first, second in itertools.combinations(pictures, 2):
         assert np.abs(first[face] - second[face]).mean() > 10

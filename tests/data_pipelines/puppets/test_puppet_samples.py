@@ -9,13 +9,23 @@ import pytest
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.anatomy import build
 from data_pipelines.puppets.camera import Camera
-from data_pipelines.puppets.parameters import PERSONA_SPANS, Performance, Persona, Scene, sample_persona
+from data_pipelines.puppets.parameters import (
+    PERSONA_SPANS,
+    Performance,
+    Persona,
+    Scene,
+    sample_persona,
+)
 from data_pipelines.puppets.renderer import render
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import LEFT_EYE, NOSE, RIGHT_EYE
 
 NAMES, SIDE = list(samples.SPANS), samples.SIDE
-YAW, ROLL, PLACE = NAMES.index("yaw"), NAMES.index("roll"), [NAMES.index(f"translate_{axis}") for axis in "xy"]
+YAW, ROLL, PLACE = (
+    NAMES.index("yaw"),
+    NAMES.index("roll"),
+    [NAMES.index(f"translate_{axis}") for axis in "xy"],
+)
 LOW, HIGH = (np.array([span[end] for span in samples.SPANS.values()]) for end in (0, 1))
 SEEN = [i for i in range(len(NAMES)) if i not in (ROLL, *PLACE)]  # which do not depend on the view
 UPPER_LIP = slice(48, 55)
@@ -33,7 +43,9 @@ def similarity(scale, degrees, shift):
 
 def then(first, second):
     """Both transforms, one after the other."""
-    return np.column_stack([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]])
+    return np.column_stack(
+        [second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]]
+    )
 
 
 def tilt(transform):
@@ -43,7 +55,9 @@ def tilt(transform):
 
 def own_shares(frame):
     """As seen in the face's own view."""
-    return samples.to_shares(samples.parameters(frame), samples.view(frame.landmarks), len(frame.image))
+    return samples.to_shares(
+        samples.parameters(frame), samples.view(frame.landmarks), len(frame.image)
+    )
 
 
 def test_shares_and_values_are_inverse_in_any_view():
@@ -68,7 +82,9 @@ def test_place_is_where_the_camera_sees_an_unturned_head():
     seen = align.transform_points(Camera(size, 1.0).project(origin[None]), transform)[0]
     shares = samples.to_shares(values, transform, size)
     np.testing.assert_allclose(shares[PLACE], (seen + 0.5) / SIDE, atol=1e-5)
-    np.testing.assert_allclose(shares[ROLL], (performance.roll + 20 - LOW[ROLL]) / (HIGH - LOW)[ROLL], atol=1e-6)
+    np.testing.assert_allclose(
+        shares[ROLL], (performance.roll + 20 - LOW[ROLL]) / (HIGH - LOW)[ROLL], atol=1e-6
+    )
 
 
 def test_turned_and_moved_puppets_have_the_same_shares_in_their_own_views():
@@ -87,7 +103,9 @@ def test_features_lie_at_the_same_place_in_all_views():
     for number in range(4):
         frame = samples.sample_frame(5, number, 16)
         for yaw in np.linspace(-40, 40, 9):
-            turned = render(frame.persona, dataclasses.replace(frame.performance, yaw=yaw), frame.scene, 32)
+            turned = render(
+                frame.persona, dataclasses.replace(frame.performance, yaw=yaw), frame.scene, 32
+            )
             points = align.transform_points(turned.landmarks, samples.view(turned.landmarks))
             right, left = points[RIGHT_EYE].mean(0), points[LEFT_EYE].mean(0)
             assert abs(left[1] - right[1]) < 1e-3 and left[0] > right[0]
@@ -101,7 +119,10 @@ def test_features_lie_at_the_same_place_in_all_views():
 
 def test_a_view_is_the_same_of_pictures_of_any_size_and_goes_with_the_face():
     small, large = (samples.sample_frame(5, 1, size) for size in (128, 512))
-    seen = [align.warp(f.image, samples.view(f.landmarks), SIDE, SIDE).astype(int) for f in (small, large)]
+    seen = [
+        align.warp(f.image, samples.view(f.landmarks), SIDE, SIDE).astype(int)
+        for f in (small, large)
+    ]
     assert np.abs(seen[0] - seen[1]).mean() < 4
     np.testing.assert_allclose(own_shares(small), own_shares(large), atol=1e-3)
     away = similarity(1.7, 33, (-20, 50))
@@ -114,17 +135,24 @@ def test_a_view_is_the_same_of_pictures_of_any_size_and_goes_with_the_face():
 def test_a_mirrored_picture_shows_mirrored_shares():
     for number in range(3):
         frame = samples.sample_frame(5, number, 96)
-        plain = dataclasses.replace(frame.persona, freckles=0.0, beard=0.0)  # whose grain no mirror turns
+        plain = dataclasses.replace(
+            frame.persona, freckles=0.0, beard=0.0
+        )  # whose grain no mirror turns
         one = render(plain, frame.performance, frame.scene, 96)
         shares = own_shares(one)
         np.testing.assert_allclose(samples.mirrored(samples.mirrored(shares)), shares, atol=1e-6)
         transform = samples.view(align.mirror_landmarks(one.landmarks, 96))
         values = samples.to_values(samples.mirrored(shares), transform, 96).tolist()
-        persona, performance = Persona(*values[: len(PERSONA_SPANS)]), Performance(*values[len(PERSONA_SPANS) :])
+        persona, performance = (
+            Persona(*values[: len(PERSONA_SPANS)]),
+            Performance(*values[len(PERSONA_SPANS) :]),
+        )
         light = dataclasses.replace(frame.scene, light_azimuth=-frame.scene.light_azimuth)
         other = render(persona, performance, light, 96)
         np.testing.assert_allclose(own_shares(other), samples.mirrored(shares), atol=1e-4)
-        np.testing.assert_allclose(align.mirror_landmarks(one.landmarks, 96), other.landmarks, atol=1e-3)
+        np.testing.assert_allclose(
+            align.mirror_landmarks(one.landmarks, 96), other.landmarks, atol=1e-3
+        )
         # Without the fringe, whose strands no mirror turns.
         face = cv2.erode(other.mask, np.ones((9, 9)))[..., None] > 0
         difference = np.abs(one.image[:, ::-1].astype(int) - other.image)
@@ -151,7 +179,13 @@ def test_tests_see_what_is_read_of_the_same_pictures(world):
 
 def test_training_views_vary_and_shares_and_masks_follow(world):
     """The view of each picture is measured from the pictures (Evangelidis & Psarakis, ECC, 2008)."""
-    batch, turns, scales, shifts, flips = samples.training_batches(world, batch=24, fresh=24, seed=0)[0], [], [], [], 0
+    batch, turns, scales, shifts, flips = (
+        samples.training_batches(world, batch=24, fresh=24, seed=0)[0],
+        [],
+        [],
+        [],
+        0,
+    )
     whole = (batch["mask"] == 255).all((1, 2))
     for number in range(24):
         sample, image, mask = world[number], batch["image"][number], batch["mask"][number]
@@ -162,7 +196,10 @@ def test_training_views_vary_and_shares_and_masks_follow(world):
             image, mask, shares = image[:, ::-1], mask[:, ::-1], samples.mirrored(shares)
         flips += flipped
         np.testing.assert_allclose(shares[SEEN], plain[SEEN], atol=1e-6)
-        greys = [cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in (image, sample.image)]
+        greys = [
+            cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
+            for picture in (image, sample.image)
+        ]
         start = align.invert(own).astype(np.float32)
         stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-5)
         alike, back = cv2.findTransformECC(*greys, start, cv2.MOTION_AFFINE, stop, None, 5)
@@ -181,7 +218,11 @@ def test_training_views_vary_and_shares_and_masks_follow(world):
             exact = align.polygon_mask(outline, SIDE, SIDE) > 0.5
             assert (exact & (mask > 127)).sum() / (exact | (mask > 127)).sum() > 0.7
     assert 4 < flips < 20
-    for values, least, most in ((turns, 3, 8.5), (np.array(scales) - 1, 0.04, 0.13), (shifts, 2, 6)):
+    for values, least, most in (
+        (turns, 3, 8.5),
+        (np.array(scales) - 1, 0.04, 0.13),
+        (shifts, 2, 6),
+    ):
         assert np.std(values) > least and np.abs(values).max() < most
 
 
@@ -198,7 +239,10 @@ def test_a_step_is_the_same_in_any_order_and_over_hosts(world):
     made = samples.training_batches(world, batch=8, fresh=2, seed=3)
     late, early = made[2], made[0]
     again = samples.training_batches(samples.Samples(5), batch=8, fresh=2, seed=3)
-    halves = [samples.training_batches(world, batch=8, fresh=2, seed=3, host=h, hosts=2)[2] for h in (0, 1)]
+    halves = [
+        samples.training_batches(world, batch=8, fresh=2, seed=3, host=h, hosts=2)[2]
+        for h in (0, 1)
+    ]
     for name in samples.Batch.__annotations__:
         np.testing.assert_array_equal(late[name], again[2][name])
         np.testing.assert_array_equal(late[name], np.concatenate([half[name] for half in halves]))
@@ -215,11 +259,16 @@ def test_every_step_has_new_samples_and_draws_the_others_from_all_so_far(world):
     assert numbers[:4] == [8, 9, 10, 11]
     assert set(numbers[4:]) <= set(range(12)) and len(set(numbers)) > 8
     twins = [i for i in range(32) if numbers.count(numbers[i]) > 1]
-    assert len(np.unique(batch["shares"][twins][:, PLACE], axis=0)) == len(twins)  # never seen the same way twice
+    assert len(np.unique(batch["shares"][twins][:, PLACE], axis=0)) == len(
+        twins
+    )  # never seen the same way twice
 
 
 def test_tests_go_on_where_the_last_batch_ended(world):
-    made, all_of_them = samples.test_batches(world, batch=4), samples.test_batches(world, batch=8)[0]
+    made, all_of_them = (
+        samples.test_batches(world, batch=4),
+        samples.test_batches(world, batch=8)[0],
+    )
     for name in samples.Batch.__annotations__:
         np.testing.assert_array_equal(made[1][name], all_of_them[name][4:])
         host = samples.test_batches(world, batch=8, host=1, hosts=2)[0]

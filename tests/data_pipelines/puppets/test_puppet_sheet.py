@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.charts import CELL, SAMPLES
+from data_pipelines.prepare.charts import CELL, SAMPLES
 from data_pipelines.puppets import sheet
 from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.parameters import Performance
@@ -19,28 +19,39 @@ def test_the_contact_sheet_shows_moments_of_every_puppet(tmp_path, monkeypatch):
     shown = truth(0, 1, 1, 1, 4, CELL, 8.0).image  # the last moment of the second puppet
     rows, columns = np.nonzero((picture == shown[0, 0]).all(-1))
     found = [
-        (x, y) for y, x in zip(rows, columns, strict=True) if np.array_equal(picture[y : y + CELL, x : x + CELL], shown)
+        (x, y)
+        for y, x in zip(rows, columns, strict=True)
+        if np.array_equal(picture[y : y + CELL, x : x + CELL], shown)
     ]
     assert len(found) == 1
     x, y = found[0]
     assert picture.shape[1] - CELL - x < 50 and CELL < y < 2 * CELL + 80
     monkeypatch.setattr(sheet, "ROWS", 2)
-    assert read_picture(write_contact_sheet(tmp_path, clips)).shape[0] == picture.shape[0] - CELL - 4
+    assert (
+        read_picture(write_contact_sheet(tmp_path, clips)).shape[0] == picture.shape[0] - CELL - 4
+    )
     with pytest.raises(InputError, match="cannot be written"):
         write_contact_sheet(tmp_path / "nowhere", clips)
 
 
 def test_few_frames_show_once(tmp_path):
     """A puppet with fewer frames than a line has room for."""
-    picture = read_picture(write_contact_sheet(tmp_path, PuppetClips.regular(0, range(1), range(1), 1, 32, 8.0)))
+    picture = read_picture(
+        write_contact_sheet(tmp_path, PuppetClips.regular(0, range(1), range(1), 1, 32, 8.0))
+    )
     empty = picture[:, -SAMPLES * CELL // 2 :]
     assert (empty == 255).all()
 
 
 def test_a_grid_has_personas_down_and_performances_across():
     size = 48
-    grid = performance_grid(0, range(2), {"shut": Performance(), "open": Performance(mouth_open=1.0)}, size)
-    cells = [[grid[30 + r * (size + 4) :, c * (size + 4) :][:size, :size].astype(int) for c in (0, 1)] for r in (0, 1)]
+    grid = performance_grid(
+        0, range(2), {"shut": Performance(), "open": Performance(mouth_open=1.0)}, size
+    )
+    cells = [
+        [grid[30 + r * (size + 4) :, c * (size + 4) :][:size, :size].astype(int) for c in (0, 1)]
+        for r in (0, 1)
+    ]
     assert grid.shape == (30 + 2 * size + 4, 2 * size + 4, 3)
     for row in cells:
         change = np.abs(row[1] - row[0]).sum(-1) > 30

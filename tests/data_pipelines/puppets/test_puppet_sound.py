@@ -63,7 +63,10 @@ def test_the_first_formant_rises_with_the_opening(monkeypatch):
 
 
 def test_the_second_formant_rises_with_a_smile_and_falls_with_a_pucker(monkeypatch):
-    for name, values, sign in (("smile", np.linspace(-1, 1, 5), 1), ("pucker", np.linspace(0, 1, 5), -1)):
+    for name, values, sign in (
+        ("smile", np.linspace(-1, 1, 5), 1),
+        ("pucker", np.linspace(0, 1, 5), -1),
+    ):
         found = [lpc_formants(spoken_with(monkeypatch, **{name: value}))[1] for value in values]
         assert np.all(sign * np.diff(found) > 40), name
     both = np.full(1, 0.5), np.full(1, -1.0), np.full(1, 1.0)
@@ -111,7 +114,9 @@ def test_a_sound_is_the_beginning_of_a_longer_one(rate):
 
 
 def test_sound_belongs_to_world_persona_and_track():
-    sounds = [track_sound(*which, 25) for which in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0))]
+    sounds = [
+        track_sound(*which, 25) for which in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0))
+    ]
     assert np.array_equal(sounds[0], sounds[-1])
     for other in sounds[1:-1]:
         assert np.abs(np.corrcoef(sounds[0], other)[0, 1]) < 0.3

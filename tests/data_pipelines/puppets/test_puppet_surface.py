@@ -41,14 +41,22 @@ def test_cast_and_normals_of_one_ellipsoid(size):
     a, b, c = camera.quadrics(POSE, np.array([EGG.centre]), np.diag(1 / np.square(EGG.radii))[None])
     u, v = np.broadcast_arrays(*camera.rays(window))
     ray = np.stack([u, v, np.ones_like(u)])
-    a, b, c = (np.einsum("ihw,ij,jhw->hw", ray, form[0], ray) for form in (a, b, c - np.diag([0, 0, 1.0])))
+    a, b, c = (
+        np.einsum("ihw,ij,jhw->hw", ray, form[0], ray) for form in (a, b, c - np.diag([0, 0, 1.0]))
+    )
     assert np.mean((b * b > a * c) != hit) < 0.04
 
 
 def test_smooth_union_contains_its_parts_and_reliefs_move_the_surface():
-    ball, bump = Ellipsoid((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 7.0), Ellipsoid((0, 0, 1.0), (0.3, 0.3, 0.3), height=1.0)
+    ball, bump = (
+        Ellipsoid((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 7.0),
+        Ellipsoid((0, 0, 1.0), (0.3, 0.3, 0.3), height=1.0),
+    )
     other = Ellipsoid((0.0, 1.2, 0.0), (0.5, 0.5, 0.5), 5.0, tilt=(10.0, 20.0, 30.0))
-    origins, ahead = np.array([[0.0, 0.0, 3.0], [0.0, 1.2, 3.0], [5.0, 0.0, 3.0]]), np.tile([0.0, 0.0, -1.0], (3, 1))
+    origins, ahead = (
+        np.array([[0.0, 0.0, 3.0], [0.0, 1.2, 3.0], [5.0, 0.0, 3.0]]),
+        np.tile([0.0, 0.0, -1.0], (3, 1)),
+    )
     plain = Surface([ball, other]).cast_from(origins, ahead)
     assert plain[0, 2] == pytest.approx(1.0, abs=0.02)
     assert plain[1, 2] > 0.499
@@ -57,7 +65,10 @@ def test_smooth_union_contains_its_parts_and_reliefs_move_the_surface():
 
 
 def test_a_ray_that_grazes_a_near_part_goes_on_to_the_far_one():
-    wall, knob = Ellipsoid((0, 0, 0), (1.2, 1.2, 0.4), 7.0), Ellipsoid((0, 0, 1.0), (0.3, 0.3, 0.3), 7.0)
+    wall, knob = (
+        Ellipsoid((0, 0, 0), (1.2, 1.2, 0.4), 7.0),
+        Ellipsoid((0, 0, 1.0), (0.3, 0.3, 0.3), 7.0),
+    )
     camera, pose = Camera(64), Pose(np.eye(3), np.zeros(3))
     view = View(Surface([wall, knob]), camera, pose)
     window = view.window()

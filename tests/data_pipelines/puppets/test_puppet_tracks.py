@@ -47,7 +47,8 @@ def test_motion_is_smooth_and_eyes_blink():
 def test_time_runs_at_the_given_rate():
     """The same process sampled twice as often changes less from frame to frame."""
     slow, fast = (
-        np.diff([frame.yaw for frame in performance_track(0, 0, 0, 1000, rate)]).std() for rate in (25.0, 50.0)
+        np.diff([frame.yaw for frame in performance_track(0, 0, 0, 1000, rate)]).std()
+        for rate in (25.0, 50.0)
     )
     assert 1.5 < slow / fast < 2.5
     with pytest.raises(InputError, match="rate"):
@@ -61,11 +62,15 @@ def test_truth_of_oneself_is_the_frame_itself():
 
 def test_truth_keeps_performance_and_scene_and_exchanges_the_persona():
     own, swapped = render_frame(0, 2, 0, 30, 64), truth(0, 5, 2, 0, 30, 64)
-    assert swapped.performance == own.performance and swapped.scene == own.scene == sample_scene(0, 2, 0)
+    assert swapped.performance == own.performance and swapped.scene == own.scene == sample_scene(
+        0, 2, 0
+    )
     assert swapped.persona == sample_persona(0, 5)
     # With the target's own proportions, every landmark lies where the target's does: the pose is the same.
     colours = ("skin_tone", "eye_colour", "lip_redness", "hair_colour")
-    painted = dataclasses.replace(own.persona, **{name: getattr(swapped.persona, name) for name in colours})
+    painted = dataclasses.replace(
+        own.persona, **{name: getattr(swapped.persona, name) for name in colours}
+    )
     twin = render(painted, swapped.performance, swapped.scene, 64)
     assert np.array_equal(twin.landmarks, own.landmarks)
     assert np.abs(twin.image.astype(int) - own.image)[own.mask > 0].mean() > 10
@@ -95,11 +100,20 @@ def test_frames_are_the_same_on_every_processor(disabled):
     if disabled:
         environment["OPENBLAS_CORETYPE"] = "Nehalem"
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", HASHES], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-W", "ignore", "-c", HASHES],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     )
     assert run.stdout.split() == GOLDEN
 
 
 def test_puppets_need_no_jax():
     code = "import sys, data_pipelines.puppets.clips; print('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "False\n"
+    )

@@ -1,0 +1,1 @@
+"""From clips to records: `faceswap prepare` and `faceswap verify`."""

@@ -1,0 +1,251 @@
+"""The unit of preparation: a few clips of one persona become one shard, once.
+
+A job's outcome depends on nothing but its clips and the settings, so any process can do it at any time, and doing it
+again gives the same bytes. Its report appears beside the shard after the shard, and only then is the job done.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from data_pipelines.clips import Clip, RenderedClip
+from data_pipelines.prepare.settings import Settings
+from data_pipelines.prepare.tracks import Dropped, face_tracks
+from data_pipelines.records import (
+    SCHEMA_VERSION,
+    SHARDS,
+    Counts,
+    FaceRecord,
+    Shard,
+    ShardWriter,
+    encode,
+)
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import landmarks, mediapipe
+from faceswap_jax.faces.picture import is_picture
+from faceswap_jax.files import write_json
+
+logger = logging.getLogger(__name__)
+
+PICTURES_PER_SHARD = 512
+"""A picture is less work than a clip."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The clips of one shard, and its number among the persona's."""
+
+    persona: str
+    number: int
+    clips: tuple[Clip, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the shard and its report, without suffix."""
+        return f"{self.persona}-{self.number:05}"
+
+    def shard_in(self, directory: Path) -> Path:
+        """The shard's file in a data set."""
+        return directory / SHARDS / f"{self.name}.arrayrecord"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What became of a job.
+
+    Attributes:
+        key: fingerprint of the clips and settings that it was done for.
+        shard: the file; None if no face was kept.
+        clips: counts of each clip, by name.
+        unreadable: what is wrong with each clip whose file is at fault, by name.
+    """
+
+    key: str
+    shard: Shard | None
+    clips: dict[str, Counts]
+    unreadable: dict[str, str]
+
+
+def report_of(shard: Path) -> Path:
+    """The file beside a shard that holds the report of its job."""
+    return shard.with_suffix(".json")
+
+
+def plan(clips: Iterable[Clip], clips_per_shard: int) -> list[Job]:
+    """Divides clips, which come persona by persona, into jobs."""
+    jobs, group, work = [], [], 0.0
+    for clip in clips:
+        if group and (clip.persona != group[0].persona or work >= clips_per_shard):
+            jobs.append(_job(jobs, group))
+            group, work = [], 0.0
+        group.append(clip)
+        work += clips_per_shard / PICTURES_PER_SHARD if is_picture(clip.path) else 1
+    return [*jobs, _job(jobs, group)] if group else jobs
+
+
+def _job(before: Sequence[Job], clips: Sequence[Clip]) -> Job:
+    persona = clips[0].persona
+    number = before[-1].number + 1 if before and before[-1].persona == persona else 0
+    return Job(persona, number, tuple(clips))
+
+
+def size(job: Job) -> int:
+    """Bytes of the files behind a job: roughly, how much work it is."""
+    return sum(stat[0] for stat in (_stat(clip.path) for clip in job.clips) if stat)
+
+
+def key(job: Job, settings: Settings) -> str:
+    """Fingerprint of all that decides about the shard: schema, settings, and each clip's name, part, size and age."""
+    clips = [
+        [str(value) for value in dataclasses.astuple(clip)]
+        if isinstance(clip, RenderedClip)
+        else (
+            clip.name,
+            clip.start,
+            clip.end,
+            _stat(clip.path),
+            _stat(landmarks.sidecar_path(clip.path)),
+        )
+        for clip in job.clips
+    ]
+    return hashlib.sha256(
+        json.dumps([SCHEMA_VERSION, settings.to_json(), job.persona, clips]).encode()
+    ).hexdigest()
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def load_report(job: Job, directory: Path, settings: Settings) -> Report | None:
+    """The report of a job that was done before with the clips as they are now; None if it is still to be done."""
+    try:
+        content = json.loads(report_of(job.shard_in(directory)).read_text(encoding="utf-8"))
+        shard = content["shard"] and Shard(**content["shard"])
+        clips = {name: Counts(**counts) for name, counts in content["clips"].items()}
+        report = Report(content["key"], shard, clips, content["unreadable"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    is_there = shard is None or job.shard_in(directory).is_file()
+    return report if is_there and report.key == key(job, settings) else None
+
+
+def run(
+    job: Job,
+    directory: Path,
+    settings: Settings,
+    *,
+    hopeless: Mapping[str, str],
+    looked: Callable[[int, int], None],
+) -> Report:
+    """Writes the shard of a job, then its report.
+
+    A clip that cannot be read is named in the report and the others go on. Clips without any face make no shard, only
+    a report.
+
+    Args:
+        job: what to do.
+        directory: of the data set; its folder of shards exists.
+        settings: of the data set.
+        hopeless: clips to leave out, by name, and why.
+        looked: called with the number of the clip within the job and 0 when it begins, and 1 for each frame of it.
+
+    Raises:
+        InputError: the shard cannot be written, or there is nothing to find faces with.
+    """
+    fingerprint = key(
+        job, settings
+    )  # before the clips are read: if they change meanwhile, the job is not done
+    clips, unreadable = {}, dict(hopeless)
+    with ShardWriter(job.shard_in(directory)) as writer:
+        for number, clip in enumerate(job.clips):
+            if clip.name in hopeless:
+                continue
+            looked(number, 0)
+            dropped, kept = Counter(), 0
+            for outcome in outcomes(clip, settings, unreadable, partial(looked, number, 1)):
+                if isinstance(outcome, FaceRecord):
+                    writer.write(
+                        encode(outcome, settings.image, settings.quality),
+                        (outcome.clip, outcome.track),
+                    )
+                    kept += 1
+                else:
+                    dropped[outcome.value] += 1
+            clips[clip.name] = Counts(kept + dropped.total(), kept, dict(sorted(dropped.items())))
+    shard = writer.shard
+    if not shard.records:
+        job.shard_in(directory).unlink()
+        shard = None
+    report = Report(fingerprint, shard, clips, unreadable)
+    write_json(report_of(job.shard_in(directory)), dataclasses.asdict(report))
+    return report
+
+
+def outcomes(
+    clip: Clip,
+    settings: Settings,
+    unreadable: dict[str, str],
+    looked: Callable[[], None] = lambda: None,
+) -> Iterator[FaceRecord | Dropped]:
+    """`face_tracks`, ended instead of interrupted by what is wrong with the clip; all that a puppet's track shows.
+
+    Args:
+        clip: what to read.
+        settings: of the data set.
+        unreadable: gets what is wrong with the clip, by its name.
+        looked: called for each frame that is looked at.
+
+    Raises:
+        InputError: there is nothing to find faces with.
+    """
+    if isinstance(clip, RenderedClip):
+        from data_pipelines.puppets.source import (
+            PuppetRecords,  # half a second that clips do without
+        )
+
+        records = PuppetRecords(clip, settings.resolution)
+        for index in range(clip.frames):
+            looked()
+            yield records.render(index)
+        return
+    sidecar = landmarks.sidecar_path(clip.path)
+    finder = None if sidecar.exists() else _mediapipe(settings.beta, threading.get_ident())
+
+    def landmarker(image: UInt8[np.ndarray, "h w 3"], index: int) -> list[landmarks.Face]:
+        looked()
+        return finder(image, index)
+
+    try:
+        finder = finder or landmarks.SidecarLandmarker(sidecar)
+        yield from face_tracks(clip, settings, landmarker)
+    except InputError as error:
+        unreadable[clip.name] = " ".join(str(error).splitlines())
+    except (
+        Exception
+    ) as error:  # one clip in a million must not stop the others, whatever a decoder does with it
+        logger.exception("%s", clip.path)
+        unreadable[clip.name] = (
+            f"{clip.path} cannot be processed ({type(error).__name__}: {error}); export it again."
+        )
+
+
+@functools.cache
+def _mediapipe(beta: float, thread: int) -> mediapipe.MediaPipeLandmarker:
+    """One for all clips of a thread: it takes longer to load than a short clip to read."""
+    return mediapipe.MediaPipeLandmarker(beta)

@@ -1,0 +1,263 @@
+"""Clips and pictures to a data set of aligned faces: `faceswap prepare INPUT... --output DIR`.
+
+The clips are divided into jobs, one shard each (`jobs.py`), which local processes do in any order. A killed preparation
+goes on where it stopped: jobs that are done are left alone. The manifest appears last.
+"""
+
+import contextlib
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from data_pipelines.prepare import jobs, layouts
+from data_pipelines.prepare.jobs import Job, Report
+from data_pipelines.prepare.pool import run_all
+from data_pipelines.prepare.report import REPORT, write_report
+from data_pipelines.prepare.settings import Settings
+from data_pipelines.records import (
+    MANIFEST,
+    SETTINGS,
+    SHARDS,
+    Counts,
+    Manifest,
+    Persona,
+    load_settings,
+)
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import landmarks, video
+from faceswap_jax.files import is_partial, locked, partial_files, write_json
+
+ROWS = 40
+"""Personas in the table that is printed."""
+
+
+def prepare(
+    inputs: Sequence[Path], output: Path, settings: Settings, processes: int = 1
+) -> Manifest:
+    """Finds, aligns and stores the faces of all inputs; reports progress and a table of counts on stderr.
+
+    Started again after an interruption, it goes on. Started again when all is done, it does what is new: clips that
+    were added or have changed.
+
+    Args:
+        inputs: see `layouts.find_clips`.
+        output: folder of the data set.
+        settings: what to keep and how to store it.
+        processes: how many work at once; 1 works in this process. With more, a clip that makes a process crash is left
+            out.
+
+    Raises:
+        InputError: an input is not understood, or is a file that cannot be read; nothing shows a face; the output
+            holds something else, is being written by another process, or cannot be written.
+    """
+    console = Console(
+        stderr=True, markup=False, highlight=False, soft_wrap=True
+    )  # names may hold any character
+    found = layouts.find_clips(inputs)
+    for path in inputs:
+        if path.suffix.lower() in video.SUFFIXES and path.is_file():
+            video.probe(
+                path
+            )  # a file that was named must be good; one bad file in a folder is only told
+    if found.skipped:
+        names = ", ".join(path.name for path in found.skipped[:5]) + ", ..." * (
+            len(found.skipped) > 5
+        )
+        console.print(
+            f"skipped {len(found.skipped)} that are no clip, no picture, or links to others: {names}"
+        )
+    plan = jobs.plan(
+        layouts.draw_videos(found.clips, settings.max_videos, settings.seed),
+        settings.clips_per_shard,
+    )
+    return carry_out(plan, output, settings, processes, console)
+
+
+def carry_out(
+    plan: Sequence[Job], output: Path, settings: Settings, processes: int, console: Console
+) -> Manifest:
+    """Does the jobs of a plan that are not done yet, then writes the manifest and the report of the data set.
+
+    Raises:
+        InputError: see `prepare`.
+    """
+    with _claimed(output, settings, {job.persona for job in plan}):
+        reports = [jobs.load_report(job, output, settings) for job in plan]
+        left = [number for number, report in enumerate(reports) if report is None]
+        left.sort(
+            key=lambda number: -jobs.size(plan[number])
+        )  # a large one begun last would keep the others waiting
+        clips, personas = sum(len(job.clips) for job in plan), len({job.persona for job in plan})
+        before = f"; {len(plan) - len(left)} done before" if len(left) < len(plan) else ""
+        console.print(f"{clips} clip(s) of {personas} persona(s) in {len(plan)} shard(s){before}")
+        if left:
+            (output / MANIFEST).unlink(missing_ok=True)
+        try:
+            for number, report in run_all(
+                [plan[number] for number in left], output, settings, processes, console
+            ):
+                reports[left[number]] = report
+        except KeyboardInterrupt:
+            console.print(
+                f"{len(plan) - reports.count(None)} of {len(plan)} shards are done; the same command goes on"
+            )
+            raise
+        if not any(report.shard for report in reports):
+            _discard(output)
+            raise _no_face(plan, reports)
+        manifest = _manifest(plan, reports, settings)
+        if not (output / MANIFEST).exists() or Manifest.load(output) != manifest:
+            _finish(manifest, output, {job.name for job in plan})
+        _tell(manifest, {job.persona for job in plan}, output, console)
+    return manifest
+
+
+@contextlib.contextmanager
+def _claimed(output: Path, settings: Settings, personas: set[str]) -> Iterator[None]:
+    """Makes the folder, or takes up the data set in it, for this process alone.
+
+    Raises:
+        InputError: it holds something else, other settings or further personas, or another process has it.
+    """
+    shards, stored = output / SHARDS, load_settings(output)
+    if stored is None and output.exists() and not is_empty(output):
+        raise InputError(
+            f"{output} exists and is not an empty folder; name another folder for the data set."
+        )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{output} cannot be written ({error.strerror}); name a folder elsewhere."
+        ) from error
+    with locked(output):
+        if stored is not None and (differences := settings.differences(stored)):
+            raise InputError(
+                f"{output} holds a data set made with other settings ({'; '.join(differences)}); use those, or name "
+                "another folder."
+            )
+        others = {report.stem.rpartition("-")[0] for report in shards.glob("*.json")} - personas
+        if others:
+            raise InputError(
+                f"{output} holds {', '.join(sorted(others)[:5])} too, which these inputs do not; name all inputs of "
+                "the data set, or another folder."
+            )
+        for partial_file in [*partial_files(shards), *partial_files(output)]:
+            partial_file.unlink()
+        if stored is None:
+            write_json(output / SETTINGS, settings.to_json())
+        shards.mkdir(exist_ok=True)
+        yield
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a killed process had not finished."""
+    return folder.is_dir() and all(map(is_partial, folder.iterdir()))
+
+
+def _discard(output: Path) -> None:
+    """Removes a data set, and its folder unless someone keeps something else there."""
+    for folder in (output / SHARDS, output / REPORT):
+        shutil.rmtree(folder, ignore_errors=True)
+    (output / SETTINGS).unlink()
+    with contextlib.suppress(OSError):
+        output.rmdir()
+
+
+def _manifest(plan: Sequence[Job], reports: Sequence[Report], settings: Settings) -> Manifest:
+    """The table of contents; personas of whom nothing was kept are left out."""
+    made: dict[str, list[Report]] = {}
+    for job, report in zip(plan, reports, strict=True):
+        made.setdefault(job.persona, []).append(report)
+    unreadable = {name: why for report in reports for name, why in report.unreadable.items()}
+    kept = {name: of for name, of in made.items() if any(report.shard for report in of)}
+    splits = layouts.identity_splits(sorted(made), settings.splits, settings.seed)
+    personas = {
+        name: Persona(
+            splits[name],
+            [report.shard for report in of if report.shard],
+            _sum(count for report in of for count in report.clips.values()),
+        )
+        for name, of in sorted(kept.items())
+    }
+    return Manifest(settings.to_json(), personas, unreadable)
+
+
+def _no_face(plan: Sequence[Job], reports: Sequence[Report]) -> InputError:
+    """The error to raise when nothing was kept at all."""
+    unreadable = [why for report in reports for why in report.unreadable.values()]
+    counts = _sum(count for report in reports for count in report.clips.values())
+    if not counts.seen:
+        return InputError(
+            f"No clip gave a face; {len(unreadable)} cannot be read, the first: {unreadable[0]}"
+        )
+    sidecar = landmarks.sidecar_path(plan[0].clips[0].path).name
+    return InputError(
+        f"None of the {counts.seen} frames shows a face that can be used ({_reasons(counts)}); give other clips, or "
+        f"landmarks beside them as {sidecar}."
+    )
+
+
+def _sum(counts: Iterable[Counts]) -> Counts:
+    seen, kept, dropped = 0, 0, Counter()
+    for count in counts:
+        seen, kept = seen + count.seen, kept + count.kept
+        dropped.update(count.dropped)
+    return Counts(seen, kept, dict(dropped.most_common()))
+
+
+def _finish(manifest: Manifest, output: Path, names: set[str]) -> None:
+    """Removes the shards of clips that are inputs no more, and makes the data set visible."""
+    for path in (output / SHARDS).iterdir():
+        if path.stem not in names:
+            path.unlink()
+    manifest.save(output)
+
+
+def _reasons(counts: Counts) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.dropped.items())
+
+
+def _tell(manifest: Manifest, personas: set[str], output: Path, console: Console) -> None:
+    """Prints what was made and what was not."""
+    table = Table(
+        "persona",
+        "split",
+        *(Column(name, justify="right") for name in ("frames", "kept", "tracks")),
+        "dropped",
+    )
+    shown = sorted(manifest.personas.items())[:ROWS]
+    for name, persona in shown:
+        counts = persona.counts
+        table.add_row(
+            name,
+            persona.split,
+            str(counts.seen),
+            str(counts.kept),
+            str(len(persona.tracks)),
+            _reasons(counts),
+        )
+    total = _sum(persona.counts for persona in manifest.personas.values())
+    table.add_section()
+    table.add_row(
+        f"{len(manifest.personas)} in all",
+        "",
+        str(total.seen),
+        str(total.kept),
+        "",
+        _reasons(total),
+    )
+    console.print(table)
+    for name in sorted(personas - manifest.personas.keys())[:ROWS]:
+        console.print(f"{name}: no face could be used; left out")
+    for name, why in list(manifest.unreadable.items())[:ROWS]:
+        console.print(f"{name}: {why}")
+    if len(manifest.unreadable) > ROWS:
+        console.print(
+            f"... and {len(manifest.unreadable) - ROWS} more clips; {output / MANIFEST} names them all"
+        )
+    console.print(f"{write_report(output)}: what the data set holds, to look at")

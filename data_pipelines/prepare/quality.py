@@ -1,0 +1,98 @@
+"""How useful a face is as training data: measures only; `Settings` holds the limits."""
+
+import math
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8, UInt16
+
+from faceswap_jax.faces import align
+
+SIDE = 128
+"""Side in pixels of the grey crops that are measured."""
+
+FACE = np.s_[36:108, 36:92]
+"""The part of such a crop, rows and columns, from the brows to the lower lip."""
+
+MIDDLE = np.s_[40:84, 44:84]
+"""Its part from the eyes to the tip of the nose: no background, of turned heads little (at 40 degrees a quarter)."""
+
+COARSE = 4
+"""Side in crop pixels of the squares whose mean brightness is compared to find change."""
+
+_XX = np.array([[0, 0, 0], [1, -2, 1], [0, 0, 0]], np.float32)
+_XY = np.array([[1, 0, -1], [0, 0, 0], [-1, 0, 1]], np.float32) / 4
+SECOND_DERIVATIVES = (_XX, _XY, _XX.T)
+_ANGLES = np.pi * np.arange(8) / 8
+DIRECTIONS = np.stack(
+    [np.cos(_ANGLES) ** 2, 2 * np.cos(_ANGLES) * np.sin(_ANGLES), np.sin(_ANGLES) ** 2], axis=1
+)
+"""Weights of these three that make the second derivative along each of eight directions."""
+
+
+def analysis_crop(
+    image: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"],
+    transform: Float[np.ndarray, "2 3"],
+    resolution: int,
+) -> UInt8[np.ndarray, "128 128"]:
+    """Grey aligned crop of SIDE pixels, which makes measures comparable whatever the resolution of the data set.
+
+    Args:
+        image: the frame, RGB.
+        transform: from frame pixels to those of the data set's crop.
+        resolution: side of that crop, pixels.
+    """
+    transform = align.scale_transform(transform, SIDE / resolution)
+    # A bilinear sample covers two pixels of the frame, so that every other one needs none: faster than align.crop.
+    factor = max(1, math.ceil(0.5 / align.transform_scale(transform)))
+    dense, side = align.scale_transform(transform, factor), factor * SIDE
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    grey = cv2.warpAffine(
+        grey, dense, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return grey if grey.dtype == np.uint8 else np.rint(grey / 257).astype(np.uint8)
+
+
+def sharpness(grey: UInt8[np.ndarray, "128 128"]) -> float:
+    """Least variance, over the directions, of the second derivative [squared grey levels] of the part MIDDLE.
+
+    The Laplacian's variance (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000) is the sum
+    over two directions and hardly falls when motion blurs along one of them; the least one does. A sharp background
+    does not count.
+    """
+    derivatives = np.stack(
+        [cv2.filter2D(grey, cv2.CV_32F, kernel)[MIDDLE].ravel() for kernel in SECOND_DERIVATIVES]
+    )
+    variances = np.einsum("di,ij,dj->d", DIRECTIONS, np.cov(derivatives), DIRECTIONS)
+    return float(variances.min())
+
+
+def change(grey: UInt8[np.ndarray, "128 128"], previous: UInt8[np.ndarray, "128 128"]) -> float:
+    """Mean absolute difference [grey levels] of the parts FACE of two analysis crops at a quarter of their resolution.
+
+    At that scale noise counts little; a repeated frame gives 0.
+    """
+    difference = grey[FACE].astype(np.float32) - previous[FACE]
+    height, width = difference.shape
+    coarse = cv2.resize(
+        difference, (width // COARSE, height // COARSE), interpolation=cv2.INTER_AREA
+    )
+    return float(np.abs(coarse).mean())
+
+
+def outside(polygon: Float[np.ndarray, "n 2"], shape: tuple[int, int]) -> float:
+    """Share, 0..1, of a convex polygon's area that lies outside of a frame.
+
+    Args:
+        polygon: corners (x, y) in frame pixels.
+        shape: height and width of the frame.
+    """
+    height, width = shape
+    frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - np.float32(
+        0.5
+    )
+    polygon = polygon.astype(np.float32)
+    inside, _ = cv2.intersectConvexConvex(polygon, frame)
+    area = max(cv2.contourArea(polygon), 1e-6)  # without any area no face lies inside
+    return float(np.clip(1 - inside / area, 0, 1))

@@ -1,0 +1,265 @@
+"""From a clip to its face tracks: one plain function, so that a loop, a process pool or Beam can drive it.
+
+The clip is read twice. First every frame is looked at: shot changes, faces, landmarks; the faces are linked into tracks
+and the tracks to keep are chosen. Then the crops of these are cut, judged and given out track after track. Decoding
+twice costs little beside finding landmarks, and however long a clip and its tracks are, only one picture is held.
+"""
+
+import dataclasses
+import enum
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Int16, UInt8, UInt16
+
+from data_pipelines.clips import Clip
+from data_pipelines.prepare import quality, tracking
+from data_pipelines.prepare.settings import Settings
+from data_pipelines.records import FaceRecord
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align, video
+from faceswap_jax.faces.face import Face, Landmarker
+from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
+from faceswap_jax.faces.pose import head_pose
+from faceswap_jax.faces.sound import RATE as SOUND_RATE
+from faceswap_jax.faces.sound import read_sound
+
+
+class Dropped(enum.StrEnum):
+    """Why a frame or a face gives no record."""
+
+    NO_FACE = "no face"
+    ANOTHER = "a larger face is kept"
+    CONFIDENCE = "low confidence"
+    SMALL = "small"
+    OUTSIDE = "leaves the frame"
+    POSE = "extreme pose"
+    BLURRED = "blurred"
+    DUPLICATE = "near-duplicate"
+
+
+def face_tracks(
+    clip: Clip, settings: Settings, landmarker: Landmarker
+) -> Iterator[FaceRecord | Dropped]:
+    """Yields the records of a clip, track after track, and why each other face or faceless frame gives none.
+
+    Args:
+        clip: what to read.
+        settings: which frames and faces to keep, and how large.
+        landmarker: of this clip, as returned by `landmarks.open_landmarker`.
+
+    Raises:
+        InputError: the file cannot be decoded, or landmarks that someone supplied describe no face.
+    """
+    seen = _look(clip, settings, landmarker)
+    tracks = tracking.link(seen.faces, seen.cuts)
+    kept = tracking.largest(tracks) if settings.faces == "largest" else tracks
+    yield from itertools.repeat(Dropped.NO_FACE, sum(not faces for faces in seen.faces))
+    yield from itertools.repeat(Dropped.ANOTHER, _faces(tracks) - _faces(kept))
+    if not kept:
+        return
+    sound = np.zeros(0, np.int16)
+    if settings.sound:
+        sound = read_sound(clip.path, start=seen.times[0], end=seen.times[-1] + seen.spacing)
+    for layer in _layers(kept):
+        yield from _with_sound(_records(clip, settings, layer, seen.frames), sound, seen)
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What the frames that were looked at show.
+
+    Attributes:
+        frames: index in the file of each.
+        times: of each, seconds.
+        faces: in each.
+        cuts: positions in these lists at which another shot has begun.
+    """
+
+    frames: list[int] = dataclasses.field(default_factory=list)
+    times: list[float] = dataclasses.field(default_factory=list)
+    faces: list[Sequence[Face]] = dataclasses.field(default_factory=list)
+    cuts: set[int] = dataclasses.field(default_factory=set)
+
+    @property
+    def spacing(self) -> float:
+        """Typical seconds from one frame to the next, 0 for a single one."""
+        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+
+
+def _look(clip: Clip, settings: Settings, landmarker: Landmarker) -> _Seen:
+    """First reading: landmarks at the wanted interval, shot changes between any two frames."""
+    seen, due, is_cut = _Seen(), -math.inf, tracking.ShotCuts(settings.cut)
+    cut = False
+    for frame in video.read_frames(clip.path, start=clip.start, end=clip.end):
+        cut |= is_cut(frame.image)
+        if frame.time < due:
+            continue
+        if cut:
+            seen.cuts.add(len(seen.frames))
+        cut = False
+        seen.frames.append(frame.index)
+        seen.times.append(frame.time)
+        seen.faces.append(landmarker(frame.image, frame.index))
+        if len(seen.frames) == settings.frames:
+            break
+        # Half a millisecond of slack: frame times are rounded.
+        due = (
+            seen.times[0] + len(seen.times) * settings.interval - 5e-4
+            if settings.interval
+            else -math.inf
+        )
+    return seen
+
+
+def _faces(tracks: Sequence[tracking.Track]) -> int:
+    return sum(len(track.frames) for track in tracks)
+
+
+def _layers(tracks: Sequence[tracking.Track]) -> list[list[tuple[int, tracking.Track]]]:
+    """Numbered tracks, divided such that no two of a layer share a frame; each layer is in order of time."""
+    layers: list[list[tuple[int, tracking.Track]]] = []
+    for number, track in sorted(enumerate(tracks), key=lambda item: item[1].frames[0]):
+        layer = next((layer for layer in layers if layer[-1][1].frames[-1] < track.frames[0]), None)
+        if layer is None:
+            layers.append(layer := [])
+        layer.append((number, track))
+    return layers
+
+
+def _records(
+    clip: Clip,
+    settings: Settings,
+    layer: Sequence[tuple[int, tracking.Track]],
+    frames: Sequence[int],
+) -> Iterator[FaceRecord | Dropped]:
+    """Second reading: the faces of one layer, cut and judged; without sound."""
+    wanted = {
+        frames[position]: (number, face)
+        for number, track in layer
+        for position, face in zip(track.frames, track.faces, strict=True)
+    }
+    left, latest = len(wanted), (-1, None)  # track and grey crop of the latest record
+    depth = 16 if settings.image == "png16" else 8
+    for frame in video.read_frames(clip.path, start=clip.start, end=clip.end, depth=depth):
+        if frame.index not in wanted:
+            continue
+        number, face = wanted[frame.index]
+        where = {
+            "time": frame.time,
+            "frame": frame.index,
+            "persona": clip.persona,
+            "clip": clip.name,
+            "track": number,
+        }
+        try:
+            transform = align.alignment_transform(face.landmarks, settings.resolution)
+            grey = quality.analysis_crop(frame.image, transform, settings.resolution)
+            record = face_record(
+                frame.image, face, settings.resolution, sharpness=quality.sharpness(grey), **where
+            )
+        except (
+            ValueError
+        ) as error:  # no such face exists, but a hand-made file of landmarks may hold one
+            raise InputError(
+                f"Frame {frame.index} of {clip.path}: {error} Correct or remove them."
+            ) from error
+        flaw = _flaw(record, face, settings)
+        if (
+            flaw is None
+            and number == latest[0]
+            and quality.change(grey, latest[1]) < settings.min_change
+        ):
+            flaw = Dropped.DUPLICATE
+        if flaw is None:
+            latest = number, grey
+        yield flaw or record
+        left -= 1
+        if not left:
+            return
+
+
+def _flaw(record: FaceRecord, face: Face, settings: Settings) -> Dropped | None:
+    """Why a record is not worth keeping by itself."""
+    yaw, pitch, _ = np.abs(record.pose)
+    if record.confidence < settings.min_confidence:
+        return Dropped.CONFIDENCE
+    if (
+        np.linalg.norm(face.landmarks[LEFT_EYE].mean(0) - face.landmarks[RIGHT_EYE].mean(0))
+        < settings.min_size
+    ):
+        return Dropped.SMALL
+    if (
+        quality.outside(align.face_polygon(face.landmarks), record.frame_size)
+        > settings.max_outside
+    ):
+        return Dropped.OUTSIDE
+    if (settings.max_yaw and yaw > settings.max_yaw) or (
+        settings.max_pitch and pitch > settings.max_pitch
+    ):
+        return Dropped.POSE
+    if record.sharpness < settings.min_sharpness:
+        return Dropped.BLURRED
+    return None
+
+
+def _with_sound(
+    outcomes: Iterable[FaceRecord | Dropped], sound: Int16[np.ndarray, "n"], seen: _Seen
+) -> Iterator[FaceRecord | Dropped]:
+    """Gives each record the sound from its time to that of the next record of its track, or for one frame."""
+
+    def sounding(record: FaceRecord, end: float) -> FaceRecord:
+        first, last = (round((time - seen.times[0]) * SOUND_RATE) for time in (record.time, end))
+        return dataclasses.replace(record, sound=sound[first:last])
+
+    waiting = None
+    for outcome in outcomes:
+        if isinstance(outcome, Dropped):
+            yield outcome
+            continue
+        if waiting is not None:
+            goes_on = waiting.track == outcome.track
+            yield sounding(waiting, outcome.time if goes_on else waiting.time + seen.spacing)
+        waiting = outcome
+    if waiting is not None:
+        yield sounding(waiting, waiting.time + seen.spacing)
+
+
+def face_record(
+    image: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"],
+    face: Face,
+    resolution: int,
+    *,
+    time: float,
+    frame: int,
+    persona: str,
+    clip: str,
+    track: int,
+    sharpness: float = math.nan,
+) -> FaceRecord:
+    """Aligns and crops one face of a picture; the other arguments are copied into the record, which has no sound.
+
+    Raises:
+        ValueError: the two eye centres coincide.
+    """
+    transform = align.alignment_transform(face.landmarks, resolution)
+    landmarks = align.transform_points(face.landmarks, transform)
+    return FaceRecord(
+        image=align.crop(image, transform, resolution),
+        landmarks=landmarks,
+        irises=align.transform_points(face.irises, transform),
+        polygon=align.face_polygon(landmarks),
+        transform=np.asarray(transform, np.float64),
+        pose=head_pose(face.landmarks),
+        frame_size=(image.shape[0], image.shape[1]),
+        time=float(time),
+        frame=int(frame),
+        confidence=float(face.confidence),
+        sharpness=float(sharpness),
+        persona=persona,
+        clip=clip,
+        track=track,
+        sound=np.zeros(0, np.int16),
+    )

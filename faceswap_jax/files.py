@@ -1,0 +1,131 @@
+"""Files: failures of the operating system as sentences, results that appear only when they are complete."""
+
+import fcntl
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from faceswap_jax.errors import InputError
+
+PARTIAL = ".partial"
+"""Marks the names of files that are being written, or that a killed process left."""
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns the failures of opening and reading a file into sentences.
+
+    Raises:
+        InputError: the path is missing, no regular file, or empty; the file may not or cannot be read.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path} is a folder; give one file.")
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device may never end
+            raise InputError(f"{path} is a pipe or a device; give a file.")
+        if status.st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes); copy or export it again.")
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check its name.") from error
+    except PermissionError as error:
+        raise InputError(
+            f"{path} may not be read; give yourself permission, for example with chmod u+r."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); copy it again.") from error
+
+
+def aside_of(path: Path) -> Path:
+    """Where this process writes what will become `path`: hidden, in the same folder, with the same suffix."""
+    return path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
+
+
+def partial_files(folder: Path) -> list[Path]:
+    """What killed processes have left in a folder of files that they were writing."""
+    return [path for path in folder.iterdir() if is_partial(path)]
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file was being written under the name that `aside_of` gives."""
+    return path.name.startswith(".") and PARTIAL in path.suffixes
+
+
+def unwritable(path: Path, problem: object) -> InputError:
+    """The error to raise when a file cannot be written."""
+    return InputError(
+        f"{path} cannot be written ({problem}); correct that and run the same command again: what is finished is kept."
+    )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it at the end, removed if anything fails.
+
+    What was written is on the disk before it gets its name, so that no crash leaves half of it there.
+
+    Raises:
+        InputError: there is no such folder, or it cannot be written.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(
+            f"{path} cannot be written: there is no folder {path.parent}; make it first."
+        )
+    aside = aside_of(path)
+    try:
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise unwritable(path, error.strerror) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file that appears under its name, or replaces the one there, only when it is complete.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keeps other processes of this machine from writing into a folder meanwhile; the lock ends with the process.
+
+    Raises:
+        InputError: another process is writing, or the folder cannot be read.
+    """
+    try:
+        lock = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be read ({error.strerror}); correct that.") from error
+    try:
+        for last in [False] * 10 + [
+            True
+        ]:  # who only looks whether there is a lock has it for a moment
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if last:
+                    raise InputError(
+                        f"Another process is writing {directory}; wait for it or stop it."
+                    ) from error
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,1 @@
+"""What makes pictures with a trained model, and puts them into clips."""

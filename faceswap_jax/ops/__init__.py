@@ -1,0 +1,1 @@
+"""Operations on arrays that networks, losses and tasks share."""

@@ -1,0 +1,328 @@
+"""Face networks published by InsightFace, as `models/iresnet.py` has them: files of safetensors and of ONNX.
+
+Both are read into the tensors that `arcface_torch` names, "layer1.0.conv1.weight" and so on, then laid out anew.
+Pickles, which can run any code, are refused. InsightFace licenses its weights for non-commercial research only.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.models import iresnet
+
+State = dict[str, np.ndarray]
+
+PICKLES = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
+_MODULES = {
+    "stem": "conv1",
+    "stem_norm": "bn1",
+    "stem_slope": "prelu",
+    "norm": "bn2",
+    "embed": "fc",
+    "embed_norm": "features",
+}
+_OF_BLOCK = {
+    "norm_0": "bn1",
+    "conv_1": "conv1",
+    "norm_1": "bn2",
+    "slope": "prelu",
+    "conv_2": "conv2",
+    "norm_2": "bn3",
+    "shortcut": "downsample.0",
+    "shortcut_norm": "downsample.1",
+}
+_LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "slope": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+_ORDERS = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}  # from PyTorch's axes of a tensor to Flax's
+
+
+def read(path: Path) -> tuple[iresnet.IResNetConfig, iresnet.Params, iresnet.Statistics]:
+    """The network that a file holds, its shape told by its tensors; float32 NumPy arrays.
+
+    Args:
+        path: .safetensors with PyTorch's names of the tensors, or .onnx, in which batch normalisations may have been
+            folded into convolutions, as in w600k_r50.onnx.
+
+    Raises:
+        InputError: there is no such file, it is damaged, holds another network, or is a pickle; or the library that
+            reads it is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix in PICKLES:
+        raise InputError(
+            f"'{path}' may be a pickle, which can run any code; give the network as .onnx, or convert it where you "
+            "trust it: safetensors.torch.save_file(torch.load(path, weights_only=True), 'network.safetensors')."
+        )
+    if suffix not in _READERS:
+        raise InputError(
+            f"'{path}' holds no face network; give a file that ends in {' or '.join(_READERS)}."
+        )
+    if not path.is_file():
+        raise InputError(f"There is no file '{path}'; give the weights of a face network.")
+    try:
+        return _converted(_READERS[suffix](path))
+    except ImportError as error:
+        raise InputError(
+            f"'{path}' needs {error.name} to be read: pip install 'faceswap-jax[insightface]'."
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"'{path}' is not an IResNet that can be used ({' '.join(str(error).split())}); "
+            "give one such as InsightFace's w600k_r50.onnx."
+        ) from error
+
+
+def _read_safetensors(path: Path) -> State:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise ValueError(f"reading fails: {error}") from error
+    return {
+        name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")
+    }
+
+
+def _read_onnx(path: Path) -> State:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+        return _Graph(model.graph).state()
+    except (DecodeError, onnx.checker.ValidationError, OSError, KeyError, TypeError) as error:
+        raise ValueError(f"reading fails: {error}") from error
+
+
+_READERS = {".onnx": _read_onnx, ".safetensors": _read_safetensors}
+
+
+class _Graph:
+    """An ONNX graph, walked from its input to the embeddings. Its names say nothing: only the operators count.
+
+    Raises:
+        ValueError: it is no IResNet.
+    """
+
+    def __init__(self, graph):
+        from onnx import numpy_helper
+
+        self._constants = {
+            tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer
+        }
+        self._users, self._state, alias = defaultdict(list), {}, {}
+        for node in graph.node:
+            inputs = [alias.get(name, name) for name in node.input]
+            if node.op_type in ("Identity", "Dropout"):
+                alias[node.output[0]] = inputs[0]
+                continue
+            del node.input[:]
+            node.input.extend(inputs)
+            for name in dict.fromkeys(inputs):
+                self._users[name].append(node)
+        self._inputs = [value.name for value in graph.input if value.name not in self._constants]
+
+    def state(self) -> State:
+        """The network's tensors by the names that `arcface_torch` gives them."""
+        if len(self._inputs) != 1:
+            raise ValueError(f"it has {len(self._inputs)} inputs, not one")
+        x = self._prelu(self._conv_norm(self._inputs[0], "conv1", "bn1"), "prelu")
+        stage, block = 0, -1
+        while len(self._users[x]) == 2:
+            begins = any(node.op_type == "Conv" for node in self._users[x])
+            stage, block = (stage + 1, 0) if begins else (stage, block + 1)
+            name, strides = f"layer{stage}.{block}.", 2 if begins else 1
+            h = self._conv_norm(self._norm(x, f"{name}bn1"), f"{name}conv1", f"{name}bn2")
+            h = self._conv_norm(
+                self._prelu(h, f"{name}prelu"), f"{name}conv2", f"{name}bn3", strides
+            )
+            short = (
+                self._conv_norm(x, f"{name}downsample.0", f"{name}downsample.1", strides)
+                if begins
+                else x
+            )
+            add = self._user(h, "Add")
+            if set(add.input) != {h, short}:
+                raise ValueError(
+                    f"a block adds '{', '.join(add.input)}', not its input and its convolutions"
+                )
+            x = add.output[0]
+        x = self._user(self._norm(x, "bn2"), "Flatten").output[0]
+        x = self._gemm(x)
+        if self._users[x]:
+            self._norm(x, "features")
+        else:
+            self._identity("features", np.zeros_like(self._state["fc.bias"]))
+        return self._state
+
+    def _user(self, tensor: str, operator: str):
+        found = [node for node in self._users[tensor] if node.op_type == operator]
+        if len(found) != 1:
+            others = ", ".join(node.op_type for node in self._users[tensor]) or "nothing"
+            raise ValueError(f"'{tensor}' is followed by {others} where {operator} is expected")
+        return found[0]
+
+    def _constant(self, name: str) -> np.ndarray:
+        if name not in self._constants:
+            raise ValueError(f"the tensor '{name}' is missing")
+        return self._constants[name]
+
+    def _conv_norm(self, x: str, conv: str, norm: str, strides: int = 1) -> str:
+        """A convolution and its batch normalisation, which may have become the convolution's bias."""
+        node = self._user(x, "Conv")
+        weight, *bias = (self._constant(name) for name in node.input[1:])
+        same = {
+            "strides": [strides] * 2,
+            "pads": [weight.shape[-1] // 2] * 4,
+            "dilations": [1, 1],
+            "group": 1,
+        }
+        usual = {
+            "strides": [1, 1],
+            "pads": [0] * 4,
+            "dilations": [1, 1],
+            "group": 1,
+            "auto_pad": b"NOTSET",
+        }
+        for name, value in (usual | _attributes(node)).items():
+            if name != "kernel_shape" and value != (usual | same)[name]:
+                raise ValueError(
+                    f"the convolution '{conv}' has {name} {value}, not {(usual | same)[name]}"
+                )
+        self._state[f"{conv}.weight"] = weight
+        (y,), bias = node.output, bias[0] if bias else np.zeros(len(weight), np.float32)
+        if [user.op_type for user in self._users[y]] == ["BatchNormalization"]:
+            y = self._norm(y, norm)
+            self._state[f"{norm}.running_mean"] = self._state[f"{norm}.running_mean"] - bias
+        else:
+            self._identity(norm, bias)
+        return y
+
+    def _norm(self, x: str, name: str) -> str:
+        node = self._user(x, "BatchNormalization")
+        parts = [self._constant(tensor) for tensor in node.input[1:]]
+        kinds = ("weight", "bias", "running_mean", "running_var")
+        self._state |= {f"{name}.{kind}": part for kind, part in zip(kinds, parts, strict=True)}
+        self._state[f"{name}.running_var"] = parts[3] + (
+            _attributes(node).get("epsilon", 1e-5) - iresnet.EPSILON
+        )
+        return node.output[0]
+
+    def _identity(self, name: str, shift: np.ndarray) -> None:
+        """A batch normalisation that only shifts."""
+        ones, zeros = np.ones_like(shift), np.zeros_like(shift)
+        self._state |= {f"{name}.weight": ones, f"{name}.bias": shift}
+        self._state |= {
+            f"{name}.running_mean": zeros,
+            f"{name}.running_var": ones - iresnet.EPSILON,
+        }
+
+    def _prelu(self, x: str, name: str) -> str:
+        node = self._user(x, "PRelu")
+        self._state[f"{name}.weight"] = self._constant(node.input[1]).reshape(-1)
+        return node.output[0]
+
+    def _gemm(self, x: str) -> str:
+        node = self._user(x, "Gemm")
+        attributes = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0} | _attributes(node)
+        if (attributes["alpha"], attributes["beta"], attributes["transA"]) != (1.0, 1.0, 0):
+            raise ValueError("its fully connected layer scales or transposes")
+        weight, bias = (self._constant(name) for name in node.input[1:])
+        self._state |= {"fc.weight": weight if attributes["transB"] else weight.T, "fc.bias": bias}
+        return node.output[0]
+
+
+def _attributes(node) -> dict:
+    from onnx.helper import get_attribute_value
+
+    return {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _converted(state: State) -> tuple[iresnet.IResNetConfig, iresnet.Params, iresnet.Statistics]:
+    """The tensors as `models/iresnet.py` lays them out.
+
+    Raises:
+        ValueError: one is missing, has another shape, is not finite, or belongs to no IResNet.
+    """
+    state = {name: tensor.astype(np.float32) for name, tensor in state.items()}
+    config = _config(state)
+
+    def take(name, shape):
+        if name not in state:
+            raise ValueError(f"the tensor '{name}' is missing")
+        tensor = state.pop(name)
+        if tensor.shape != shape:
+            raise ValueError(f"the tensor '{name}' has the shape {tensor.shape}, not {shape}")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"the tensor '{name}' is not finite")
+        return tensor
+
+    def leaf(where, abstract):
+        order = _ORDERS[len(abstract.shape)]
+        tensor = take(
+            _name([key.key for key in where[1:]]),
+            tuple(abstract.shape[i] for i in np.argsort(order)),
+        )
+        return np.ascontiguousarray(tensor.transpose(order))
+
+    params, statistics = jax.tree_util.tree_map_with_path(leaf, _abstract(config))
+    # Trained with a scale of one, which this network therefore has not; any other is the fully connected layer's.
+    scale = take("features.weight", (config.embedding,))
+    params["embed"] = {name: weights * scale for name, weights in params["embed"].items()}
+    statistics["embed_norm"]["mean"] *= scale
+    if state:
+        raise ValueError(f"no IResNet has the tensor '{min(state)}'")
+    return config, params, statistics
+
+
+def _config(state: Mapping[str, np.ndarray]) -> iresnet.IResNetConfig:
+    def shape(name):
+        if name not in state or state[name].ndim < 2:
+            raise ValueError(f"the tensor '{name}' is missing, or no matrix")
+        return state[name].shape
+
+    found = [re.fullmatch(r"layer(\d+)\.(\d+)\.conv1\.weight", name) for name in state]
+    last = [tuple(map(int, match.groups())) for match in found if match]
+    stages = max((stage for stage, _ in last), default=1)
+    blocks = tuple(
+        1 + max((block for s, block in last if s == stage), default=0)
+        for stage in range(1, stages + 1)
+    )
+    channels = tuple(shape(f"layer{stage}.0.conv1.weight")[0] for stage in range(1, stages + 1))
+    embedding, inputs = shape("fc.weight")[:2]
+    return iresnet.IResNetConfig(
+        blocks,
+        channels,
+        shape("conv1.weight")[0],
+        embedding,
+        math.isqrt(inputs // channels[-1]) * 2**stages,
+    )
+
+
+def _abstract(config: iresnet.IResNetConfig) -> PyTree:
+    return jax.eval_shape(lambda key: iresnet.init(config, key), jax.random.key(0))
+
+
+def _name(where: list) -> str:
+    module, *inner, leaf = where
+    if module.startswith("block_"):
+        _, stage, block = module.split("_")
+        prefix = f"layer{int(stage) + 1}.{block}."
+        return f"{prefix}{_OF_BLOCK[inner[0] if inner else leaf]}.{_LEAVES[leaf]}"
+    return f"{_MODULES[module]}.{_LEAVES[leaf]}"

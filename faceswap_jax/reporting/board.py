@@ -1,0 +1,93 @@
+"""Weights & Biases: the only file that imports wandb."""
+
+import logging
+import netrc
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import ml_collections
+
+from faceswap_jax import config as configs
+from faceswap_jax.files import replacing
+
+logger = logging.getLogger(__name__)
+PATIENCE = 30  # seconds, for W&B to answer
+ID = "wandb_id"
+"""In the folder of a run: the name of its W&B run."""
+
+
+class Board:
+    """One run in W&B, the same however often it is continued. A context manager.
+
+    Without an API key or an answer, or with WANDB_MODE=offline, all is kept in the folder of the run, from where `wandb
+    sync` takes it; no network is needed. W&B ignores steps that it has had: those that are done again after a crash or
+    a rollback.
+    """
+
+    def __init__(self, workdir: Path, config: ml_collections.ConfigDict):
+        """Begins or continues a run in the project `config.run.wandb`."""
+        import wandb  # takes a second
+
+        self._wandb, path = wandb, workdir / ID
+        if not path.exists():
+            with replacing(path) as aside:
+                given = os.environ.get("WANDB_RUN_ID")  # by an agent of a sweep
+                aside.write_text(given or secrets.token_hex(4))
+        init = partial(
+            wandb.init,
+            project=config.run.wandb,
+            id=path.read_text().strip(),
+            resume="allow",
+            dir=workdir,
+            name=workdir.name,
+            config=configs.fields(config),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=PATIENCE),
+        )
+        mode = os.environ.get("WANDB_MODE") or (
+            "online" if _has_key(wandb.Settings().base_url) else "offline"
+        )
+        try:
+            self._run = init(mode=mode)
+        except wandb.errors.Error as error:
+            logger.warning(
+                "W&B cannot be reached (%s); the run is kept in '%s' for `wandb sync`.",
+                str(error).splitlines()[0],
+                workdir / "wandb",
+            )
+            wandb.teardown()  # its service has taken the name of the run
+            self._run = init(mode="offline")
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, kind, *_):
+        self._run.finish(exit_code=int(kind is not None))
+
+    def log(self, row: Mapping[str, object], picture: Path | None = None) -> None:
+        """Shows the values of the step row["step"], and a picture."""
+        values = {name: value for name, value in row.items() if name != "step"}
+        self._run.log(
+            values | ({"preview": self._wandb.Image(str(picture))} if picture else {}),
+            step=row["step"],
+        )
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Shows a table."""
+        self._run.log(
+            {name: self._wandb.Table(columns=list(columns), data=[list(row) for row in rows])}
+        )
+
+
+def _has_key(server: str) -> bool:
+    """Whether there is an API key where W&B looks for it. Without one it would ask, and wait."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    try:
+        hosts = netrc.netrc(os.environ.get("NETRC")).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return bool({urlsplit(server).hostname, "api.wandb.ai"} & hosts.keys())

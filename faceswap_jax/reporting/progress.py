@@ -1,0 +1,35 @@
+"""What a run says of itself while it is under way: `progress.json` in its folder."""
+
+import json
+import socket
+import time
+from pathlib import Path
+
+from faceswap_jax.files import write_json
+
+FILE = "progress.json"
+
+
+def note(workdir: Path, state: str, step: int, last: int, **more: object) -> None:
+    """Writes down the state, "running", "finished", "interrupted" or "stopped", after `step` of `last` steps."""
+    about = {
+        "state": state,
+        "step": step,
+        "of": last,
+        "host": socket.gethostname(),
+        "time": time.time(),
+    }
+    write_json(workdir / FILE, about | more)
+
+
+def read(workdir: Path) -> dict:
+    """The newest note; empty if there is none."""
+    path = workdir / FILE
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s"

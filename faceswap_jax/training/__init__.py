@@ -1,0 +1,1 @@
+"""What the loop runs, and the folder that it runs in."""

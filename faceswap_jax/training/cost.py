@@ -1,0 +1,219 @@
+"""What the train step of every phase costs on a mesh, known from compiling it for simulated devices; nothing runs.
+
+The mesh is of CPU devices, so that the numbers resemble those of as many accelerators and are not theirs:
+
+- Collectives follow from the layout (parallel/rules.py), which is the same everywhere, but every platform's compiler
+  combines, splits and moves them in its own way: what is exchanged tells more than how often. A CPU exchanges bfloat16
+  as float32, in twice the bytes.
+- FLOPs are XLA's count for the program of a CPU, whose convolutions need fewer (models/convolution.py). A loop's body
+  counts once, in FLOPs and collectives alike, however often it is run.
+- Arguments are exact: the bytes of a device's part of the state, and of what the step reads of the batch. Temporaries
+  are what the compiler has planned; other platforms fuse otherwise, pad, and keep workspaces for their convolutions.
+- Seconds are those of this machine, without the cache of compiled programs.
+"""
+
+import math
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import ml_collections
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+from rich.console import Console
+from rich.table import Table
+
+from faceswap_jax.parallel import rules
+from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.reporting.goodput import Clock
+from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state, load_task, task_class
+from faceswap_jax.train import put
+from faceswap_jax.training.programs import programs_of
+
+KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
+COLUMNS = (
+    "phase",
+    "compile (s)",
+    "GFLOP",
+    "arguments (MiB)",
+    "temporaries (MiB)",
+    "peak (MiB)",
+    "collectives (MiB)",
+)
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One instruction by which devices exchange data, which may hold several tensors.
+
+    Attributes:
+        kind: one of KINDS.
+        shapes: of its result on one device, as HLO writes them, e.g. ["f32[3,3,8,8]", "f32[8]"].
+        size: bytes of its result on one device; of a reduce-scatter it is what is left, of an all-gather the whole.
+    """
+
+    kind: str
+    shapes: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one train step, for each device.
+
+    Attributes:
+        phase: its name.
+        seconds: tracing and compiling.
+        flops: operations; a multiplication with its addition is two.
+        arguments: bytes of the state and the batch.
+        temporaries: bytes of all else while the step runs.
+        peak: bytes of both, and of results that do not take the place of the old state.
+        collectives: of the compiled program.
+    """
+
+    phase: str
+    seconds: float
+    flops: float
+    arguments: int
+    temporaries: int
+    peak: int
+    collectives: tuple[Collective, ...]
+
+
+def compile_phases(config: ml_collections.ConfigDict, devices: int) -> None:
+    """Compiles every phase of `config` for a mesh of `devices` simulated CPU devices and prints a table to stdout.
+
+    Call it before JAX starts. Takes the place of config.mesh.cpu_devices; config.mesh.persona is respected. The data
+    must be there, for they decide about personas and shapes; one batch of each phase is read.
+
+    Raises:
+        InputError: the config is wrong, its data is missing, or the mesh does not fit.
+    """
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update(
+        "jax_enable_compilation_cache", False
+    )  # what it knows would seem to compile in no time
+    config = config.copy_and_resolve_references()
+    config.mesh.cpu_devices = devices
+    config = task_class(config).resolve(config)
+    task, mesh = load_task(config), make_mesh(config.mesh.persona, devices)
+    rows = costs(task, mesh, partial(print, file=sys.stderr, flush=True))
+    Console(width=None if sys.stdout.isatty() else 140).print(table(rows, mesh))
+
+
+def costs(task: Task, mesh: Mesh, tell: Callable[[str], None]) -> list[Cost]:
+    """The cost of every phase; `tell` is given the name of each before its turn.
+
+    Raises:
+        InputError: the data do not fit a phase or the mesh.
+    """
+    batches = [
+        batch_of(task, phase, mesh) for phase in task.phases
+    ]  # of all, so that errors come first
+    results = []
+    for phase, batch in zip(task.phases, batches, strict=True):
+        tell(f"{phase.name} ...")
+        results.append(cost(task, phase, mesh, batch))
+    return results
+
+
+def batch_of(task: Task, phase: Phase, mesh: Mesh) -> Batch:
+    """Shapes, types and shardings of a phase's batches, as its first one has them.
+
+    Raises:
+        InputError: the data do not fit the phase or the mesh.
+    """
+    batch = put(task.train_data(phase, 0, 1)[0], task, mesh)
+    return abstract(batch, jax.tree.map(lambda array: array.sharding, batch))
+
+
+def cost(task: Task, phase: Phase, mesh: Mesh, batch: Batch) -> Cost:
+    """The cost of a phase's step on an abstract batch."""
+    begin = time.perf_counter()
+    compiled = lower(task, phase, mesh, batch).compile()
+    seconds = time.perf_counter() - begin
+    memory = compiled.memory_analysis()
+    results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return Cost(
+        phase.name,
+        seconds,
+        compiled.cost_analysis()["flops"],
+        memory.argument_size_in_bytes,
+        memory.temp_size_in_bytes,
+        memory.argument_size_in_bytes + memory.temp_size_in_bytes + results,
+        tuple(collectives(compiled.as_text())),
+    )
+
+
+def lower(task: Task, phase: Phase, mesh: Mesh, batch: Batch) -> jax.stages.Lowered:
+    """The loop's own step, for a state that is never made."""
+    with jax.set_mesh(mesh):
+        state = abstract_state(task, phase)
+        step = programs_of(task, phase, mesh, Clock()).train_step
+        return step.lower(abstract(state, rules.shardings(state, mesh)), batch)
+
+
+def abstract(tree: PyTree, layout: PyTree) -> PyTree:
+    """Shapes and types of `tree` with the shardings of `layout`."""
+    return jax.tree.map(
+        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), tree, layout
+    )
+
+
+def collectives(text: str) -> list[Collective]:
+    """The collectives of an optimized program, given as text (`jax.stages.Compiled.as_text`).
+
+    One that is started and awaited counts once, where it is awaited: there its type is that of its result alone. Groups
+    of one device exchange nothing and do not count.
+    """
+    instruction = re.compile(
+        rf"^\s*(?:ROOT )?\S+ = (.+?) ({'|'.join(KINDS)})(?:-done)?\((.*)", re.MULTILINE
+    )
+    found = []
+    for result, kind, rest in instruction.findall(text):
+        if not re.search(r"replica_groups=({{\d+}|\[\d+,1\])", rest):
+            shapes = tuple(re.findall(r"\w+\[[\d,]*\]", result))
+            found.append(Collective(kind, shapes, sum(map(_size, shapes))))
+    return found
+
+
+def _size(shape: str) -> int:
+    """Bytes of e.g. "f32[8,2]"; the first number in the name of a type is of its bits."""
+    kind, dimensions = shape.rstrip("]").split("[")
+    bits = 8 if kind == "pred" else int(re.search(r"\d+", kind)[0])
+    return math.prod(int(d) for d in dimensions.split(",") if d) * bits // 8
+
+
+def table(rows: list[Cost], mesh: Mesh) -> Table:
+    """One row per phase; MiB and GFLOP are of one device."""
+    axes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
+    result = Table(title=f"A train step on each device of a simulated mesh of {axes}")
+    for column in COLUMNS:
+        result.add_column(
+            column, justify="left" if column in (COLUMNS[0], COLUMNS[-1]) else "right"
+        )
+    for row in rows:
+        memory = (f"{size / 2**20:,.1f}" for size in (row.arguments, row.temporaries, row.peak))
+        result.add_row(
+            row.phase,
+            f"{row.seconds:.1f}",
+            f"{row.flops / 1e9:,.3g}",
+            *memory,
+            summary(row.collectives),
+        )
+    return result
+
+
+def summary(found: tuple[Collective, ...]) -> str:
+    """A line for every kind: how many, and in brackets the MiB of their results on one device."""
+    lines = []
+    for kind in KINDS:
+        sizes = [collective.size / 2**20 for collective in found if collective.kind == kind]
+        if sizes:
+            total = f"{sum(sizes):,.2f}" if sum(sizes) >= 0.01 else "<0.01"
+            lines.append(f"{len(sizes)} {kind} ({total})")
+    return "\n".join(lines) or "none"

@@ -1,0 +1,387 @@
+"""Tests of `prepare` on small puppet clips with their landmarks beside them."""
+
+import fcntl
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_pipelines.prepare import jobs
+from data_pipelines.prepare.prepare import prepare
+from data_pipelines.prepare.settings import Settings
+from data_pipelines.prepare.verify import verify
+from data_pipelines.puppets.clips import write_clip
+from data_pipelines.puppets.tracks import render_frame
+from data_pipelines.records import MANIFEST, SETTINGS, SHARDS, Counts, Manifest
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
+from faceswap_jax.faces.picture import write_picture
+from tests.support import stored
+
+FRAMES, SIZE = 6, 96
+SETTINGS_16 = Settings(resolution=16, clips_per_shard=1)
+
+
+@pytest.fixture(scope="module")
+def puppet(tmp_path_factory) -> Path:
+    """A clip of six frames, all with a face."""
+    path = tmp_path_factory.mktemp("clips") / "ann.mp4"
+    write_clip(path, world_seed=0, persona=0, track=0, frames=FRAMES, size=SIZE)
+    return path
+
+
+def copy_clip(clip: Path, to: Path) -> Path:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(clip, to)
+    shutil.copy(sidecar_path(clip), sidecar_path(to))
+    return to
+
+
+@pytest.fixture
+def folders(puppet, tmp_path) -> Path:
+    """Two personas with two clips each, and one file that is none."""
+    root = tmp_path / "people"
+    for name in ("ann/1", "ann/2", "bob/1", "bob/2"):
+        copy_clip(puppet, root / f"{name}.mp4")
+    (root / "bob" / "broken.mp4").write_text("text")
+    return root
+
+
+def write_face_picture(path: Path) -> None:
+    frame = render_frame(0, 0, 0, 0, SIZE)
+    write_picture(path, frame.image)
+    write_landmarks(sidecar_path(path), {0: frame.landmarks})
+
+
+def shards(directory: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((directory / SHARDS).glob("*.arrayrecord"))
+    }
+
+
+def test_a_file_and_a_folder(puppet, tmp_path, capsys):
+    folder = tmp_path / "bob [1]"  # square brackets must not be taken for markup
+    clip = copy_clip(puppet, folder / "a.mp4")
+    landmarks = {frame: render_frame(0, 0, 0, frame, SIZE).landmarks for frame in (0, 1, 3, 4, 5)}
+    landmarks[4] = landmarks[4] + [SIZE / 2, 0]
+    write_landmarks(sidecar_path(clip), landmarks)
+    write_face_picture(folder / "b.PNG")
+    (folder / "notes.txt").write_text("not a clip")
+    (folder / "._a.mp4").write_text("what another system keeps about a.mp4")
+
+    output = tmp_path / "new" / "data"
+    settings = Settings(resolution=32)
+    manifest = prepare([puppet, folder], output, settings)
+
+    assert Manifest.load(output) == manifest and manifest.settings == settings.to_json()
+    assert manifest.personas["ann"].counts == Counts(FRAMES, FRAMES, {})
+    assert manifest.personas["ann"].tracks == [FRAMES]
+    assert manifest.personas["bob [1]"].counts == Counts(
+        7, 5, {"no face": 1, "leaves the frame": 1}
+    )
+    assert [record.frame for record in stored.records(output, "ann")] == list(range(FRAMES))
+    bob = stored.records(output, "bob [1]")
+    assert [(Path(record.clip).name, record.frame) for record in bob] == [
+        ("a.mp4", 0),
+        ("a.mp4", 1),
+        ("a.mp4", 3),
+        ("a.mp4", 5),
+        ("b.PNG", 0),
+    ]
+    assert {record.persona for record in bob} == {"bob [1]"}
+    assert all(record.image.shape == (32, 32, 3) and record.image.std() > 10 for record in bob)
+    np.testing.assert_allclose(bob[4].landmarks, bob[0].landmarks, atol=0.05)
+    assert (
+        np.abs(bob[4].image.astype(int) - bob[0].image).mean() < 8
+    )  # the picture and the clip's first frame
+
+    text = capsys.readouterr().err
+    assert "notes.txt" in text and "._a" not in text and "landmarks.csv" not in text
+    row = next(line for line in text.splitlines() if "bob [1]" in line)
+    assert "1 no face" in row and "1 leaves the frame" in row
+    assert [path.name for path in output.parent.iterdir()] == ["data"]
+    assert {path.name for path in output.iterdir()} == {SETTINGS, MANIFEST, SHARDS, "report"}
+    assert verify(output)
+
+
+def test_progress_on_a_terminal(puppet, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    prepare([puppet], tmp_path / "data", SETTINGS_16)
+    text = capsys.readouterr().err
+    assert "1/1" in text and f"{FRAMES} frames" in text
+
+
+def test_one_bad_clip_does_not_stop_the_others(folders, tmp_path, capsys):
+    manifest = prepare([folders], tmp_path / "data", SETTINGS_16)
+    assert [len(persona.tracks) for persona in manifest.personas.values()] == [2, 2]
+    ((name, why),) = manifest.unreadable.items()
+    assert name.endswith("bob/broken.mp4") and "is damaged or not a video" in why
+    assert why in capsys.readouterr().err
+
+
+def test_identities_are_split(folders, tmp_path):
+    manifest = prepare([folders], tmp_path / "data", Settings(resolution=16, splits=(50, 0, 50)))
+    assert sorted(persona.split for persona in manifest.personas.values()) == ["test", "train"]
+
+
+def test_settings_reach_the_records(puppet, tmp_path):
+    settings = Settings(resolution=16, image="png16", frames=2)
+    manifest = prepare([puppet], tmp_path / "data", settings)
+    records = stored.records(tmp_path / "data", "ann")
+    assert (
+        len(records) == 2 == manifest.personas["ann"].counts.kept
+        and records[0].image.dtype == np.uint16
+    )
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_bytes(folders, tmp_path):
+    alone = prepare([folders], tmp_path / "alone", SETTINGS_16)
+    together = prepare([folders], tmp_path / "together", SETTINGS_16, processes=2)
+    assert alone == together and shards(tmp_path / "alone") == shards(tmp_path / "together")
+
+
+def test_an_interruption_keeps_what_is_done(folders, tmp_path, monkeypatch, capsys):
+    output, original, ran = tmp_path / "data", jobs.face_tracks, []
+
+    def interrupted(clip, *args):
+        ran.append(clip.name)
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        yield from original(clip, *args)
+
+    monkeypatch.setattr(jobs, "face_tracks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare([folders], output, SETTINGS_16)
+    assert len(shards(output)) == 2 and not (output / MANIFEST).exists()
+    assert "2 of 5 shards are done; the same command goes on" in capsys.readouterr().err
+    assert not [path for path in output.rglob("*") if path.suffix == ".partial"]
+    with pytest.raises(InputError, match="is not finished"):
+        Manifest.load(output)
+
+    prepare([folders], output, SETTINGS_16)
+    assert len(ran) == len(set(ran)) + 1 == 6  # the interrupted clip alone is read twice
+    monkeypatch.undo()
+    prepare([folders], tmp_path / "undisturbed", SETTINGS_16)
+    assert shards(output) == shards(tmp_path / "undisturbed")
+
+
+def test_again_does_what_is_new(folders, tmp_path, monkeypatch):
+    output, original, ran = tmp_path / "data", jobs.face_tracks, []
+
+    def watched(clip, *args):
+        ran.append(Path(clip.name).name)
+        yield from original(clip, *args)
+
+    monkeypatch.setattr(jobs, "face_tracks", watched)
+    first = prepare([folders], output, SETTINGS_16)
+    ran.clear()
+    assert prepare([folders], output, SETTINGS_16) == first and not ran
+    copy_clip(folders / "bob" / "1.mp4", folders / "bob" / "3.mp4")
+    manifest = prepare([folders], output, SETTINGS_16)
+    assert ran == ["3.mp4", "broken.mp4"]  # these moved to other shards; all before them stayed
+    assert (
+        len(manifest.personas["bob"].shards) == 3
+        and manifest.personas["ann"] == first.personas["ann"]
+    )
+    ran.clear()
+    os.utime(folders / "ann" / "2.mp4", (1, 1))  # a clip of another age is another clip
+    prepare([folders], output, SETTINGS_16)
+    assert ran == ["2.mp4"]
+    (folders / "ann" / "2.mp4").unlink()
+    assert len(prepare([folders], output, SETTINGS_16).personas["ann"].shards) == 1
+    assert verify(output)
+
+
+def test_another_data_set_is_left_alone(folders, tmp_path):
+    output = tmp_path / "data"
+    prepare([folders], output, SETTINGS_16)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"other settings .--resolution: 16 -> 32.; use those"):
+        prepare([folders], output, Settings(resolution=32, clips_per_shard=1))
+    with pytest.raises(
+        InputError, match="holds bob too, which these inputs do not; name all inputs"
+    ):
+        prepare([folders / "ann"], output, SETTINGS_16)
+    lock = os.open(output, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with pytest.raises(InputError, match="Another process is writing"):
+        prepare([folders], output, SETTINGS_16)
+    os.close(lock)
+    assert before == {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+
+
+def test_an_empty_output_folder_is_used(puppet, tmp_path):
+    prepare([puppet], tmp_path, SETTINGS_16)
+    assert (tmp_path / MANIFEST).exists()
+
+
+def test_an_occupied_output_is_left_alone(puppet, tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(InputError, match="not an empty folder"):
+        prepare([puppet], tmp_path, SETTINGS_16)
+    with pytest.raises(InputError, match=r"mine\.txt exists and is not an empty folder"):
+        prepare([puppet], tmp_path / "mine.txt", SETTINGS_16)
+    with pytest.raises(InputError, match="cannot be written"):
+        prepare([puppet], tmp_path / "mine.txt" / "data", SETTINGS_16)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_bad_inputs(puppet, tmp_path):
+    """Each is told in one sentence, and none leaves anything behind."""
+    (tmp_path / "text.mp4").write_text("not a video")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.mp4").write_text("a")
+    faceless = copy_clip(puppet, tmp_path / "faceless.mp4")
+    write_landmarks(sidecar_path(faceless), {})
+    twisted = copy_clip(puppet, tmp_path / "twisted.mp4")
+    sidecar_path(twisted).write_text("frame,x0")
+    inputs = sorted(tmp_path.rglob("*"))
+
+    for names, problem in {
+        ("gone.mp4",): r"gone\.mp4 does not exist",
+        ("text.mp4",): r"text\.mp4 is damaged or not a video",
+        ("texts",): r"No clip gave a face; 1 cannot be read, the first: .*a\.mp4 is damaged",
+        (
+            "faceless.mp4",
+        ): "None of the 6 frames shows a face that can be used .6 no face.; give other clips",
+        ("twisted.mp4",): r"twisted\.mp4\.landmarks\.csv, line 1: the header must be",
+    }.items():
+        with pytest.raises(InputError, match=problem) as error:
+            prepare([tmp_path / name for name in names], tmp_path / "data", SETTINGS_16)
+        assert "\n" not in str(error.value)
+    assert inputs == sorted(tmp_path.rglob("*"))
+
+
+def test_what_others_keep_in_the_folder_stays(puppet, tmp_path):
+    clip = copy_clip(puppet, tmp_path / "in" / "ann.mp4")
+    prepare([clip], tmp_path / "data", SETTINGS_16)
+    (tmp_path / "data" / "mine.txt").write_text("keep")
+    write_landmarks(sidecar_path(clip), {})
+    with pytest.raises(InputError, match="None of the 6 frames"):
+        prepare([clip], tmp_path / "data", SETTINGS_16)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["mine.txt"]
+
+
+def test_personas_without_a_face_are_told(puppet, tmp_path, capsys):
+    faceless = copy_clip(puppet, tmp_path / "faceless.mp4")
+    write_landmarks(sidecar_path(faceless), {})
+    assert list(prepare([puppet, faceless], tmp_path / "data", SETTINGS_16).personas) == ["ann"]
+    assert "faceless: no face could be used; left out" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_clip_that_kills_its_process_is_left_out(folders, tmp_path):
+    """The third frame of one clip ends its process, as a decoder may; the pool goes on without the clip."""
+    code = f"""
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path.cwd())!r})
+from faceswap_jax.faces import landmarks
+
+original = landmarks.SidecarLandmarker.__call__
+def deadly(self, image, index):
+    if index == 2 and self.path.parent.name == "ann" and self.path.name.startswith("1"):
+        os.kill(os.getpid(), 11)
+    return original(self, image, index)
+init = landmarks.SidecarLandmarker.__init__
+def remember(self, path):
+    init(self, path)
+    self.path = path
+landmarks.SidecarLandmarker.__init__, landmarks.SidecarLandmarker.__call__ = remember, deadly
+
+if __name__ == "__main__":
+    from data_pipelines.prepare.prepare import prepare
+    from data_pipelines.prepare.settings import Settings
+    manifest = prepare([Path({str(folders)!r})], Path({str(tmp_path / "data")!r}), Settings(resolution=16), processes=2)
+"""
+    script = tmp_path / "deadly.py"
+    script.write_text(code)
+    subprocess.run([sys.executable, script], check=True, timeout=120)
+    manifest = Manifest.load(tmp_path / "data")
+    why = next(why for name, why in manifest.unreadable.items() if name.endswith("ann/1.mp4"))
+    assert "ends the process that reads it" in why and "-11" in why
+    assert {name: persona.counts.kept for name, persona in manifest.personas.items()} == {
+        "ann": 6,
+        "bob": 12,
+    }
+
+
+def command(output: Path, folders: Path) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "faceswap_jax.cli",
+        "prepare",
+        str(folders),
+        "--output",
+        str(output),
+        "--resolution=32",
+        "--clips_per_shard=1",
+        "--processes=2",
+    ]
+
+
+@pytest.mark.slow
+def test_ten_kills_and_a_rerun_give_the_same_bytes(puppet, tmp_path):
+    folders = tmp_path / "people"
+    for persona in ("ann", "bob"):
+        for number in range(6):
+            copy_clip(puppet, folders / persona / f"{number}.mp4")
+    start = time.monotonic()
+    subprocess.run(command(tmp_path / "undisturbed", folders), check=True, capture_output=True)
+    whole = time.monotonic() - start
+    output, draw = tmp_path / "data", random.Random(0)
+    seen = []
+    for _ in range(10):
+        process = subprocess.Popen(command(output, folders), stderr=subprocess.DEVNULL)
+        # Start-up takes most of the time, and a kill there changes nothing: aim at the work.
+        time.sleep(draw.uniform(0.5, 1.0) * whole)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        time.sleep(0.3)
+        done = shards(output) if output.exists() else {}
+        assert done.items() <= shards(tmp_path / "undisturbed").items()  # none is half-written
+        seen.append(len(done))
+        assert not seen[:-1] or seen[-1] >= seen[-2]  # and none is lost
+    subprocess.run(command(output, folders), check=True, capture_output=True)
+    assert shards(output) == shards(tmp_path / "undisturbed") and len(shards(output)) == 12
+    assert Manifest.load(output) == Manifest.load(tmp_path / "undisturbed")
+    assert not [path for path in output.rglob(".*")]
+    assert verify(output)
+
+
+def test_a_full_disk_keeps_what_is_finished(folders, tmp_path):
+    """On a real file system of 160 kB, where the tests may make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160k", "none", disk], capture_output=True
+    ).returncode:
+        pytest.skip("no permission to mount a small file system")
+    try:
+        with pytest.raises(
+            InputError,
+            match=r"No space left on device.*; correct that and run the same command again",
+        ):
+            prepare(
+                [folders], disk / "data", Settings(resolution=256, clips_per_shard=1, image="png")
+            )
+        assert not [path for path in (disk / "data").rglob("*") if path.suffix == ".partial"]
+        done = shards(disk / "data")
+        assert json.loads((disk / "data" / SETTINGS).read_text())["resolution"] == 256
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        prepare([folders], disk / "data", Settings(resolution=256, clips_per_shard=1, image="png"))
+        assert done.items() <= shards(disk / "data").items() and verify(disk / "data")
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -1,0 +1,190 @@
+"""Minimal filtering against lax's convolutions: values, gradients, and what it makes devices exchange."""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from faceswap_jax.models import comb
+from faceswap_jax.ops import convolution
+from faceswap_jax.ops.convolution import conv_general_dilated as convolve
+from faceswap_jax.ops.resample import upsample
+from faceswap_jax.parallel.mesh import make_mesh
+
+NHWC = convolution.NHWC
+
+
+@pytest.fixture(autouse=True)
+def small_work(monkeypatch):
+    """Small pictures are worth it too."""
+    monkeypatch.setattr(convolution, "LEAST_WORK", 16 * 16 * 4)
+
+
+def laxs(x, kernel, strides, padding, **options):
+    return lax.conv_general_dilated(x, kernel, strides, padding, **options)
+
+
+def laxs_of_upsampled(x, *rest, **options):
+    return laxs(upsample(x), *rest, **options)
+
+
+OURS = {laxs: convolve, laxs_of_upsampled: partial(convolve, upsampled=True)}
+
+
+def arrays(shape, features, scale=1):
+    """An input, a kernel and a gradient of the output, `scale` times as large as the input."""
+    b, h, w, c = shape
+    shapes = shape, (3, 3, c, features), (b, scale * h, scale * w, features)
+    draw = np.random.default_rng(0)
+    return tuple(draw.normal(size=s).astype(np.float32) for s in shapes)
+
+
+def value_and_gradients(convolve, x, kernel, g):
+    y, pull = jax.vjp(
+        lambda x, kernel: convolve(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC), x, kernel
+    )
+    return y, *pull(g)
+
+
+def relative(found, expected):
+    found, expected = (np.asarray(a, np.float64) for a in (found, expected))
+    assert found.shape == expected.shape
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("reference", OURS)
+@pytest.mark.parametrize(
+    "features", [5, 520]
+)  # below and above the limit from which the output is filtered too
+def test_values_and_gradients_are_laxs(reference, features):
+    given = arrays((2, 16, 24, 8), features, scale=2 if reference is laxs_of_upsampled else 1)
+    found, expected = (
+        jax.jit(partial(value_and_gradients, f))(*given) for f in (OURS[reference], reference)
+    )
+    assert max(map(relative, found, expected)) < 5e-5
+
+
+def test_the_algorithm_is_exact_and_drops_points():
+    """Of integers; and an enlarged picture has 5 of 6 points along an axis, in both directions."""
+    draw, f = np.random.default_rng(0), convolution.PLAIN
+    window, kernel = draw.integers(-9, 9, 6), draw.integers(-9, 9, 3)
+    points = (24 * f.kernel).round().astype(int) @ kernel * (f.window.astype(int) @ window)
+    np.testing.assert_array_equal(
+        f.tile.astype(int) @ points, 24 * np.correlate(window, kernel, "valid")
+    )
+    assert len(convolution.ENLARGED.window) == len(convolution.REDUCED.window) == 5
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "options"),
+    [
+        ((1, 16, 16, 4), (3, 3, 4, 2), {"window_strides": (2, 2)}),
+        ((1, 16, 16, 4), (3, 3, 4, 2), {"rhs_dilation": (2, 2)}),
+        ((1, 16, 16, 4), (3, 3, 2, 2), {"feature_group_count": 2}),
+        ((1, 16, 16, 4), (3, 3, 4, 2), {"padding": "VALID"}),
+        ((1, 16, 18, 4), (3, 3, 4, 2), {}),
+        ((1, 4, 4, 4), (3, 3, 4, 2), {}),
+        ((1, 16, 16, 4), (4, 4, 4, 2), {}),
+    ],
+)
+def test_other_convolutions_are_left_to_lax(shape, kernel, options):
+    options = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": NHWC} | options
+    x, kernel = np.ones(shape, np.float32), np.ones(kernel, np.float32)
+    found, expected = (f(x, kernel, **options) for f in (convolve, lax.conv_general_dilated))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_other_backends_and_types_are_left_to_lax(monkeypatch):
+    def primitives(dtype):
+        x, kernel = jnp.ones((1, 8, 8, 4), dtype), jnp.ones((3, 3, 4, 4), dtype)
+        options = {
+            "window_strides": (1, 1),
+            "padding": "SAME",
+            "dimension_numbers": NHWC,
+            "upsampled": True,
+        }
+        return str(jax.make_jaxpr(partial(convolve, **options))(x, kernel))
+
+    assert "conv_general_dilated" not in primitives(jnp.float32)
+    assert "conv_general_dilated" in primitives(jnp.bfloat16)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert "conv_general_dilated" in primitives(jnp.float32)
+
+
+def test_a_batch_over_devices_is_not_gathered():
+    given, mesh = arrays((16, 16, 16, 4), 7), make_mesh()
+    spread, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+    compiled = (
+        jax.jit(
+            partial(value_and_gradients, convolve),
+            in_shardings=(spread, whole, spread),
+            out_shardings=(spread, spread, whole),
+        )
+        .lower(*given)
+        .compile()
+    )
+    exchanged = r"= (\S+) (?:all-gather|all-reduce|all-to-all|collective-permute)(?:-start)?\("
+    sizes = [re.sub("{.*", "", shape) for shape in re.findall(exchanged, compiled.as_text())]
+    assert sizes in (
+        ["f32[36,4,7]"],
+        ["f32[9,28]"],
+        ["f32[3,3,4,7]"],
+    )  # the kernel's gradient, at its points or done
+    found = compiled(*jax.device_put(given, (spread, whole, spread)))
+    expected = value_and_gradients(laxs, *given)
+    assert max(map(relative, found, expected)) < 5e-5
+
+
+def test_devices_with_inputs_of_their_own_add_up_the_gradient_of_a_shared_kernel():
+    x, kernel, _ = arrays((8, 16, 16, 4), 4)
+
+    def loss(convolve, x, kernel):
+        return jnp.sum(jnp.sin(convolve(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)))
+
+    def over_devices(x, kernel):
+        each = jax.shard_map(
+            lambda x, kernel: loss(convolve, x, kernel)[None],
+            in_specs=(P("persona"), P()),
+            out_specs=P("persona"),
+            axis_names={"persona"},
+        )
+        return each(x, kernel).sum()
+
+    with jax.set_mesh(make_mesh(persona=8)):
+        found = jax.jit(jax.grad(over_devices, (0, 1)))(x, kernel)
+    expected = jax.jit(jax.grad(partial(loss, laxs), (0, 1)))(x, kernel)
+    assert max(map(relative, found, expected)) < 5e-5
+
+
+def test_the_comb_network_is_the_same(monkeypatch):
+    """Its gradient too, with most of its convolutions filtered."""
+    config = comb.CombConfig(level=2, personas=1, width=1 / 64, latent=16)
+    params = comb.init(config, jax.random.key(0))
+    own = comb.persona(params["personas"], 0)
+    x = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3))
+
+    def loss(params, own):
+        y = comb.decode(
+            config, params["tied"], own, comb.encode(config, params["encoder"], x, 0.5), 0.5
+        )
+        return jnp.square(y - x).mean()
+
+    def convolutions_and_gradient():
+        gradient = jax.value_and_grad(loss, (0, 1))
+        return str(jax.make_jaxpr(gradient)(params, own)).count("conv_general_dilated["), jax.jit(
+            gradient
+        )(params, own)
+
+    few, found = convolutions_and_gradient()
+    monkeypatch.setattr(convolution, "LEAST_WORK", np.inf)
+    many, expected = convolutions_and_gradient()
+    assert few < many
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max()), found, expected
+    )
