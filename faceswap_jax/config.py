@@ -1,9 +1,13 @@
 """Configurations: an experiment file's values, as text, compared."""
 
+import functools
 import json
 import re
 import runpy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 
@@ -134,3 +138,58 @@ def _flat(tree: dict, prefix: str = "") -> dict:
             _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
         )
     return leaves
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a value of a config must be.
+
+    Attributes:
+        met: whether a value is so.
+        remedy: what to do if it is not, as an imperative: "give 1 or more".
+    """
+
+    met: Callable[[Any], bool]
+    remedy: str
+
+
+def at_least(least: float) -> Demand:
+    """The value is `least` or more."""
+    return Demand(lambda value: value >= least, f"give {least} or more")
+
+
+def between(low: float, high: float) -> Demand:
+    """The value lies between two others, or is one of them."""
+    return Demand(lambda value: low <= value <= high, f"give {low} to {high}")
+
+
+def inside(low: float, high: float) -> Demand:
+    """The value lies between two others and is neither."""
+    return Demand(lambda value: low < value < high, f"give more than {low} and less than {high}")
+
+
+def below(low: float, high: float) -> Demand:
+    """The value is `low` or more, and less than `high`."""
+    return Demand(lambda value: low <= value < high, f"give {low} or more, and less than {high}")
+
+
+def positive() -> Demand:
+    """The value is greater than zero."""
+    return Demand(lambda value: value > 0, "give a positive number")
+
+
+def one_of(*values: str) -> Demand:
+    """The value is one of these."""
+    return Demand(lambda value: value in values, f"choose {' or '.join(map(str, values))}")
+
+
+def check(config: ml_collections.ConfigDict, demands: Mapping[str, Demand]) -> None:
+    """Checks the values of a config by a table, such as {"batch": at_least(1), "data.validation": inside(0, 1)}.
+
+    Raises:
+        InputError: one of them is not as demanded; the sentence names the field, the value and the remedy.
+    """
+    for name, demand in demands.items():
+        value = functools.reduce(getattr, name.split("."), config)
+        if not demand.met(value):
+            raise InputError(f"config.{name} is {value!r}; {demand.remedy}.")

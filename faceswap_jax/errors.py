@@ -1,16 +1,19 @@
-"""The exceptions that users see, each as one sentence."""
+"""The exceptions that users see, each as one sentence without a traceback, and the exit codes that they lead to."""
 
 
-class InputError(Exception):
-    """Something the user gave cannot be used.
+class UserError(Exception):
+    """Something that a person can mend: the message names what is wrong and the remedy."""
 
-    The message is one sentence that names the file, the value and the remedy; the command line prints it without a
-    traceback and exits with code 2.
-    """
+    exit_code: int
 
 
-class JobError(Exception):
-    """Several processes cannot go on together, for example because one has ended; starting the job again helps.
+class InputError(UserError):
+    """Something the user gave cannot be used. The message names the file, the value and the remedy."""
 
-    The message is printed without a traceback; exit code 3.
-    """
+    exit_code = 2
+
+
+class JobError(UserError):
+    """Several processes cannot go on together, for example because one has ended; starting the job again helps."""
+
+    exit_code = 3

@@ -1,30 +1,29 @@
-"""What the training loop knows of a system."""
+"""What a task is: one trainable system, as the training loop and the generators see it."""
 
-import importlib
-import pkgutil
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import grain
 import jax
 import ml_collections
+import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from data_pipelines import datasets, sources
-from faceswap_jax import tasks
-from faceswap_jax.errors import InputError
 from faceswap_jax.state import State
 
 Batch = PyTree
 Metrics = dict[str, Float[Array, ""]]
+Step = Callable[[State, Batch], tuple[State, Metrics]]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the run with one compiled step: a growth level, a stage of a curriculum, a learning-rate stage.
+    """A stretch of the run with the same compiled steps: a growth level or a stage of a curriculum.
 
     Attributes:
         name: shown to people, e.g. "level 4, 64 px".
@@ -41,73 +40,144 @@ class Phase:
     cost: float = 1.0
 
 
-class Task(Protocol):
-    """One trainable system. All functions of state are pure; the loop compiles them once per phase.
+@dataclass(frozen=True)
+class Evaluator:
+    """One way to score a state on held-out data.
 
-    GANs keep two groups in `state.params` and `state.opt`; frozen networks live in `state.extras`; a curriculum is a
-    sequence of phases; a plain regressor has one. A task that swaps faces also has `swap` and `resolution`, see
-    `tasks/comb.py`.
+    Attributes:
+        measure: (state, batch) -> a tree of arrays; compiled once per phase.
+        summarise: from what `measure` gave for each batch, in order and as NumPy arrays, to scores by name.
+        batches: how many batches of `Task.eval_data`, from the first on, it wants to see: 1, or all that a measure of
+            a whole set needs, such as FID.
+    """
+
+    measure: Callable[[State, Batch], PyTree]
+    summarise: Callable[[Sequence[PyTree]], dict[str, float]]
+    batches: int = 1
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A grid of images from held-out data.
+
+    Attributes:
+        draw: (state, batch) -> images in [0, 1] [rows, columns, h, w, 3]; compiled once per phase.
+        rows: what each row shows, for people.
+        columns: what each column shows, for people; () where that says nothing.
+    """
+
+    draw: Callable[[State, Batch], Float[Array, "rows columns h w 3"]]
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """How a task makes images: what `inference/generator.py` turns into a Generator.
+
+    Attributes:
+        alignment: how the faces that it reads are cut, one of `faces.align.ALIGNMENTS`.
+        resolution: side of its images in pixels.
+        placement: "blended" into the performer's frame, or "whole", a picture of its own.
+        inputs: names of the fields of `inference.generator.Faces` that it reads, e.g. ("crops",).
+        personas: whom it knows by name; () if it takes anybody's pictures.
+        variables: what `images` reads of the state.
+        identity: from a `Who` to a tree of arrays that says who the output is; called once for each job.
+        images: (variables, identity, inputs, edit) -> uint8 images [batch, r, r, 3]; pure, compiled once. `inputs` has
+            the arrays of `inputs`, by name, with a leading batch axis.
+    """
+
+    alignment: str
+    resolution: int
+    placement: str
+    inputs: Sequence[str]
+    personas: Sequence[str]
+    variables: PyTree
+    identity: Callable[..., PyTree]
+    images: Callable[..., Array]
+
+
+class Task:
+    """One trainable system. A subclass writes what is its own; everything else has a default.
+
+    All functions of a state are pure; the loop compiles them once per phase. A GAN keeps two groups in `state.params`
+    and in `state.opt`, with a schedule each; a learning rate that waits for a plateau is a part of `state.opt`
+    (`optax.contrib.reduce_on_plateau`); frozen networks and running statistics live in `state.extras`.
     """
 
     phases: Sequence[Phase]
-    batch_spec: PartitionSpec
-    smaller: str
-    """What to change when the memory does not suffice, e.g. "lower config.batch"."""
+    batch_spec: PartitionSpec = PartitionSpec("data")
+    memory_advice: str = "lower config.batch"
+    """What to change when the memory does not suffice."""
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        self.config = config
+
+    @classmethod
+    def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+        """The config with all that the data decide filled in, so that the run can be used without the data.
+
+        Raises:
+            InputError: a value makes no sense, or the data are missing or do not fit.
+        """
+        return config.copy_and_resolve_references()
+
+    def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
+        """A fresh state, of the first phase or of any; of frozen networks only the shapes count."""
+        raise NotImplementedError
+
+    def frozen_inputs(self) -> dict[str, PyTree]:
+        """Networks that are given, not trained, read from their files: entries of a new run's `state.extras`."""
+        return {}
+
+    def enter(self, phase: Phase, state: State) -> State:
+        """The state with which `phase` begins, from the one with which the phase before it ended."""
+        return state
+
+    def steps(self, phase: Phase) -> Mapping[str, Step]:
+        """The step functions of a phase, by name; each is compiled when it is first needed.
+
+        A step that is done only now and then, as a lazy regulariser, is a function of its own: inside `lax.cond`
+        convolutions would be slow. The new state's `step` is one more.
+        """
+        raise NotImplementedError
+
+    def step_name(self, phase: Phase, step: int) -> str:
+        """Which of `steps` makes the step after `step` steps: a pure schedule."""
+        (name,) = self.steps(phase)
+        return name
+
+    def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
+        """How states are scored on held-out data."""
+        return ()
+
+    def preview(self, phase: Phase) -> Preview | None:
+        """What to show of held-out data."""
+        return None
+
+    def synthesis(self, phase: Phase, state: State) -> Synthesis | None:
+        """How this task makes images for people; None if it makes none."""
+        return None
+
+    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
+        """This host's part of the batch of every step, addressed by step number.
+
+        Arrays of text, which tell people where data come from, stay on the host: the steps find None in their place.
+        """
+        raise NotImplementedError
+
+    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
+        """Batches of held-out data, by number."""
+        raise NotImplementedError
 
     @property
     def corrupt(self) -> int:
         """Number of corrupt records that were met and skipped so far."""
-        ...
-
-    def __init__(self, config: ml_collections.ConfigDict): ...
-
-    @classmethod
-    def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-        """The config with all that the data decides filled in, so that the run can be used without the data."""
-        ...
-
-    def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
-        """A fresh state, of the first phase or of any; frozen networks have their shapes only."""
-        ...
-
-    def frozen(self) -> dict[str, PyTree]:
-        """Networks that are given, not trained, read from their files: what a new run has in `state.extras`."""
-        ...
-
-    def enter(self, phase: Phase, state: State) -> State:
-        """The state of `phase` from that of the phase before it."""
-        ...
-
-    def train_step(self, phase: Phase, state: State, batch: Batch) -> tuple[State, Metrics]:
-        """One step; the new state's `step` is one more."""
-        ...
-
-    def eval_step(self, phase: Phase, state: State, batch: Batch) -> Metrics:
-        """Scores of held-out data."""
-        ...
-
-    def preview(
-        self, phase: Phase, state: State, batch: Batch
-    ) -> Float[Array, "rows columns h w 3"]:
-        """A grid of pictures in [0, 1] from held-out data."""
-        ...
-
-    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """This host's share of the batch of every step, addressed by step number.
-
-        Arrays of text, which tell people where data come from, stay on the host: the steps find None in their place.
-        """
-        ...
-
-    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Batches of held-out data; the loop uses the first ones."""
-        ...
+        return 0
 
 
-class OfFaces:
-    """What tasks share whose data are the face records that `config.data` names."""
-
-    config: ml_collections.ConfigDict
+class FaceTask(Task):
+    """A task whose data are the face records that `config.data` names."""
 
     @cached_property
     def data(self) -> Mapping[str, sources.PersonaSource]:
@@ -128,17 +198,13 @@ def with_data(config: ml_collections.ConfigDict, **decided: object) -> ml_collec
     return config
 
 
-def task_class(config: ml_collections.ConfigDict) -> type[Task]:
-    """Class Task of `faceswap_jax/tasks/<config.task>.py`."""
-    names = sorted(m.name for m in pkgutil.iter_modules(tasks.__path__) if m.name != "base")
-    if config.task not in names:
-        raise InputError(f"config.task is '{config.task}'; choose one of {', '.join(names)}.")
-    return importlib.import_module(f"faceswap_jax.tasks.{config.task}").Task
+def mean_of(measure: Callable[[State, Batch], Metrics], batches: int = 1) -> Evaluator:
+    """An evaluator whose scores are the means of a batch's metrics over the batches."""
 
+    def summarise(measured: Sequence[Metrics]) -> dict[str, float]:
+        return {name: float(np.mean([m[name] for m in measured])) for name in measured[0]}
 
-def load_task(config: ml_collections.ConfigDict) -> Task:
-    """The task that a resolved config describes."""
-    return task_class(config)(config)
+    return Evaluator(measure, summarise, batches)
 
 
 def phase_of(task: Task, step: int) -> Phase:

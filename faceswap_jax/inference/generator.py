@@ -1,0 +1,82 @@
+"""The contract of everything that makes pictures: who, what the face does, and perhaps an edit, make images.
+
+`swap`, `reenact`, the bench and previews on clips know Generators and nothing of tasks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float, PyTree, UInt8
+
+Images = UInt8[np.ndarray, "b r r 3"]
+
+
+@dataclass(frozen=True)
+class Who:
+    """Who the output shows: a mix of personas that a model knows, or anybody's pictures.
+
+    Attributes:
+        personas: weight of each persona by name; one persona of weight 1 is that persona.
+        pictures: frames that show the identity, cut as the generator's alignment says.
+    """
+
+    personas: Mapping[str, float] = field(default_factory=dict)
+    pictures: Sequence[UInt8[np.ndarray, "r r 3"]] = ()
+
+
+@dataclass(frozen=True)
+class Faces:
+    """What the face does in a few frames. Only what the system asks for is filled.
+
+    Attributes:
+        crops: aligned as the generator says, RGB.
+        landmarks: in pixels of the crops, iBUG order.
+        pose: yaw, pitch, roll in degrees.
+        sound: 16 kHz mono around each frame, the frame in the middle.
+    """
+
+    crops: UInt8[np.ndarray, "b r r 3"] | None = None
+    landmarks: Float[np.ndarray, "b 68 2"] | None = None
+    pose: Float[np.ndarray, "b 3"] | None = None
+    sound: Float[np.ndarray, "b n"] | None = None
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Strengths of named edits of what the face does, e.g. {"smile": 0.5}."""
+
+    strengths: Mapping[str, float] = field(default_factory=dict)
+
+
+class Generator(Protocol):
+    """Makes pictures. Comes from the folder of a run, see `load`.
+
+    Attributes:
+        alignment: how its faces are cut, one of `faces.align.ALIGNMENTS`.
+        resolution: side of its images in pixels.
+        placement: whether its images are blended into the performer's frame, or whole pictures of their own.
+        inputs: names of the fields of `Faces` that it reads.
+        personas: whom it knows by name; () if it takes anybody's pictures.
+        step: how many steps it was trained.
+    """
+
+    alignment: str
+    resolution: int
+    placement: Literal["blended", "whole"]
+    inputs: Sequence[str]
+    personas: Sequence[str]
+    step: int
+
+    def identity(self, who: Who) -> PyTree:
+        """What `__call__` needs to know of the identity; made once for each job.
+
+        Raises:
+            InputError: the generator knows no such persona, or needs pictures.
+        """
+        ...
+
+    def __call__(self, identity: PyTree, faces: Faces, edit: Edit | None = None) -> Images:
+        """Images of the identity with the performance of each of the faces."""
+        ...
