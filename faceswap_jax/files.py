@@ -50,7 +50,7 @@ def aside_of(path: Path) -> Path:
 
 def partial_files(folder: Path) -> list[Path]:
     """What killed processes have left in a folder of files that they were writing."""
-    return [path for path in folder.iterdir() if is_partial(path)]
+    return [path for path in folder.glob(".*") if is_partial(path)]
 
 
 def is_partial(path: Path) -> bool:

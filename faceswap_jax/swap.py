@@ -21,7 +21,7 @@ from faceswap_jax.faces.face import Landmarker
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.tasks.base import task_class
+from faceswap_jax.tasks.registry import task_class
 from faceswap_jax.training import runs
 
 BATCH = 8  # frames that go through the network together

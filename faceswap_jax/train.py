@@ -26,7 +26,8 @@ from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.reporting.profile import Profile
 from faceswap_jax.reporting.reporter import Reporter
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, Phase, Task, load_task, task_class
+from faceswap_jax.tasks.base import Batch, Phase, Task
+from faceswap_jax.tasks.registry import load_task, task_class
 from faceswap_jax.training import finite, runs
 from faceswap_jax.training.interruption import Interruption
 from faceswap_jax.training.programs import QUICK, Program, Programs, programs_of

@@ -37,7 +37,8 @@ from faceswap_jax.reporting.goodput import PARTS, Clock
 from faceswap_jax.reporting.profile import Profile
 from faceswap_jax.reporting.reporter import Reporter
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Phase, load_task, task_class
+from faceswap_jax.tasks.base import Phase
+from faceswap_jax.tasks.registry import load_task, task_class
 from faceswap_jax.train import train
 from faceswap_jax.training import interruption
 from faceswap_jax.training import programs as program

@@ -28,7 +28,7 @@ from faceswap_jax import config as configs
 from faceswap_jax.evaluation import verification
 from faceswap_jax.faces import align
 from faceswap_jax.pretrained import embedder
-from faceswap_jax.tasks.base import load_task
+from faceswap_jax.tasks.registry import load_task
 
 EMBEDDER = flags.DEFINE_string(
     "embedder", None, "Folder of a run of experiments/identity.py, or a file.", required=True

@@ -21,7 +21,7 @@ from experiments import demo
 from faceswap_jax.checkpoints.checkpoint import Checkpoints
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.reporting.goodput import Clock
-from faceswap_jax.tasks.base import load_task
+from faceswap_jax.tasks.registry import load_task
 from faceswap_jax.training import runs
 from faceswap_jax.training.programs import programs_of
 

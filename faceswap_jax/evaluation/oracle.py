@@ -20,7 +20,7 @@ from data_pipelines.puppets.parameters import PERSONA_SPANS
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.models import oracle as network
-from faceswap_jax.ops.masks import masked
+from faceswap_jax.ops.masks import GREY, masked
 
 SHIPPED = Path(__file__).with_name("oracle.npz")
 _BATCH = 64  # pictures read at a time; fewer are filled up, so that one program serves all
@@ -78,7 +78,7 @@ class Oracle:
             seen = frames[i : i + _BATCH].astype(np.float32) / 255
             if masks is not None:
                 seen = masked(seen, masks[i : i + _BATCH].astype(np.float32))
-            x = np.full((_BATCH, samples.SIDE, samples.SIDE, 3), network.GREY, np.float32)
+            x = np.full((_BATCH, samples.SIDE, samples.SIDE, 3), GREY, np.float32)
             for picture, whole, transform in zip(x, seen, views, strict=False):
                 picture[:] = align.warp(np.asarray(whole), transform, samples.SIDE, samples.SIDE)
             shares = np.asarray(_apply(self.config, self.params, x))[: len(views)]

@@ -28,7 +28,7 @@ from faceswap_jax.ops.masks import masked
 from faceswap_jax.parallel import persona, rules
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, Metrics, OfFaces, Phase, with_data
+from faceswap_jax.tasks.base import Batch, FaceTask, Metrics, Phase, with_data
 
 EMBEDDER = ("params", "statistics")  # what a frozen embedder consists of
 SWAPPED = ("identity", "cycle", "latent_cycle")
@@ -85,7 +85,7 @@ class Shared(NamedTuple):
     frozen: Mapping[str, PyTree]
 
 
-class Task(OfFaces):
+class Task(FaceTask):
     """One phase per growth level; batches are those of `pipeline.persona_batches`."""
 
     batch_spec = rules.BATCH

@@ -26,12 +26,12 @@ from faceswap_jax.ops import precision
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, Metrics, OfFaces, Phase, with_data
+from faceswap_jax.tasks.base import Batch, FaceTask, Metrics, Phase, with_data
 
 PREVIEW_COLUMNS = 8
 
 
-class Task(OfFaces):
+class Task(FaceTask):
     """One phase; batches are those of `pipeline.identity_batches`."""
 
     batch_spec = PartitionSpec("data")

@@ -30,7 +30,8 @@ from rich.table import Table
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.reporting.goodput import Clock
-from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state, load_task, task_class
+from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state
+from faceswap_jax.tasks.registry import load_task, task_class
 from faceswap_jax.train import put
 from faceswap_jax.training.programs import programs_of
 

@@ -13,7 +13,8 @@ from faceswap_jax.checkpoints.checkpoint import Checkpoints
 from faceswap_jax.errors import InputError
 from faceswap_jax.parallel import rules
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Phase, Task, abstract_state, load_task, phase_of
+from faceswap_jax.tasks.base import Phase, Task, abstract_state, phase_of
+from faceswap_jax.tasks.registry import load_task
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import pytest
 
 from data_pipelines.puppets.dataset import write_records
 from faceswap_jax import config as configs
-from faceswap_jax.tasks.base import task_class
+from faceswap_jax.tasks.registry import task_class
 from faceswap_jax.train import train
 from tests.support.tiny_run import rows
 
