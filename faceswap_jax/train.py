@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 import ml_collections
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from data_pipelines.batches import pipeline
 from faceswap_jax import config as configs
@@ -19,6 +19,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import picture
 from faceswap_jax.files import write_json
 from faceswap_jax.parallel import distributed
+from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.reporting import progress
 from faceswap_jax.reporting.board import Board
@@ -29,6 +30,7 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Phase, Task
 from faceswap_jax.tasks.registry import load_task, task_class
 from faceswap_jax.training import finite, runs
+from faceswap_jax.training.held_out import HeldOut
 from faceswap_jax.training.interruption import Interruption
 from faceswap_jax.training.programs import QUICK, Program, Programs, programs_of
 from faceswap_jax.training.workdir import claimed
@@ -67,7 +69,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
     for (
         phase
     ) in task.phases:  # the data of every phase are there and fit before anything is written
-        put(task.train_data(phase, *distributed.share(mesh))[0], task, mesh)
+        put(task.train_data(phase, *distributed.share(mesh))[0], task.batch_spec, mesh)
     with (
         claimed(workdir, config),
         jax.set_mesh(mesh),
@@ -162,8 +164,8 @@ class Training:
         programs = self.programs[phase]
         if step == phase.start and phase is not task.phases[0]:
             state = programs.enter(state)
-        held_out = put(task.eval_data(phase, part, parts)[0], task, self.mesh)
-        names = programs.eval_step.shapes(state, held_out) if every.best else ()
+        held_out = HeldOut(task, phase, self.mesh, programs)
+        names = held_out.score_names(state) if every.best else ()
         if every.best and every.best.removeprefix("-") not in names:
             raise InputError(
                 f"config.run.best is '{every.best}'; the scores are {', '.join(names)}."
@@ -175,12 +177,13 @@ class Training:
             for host_batch in clock.each(
                 "data", until_failure(batches, lambda: self.keep(state, reporter))
             ):
-                batch, step = put(host_batch, task, self.mesh), step + 1
+                train_step = programs.steps[task.step_name(phase, step)]
+                batch, step = put(host_batch, task.batch_spec, self.mesh), step + 1
                 self.profile.before(step, state)
                 with jax.transfer_guard(
                     "disallow"
                 ):  # what moves unasked makes the device wait for the host
-                    state, values, good = programs.train_step(state, batch)
+                    state, values, good = train_step(state, batch)
                     reporter.train(
                         step,
                         phase,
@@ -200,13 +203,11 @@ class Training:
                     reporter.flush()  # so that no diverged state is saved, and no row is lost
                 if showing:
                     with clock("evaluation"):
-                        path = self.workdir / "previews" / f"step_{step:07d}.png"
-                        grid = jax.device_get(programs.preview(state, held_out))
-                        if jax.process_index() == 0:
+                        path, grid = None, held_out.grid(state)
+                        if grid is not None and jax.process_index() == 0:
+                            path = self.workdir / "previews" / f"step_{step:07d}.png"
                             picture.save_grid(path, grid)
-                        scores = reporter.evaluation(
-                            step, programs.eval_step(state, held_out), path
-                        )
+                        scores = reporter.evaluation(step, held_out.scores(state), path)
                 if saving:
                     with clock("checkpoint"):
                         self.checkpoints.save(
@@ -278,32 +279,9 @@ def restore_or_init(
     init = Program(
         clock, partial(task.init_state, phase), out_shardings=layout, compiler_options=QUICK
     )
-    state, frozen = init(jax.random.key(seed)), task.frozen()
+    state, frozen = init(jax.random.key(seed)), task.frozen_inputs()
     given = jax.device_put(frozen, {name: layout.extras[name] for name in frozen})
     return 0, replace(state, extras=state.extras | given)
-
-
-def put(batch: Batch, task: Task, mesh: Mesh) -> Batch:
-    """This process's part of a batch as part of the global, sharded batch; text becomes None.
-
-    Raises:
-        InputError: the batch does not divide among the devices.
-    """
-    sharding, parts = NamedSharding(mesh, task.batch_spec), distributed.share(mesh)[1]
-
-    def whole(array):
-        shape = list(array.shape)
-        for i, axis in enumerate(task.batch_spec):
-            if axis == "data":
-                shape[i] *= parts
-            if axis and shape[i] % mesh.shape[axis]:
-                raise InputError(
-                    f"A batch of shape {tuple(shape)} does not divide among the mesh {dict(mesh.shape)}; change "
-                    "config.batch."
-                )
-        return jax.make_array_from_process_local_data(sharding, array, tuple(shape))
-
-    return jax.tree.map(whole, pipeline.without_text(batch))
 
 
 def until_failure(batches: Iterable[Batch], save: Callable[[], None]) -> Iterator[Batch]:
@@ -339,5 +317,5 @@ def explained(task: Task, phase: Callable[[], Phase]) -> Iterator[None]:
         gist = next(line for line in str(error).splitlines() if "RESOURCE_EXHAUSTED" in line)
         raise InputError(
             f"Out of memory at {phase().name} with config.batch={task.config.batch} ({gist[:200]}); continue on more "
-            f"devices, or, in a new --workdir, {task.smaller}. `faceswap compile` tells what every level needs."
+            f"devices, or, in a new --workdir, {task.memory_advice}. `faceswap compile` tells what every level needs."
         ) from error

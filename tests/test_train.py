@@ -13,15 +13,12 @@ from functools import partial
 from types import SimpleNamespace
 
 import cv2
-import grain
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import optax
 import pytest
 import wandb
-from jax.sharding import PartitionSpec as P
 
 from data_pipelines.batches import pipeline
 from data_pipelines.records import MANIFEST
@@ -36,150 +33,19 @@ from faceswap_jax.reporting import board, progress
 from faceswap_jax.reporting.goodput import PARTS, Clock
 from faceswap_jax.reporting.profile import Profile
 from faceswap_jax.reporting.reporter import Reporter
-from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Phase
-from faceswap_jax.tasks.registry import load_task, task_class
+from faceswap_jax.tasks.registry import load_task
 from faceswap_jax.train import train
 from faceswap_jax.training import interruption
 from faceswap_jax.training import programs as program
 from tests.support import offline_board
+from tests.support import toy as toy_module
 from tests.support.tiny_run import PERSONAS, experiment, rows
-
-ADAM = optax.adam(0.1)
-
-
-class Toy:
-    """A generator fits frozen random features, a critic its residual; two phases, batches {"x": [b, 3]} over data."""
-
-    batch_spec = P("data")
-    smaller = "lower config.batch"
-    corrupt = 2  # as if two records of the data had been
-    phases = (Phase("alone", 0, 4, stage=0), Phase("adversarial", 4, 9, stage=1, cost=2.0))
-
-    def __init__(self, config):
-        self.config = config
-
-    @classmethod
-    def resolve(cls, config):
-        return config
-
-    def init_state(self, phase, key):
-        params = {"generator": {"w": jax.random.normal(key, (3, 3))}}
-        if phase.stage:
-            params["critic"] = {"w": jnp.zeros((3, 1))}
-        return State(
-            step=jnp.int32(phase.start),
-            key=key,
-            params=params,
-            opt={name: ADAM.init(group) for name, group in params.items()},
-            extras={"frozen": jnp.zeros((3, 3)), "average": params["generator"]},
-        )
-
-    def frozen(self):
-        return {"frozen": np.random.default_rng(5).normal(size=(3, 3)).astype(np.float32)}
-
-    def enter(self, phase, state):
-        fresh = self.init_state(phase, state.key)
-        return replace(
-            fresh,
-            params=fresh.params | state.params,
-            opt=fresh.opt | state.opt,
-            extras=state.extras,
-        )
-
-    def losses(self, params, extras, x):
-        residual = x @ params["generator"]["w"] - jnp.sin(x @ extras["frozen"])
-        losses = {"loss_generator": jnp.mean(residual**2)}
-        if "critic" in params:
-            verdict = jax.lax.stop_gradient(residual) @ params["critic"]["w"]
-            losses["loss_critic"] = jnp.mean((verdict - 1) ** 2)
-        return losses
-
-    def train_step(self, phase, state, batch):
-        noise = jax.random.normal(jax.random.fold_in(state.key, state.step), batch["x"].shape)
-        x = batch["x"] + 0.1 * noise
-        gradients, losses = jax.grad(
-            lambda p: (sum((losses := self.losses(p, state.extras, x)).values()), losses),
-            has_aux=True,
-        )(state.params)
-        spike = jnp.where(
-            state.step + 1 == self.config.spike_at, 1e30, 1.0
-        )  # its square is infinite
-        gradients["generator"]["w"] *= spike
-        params, opt = {}, {}
-        for name, group in state.params.items():
-            updates, opt[name] = ADAM.update(gradients[name], state.opt[name])
-            params[name] = optax.apply_updates(group, updates)
-        average = jax.tree.map(
-            lambda a, w: 0.9 * a + 0.1 * w, state.extras["average"], params["generator"]
-        )
-        extras = state.extras | {"average": average}
-        losses["loss_generator"] += jnp.where(
-            state.step + 1 == self.config.diverge_at, jnp.nan, 0.0
-        )
-        large = jnp.where(state.step + 1 == self.config.overflow_at, 1e38, 0.0)
-        params["generator"]["w"] += large * large
-        return State(state.step + 1, state.key, params, opt, extras), losses
-
-    def eval_step(self, phase, state, batch):
-        return {"error": self.losses(state.params, state.extras, batch["x"])["loss_generator"]}
-
-    def preview(self, phase, state, batch):
-        return jnp.full((1, 2, 8, 4, 3), 0.5)
-
-    def _data(self, seed, host, hosts):
-        def load(index):
-            x = np.random.default_rng((seed, index)).normal(size=3).astype(np.float32)
-            if index // self.config.batch in self.config.bad_batches and seed == self.config.seed:
-                x[1] = np.nan
-            return {"x": x, "record": np.array(f"ada: a.mp4, frame {index}")}
-
-        return (
-            grain.MapDataset.range(1000)
-            .repeat()
-            .map(load)[host::hosts]
-            .batch(self.config.batch // hosts)
-        )
-
-    def train_data(self, phase, host, hosts):
-        return self._data(self.config.seed, host, hosts)
-
-    def eval_data(self, phase, host, hosts):
-        return self._data(self.config.seed + 1, host, hosts)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def toy_is_known():
-    """As if faceswap_jax/tasks/toy.py were there."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            loop, "task_class", lambda config: Toy if config.task == "toy" else task_class(config)
-        )
-        patch.setattr(
-            loop,
-            "load_task",
-            lambda config: Toy(config) if config.task == "toy" else load_task(config),
-        )
-        yield
-
-
-def toy_config() -> ml_collections.ConfigDict:
-    """Nine steps of the toy."""
-    config = ml_collections.ConfigDict(
-        {"task": "toy", "seed": 3, "batch": 8, "diverge_at": -1, "overflow_at": -1}
-    )
-    config.spike_at = -1
-    config.bad_batches = ()
-    config.update(configs.defaults())
-    config.mesh.cpu_devices = 8
-    config.run.update(log=2, preview=3, checkpoint=3)
-    return config
 
 
 @pytest.fixture
 def toy() -> ml_collections.ConfigDict:
     """The config of the toy, to change."""
-    return toy_config()
+    return toy_module.config()
 
 
 def saved_state(workdir, task=None, persona=1):
@@ -303,10 +169,11 @@ def test_any_system_trains(toy, tmp_path, capfd):
         (9, "adversarial"),
     ]
     assert [r["step"] for r in rows(tmp_path, evaluation=True)] == [3, 4, 6, 9]
-    step, state = saved_state(tmp_path, Toy(toy))
+    step, state = saved_state(tmp_path, toy_module.Task(toy))
     assert step == 9 and state.params.keys() == state.opt.keys() == {"generator", "critic"}
-    np.testing.assert_array_equal(state.extras["frozen"], Toy(toy).frozen()["frozen"])
-    assert int(state.opt["generator"][0].count) == 9 and int(state.opt["critic"][0].count) == 5
+    for name, given in toy_module.Task(toy).frozen_inputs().items():
+        np.testing.assert_array_equal(state.extras[name], given)
+    assert int(state.opt["generator"][0].count) == 9
     assert cv2.imread(str(tmp_path / "previews" / "step_0000009.png")).shape == (
         8 * 12,
         2 * 4 * 12,
@@ -323,9 +190,13 @@ def test_frozen_networks_are_read_when_a_run_begins_and_never_again(
     toy, uninterrupted, tmp_path, monkeypatch
 ):
     shutil.copytree(uninterrupted, tmp_path / "run")
-    monkeypatch.delattr(Toy, "frozen")
+
+    def missing(self):
+        raise InputError("there is no such file")
+
+    monkeypatch.setattr(toy_module.Task, "frozen_inputs", missing)
     assert train(toy, tmp_path / "run")
-    with pytest.raises(AttributeError, match="frozen"):
+    with pytest.raises(InputError, match="there is no such file"):
         train(toy, tmp_path / "new")
 
 
@@ -333,7 +204,7 @@ def test_frozen_networks_are_read_when_a_run_begins_and_never_again(
 def uninterrupted(tmp_path_factory):
     """A finished run of the toy."""
     workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    assert train(toy_config(), workdir)
+    assert train(toy_module.config(), workdir)
     return workdir
 
 
@@ -347,12 +218,15 @@ def test_an_interrupted_run_continues_exactly(
         monkeypatch, stop, lambda: [signal.raise_signal(number) for _ in range(2)]
     )  # the second is an echo
     assert not train(toy, tmp_path)
-    assert saved_state(tmp_path, Toy(toy))[0] == stop
+    assert saved_state(tmp_path, toy_module.Task(toy))[0] == stop
     assert f"saved at step {stop};" in capfd.readouterr().err
     assert signal.getsignal(number) is before
     assert train(toy, tmp_path)
     assert f"Continuing '{tmp_path}' after step {stop}" in capfd.readouterr().err
-    assert_equal(saved_state(uninterrupted, Toy(toy))[1], saved_state(tmp_path, Toy(toy))[1])
+    assert_equal(
+        saved_state(uninterrupted, toy_module.Task(toy))[1],
+        saved_state(tmp_path, toy_module.Task(toy))[1],
+    )
     assert rows(tmp_path) == rows(uninterrupted)
     scores = {row["step"]: row for row in rows(tmp_path, evaluation=True)}
     assert len(scores) == len(rows(tmp_path, evaluation=True))
@@ -370,7 +244,10 @@ def test_a_killed_run_continues_exactly(toy, uninterrupted, tmp_path, monkeypatc
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 9, "lo')  # a line that was being written
     assert train(toy, tmp_path)
-    assert_equal(saved_state(uninterrupted, Toy(toy))[1], saved_state(tmp_path, Toy(toy))[1])
+    assert_equal(
+        saved_state(uninterrupted, toy_module.Task(toy))[1],
+        saved_state(tmp_path, toy_module.Task(toy))[1],
+    )
     assert (tmp_path / "metrics.jsonl").read_text() == (uninterrupted / "metrics.jsonl").read_text()
 
 
@@ -387,7 +264,7 @@ def test_a_signal_during_an_evaluation_waits_for_the_next_step(
     monkeypatch.setattr(loop.picture, "save_grid", save_grid)
     toy.run.update(preview=5, checkpoint=100)
     assert not train(toy, tmp_path)
-    assert saved_state(tmp_path, Toy(toy))[0] == stopped
+    assert saved_state(tmp_path, toy_module.Task(toy))[0] == stopped
 
 
 def test_a_second_signal_stops_at_once(toy, tmp_path, monkeypatch):
@@ -397,7 +274,7 @@ def test_a_second_signal_stops_at_once(toy, tmp_path, monkeypatch):
     at_step(monkeypatch, 5, lambda: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
     with pytest.raises(KeyboardInterrupt):
         train(toy, tmp_path)
-    assert saved_state(tmp_path, Toy(toy))[0] == 4
+    assert saved_state(tmp_path, toy_module.Task(toy))[0] == 4
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -443,7 +320,9 @@ def test_the_first_tensor_that_is_not_finite_is_named_and_its_batch_written(
         f"The run stands at the checkpoint of step {last}; "
     )
     with np.load(path) as aside:
-        clean = next(iter(Toy(toy_config()).train_data(None, 0, 1)[step - 1 : step]))
+        clean = next(
+            iter(toy_module.Task(toy_module.config()).train_data(None, 0, 1)[step - 1 : step])
+        )
         assert aside["record"].tolist() == clean["record"].tolist()
         wrong = np.isnan(aside["x"])
         np.testing.assert_array_equal(aside["x"][~wrong], clean["x"][~wrong])
@@ -470,22 +349,26 @@ def test_a_rollback_skips_the_batch_and_goes_on(toy, tmp_path, caplog):
     )
     assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4, 6, 8, 9]
 
-    without = Toy(toy)
+    without = toy_module.Task(toy)
     state = without.init_state(without.phases[0], jax.random.key(3))
-    state = replace(state, extras=state.extras | without.frozen())
+    state = replace(state, extras=state.extras | without.frozen_inputs())
     data = without.train_data(None, 0, 1)
     for step, batch in enumerate((0, 2, 3, 4, 5, 7, 8, 9, 10)):
         phase = without.phases[step >= 4]
         if step == 4:
             state = without.enter(phase, state)
-        state, _ = without.train_step(phase, state, {"x": data[batch]["x"]})
-    assert_equal(saved_state(tmp_path / "run", Toy(toy))[1], state, atol=1e-5)
+        train_step = without.steps(phase)[without.step_name(phase, step)]
+        state, _ = train_step(state, {"x": data[batch]["x"]})
+    assert_equal(saved_state(tmp_path / "run", toy_module.Task(toy))[1], state, atol=1e-5)
 
     workdir = shutil.copytree(tmp_path / "run", tmp_path / "again")
     for step in "9":
         shutil.rmtree(workdir / "checkpoints" / step)
     assert train(toy, workdir)
-    assert_equal(saved_state(tmp_path / "run", Toy(toy))[1], saved_state(workdir, Toy(toy))[1])
+    assert_equal(
+        saved_state(tmp_path / "run", toy_module.Task(toy))[1],
+        saved_state(workdir, toy_module.Task(toy))[1],
+    )
     assert (workdir / "metrics.jsonl").read_text() == (
         tmp_path / "run" / "metrics.jsonl"
     ).read_text()
@@ -523,19 +406,22 @@ def test_data_that_fail_leave_what_was_learned(toy, uninterrupted, tmp_path, mon
         with pytest.raises(InputError, match="has disappeared"):
             train(toy, tmp_path)
     assert "Saved at step 1." in capfd.readouterr().err
-    assert saved_state(tmp_path, Toy(toy))[0] == 1
+    assert saved_state(tmp_path, toy_module.Task(toy))[0] == 1
     assert train(toy, tmp_path)
-    assert_equal(saved_state(uninterrupted, Toy(toy))[1], saved_state(tmp_path, Toy(toy))[1])
+    assert_equal(
+        saved_state(uninterrupted, toy_module.Task(toy))[1],
+        saved_state(tmp_path, toy_module.Task(toy))[1],
+    )
 
 
 def test_too_little_memory_is_told_in_a_sentence(toy, tmp_path, monkeypatch):
-    def train_step(self, phase, state, batch):
+    def huge(self, state, batch):
         whole = jnp.broadcast_to(batch["x"][0, 0], (2**20, 2**20, 2**12)) * jnp.arange(
             2**12
         )  # 16 PiB
         return replace(state, step=state.step + 1), {"loss": jnp.sort(whole).sum()}
 
-    monkeypatch.setattr(Toy, "train_step", train_step)
+    monkeypatch.setattr(toy_module.Task, "_step", huge)
     with pytest.raises(
         InputError,
         match=r"Out of memory at alone with config.batch=8 \(.*\); .* lower config.batch",
@@ -590,13 +476,16 @@ def test_a_run_in_wandb_is_one_however_often_it_is_continued(
     pictures = {step: row["preview/path"] for step, row in shown.items() if "preview/path" in row}
     assert list(pictures) == [row["step"] for row in rows(workdir, evaluation=True)]
     assert all(list((workdir / "wandb").glob(f"*/files/{path}")) for path in pictures.values())
-    assert_equal(saved_state(uninterrupted, Toy(toy))[1], saved_state(workdir, Toy(toy))[1])
+    assert_equal(
+        saved_state(uninterrupted, toy_module.Task(toy))[1],
+        saved_state(workdir, toy_module.Task(toy))[1],
+    )
 
 
 def test_too_little_memory_of_a_cpu_is_told_before(toy, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(program.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
     assert train(toy, tmp_path)
-    for phase in ("alone", "adversarial"):
+    for phase in ("alone", "adversarial, plain", "adversarial, regularised"):
         text = f"{phase} needs 0.0 GiB for a step with config.batch=8, of which 0.0 are free: if the process is killed"
         assert text in caplog.text
 
@@ -609,13 +498,15 @@ def test_the_best_checkpoint_stays(toy, tmp_path, monkeypatch):
     evaluation = Reporter.evaluation
 
     def scored(self, step, values, preview):
-        return evaluation(self, step, {"error": jnp.float32(next(errors))}, preview)
+        return evaluation(self, step, {"error": next(errors)}, preview)
 
     monkeypatch.setattr(Reporter, "evaluation", scored)
     assert train(toy, tmp_path)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["7", "9"]
     toy.run.best = "psnr"
-    with pytest.raises(InputError, match=r"config.run.best is 'psnr'; the scores are error"):
+    with pytest.raises(
+        InputError, match=r"config.run.best is 'psnr'; the scores are error, spread"
+    ):
         train(toy, tmp_path / "other")
 
 
@@ -681,13 +572,14 @@ def test_values_are_read_when_the_next_step_is_under_way(toy, tmp_path, monkeypa
     def programs_of(*arguments):
         programs = original(*arguments)
 
-        def train_step(state, batch):
+        def watched(program, state, batch):
             step = int(state.step) + 1
             events.append(("dispatched", step))
-            state, values, good = programs.train_step(state, batch)
+            state, values, good = program(state, batch)
             return state, values, Watched(good, lambda: events.append(("read", step)))
 
-        return replace(programs, train_step=train_step)
+        steps = {name: partial(watched, program) for name, program in programs.steps.items()}
+        return replace(programs, steps=steps)
 
     monkeypatch.setattr(loop, "programs_of", programs_of)
     toy.run.update(log=1, preview=100, checkpoint=6)
@@ -730,8 +622,8 @@ def test_each_function_compiles_once(toy, tmp_path, monkeypatch):
     )
     train(toy, tmp_path)
     assert (
-        len(lowered) == 1 + 3 + 4
-    )  # the state; a step, scores and a preview; of the second phase its beginning too
+        len(lowered) == 1 + 4 + 6
+    )  # the state; a step, two scores, a preview; of the second phase its beginning and the other step too
 
 
 def test_another_config_is_refused(toy, uninterrupted, tmp_path):

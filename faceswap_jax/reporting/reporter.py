@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -109,14 +110,14 @@ class Reporter:
             self._show(step, phase, values)
 
     def evaluation(
-        self, step: int, values: Metrics, preview: Path | None = None
+        self, step: int, scores: dict[str, float], preview: Path | None = None
     ) -> dict[str, float]:
         """Reports scores of held-out data, and their picture, at once; returns the scores.
 
         Raises:
             FloatingPointError: a score is not a number any more.
         """
-        scores = _read(values)
+        scores = _read(scores)
         for name, value in scores.items():
             if not math.isfinite(value):
                 raise FloatingPointError(
@@ -197,8 +198,10 @@ class Reporter:
                 self.message(f"{phase.name}  {text}")
 
 
-def _read(values: Metrics) -> dict[str, float]:
-    return {name: float(value) for name, value in jax.device_get(values).items()}
+def _read(values: Metrics | dict[str, float]) -> dict[str, float]:
+    """Numbers as people wrote them: 0.0007, of which float32 makes 0.000699999975."""
+    values = jax.device_get(values)
+    return {name: float(str(np.float32(value))) for name, value in values.items()}
 
 
 def _drop_after(path: Path, step: int) -> None:

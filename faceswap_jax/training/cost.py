@@ -28,12 +28,12 @@ from rich.console import Console
 from rich.table import Table
 
 from faceswap_jax.parallel import rules
+from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state
 from faceswap_jax.tasks.registry import load_task, task_class
-from faceswap_jax.train import put
-from faceswap_jax.training.programs import programs_of
+from faceswap_jax.training.programs import programs_of, step_title
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
 COLUMNS = (
@@ -117,8 +117,9 @@ def costs(task: Task, mesh: Mesh, tell: Callable[[str], None]) -> list[Cost]:
     ]  # of all, so that errors come first
     results = []
     for phase, batch in zip(task.phases, batches, strict=True):
-        tell(f"{phase.name} ...")
-        results.append(cost(task, phase, mesh, batch))
+        for name in task.steps(phase):
+            tell(f"{step_title(task, phase, name)} ...")
+            results.append(cost(task, phase, mesh, batch, name))
     return results
 
 
@@ -128,19 +129,19 @@ def batch_of(task: Task, phase: Phase, mesh: Mesh) -> Batch:
     Raises:
         InputError: the data do not fit the phase or the mesh.
     """
-    batch = put(task.train_data(phase, 0, 1)[0], task, mesh)
+    batch = put(task.train_data(phase, 0, 1)[0], task.batch_spec, mesh)
     return abstract(batch, jax.tree.map(lambda array: array.sharding, batch))
 
 
-def cost(task: Task, phase: Phase, mesh: Mesh, batch: Batch) -> Cost:
-    """The cost of a phase's step on an abstract batch."""
+def cost(task: Task, phase: Phase, mesh: Mesh, batch: Batch, name: str) -> Cost:
+    """The cost of one of a phase's steps on an abstract batch."""
     begin = time.perf_counter()
-    compiled = lower(task, phase, mesh, batch).compile()
+    compiled = lower(task, phase, mesh, batch, name).compile()
     seconds = time.perf_counter() - begin
     memory = compiled.memory_analysis()
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
     return Cost(
-        phase.name,
+        step_title(task, phase, name),
         seconds,
         compiled.cost_analysis()["flops"],
         memory.argument_size_in_bytes,
@@ -150,11 +151,11 @@ def cost(task: Task, phase: Phase, mesh: Mesh, batch: Batch) -> Cost:
     )
 
 
-def lower(task: Task, phase: Phase, mesh: Mesh, batch: Batch) -> jax.stages.Lowered:
+def lower(task: Task, phase: Phase, mesh: Mesh, batch: Batch, name: str) -> jax.stages.Lowered:
     """The loop's own step, for a state that is never made."""
     with jax.set_mesh(mesh):
         state = abstract_state(task, phase)
-        step = programs_of(task, phase, mesh, Clock()).train_step
+        step = programs_of(task, phase, mesh, Clock()).steps[name]
         return step.lower(abstract(state, rules.shardings(state, mesh)), batch)
 
 

@@ -1,22 +1,25 @@
 """The compiled functions of a phase."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import jax
 import psutil
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from faceswap_jax.parallel import rules
 from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Phase, Task, abstract_state
+from faceswap_jax.tasks.base import Batch, Metrics, Phase, Step, Task, abstract_state
 from faceswap_jax.training import finite
 
 logger = logging.getLogger(__name__)
+
+# For what runs once: compiles in half the time, to the same numbers.
+QUICK = {"xla_backend_optimization_level": 1}
 
 
 class Program:
@@ -41,7 +44,9 @@ class Program:
             judge: is shown the compiled program.
             options: of `jax.jit`.
         """
-        self._clock, self._function, self._judge = clock, jax.jit(function, **options), judge
+        self._clock = clock
+        self._function = jax.jit(function, **options)
+        self._judge = judge
         self._compiled = None
 
     def __call__(self, *arguments: PyTree) -> PyTree:
@@ -64,45 +69,68 @@ class Program:
 
 @dataclass(frozen=True)
 class Programs:
-    """The compiled functions of one phase."""
+    """The compiled functions of one phase.
+
+    Attributes:
+        enter: `Task.enter`.
+        steps: `Task.steps`; each also returns the flags that `finite.check` reads.
+        measures: of the task's evaluators, in their order.
+        draw: of its preview; None if it shows nothing.
+    """
 
     enter: Callable[[State], State]
-    train_step: Callable
-    eval_step: Callable
-    preview: Callable
-
-
-# For what runs once: compiles in half the time, to the same numbers.
-QUICK = {"xla_backend_optimization_level": 1}
+    steps: Mapping[str, Callable]
+    measures: Sequence[Callable]
+    draw: Callable | None
 
 
 def programs_of(task: Task, phase: Phase, mesh: Mesh, clock: Clock) -> Programs:
-    """The functions of a phase; `train_step` also returns what `finite.check` reads."""
+    """The functions of a phase; each is compiled when it is first called."""
     layout = rules.shardings(abstract_state(task, phase), mesh)
-    everywhere = NamedSharding(mesh, PartitionSpec())  # what the host reads
+    replicated = NamedSharding(mesh, PartitionSpec())  # what the host reads
 
-    def train_step(state, batch):
-        state, values = task.train_step(phase, state, batch)
-        return state, values, finite.flags(batch, values, state)
+    def enter() -> Program:
+        function = partial(task.enter, phase)
+        return Program(clock, function, out_shardings=layout, compiler_options=QUICK)
 
-    return Programs(
-        enter=Program(
-            clock, partial(task.enter, phase), out_shardings=layout, compiler_options=QUICK
-        ),
-        train_step=Program(
+    def train_step(name: str, step: Step) -> Program:
+        return Program(
             clock,
-            train_step,
-            judge=partial(warn_if_large, task, phase),
+            _watched(step),
+            judge=partial(warn_if_large, task, step_title(task, phase, name)),
             donate_argnums=0,
-            out_shardings=(layout, everywhere, everywhere),
-        ),
-        eval_step=Program(clock, partial(task.eval_step, phase), out_shardings=everywhere),
-        preview=Program(clock, partial(task.preview, phase), out_shardings=everywhere),
+            out_shardings=(layout, replicated, replicated),
+        )
+
+    preview = task.preview(phase)
+    return Programs(
+        enter=enter(),
+        steps={name: train_step(name, step) for name, step in task.steps(phase).items()},
+        measures=[
+            Program(clock, evaluator.measure, out_shardings=replicated)
+            for evaluator in task.evaluators(phase)
+        ],
+        draw=Program(clock, preview.draw, out_shardings=replicated) if preview else None,
     )
 
 
-def warn_if_large(task: Task, phase: Phase, compiled: jax.stages.Compiled) -> None:
-    """Tells when a step needs more memory than a CPU has, for the system kills a process without a word."""
+def step_title(task: Task, phase: Phase, name: str) -> str:
+    """What people call a step: by its phase, and by its own name if the phase has several."""
+    return phase.name if len(task.steps(phase)) == 1 else f"{phase.name}, {name}"
+
+
+def _watched(step: Step) -> Callable[[State, Batch], tuple[State, Metrics, Bool[Array, "n"]]]:
+    """The step, which also tells what of it is finite."""
+
+    def watched(state, batch):
+        state, metrics = step(state, batch)
+        return state, metrics, finite.flags(batch, metrics, state)
+
+    return watched
+
+
+def warn_if_large(task: Task, name: str, compiled: jax.stages.Compiled) -> None:
+    """Warns when a step needs more memory than a CPU has: the system kills a process without a word."""
     if jax.default_backend() == "cpu":
         needed = compiled.memory_analysis().temp_size_in_bytes * jax.local_device_count()
         free = psutil.virtual_memory().available
@@ -110,9 +138,9 @@ def warn_if_large(task: Task, phase: Phase, compiled: jax.stages.Compiled) -> No
             logger.warning(
                 "%s needs %.1f GiB for a step with config.batch=%d, of which %.1f are free: if the process is killed, "
                 "continue on more machines, or, in a new --workdir, %s.",
-                phase.name,
+                name,
                 needed / 2**30,
                 task.config.batch,
                 free / 2**30,
-                task.smaller,
+                task.memory_advice,
             )

@@ -13,11 +13,11 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from faceswap_jax.parallel import rules
+from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import AXES, make_mesh
 from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.tasks.autoencoder import Task
 from faceswap_jax.tasks.base import abstract_state
-from faceswap_jax.train import put
 from faceswap_jax.training.cost import Collective, batch_of, collectives, cost, costs, lower, table
 from faceswap_jax.training.programs import programs_of
 from tests.support.tiny_run import experiment
@@ -63,7 +63,8 @@ def test_work_grows_with_the_level_and_is_divided_among_the_devices(task, spread
     (low, high), phase = spread[0], task.phases[-1]
     assert high.flops > 2 * low.flops > 0
     one = jax.make_mesh((1, 1), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:1])
-    alone = cost(task, phase, one, batch_of(task, phase, one))
+    (name,) = task.steps(phase)
+    alone = cost(task, phase, one, batch_of(task, phase, one), name)
     assert alone.flops / 8 <= high.flops < 1.1 * alone.flops / 8
     assert alone.collectives == () and alone.temporaries > 2 * high.temporaries
 
@@ -99,6 +100,7 @@ def test_no_device_gathers_the_weights_of_decoders(spread):
 
 def test_it_is_the_program_of_the_loop(task, mesh, monkeypatch):
     phase, texts = task.phases[0], []
+    (name,) = task.steps(phase)
 
     class Enough(Exception):
         pass
@@ -113,11 +115,11 @@ def test_it_is_the_program_of_the_loop(task, mesh, monkeypatch):
         state = jax.jit(lambda key: task.init_state(phase, key), out_shardings=layout)(
             jax.random.key(0)
         )
-        batch = put(task.train_data(phase, 0, 1)[0], task, mesh)
+        batch = put(task.train_data(phase, 0, 1)[0], task.batch_spec, mesh)
         with pytest.raises(Enough):
-            programs_of(task, phase, mesh, Clock()).train_step(state, batch)
+            programs_of(task, phase, mesh, Clock()).steps[name](state, batch)
     with pytest.raises(Enough):
-        lower(task, phase, mesh, batch_of(task, phase, mesh)).compile()
+        lower(task, phase, mesh, batch_of(task, phase, mesh), name).compile()
     assert texts[0] == texts[1]
 
 

@@ -1,0 +1,47 @@
+"""Batches on the devices: every process's part becomes a part of one global, sharded array."""
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.parallel.distributed import share
+
+
+def put(batch: PyTree, spec: PartitionSpec, mesh: Mesh) -> PyTree:
+    """Puts this process's part of a batch on its devices.
+
+    Args:
+        batch: NumPy arrays that this process has loaded. Those of text become None: they are for people.
+        spec: how every array is laid over the mesh; only leading axes are sharded.
+        mesh: of all processes.
+
+    Returns:
+        The global batch.
+
+    Raises:
+        InputError: the batch does not divide among the devices.
+    """
+    sharding = NamedSharding(mesh, spec)
+
+    def put_array(array):
+        if array.dtype.kind == "U":
+            return None
+        shape = _global_shape(array, spec, mesh)
+        return jax.make_array_from_process_local_data(sharding, array, shape)
+
+    return jax.tree.map(put_array, batch)
+
+
+def _global_shape(array: np.ndarray, spec: PartitionSpec, mesh: Mesh) -> tuple[int, ...]:
+    shape = list(array.shape)
+    for i, axis in enumerate(spec):
+        if axis == "data":
+            shape[i] *= share(mesh)[1]
+        if axis and shape[i] % mesh.shape[axis]:
+            raise InputError(
+                f"A batch of shape {tuple(shape)} does not divide among the mesh "
+                f"{dict(mesh.shape)}; change config.batch."
+            )
+    return tuple(shape)
