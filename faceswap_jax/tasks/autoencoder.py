@@ -3,9 +3,9 @@
 After training, encoding persona q and decoding as persona p gives p's face with q's performance.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +16,9 @@ import ml_collections
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 
-from data_pipelines import sources
+from data_pipelines import datasets, sources
 from data_pipelines.batches import pipeline
+from faceswap_jax.config import at_least, below, between, check, inside, one_of, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.losses import identity, measures, reconstruction
 from faceswap_jax.models import comb, iresnet
@@ -28,7 +29,18 @@ from faceswap_jax.ops.masks import masked
 from faceswap_jax.parallel import persona, rules
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, FaceTask, Metrics, Phase, with_data
+from faceswap_jax.tasks.base import (
+    Batch,
+    Evaluator,
+    FaceTask,
+    Metrics,
+    Phase,
+    Preview,
+    Step,
+    Synthesis,
+    mean_of,
+    with_data,
+)
 
 EMBEDDER = ("params", "statistics")  # what a frozen embedder consists of
 SWAPPED = ("identity", "cycle", "latent_cycle")
@@ -89,10 +101,10 @@ class Task(FaceTask):
     """One phase per growth level; batches are those of `pipeline.persona_batches`."""
 
     batch_spec = rules.BATCH
-    smaller = "lower config.batch, end config.level_steps with a lower level or set config.model.remat=blocks"
+    memory_advice = "lower config.batch, end config.level_steps with a lower level or set config.model.remat=blocks"
 
     def __init__(self, config: ml_collections.ConfigDict):
-        self.config = config
+        super().__init__(config)
         self.dtype = precision.dtype(config.precision)
         _check(config)
         self.embedder = _shape(config.embedder) if config.loss.identity else None
@@ -148,7 +160,7 @@ class Task(FaceTask):
             extras["embedder"] = dict(zip(EMBEDDER, iresnet.init(self.embedder, key), strict=True))
         return State(jnp.int32(phase.start), key, params, _init_opt(params), extras)
 
-    def frozen(self) -> dict[str, PyTree]:
+    def frozen_inputs(self) -> dict[str, PyTree]:
         """The face embedder, if the identity loss needs one."""
         if not self.embedder:
             return {}
@@ -164,7 +176,11 @@ class Task(FaceTask):
             opt=comb.grow(state.opt, _init_opt(params)),
         )
 
-    def train_step(self, phase: Phase, state: State, batch: Batch) -> tuple[State, Metrics]:
+    def steps(self, phase: Phase) -> Mapping[str, Step]:
+        """There is one step."""
+        return {"train": partial(self._train_step, phase)}
+
+    def _train_step(self, phase: Phase, state: State, batch: Batch) -> tuple[State, Metrics]:
         """One update on all personas together, or one for each in random order (`config.update_order`)."""
         c, model, (_, alpha, learning_rate) = (
             self.config,
@@ -283,7 +299,11 @@ class Task(FaceTask):
             embed(swapped, persona.exchange(mask, shared.partner)), reference
         )
 
-    def eval_step(self, phase: Phase, state: State, batch: Batch) -> Metrics:
+    def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
+        """Scores of reconstructions of one held-out batch."""
+        return (mean_of(partial(self._reconstruction_scores, phase)),)
+
+    def _reconstruction_scores(self, phase: Phase, state: State, batch: Batch) -> Metrics:
         """PSNR (dB) and dissimilarity of reconstructions inside the face."""
         _, x, mask = _pictures(batch)
         model, shared, own = self._trained(phase, state)
@@ -295,10 +315,19 @@ class Task(FaceTask):
         loss = reconstruction.dissimilarity(*reconstruction.compared(x, mask, y, "both"))
         return {"psnr": measures.psnr(x, y, mask).mean(), "dissimilarity": loss.mean()}
 
-    def preview(
+    def preview(self, phase: Phase) -> Preview:
+        """Held-out images of the first personas: as they are, reconstructed, and swapped to each of them."""
+        names = self.config.personas[:PREVIEW_PERSONAS]
+        images = min(self.config.batch, PREVIEW_COLUMNS)
+        return Preview(
+            partial(self._preview, phase),
+            rows=("input", "reconstruction", *(f"as {name}" for name in names)),
+            columns=[name for name in names for _ in range(images)],
+        )
+
+    def _preview(
         self, phase: Phase, state: State, batch: Batch
     ) -> Float[Array, "rows columns h w 3"]:
-        """Rows: input, reconstruction, then the swap to every persona; of the first personas."""
         _, x, _ = _pictures(jax.tree.map(lambda a: a[:PREVIEW_PERSONAS, :PREVIEW_COLUMNS], batch))
         swaps = jnp.stack(
             [self._swapped(phase, state, x.reshape(-1, *x.shape[2:]), p) for p in range(len(x))]
@@ -344,17 +373,41 @@ class Task(FaceTask):
             **augmentation,
         )
 
-    def resolution(self, phase: Phase) -> int:
-        """Side in pixels of the aligned crops that `swap` takes."""
-        return comb.resolution(phase.stage)
+    def synthesis(self, phase: Phase, state: State) -> Synthesis:
+        """Anybody's aligned crops with the face of one persona, to be blended into the frame."""
 
-    def swap(
-        self, phase: Phase, state: State, x: UInt8[Array, "b h w 3"], index: int | Array
-    ) -> UInt8[Array, "b h w 3"]:
-        """Aligned crops of anybody with the face of persona number `index`."""
-        return jnp.round(
-            self._swapped(phase, state, x.astype(jnp.float32) / 255, index) * 255
-        ).astype(jnp.uint8)
+        def images(state, index, inputs, edit=None) -> UInt8[Array, "b h w 3"]:
+            x = inputs["crops"].astype(jnp.float32) / 255
+            return jnp.round(self._swapped(phase, state, x, index) * 255).astype(jnp.uint8)
+
+        return Synthesis(
+            alignment="eyes",
+            resolution=comb.resolution(phase.stage),
+            placement="blended",
+            inputs=("crops",),
+            personas=self.config.personas,
+            variables=replace(state, opt={}, extras={}),
+            identity=self._identity_of,
+            images=images,
+        )
+
+    def _identity_of(self, who) -> Int[Array, ""]:
+        """Index of the persona that `who` names."""
+        if who.pictures or len(who.personas) != 1:
+            raise InputError(
+                "This model shows one persona at a time, whom it was trained on; give the name of one of "
+                f"{', '.join(self.config.personas)}."
+            )
+        ((name, weight),) = who.personas.items()
+        if name not in self.config.personas:
+            raise InputError(
+                f"There is no persona '{name}'; choose one of {', '.join(self.config.personas)}."
+            )
+        if weight != 1:
+            raise InputError(
+                f"The weight of persona '{name}' is {weight}; give 1, for this model mixes no personas."
+            )
+        return jnp.int32(list(self.config.personas).index(name))
 
 
 def _encode(model, shared, x: Float[Array, "p b h w 3"]) -> Float[Array, "p b latent"]:
@@ -371,55 +424,27 @@ def _decode(model, shared, own, z: Float[Array, "p b latent"]) -> Float[Array, "
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    steps = config.level_steps
-    levels = [level for level, count in enumerate(steps) if count]
-    at_least = {
-        "seed": 0,
-        "batch": 1,
-        "final_steps": 0,
-        "model.latent": 1,
-        "mesh.persona": 1,
-        "data.warp": 0,
-    }
-    at_least |= {f"loss.{name}": 0 for name in ("l1", *SWAPPED)}
-    shares = (
-        "data.jitter.scale",
-        "data.jitter.shift",
-        *(f"augment.{name}" for name in config.augment),
-    )
     demands = {
-        "level_steps": (
-            len(steps) <= comb.MAX_LEVEL + 1
-            and min(steps, default=0) >= 0
-            and max(levels, default=0) >= comb.TIED_LEVELS
-            and len(levels) == levels[-1] - levels[0] + 1,
-            f"give the steps of level 0 and up: 0 for those to skip at the start, then each level's, the last being "
-            f"{comb.TIED_LEVELS} to {comb.MAX_LEVEL} (those below {comb.TIED_LEVELS} are one for all personas)",
-        ),
-        "update_order": (
-            config.update_order in ("joint", "sequential"),
-            "choose joint or sequential",
-        ),
-        "loss.masking": (
-            config.loss.masking in ("target", "both"),
-            "choose target (Eq. 1) or both (Eq. 2)",
-        ),
-        "model.width": (config.model.width > 0, "give a positive share of the published width"),
-        "data.validation": (0 < config.data.validation < 1, "give a share between 0 and 1"),
-        "data.jitter.rotation": (0 <= config.data.jitter.rotation <= 180, "give degrees, 0 to 180"),
-        "learning_rate": (config.learning_rate > 0, "give a positive number"),
-        "final_learning_rate": (config.final_learning_rate > 0, "give a positive number"),
+        "seed": at_least(0),
+        "batch": at_least(1),
+        "final_steps": at_least(0),
+        "update_order": one_of("joint", "sequential"),
+        "learning_rate": positive(),
+        "final_learning_rate": positive(),
+        "mesh.persona": at_least(1),
+        "model.width": positive(),
+        "model.latent": at_least(1),
+        "data.validation": inside(0, 1),
+        "data.warp": at_least(0),
+        "data.jitter.rotation": between(0, 180),
+        "data.jitter.scale": below(0, 1),
+        "data.jitter.shift": below(0, 1),
+        "loss.masking": one_of("target", "both"),
     }
-    values = {
-        name: reduce(getattr, name.split("."), config) for name in (*at_least, *shares, *demands)
-    }
-    demands |= {name: (0 <= values[name] < 1, "give 0 or more, and less than 1") for name in shares}
-    demands |= {
-        name: (values[name] >= least, f"give {least} or more") for name, least in at_least.items()
-    }
-    for name, (met, remedy) in demands.items():
-        if not met:
-            raise InputError(f"config.{name} is {values[name]}; {remedy}.")
+    demands |= {f"augment.{name}": below(0, 1) for name in config.augment}
+    demands |= {f"loss.{name}": at_least(0) for name in ("l1", *SWAPPED)}
+    check(config, demands)
+    _check_levels(config.level_steps)
     if config.update_order == "sequential":
         if config.mesh.persona > 1:
             raise InputError(
@@ -435,6 +460,21 @@ def _check(config: ml_collections.ConfigDict) -> None:
         raise InputError(
             "config.loss.identity needs a face embedder; set config.loss.embedder to a run of experiments/identity.py "
             "or to InsightFace's weights."
+        )
+
+
+def _check_levels(level_steps: Sequence[int]) -> None:
+    """Raises InputError if these are not the steps of consecutive levels."""
+    trained = [level for level, count in enumerate(level_steps) if count]
+    good = len(level_steps) <= comb.MAX_LEVEL + 1
+    good = good and min(level_steps, default=0) >= 0
+    good = good and max(trained, default=0) >= comb.TIED_LEVELS
+    good = good and len(trained) == trained[-1] - trained[0] + 1
+    if not good:
+        raise InputError(
+            f"config.level_steps is {tuple(level_steps)}; give the steps of level 0 and up: 0 for those to skip at the "
+            f"start, then each level's, the last being {comb.TIED_LEVELS} to {comb.MAX_LEVEL} (those below "
+            f"{comb.TIED_LEVELS} are one for all personas)."
         )
 
 

@@ -4,19 +4,19 @@ It learns to tell the training identities apart; what it is for, and measured on
 `faceswap_jax/embedder.py` uses the finished network.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
 
 import grain
 import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from data_pipelines import sources
+from data_pipelines import datasets, sources
 from data_pipelines.batches import pipeline
+from faceswap_jax.config import Demand, at_least, below, between, check, inside, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.losses import arcface
 from faceswap_jax.models import iresnet
@@ -26,7 +26,17 @@ from faceswap_jax.ops import precision
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, FaceTask, Metrics, Phase, with_data
+from faceswap_jax.tasks.base import (
+    Batch,
+    Evaluator,
+    FaceTask,
+    Metrics,
+    Phase,
+    Preview,
+    Step,
+    mean_of,
+    with_data,
+)
 
 PREVIEW_COLUMNS = 8
 
@@ -34,11 +44,8 @@ PREVIEW_COLUMNS = 8
 class Task(FaceTask):
     """One phase; batches are those of `pipeline.identity_batches`."""
 
-    batch_spec = PartitionSpec("data")
-    smaller = "lower config.batch"
-
     def __init__(self, config: ml_collections.ConfigDict):
-        self.config = config
+        super().__init__(config)
         _check(config)
         c = config.model
         self.model = iresnet.IResNetConfig(
@@ -89,14 +96,6 @@ class Task(FaceTask):
             extras={"statistics": statistics},
         )
 
-    def frozen(self) -> dict:
-        """There are no frozen networks."""
-        return {}
-
-    def enter(self, phase: Phase, state: State) -> State:
-        """There is one phase."""
-        return state
-
     def _seen(self, key: PRNGKeyArray, batch: Batch) -> Float[Array, "b s s 3"]:
         """What training sees of a batch: soft and in other light, whole or the face alone."""
         c, keys = self.config, jax.random.split(key, 3)
@@ -107,7 +106,11 @@ class Task(FaceTask):
         alone = jax.random.uniform(keys[2], (len(x), 1, 1)) < c.face_alone
         return embedder.view(masked(x, jnp.where(alone, mask, 1.0)), c.model.side)
 
-    def train_step(self, phase: Phase, state: State, batch: Batch) -> tuple[State, Metrics]:
+    def steps(self, phase: Phase) -> Mapping[str, Step]:
+        """There is one step."""
+        return {"train": self._train_step}
+
+    def _train_step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
         """One update; "accuracy" is the share of pictures that are nearest to the centre of their identity."""
         c = self.config
         x = self._seen(jax.random.fold_in(state.key, state.step), batch)
@@ -129,7 +132,11 @@ class Task(FaceTask):
         extras = state.extras | {"statistics": statistics}
         return replace(state, step=state.step + 1, params=params, opt=opt, extras=extras), metrics
 
-    def eval_step(self, phase: Phase, state: State, batch: Batch) -> Metrics:
+    def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
+        """How well it tells held-out identities apart."""
+        return (mean_of(self._scores),)
+
+    def _scores(self, state: State, batch: Batch) -> Metrics:
         """Held-out identities, of the "face" alone and of the "picture".
 
         Of all pairs of pictures: the mean cosines of the "same" and of "different" persons, and the "area" under the
@@ -150,10 +157,11 @@ class Task(FaceTask):
             metrics[f"{way}/area"] = _area(cosine, same, different)
         return metrics
 
-    def preview(
-        self, phase: Phase, state: State, batch: Batch
-    ) -> Float[Array, "rows columns h w 3"]:
-        """What the network sees of held-out faces. Rows: whole, the face alone, and as training would show them."""
+    def preview(self, phase: Phase) -> Preview:
+        """What the network sees of held-out faces."""
+        return Preview(self._preview, rows=("whole", "face alone", "as in training"))
+
+    def _preview(self, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
         some = jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch)
         x, mask = _pictures(some)
         seen = (embedder.view(p, self.model.side) for p in (x, masked(x, mask)))
@@ -209,46 +217,40 @@ def _area(
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    c, stages = config, len(config.model.blocks)
-    at_least = {
-        "seed": 0,
-        "batch": 2,
-        "warm_up": 0,
-        "steps": c.warm_up + 1,
-        "blur": 0,
-        "weight_decay": 0,
-    }
-    at_least |= {
-        "data.test": 2,
-        "model.stem": 1,
-        "model.embedding": 1,
-        "model.side": 1,
-        "resolution": 1,
-    }
-    positive = "give a positive number"
-    demands = {
-        "data.held_out": (0 < c.data.held_out < 1, "give a share between 0 and 1"),
-        "face_alone": (0 <= c.face_alone <= 1, "give a share, 0 to 1"),
-        "momentum": (0 <= c.momentum < 1, "give 0 or more, and less than 1"),
-        "learning_rate": (c.learning_rate > 0, positive),
-        "loss.scale": (c.loss.scale > 0, positive),
-        "loss.margin": (0 <= c.loss.margin < 1.57, "give an angle of 0 to 1.57 radians"),
-        "model.blocks": (
-            stages >= 1 and min(c.model.blocks) >= 1,
-            "give the number of blocks of each stage",
-        ),
-        "model.channels": (
-            len(c.model.channels) == stages and min(c.model.channels) >= 1,
-            "give a number for each of config.model.blocks",
-        ),
-        "model.side": (c.model.side % 2**stages == 0, f"give a multiple of {2**stages}"),
-    }
-    values = {name: reduce(getattr, name.split("."), config) for name in (*at_least, *demands)}
-    demands |= {
-        name: (values[name] >= least, f"give {least} or more")
-        for name, least in at_least.items()
-        if name not in demands
-    }
-    for name, (met, remedy) in demands.items():
-        if not met:
-            raise InputError(f"config.{name} is {values[name]}; {remedy}.")
+    stages = len(config.model.blocks)
+    check(
+        config,
+        {
+            "seed": at_least(0),
+            "batch": at_least(2),
+            "warm_up": at_least(0),
+            "steps": at_least(config.warm_up + 1),
+            "blur": at_least(0),
+            "face_alone": between(0, 1),
+            "learning_rate": positive(),
+            "momentum": below(0, 1),
+            "weight_decay": at_least(0),
+            "resolution": at_least(1),
+            "data.test": at_least(2),
+            "data.held_out": inside(0, 1),
+            "loss.scale": positive(),
+            "loss.margin": below(0, 1.57),
+            "model.blocks": Demand(_counts, "give the number of blocks of each stage"),
+            "model.channels": Demand(_counts, "give the number of channels of each stage"),
+            "model.stem": at_least(1),
+            "model.embedding": at_least(1),
+            "model.side": at_least(1),
+        },
+    )
+    if len(config.model.channels) != stages:
+        raise InputError(
+            f"config.model.channels is {config.model.channels}; give a number for each of config.model.blocks."
+        )
+    if config.model.side % 2**stages:
+        raise InputError(
+            f"config.model.side is {config.model.side}; give a multiple of {2**stages}."
+        )
+
+
+def _counts(values: Sequence[int]) -> bool:
+    return len(values) > 0 and min(values) >= 1

@@ -3,19 +3,20 @@
 It measures the systems of this project, all by the same measure; `evaluation/oracle.py` reads with it.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, reduce
+from functools import cached_property
 
 import grain
 import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import DEGREES, EXPRESSION, PERSONA_SPANS
+from faceswap_jax.config import Demand, at_least, between, check, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import oracle
 from faceswap_jax.ops import augmentation as augment
@@ -23,21 +24,18 @@ from faceswap_jax.ops import optimizers as optim
 from faceswap_jax.ops import precision
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, Metrics, Phase
+from faceswap_jax.tasks import base
+from faceswap_jax.tasks.base import Batch, Evaluator, Metrics, Phase, Preview, Step, mean_of
 
 OPTIMIZER = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-3))
 PREVIEW_COLUMNS = 8
 
 
-class Task:
+class Task(base.Task):
     """One phase; batches are those of `samples.training_batches`."""
 
-    batch_spec = PartitionSpec("data")
-    smaller = "lower config.batch"
-    corrupt = 0
-
     def __init__(self, config: ml_collections.ConfigDict):
-        self.config = config
+        super().__init__(config)
         _check(config)
         c = config.model
         self.model = oracle.OracleConfig(
@@ -49,11 +47,6 @@ class Task:
             precision.dtype(config.precision),
         )
         self.phases = [Phase(f"{samples.SIDE} px", 0, config.steps, stage=0)]
-
-    @classmethod
-    def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-        """The config as it is: the data decide nothing."""
-        return config.copy_and_resolve_references()
 
     def learning_rate(self, step: Int[Array, ""]) -> Float[Array, ""]:
         """Rises over `warm_up` steps, then falls to zero along a cosine."""
@@ -67,15 +60,11 @@ class Task:
             step=jnp.int32(phase.start), key=key, params=params, opt=optim.init(OPTIMIZER, params)
         )
 
-    def frozen(self) -> dict:
-        """There are no frozen networks."""
-        return {}
+    def steps(self, phase: Phase) -> Mapping[str, Step]:
+        """There is one step."""
+        return {"train": self._train_step}
 
-    def enter(self, phase: Phase, state: State) -> State:
-        """There is one phase."""
-        return state
-
-    def train_step(self, phase: Phase, state: State, batch: Batch) -> tuple[State, Metrics]:
+    def _train_step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
         """One update on pictures as soft, noisy and bright as those of swaps and of decoded clips may be."""
         c, keys = self.config, jax.random.split(jax.random.fold_in(state.key, state.step), 5)
         x, mask = _pictures(batch)
@@ -101,7 +90,11 @@ class Task:
         metrics = {"loss": error, "learning_rate": learning_rate}
         return replace(state, step=state.step + 1, params=params, opt=opt), metrics
 
-    def eval_step(self, phase: Phase, state: State, batch: Batch) -> Metrics:
+    def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
+        """Errors on puppets of another world."""
+        return (mean_of(self._errors),)
+
+    def _errors(self, state: State, batch: Batch) -> Metrics:
         """Mean absolute errors by group, read of the "face" alone and of the "picture".
 
         Pose and gaze are in degrees, the others in shares of their spans.
@@ -116,10 +109,11 @@ class Task:
                 metrics[f"{way}/{group}"] = jnp.stack(chosen).mean()
         return metrics
 
-    def preview(
-        self, phase: Phase, state: State, batch: Batch
-    ) -> Float[Array, "rows columns h w 3"]:
-        """Rows: whole pictures, and what is seen of them through their masks."""
+    def preview(self, phase: Phase) -> Preview:
+        """Whole images, and what is seen of them through their masks."""
+        return Preview(self._preview, rows=("whole", "face alone"))
+
+    def _preview(self, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
         x, mask = _pictures(jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch))
         return jnp.stack([x, masked(x, mask)])
 
@@ -169,38 +163,31 @@ def _pictures(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h 
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    at_least = {
-        "seed": 0,
-        "batch": 1,
-        "warm_up": 0,
-        "blur": 0,
-        "mask_blur": 0,
-        "noise": 0,
-        "data.world_seed": 0,
-    }
-    at_least |= {
-        "data.test_world_seed": 0,
-        "data.fresh": 1,
-        "data.test": 1,
-        "model.stem": 1,
-        "model.squeeze": 1,
-    }
-    at_least |= {"performance_weight": 0, "steps": config.warm_up + 1}
-    for name, least in at_least.items():
-        value = reduce(getattr, name.split("."), config)
-        if value < least:
-            raise InputError(f"config.{name} is {value}; give {least} or more.")
-    if config.data.fresh > config.batch:
-        raise InputError(
-            f"config.data.fresh is {config.data.fresh}; give at most config.batch, {config.batch}."
-        )
+    check(
+        config,
+        {
+            "seed": at_least(0),
+            "batch": at_least(1),
+            "warm_up": at_least(0),
+            "steps": at_least(config.warm_up + 1),
+            "blur": at_least(0),
+            "mask_blur": at_least(0),
+            "noise": at_least(0),
+            "learning_rate": positive(),
+            "performance_weight": at_least(0),
+            "data.world_seed": at_least(0),
+            "data.test_world_seed": at_least(0),
+            "data.fresh": between(1, config.batch),
+            "data.test": at_least(1),
+            "model.stem": at_least(1),
+            "model.squeeze": at_least(1),
+            "model.levels": Demand(
+                lambda levels: 1 <= len(levels) <= 5 and min(levels) >= 1,
+                "give the channels of 1 to 5 levels",
+            ),
+        },
+    )
     if config.data.test_world_seed == config.data.world_seed:
         raise InputError(
             "config.data.test_world_seed is that of the training; choose another world."
         )
-    if not 1 <= len(config.model.levels) <= 5 or min(config.model.levels) < 1:
-        raise InputError(
-            f"config.model.levels is {config.model.levels}; give the channels of 1 to 5 levels."
-        )
-    if not config.learning_rate > 0:
-        raise InputError(f"config.learning_rate is {config.learning_rate}; give a positive number.")

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from experiments import comb as experiment
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
+from faceswap_jax.inference.generator import Who
 from faceswap_jax.losses import reconstruction
 from faceswap_jax.models import comb, iresnet
 from faceswap_jax.models.iresnet import IResNetConfig
@@ -121,7 +122,7 @@ def test_joint_update_is_adam_on_the_mean_loss_of_augmented_input(batch):
         batch["image"] / 255,
         batch["mask"][..., None] / 255,
     )
-    step = jax.jit(partial(task.train_step, phase))
+    step = jax.jit(task.steps(phase)["train"])
 
     @jax.jit
     def reference(params, opt, seen):
@@ -151,7 +152,7 @@ def test_sequential_update_is_one_adam_step_per_persona_in_random_order(batch):
     task = Task(config(update_order="sequential"))
     phase, state = start(task)
     seen, x, mask = batch["input"] / 255, batch["image"] / 255, batch["mask"][..., None] / 255
-    step = jax.jit(partial(task.train_step, phase))
+    step = jax.jit(task.steps(phase)["train"])
     adam = optax.adam(1e-3)
     shared = {name: state.params[name] for name in ("encoder", "tied")}
     own = [comb.persona(state.params["personas"], p) for p in range(4)]
@@ -219,7 +220,7 @@ def test_losses_of_swapped_pictures_are_those_of_a_plain_loop(batch):
         *(jnp.array(batch[n] / np.float32(255)) for n in ("input", "image", "mask")),
     )
     mask = mask[..., None]
-    _, metrics = jax.jit(partial(task.train_step, phase))(state, batch)
+    _, metrics = jax.jit(task.steps(phase)["train"])(state, batch)
     encode = partial(comb.encode, model, state.params["encoder"])
 
     def decode(p, z):
@@ -269,7 +270,7 @@ def test_the_embedder_comes_from_its_file_and_the_run_keeps_its_shape(data, tmp_
     c.loss.update(identity=0.1, embedder=str(path))
     stored = ml_collections.ConfigDict(json.loads(configs.to_json(Task.resolve(c))))
     task = Task(stored)
-    frozen, abstract = task.frozen(), abstract_state(task, task.phases[0]).extras
+    frozen, abstract = task.frozen_inputs(), abstract_state(task, task.phases[0]).extras
     assert jax.tree.map(np.shape, frozen) == jax.tree.map(np.shape, abstract) and frozen
     path.unlink()  # the state has the network now
     assert Task(stored).embedder == task.embedder
@@ -305,13 +306,13 @@ def test_a_mesh_computes_what_one_device_does_without_gathering_decoders(
     wide = jax.tree.map(
         lambda a: np.concatenate([a] * 2, 1), batch
     )  # two a persona do not divide over data = 4
-    alone = jax.jit(partial(task.train_step, phase)).lower(state, wide).compile()
+    alone = jax.jit(task.steps(phase)["train"]).lower(state, wide).compile()
     single, values = alone(state, wide)
 
     mesh = make_mesh(persona_axis)
     with jax.set_mesh(mesh):
         layout = rules.shardings(jax.eval_shape(lambda: state), mesh)
-        step = jax.jit(partial(task.train_step, phase), out_shardings=(layout, None))
+        step = jax.jit(task.steps(phase)["train"], out_shardings=(layout, None))
         arguments = (
             jax.device_put(state, layout),
             jax.device_put(wide, NamedSharding(mesh, task.batch_spec)),
@@ -339,7 +340,7 @@ def test_a_mesh_computes_what_one_device_does_without_gathering_decoders(
 def test_growth_keeps_weights_and_moments_and_starts_those_of_the_new_level(batch):
     task = Task(config())
     phase, state = start(task)
-    state, _ = jax.jit(partial(task.train_step, phase))(state, batch)
+    state, _ = jax.jit(task.steps(phase)["train"])(state, batch)
     grown = task.enter(task.phases[1], state)
     for old, new in ((state.params, grown.params), (state.opt, grown.opt)):
         for group in ("encoder", "tied", "personas"):
@@ -359,15 +360,39 @@ def test_growth_keeps_weights_and_moments_and_starts_those_of_the_new_level(batc
 def test_preview_shows_input_reconstruction_and_every_swap(batch):
     task = Task(config())
     phase, state = start(task)
-    grid = jax.jit(partial(task.preview, phase))(state, batch)
+    grid = jax.jit(task.preview(phase).draw)(state, batch)
     assert grid.shape == (6, 8, 16, 16, 3)
     np.testing.assert_allclose(grid[0], batch["image"].reshape(8, 16, 16, 3) / 255, atol=1e-6)
     for p in range(4):  # a reconstruction is the swap to oneself
         np.testing.assert_allclose(
             grid[1, 2 * p : 2 * p + 2], grid[2 + p, 2 * p : 2 * p + 2], atol=1e-5
         )
-    swapped = task.swap(phase, state, batch["image"][0], 2)
+    made = task.synthesis(phase, state)
+    identity = made.identity(Who(personas={"c": 1.0}))
+    swapped = made.images(made.variables, identity, {"crops": batch["image"][0]})
     np.testing.assert_allclose(swapped / 255, grid[4, :2], atol=0.003)
+
+
+def test_preview_says_what_its_rows_and_columns_show():
+    preview = Task(config()).preview(Task(config()).phases[0])
+    assert preview.rows == ("input", "reconstruction", "as a", "as b", "as c", "as d")
+    assert preview.columns == ["a", "a", "b", "b", "c", "c", "d", "d"]
+
+
+@pytest.mark.parametrize(
+    ("who", "message"),
+    [
+        (Who(personas={"zoe": 1.0}), "no persona 'zoe'.*a, b, c, d"),
+        (Who(personas={"a": 0.5, "b": 0.5}), "one persona"),
+        (Who(personas={"a": 0.5}), "weight of persona 'a' is 0.5; give 1"),
+        (Who(pictures=[np.zeros((16, 16, 3), np.uint8)]), "trained on"),
+    ],
+)
+def test_it_shows_one_persona_that_it_was_trained_on(who, message):
+    task = Task(config())
+    phase, state = start(task)
+    with pytest.raises(InputError, match=message):
+        task.synthesis(phase, state).identity(who)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def batch(task):
 
 @pytest.fixture(scope="module")
 def step(task):
-    return jax.jit(partial(task.train_step, task.phases[0]))
+    return jax.jit(task.steps(task.phases[0])["train"])
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def replace_config(task, **changes):
 
 def test_it_learns_to_tell_people_apart(task, fresh, batch):
     task = replace_config(task, steps=80, blur=0.0, face_alone=0.0)
-    state, step, losses = fresh, jax.jit(partial(task.train_step, task.phases[0])), []
+    state, step, losses = fresh, jax.jit(task.steps(task.phases[0])["train"]), []
     for _ in range(80):
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
@@ -128,7 +128,7 @@ def test_scores_are_those_of_the_embedder(task, fresh):
     phase = task.phases[0]
     batch = without_text(task.eval_data(phase, 0, 1)[0])
     assert sorted(np.bincount(batch["identity"])) == [4, 4]
-    scores = jax.jit(partial(task.eval_step, phase))(fresh, batch)
+    scores = jax.jit(task.evaluators(phase)[0].measure)(fresh, batch)
     x, mask = batch["image"] / np.float32(255), batch["mask"] / np.float32(255)
     first, second = np.triu_indices(len(x), 1)
     same = batch["identity"][first] == batch["identity"][second]
@@ -143,8 +143,8 @@ def test_scores_are_those_of_the_embedder(task, fresh):
 
 
 def test_the_preview_shows_held_out_faces_as_the_network_sees_them(task, fresh):
-    grid = task.preview(
-        task.phases[0], fresh, without_text(task.eval_data(task.phases[0], 0, 1)[0])
+    grid = task.preview(task.phases[0]).draw(
+        fresh, without_text(task.eval_data(task.phases[0], 0, 1)[0])
     )
     assert grid.shape == (3, 8, 16, 16, 3) and grid.min() >= 0 and grid.max() <= 1
     assert np.abs(grid[1] - 0.5).min() < 1e-3 < np.abs(grid[0] - grid[1]).max()
@@ -159,15 +159,15 @@ def test_the_learning_rate_rises_and_falls_to_zero(task):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data.held_out": 0.0}, "config.data.held_out is 0.0; give a share between 0 and 1."),
-        ({"face_alone": 1.5}, "config.face_alone is 1.5; give a share, 0 to 1."),
+        ({"data.held_out": 0.0}, "config.data.held_out is 0.0; give more than 0 and less than 1"),
+        ({"face_alone": 1.5}, "config.face_alone is 1.5; give 0 to 1"),
         ({"model.side": 15}, "config.model.side is 15; give a multiple of 2."),
         (
             {"model.channels": (8, 8)},
             "config.model.channels is .*; give a number for each of config.model.blocks.",
         ),
         ({"model.blocks": ()}, "give the number of blocks of each stage"),
-        ({"loss.margin": 2.0}, "give an angle"),
+        ({"loss.margin": 2.0}, "config.loss.margin is 2.0"),
         ({"momentum": 1.0}, "config.momentum is 1.0"),
         ({"steps": 2}, "config.steps is 2; give 3 or more."),
         ({"batch": 1}, "config.batch is 1; give 2 or more."),

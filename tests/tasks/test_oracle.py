@@ -1,7 +1,6 @@
 """The oracle task: learns, is a pure function of the step, scores in the units it says."""
 
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +44,7 @@ def test_it_learns_a_batch_by_heart(batch):
     phase = task.phases[0]
     state, step = (
         task.init_state(phase, jax.random.key(0)),
-        jax.jit(partial(task.train_step, phase)),
+        jax.jit(task.steps(phase)["train"]),
     )
     losses = []
     for _ in range(150):
@@ -57,7 +56,7 @@ def test_it_learns_a_batch_by_heart(batch):
 def test_a_step_is_a_pure_function_of_state_and_batch(batch):
     task = Task(config())
     phase = task.phases[0]
-    step = jax.jit(partial(task.train_step, phase))
+    step = jax.jit(task.steps(phase)["train"])
     fresh = task.init_state(phase, jax.random.key(0))  # which tells the same of all pictures
     state = replace(fresh, step=jnp.int32(5), params=jax.tree.map(lambda w: w + 0.05, fresh.params))
     (one, loss), (other, again) = step(state, batch), step(state, batch)
@@ -77,7 +76,7 @@ def test_a_first_step_shows_its_error_and_weighs_the_performance(batch):
     fresh = replace(
         task.init_state(phase, jax.random.key(0)), step=jnp.int32(5)
     )  # whose learning rate is not zero
-    state, metrics = jax.jit(partial(task.train_step, phase))(fresh, batch)
+    state, metrics = jax.jit(task.steps(phase)["train"])(fresh, batch)
     np.testing.assert_allclose(metrics["loss"], np.abs(batch["shares"] - 0.5).mean(), rtol=1e-5)
     moved = np.abs(state.params["values"]["bias"])
     assert (moved[:26] > 0).all() and (moved[26:] == 0).all()
@@ -87,7 +86,7 @@ def test_scores_have_the_units_they_say(batch):
     """A fresh network, which always says the middle of every span, errs by what NumPy says."""
     task = Task(config())
     phase = task.phases[0]
-    scores = task.eval_step(phase, task.init_state(phase, jax.random.key(0)), batch)
+    scores = task.evaluators(phase)[0].measure(task.init_state(phase, jax.random.key(0)), batch)
     off = np.abs(batch["shares"] - 0.5).mean(0)
     names = list(samples.SPANS)
     pose = np.mean([off[names.index(n)] * w for n, w in (("yaw", 80), ("pitch", 50), ("roll", 40))])
@@ -101,7 +100,7 @@ def test_scores_have_the_units_they_say(batch):
 def test_the_preview_shows_pictures_and_what_is_seen_of_them(batch):
     task = Task(config())
     phase = task.phases[0]
-    grid = task.preview(phase, task.init_state(phase, jax.random.key(0)), batch)
+    grid = task.preview(phase).draw(task.init_state(phase, jax.random.key(0)), batch)
     assert grid.shape == (2, 8, 64, 64, 3) and grid.min() >= 0 and grid.max() <= 1
     hidden = batch["mask"] == 0
     assert hidden.any() and (np.asarray(grid[1])[hidden] == 0.5).all()
@@ -110,8 +109,8 @@ def test_the_preview_shows_pictures_and_what_is_seen_of_them(batch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data.fresh": 0}, "config.data.fresh is 0; give 1 or more."),
-        ({"data.fresh": 9}, "config.data.fresh is 9; give at most config.batch, 8."),
+        ({"data.fresh": 0}, "config.data.fresh is 0; give 1 to 8"),
+        ({"data.fresh": 9}, "config.data.fresh is 9; give 1 to 8"),
         ({"data.test_world_seed": 101}, "choose another world"),
         ({"model.levels": ()}, "give the channels of 1 to 5 levels"),
         ({"steps": 2}, "config.steps is 2; give 3 or more."),
