@@ -143,6 +143,18 @@ EXPRESSION = {
 }
 """Parameters of the performance whose errors are told together."""
 
+ACCESSORIES = (
+    "skin_tone",
+    "skin_warmth",
+    "hair_colour",
+    "hair_line",
+    "hair_volume",
+    "hair_length",
+    "beard",
+    "glasses",
+)
+"""Parameters of a persona that some systems keep when they exchange the face."""
+
 SCENE_SPANS = {
     "light_azimuth": Span(
         -65.0, 65.0
@@ -209,3 +221,8 @@ def sample_scene(world_seed: int, persona: int, track: int) -> Scene:
     check_index(world_seed=world_seed, persona=persona, track=track)
     rng = np.random.default_rng(np.random.SeedSequence([world_seed, _SCENE_STREAM, persona, track]))
     return _from_shares(Scene, rng.random(len(SCENE_SPANS)))
+
+
+def wearing(persona: Persona, other: Persona) -> Persona:
+    """A persona with the glasses, hair, beard and skin tone of another one."""
+    return dataclasses.replace(persona, **{name: getattr(other, name) for name in ACCESSORIES})

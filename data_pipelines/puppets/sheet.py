@@ -18,7 +18,7 @@ from data_pipelines.prepare import charts
 from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
-from data_pipelines.puppets.tracks import truth
+from data_pipelines.puppets.tracks import render_frame
 from faceswap_jax.faces.picture import write_picture
 from faceswap_jax.files import replacing
 
@@ -62,9 +62,8 @@ def write_contact_sheet(folder: Path, puppets: PuppetClips) -> Path:
         # The middles of equal stretches of all that the puppet does.
         numbers = (np.arange(charts.SAMPLES) + 0.5) * len(moments) / charts.SAMPLES
         pictures = [
-            truth(
+            render_frame(
                 puppets.world_seed,
-                clip.persona,
                 clip.persona,
                 clip.track,
                 frame,

@@ -14,7 +14,7 @@ from data_pipelines.prepare import quality
 from data_pipelines.prepare.tracks import face_record
 from data_pipelines.puppets.renderer import MAX_SIZE
 from data_pipelines.puppets.sound import track_sound
-from data_pipelines.puppets.tracks import RATE, truth
+from data_pipelines.puppets.tracks import RATE, render_frame
 from data_pipelines.records import FaceRecord, encode
 from data_pipelines.sources import PersonaSource
 from faceswap_jax.faces.face import Face
@@ -94,7 +94,7 @@ class PuppetRecords:
         clip = self._clip
         # A puppet's face fills about half of its picture and all of the crop.
         size = min(2 * self._resolution, MAX_SIZE)
-        frame = truth(clip.world_seed, clip.puppet, clip.puppet, clip.track, index, size, clip.rate)
+        frame = render_frame(clip.world_seed, clip.puppet, clip.track, index, size, clip.rate)
         record = face_record(
             frame.image,
             Face(frame.landmarks, 1.0, frame.irises),

@@ -1,12 +1,14 @@
-"""Tracks: what a puppet does over time, and the ground truth of a perfect swap.
+"""Tracks: what a puppet does over time, and the ground truth of what a perfect system would show.
 
 Every parameter follows an Ornstein-Uhlenbeck process that has passed one more low-pass filter of the same time
 constant (so that positions, not only their integrals, are smooth), then a map from the normal distribution onto the
 parameter's range. The map reaches both ends of the range. Blinks close both lids for a moment.
 """
 
+import dataclasses
 import functools
 import math
+from typing import NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +19,7 @@ from data_pipelines.puppets.parameters import (
     check_index,
     sample_persona,
     sample_scene,
+    wearing,
 )
 from data_pipelines.puppets.renderer import Frame, render
 from faceswap_jax.errors import InputError
@@ -61,30 +64,79 @@ def performance_track(
     return [Performance(*row) for row in values.tolist()]
 
 
-def render_frame(world_seed: int, persona: int, track: int, frame: int, size: int) -> Frame:
-    """One frame of a persona's own track at 25 frames/s."""
-    return truth(world_seed, persona, persona, track, frame, size)
+class Take(NamedTuple):
+    """One frame of a puppet's track: the number of the persona, of its track, and of the frame."""
+
+    persona: int
+    track: int
+    frame: int
 
 
-def truth(
-    world_seed: int,
-    persona: int,
-    target: int,
-    track: int,
-    frame: int,
-    size: int,
-    rate: float = RATE,
+@dataclasses.dataclass(frozen=True)
+class Cast:
+    """Which puppet plays which role in the truth of a result; systems keep different things of their inputs.
+
+    The shirt is no parameter: its colour follows from hair and eyes, so a mixed puppet may wear another one.
+
+    Attributes:
+        identity: whose face, the number of a persona.
+        performance: whose pose, expression, gaze and place in the image.
+        scene: whose light, background and camera; its frame plays no role.
+        accessories: whose glasses, hair, beard and skin tone (`ACCESSORIES`), the number of a persona.
+    """
+
+    identity: int
+    performance: Take
+    scene: Take
+    accessories: int
+
+    @classmethod
+    def swap(cls, identity: int, target: Take) -> Self:
+        """A head that is blended into the target's frame: comb network, tunable decoder."""
+        return cls(identity, performance=target, scene=target, accessories=identity)
+
+    @classmethod
+    def reenactment(cls, source: Take, driving: Take) -> Self:
+        """The source's own image, moved as in the driving frame: X2Face, transfer in StyleGAN2's latent space."""
+        return cls(source.persona, performance=driving, scene=source, accessories=source.persona)
+
+    @classmethod
+    def attribute(cls, identity: int, attribute: Take, expression: Take | None = None) -> Self:
+        """The attribute picture with another's features, and perhaps the performance of a third: MC-AAD."""
+        performance = attribute if expression is None else expression
+        return cls(identity, performance, scene=attribute, accessories=attribute.persona)
+
+
+def render_frame(
+    world_seed: int, persona: int, track: int, frame: int, size: int, rate: float = RATE
 ) -> Frame:
-    """What a perfect swap shows: `persona` with the performance and the scene of one frame of the target's track."""
-    check_index(world_seed=world_seed, persona=persona, target=target, track=track, frame=frame)
-    values = _values(world_seed, target, track, int(frame) // _BLOCK + 1, float(rate))
-    performance = Performance(*values[int(frame)].tolist())
-    return render(
-        sample_persona(world_seed, persona),
-        performance,
-        sample_scene(world_seed, target, track),
-        size,
-    )
+    """One frame of a persona's own track at `rate` frames per second."""
+    return truth(world_seed, Cast.swap(persona, Take(persona, track, frame)), size, rate)
+
+
+def truth(world_seed: int, cast: Cast, size: int, rate: float = RATE) -> Frame:
+    """What a perfect system shows of a cast.
+
+    Args:
+        world_seed: of all its personas.
+        cast: who plays which role.
+        size: side of the image in pixels.
+        rate: of the tracks, frames per second.
+
+    Raises:
+        InputError: a number is not whole or negative, or the size is impossible.
+    """
+    take, scene = cast.performance, cast.scene
+    check_index(identity=cast.identity, accessories=cast.accessories)
+    check_index(persona=take.persona, track=take.track, frame=take.frame)
+
+    persona = sample_persona(world_seed, cast.identity)
+    if cast.accessories != cast.identity:
+        persona = wearing(persona, sample_persona(world_seed, cast.accessories))
+    blocks = int(take.frame) // _BLOCK + 1
+    values = _values(world_seed, take.persona, take.track, blocks, float(rate))
+    performance = Performance(*values[int(take.frame)].tolist())
+    return render(persona, performance, sample_scene(world_seed, scene.persona, scene.track), size)
 
 
 @functools.lru_cache(maxsize=64)

@@ -17,7 +17,7 @@ from data_pipelines.puppets.anatomy import build
 from data_pipelines.puppets.camera import Camera, Pose
 from data_pipelines.puppets.landmarks import head_points
 from data_pipelines.puppets.parameters import Performance, sample_persona
-from data_pipelines.puppets.tracks import performance_track, truth
+from data_pipelines.puppets.tracks import performance_track, render_frame
 from faceswap_jax.faces import mediapipe, pose
 from faceswap_jax.faces.ibug import MIRROR
 
@@ -32,7 +32,7 @@ def main() -> None:
     rendered = normalised(np.mean([normalised(head(WORLD, p)) for p in range(96)], axis=0))
     seen, found, expected = [], [], []
     for p, t in itertools.product(range(24), range(8)):
-        frame = truth(WORLD, p, p, t, 0, SIZE)
+        frame = render_frame(WORLD, p, t, 0, SIZE)
         act = frame.performance
         faces = landmarker(frame.image, 0)
         if abs(act.yaw) <= 30 and faces:

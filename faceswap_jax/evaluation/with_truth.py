@@ -16,7 +16,7 @@ from data_pipelines.puppets.parameters import (
     PERSONA_SPANS,
     sample_persona,
 )
-from data_pipelines.puppets.tracks import truth
+from data_pipelines.puppets.tracks import Cast, Take, truth
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import identity, motion, scores, seam
 from faceswap_jax.evaluation.frames import Frames, chunks, row_name
@@ -162,7 +162,8 @@ class PuppetBench:
     def _render(self, persona: int, performer: int, track: int, frame: int) -> renderer.Frame:
         """A persona in the performance of one frame of a track."""
         p = self._puppets
-        return truth(p.world_seed, persona, performer, track, frame, p.size, p.rate)
+        cast = Cast.swap(persona, Take(performer, track, frame))
+        return truth(p.world_seed, cast, p.size, p.rate)
 
     def _values(
         self,

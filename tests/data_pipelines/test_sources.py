@@ -14,7 +14,7 @@ from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets import source
 from data_pipelines.puppets.sound import track_sound
 from data_pipelines.puppets.source import PuppetRecords, PuppetTrack, puppet_source
-from data_pipelines.puppets.tracks import truth
+from data_pipelines.puppets.tracks import render_frame
 from data_pipelines.records import (
     SHARDS,
     Counts,
@@ -261,7 +261,7 @@ def test_puppets_are_exact():
         ("puppet001/02", 0, index, index / rate) for index in range(9)
     ]
     for index, face in enumerate(faces):
-        frame = truth(0, 1, 1, 2, index, face.frame_size[0], rate)
+        frame = render_frame(0, 1, 2, index, face.frame_size[0], rate)
         assert face.pose == pytest.approx(
             [frame.performance.yaw, frame.performance.pitch, frame.performance.roll]
         )
@@ -284,6 +284,8 @@ def test_puppets_are_exact():
 
 def test_puppets_are_rendered_once(monkeypatch):
     rendered = []
-    monkeypatch.setattr(source, "truth", lambda *args: rendered.append(args) or truth(*args))
+    monkeypatch.setattr(
+        source, "render_frame", lambda *args: rendered.append(args) or render_frame(*args)
+    )
     records = puppet_source(0, 0, 0, frames=2, resolution=SIZE).records
     assert records[1] == records[1] and len(rendered) == 1

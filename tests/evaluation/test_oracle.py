@@ -9,7 +9,7 @@ import pytest
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import PERFORMANCE_SPANS, PERSONA_SPANS
 from data_pipelines.puppets.renderer import render
-from data_pipelines.puppets.tracks import truth
+from data_pipelines.puppets.tracks import Cast, Take, truth
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import identity, oracle
 from faceswap_jax.evaluation.with_truth import FACE
@@ -204,11 +204,9 @@ def test_the_shipped_oracle_reads_off_a_perfect_swap_who_was_swapped_in(shipped)
     rng, swaps, targets, personas = np.random.default_rng(0), [], [], []
     for _ in range(40):
         p, q = rng.choice(30, 2, replace=False).tolist()
-        where = dict(
-            world_seed=FRESH_WORLD, target=q, track=0, frame=int(rng.integers(200)), size=128
-        )
-        swaps.append(truth(persona=p, **where))
-        targets.append(truth(persona=q, **where))
+        target = Take(q, track=0, frame=int(rng.integers(200)))
+        swaps.append(truth(FRESH_WORLD, Cast.swap(p, target), size=128))
+        targets.append(truth(FRESH_WORLD, Cast.swap(q, target), size=128))
         personas.append([[*vars(frame.persona).values()] for frame in (swaps[-1], targets[-1])])
     _, landmarks, masks = stacked(targets)
     reading = shipped(stacked(swaps)[0], landmarks, masks)

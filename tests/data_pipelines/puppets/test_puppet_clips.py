@@ -10,7 +10,7 @@ from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.parameters import sample_persona, sample_scene
 from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.sound import track_sound
-from data_pipelines.puppets.tracks import performance_track, truth
+from data_pipelines.puppets.tracks import Cast, Take, performance_track, truth
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.sound import read_sound
 from faceswap_jax.faces.video import read_frames
@@ -29,7 +29,7 @@ def test_a_clip_shows_its_track(tmp_path, show):
     table = np.loadtxt(f"{path}.landmarks.csv", delimiter=",", skiprows=1)
     assert np.array_equal(table[:, 0], np.arange(5))
     for number in (0, 4):
-        frame = truth(0, 1 if show is None else show, 1, 2, number, 96)
+        frame = truth(0, Cast.swap(1 if show is None else show, Take(1, 2, number)), 96)
         assert frame.persona == sample_persona(0, 1 if show is None else show)
         assert np.abs(pictures[number].astype(int) - frame.image).mean() < 4
         assert table[number, 1:].reshape(68, 2) == pytest.approx(frame.landmarks, abs=2e-3)

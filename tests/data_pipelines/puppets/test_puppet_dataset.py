@@ -25,7 +25,7 @@ from data_pipelines.puppets.dataset import (
     write_records,
 )
 from data_pipelines.puppets.source import PuppetTrack
-from data_pipelines.puppets.tracks import truth
+from data_pipelines.puppets.tracks import render_frame
 from data_pipelines.records import SHARDS, Manifest, decode
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.video import read_frames
@@ -64,14 +64,8 @@ def test_a_folder_tells_how_to_render_its_truth(tmp_path, processes):
         pictures = [frame.image for frame in read_frames(folder / clip.file)]
         assert len(pictures) == clip.frames
         for index, picture in enumerate(pictures):
-            true = truth(
-                loaded.world_seed,
-                clip.persona,
-                clip.persona,
-                clip.track,
-                index,
-                loaded.size,
-                loaded.rate,
+            true = render_frame(
+                loaded.world_seed, clip.persona, clip.track, index, loaded.size, loaded.rate
             )
             assert np.abs(picture.astype(int) - true.image).mean() < 5
 
@@ -212,7 +206,7 @@ def test_records_are_a_prepared_data_set(tmp_path):
         assert [(face.persona, face.clip, face.frame) for face in faces] == [
             (name, f"{name}/{track:02}", index) for track in (5, 6) for index in range(3)
         ]
-        performance = truth(0, persona, persona, 6, 2, 64, 8.0).performance
+        performance = render_frame(0, persona, 6, 2, 64, 8.0).performance
         assert faces[5].pose == pytest.approx(
             [performance.yaw, performance.pitch, performance.roll]
         )

@@ -8,7 +8,7 @@ from data_pipelines.puppets import sheet
 from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.parameters import Performance
 from data_pipelines.puppets.sheet import performance_grid, write_contact_sheet
-from data_pipelines.puppets.tracks import truth
+from data_pipelines.puppets.tracks import render_frame
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.picture import read_picture
 
@@ -16,7 +16,7 @@ from faceswap_jax.faces.picture import read_picture
 def test_the_contact_sheet_shows_moments_of_every_puppet(tmp_path, monkeypatch):
     clips = PuppetClips.regular(0, range(3), range(2), 5, 32, 8.0)
     picture = read_picture(write_contact_sheet(tmp_path, clips))
-    shown = truth(0, 1, 1, 1, 4, CELL, 8.0).image  # the last moment of the second puppet
+    shown = render_frame(0, 1, 1, 4, CELL, 8.0).image  # the last moment of the second puppet
     rows, columns = np.nonzero((picture == shown[0, 0]).all(-1))
     found = [
         (x, y)
