@@ -24,7 +24,7 @@ from data_pipelines.prepare.settings import Settings
 from data_pipelines.records import SHARDS, FaceRecord, Manifest, Persona, decode
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
-from faceswap_jax.faces.sound import RATE as SOUND_RATE
+from faceswap_jax.faces.audio import RATE as AUDIO_RATE
 from faceswap_jax.files import unwritable
 
 REPORT, PAGE, SHEET = "report", "index.html", "contact_sheet.png"
@@ -202,7 +202,7 @@ def _numbers(catalogue: _Catalogue, wanted: Iterable[int], resolution: int) -> _
         scale = align.transform_scale(record.transform)
         size = align.INTEROCULAR * resolution / scale if scale else math.nan
         yaw, pitch, _ = record.pose.tolist()
-        read.append((number, yaw, pitch, size, record.sharpness, len(record.sound) / SOUND_RATE))
+        read.append((number, yaw, pitch, size, record.sharpness, len(record.sound) / AUDIO_RATE))
     number, *columns = np.array(read, np.float64).reshape(-1, len(dataclasses.fields(_Numbers))).T
     return _Numbers(number.astype(np.int64), *columns)
 

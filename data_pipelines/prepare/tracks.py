@@ -20,11 +20,11 @@ from data_pipelines.prepare.settings import Settings
 from data_pipelines.records import FaceRecord
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, video
+from faceswap_jax.faces.audio import RATE as AUDIO_RATE
+from faceswap_jax.faces.audio import read_audio
 from faceswap_jax.faces.face import Face, Landmarker
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 from faceswap_jax.faces.pose import head_pose
-from faceswap_jax.faces.sound import RATE as SOUND_RATE
-from faceswap_jax.faces.sound import read_sound
 
 
 class Dropped(enum.StrEnum):
@@ -62,7 +62,7 @@ def face_tracks(
         return
     sound = np.zeros(0, np.int16)
     if settings.sound:
-        sound = read_sound(clip.path, start=seen.times[0], end=seen.times[-1] + seen.spacing)
+        sound = read_audio(clip.path, start=seen.times[0], end=seen.times[-1] + seen.spacing)
     for layer in _layers(kept):
         yield from _with_sound(_records(clip, settings, layer, seen.frames), sound, seen)
 
@@ -211,7 +211,7 @@ def _with_sound(
     """Gives each record the sound from its time to that of the next record of its track, or for one frame."""
 
     def sounding(record: FaceRecord, end: float) -> FaceRecord:
-        first, last = (round((time - seen.times[0]) * SOUND_RATE) for time in (record.time, end))
+        first, last = (round((time - seen.times[0]) * AUDIO_RATE) for time in (record.time, end))
         return dataclasses.replace(record, sound=sound[first:last])
 
     waiting = None

@@ -7,11 +7,11 @@ import av
 
 from data_pipelines.puppets.parameters import check_index, sample_persona, sample_scene
 from data_pipelines.puppets.renderer import render
-from data_pipelines.puppets.sound import track_sound
 from data_pipelines.puppets.tracks import RATE, performance_track
+from data_pipelines.puppets.voice import track_audio
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.audio import RATE as AUDIO_RATE
 from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
-from faceswap_jax.faces.sound import RATE as SOUND_RATE
 from faceswap_jax.files import replacing
 
 _QUALITY = "14"  # x264's constant rate factor: visually lossless
@@ -46,7 +46,7 @@ def write_clip(
     identity = sample_persona(world_seed, persona if show is None else show)
     scene = sample_scene(world_seed, persona, track)
     performances = performance_track(world_seed, persona, track, frames, rate)
-    sound = track_sound(world_seed, persona, track, frames, rate)
+    sound = track_audio(world_seed, persona, track, frames, rate)
     landmarks = {}
     with replacing(path) as aside, replacing(sidecar_path(path)) as sidecar:
         with av.open(f"file:{aside}", "w") as container:
@@ -54,19 +54,19 @@ def write_clip(
             video.width = video.height = size
             video.pix_fmt = "yuv420p"
             video.options = {"crf": _QUALITY, "preset": "veryfast"}
-            audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono", bit_rate=_BIT_RATE)
+            audio = container.add_stream("aac", rate=AUDIO_RATE, layout="mono", bit_rate=_BIT_RATE)
             for number, performance in enumerate(performances):
                 frame = render(identity, performance, scene, size)
                 landmarks[number] = frame.landmarks
                 container.mux(video.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
-                first, last = (round(count * SOUND_RATE / rate) for count in (number, number + 1))
+                first, last = (round(count * AUDIO_RATE / rate) for count in (number, number + 1))
                 piece = av.AudioFrame.from_ndarray(
                     sound[None, first:last], format="s16", layout="mono"
                 )
                 piece.sample_rate, piece.pts, piece.time_base = (
-                    SOUND_RATE,
+                    AUDIO_RATE,
                     first,
-                    Fraction(1, SOUND_RATE),
+                    Fraction(1, AUDIO_RATE),
                 )
                 container.mux(audio.encode(piece))
             container.mux(video.encode())

@@ -13,12 +13,12 @@ from data_pipelines.clips import RenderedClip
 from data_pipelines.prepare import quality
 from data_pipelines.prepare.tracks import face_record
 from data_pipelines.puppets.renderer import MAX_SIZE
-from data_pipelines.puppets.sound import track_sound
 from data_pipelines.puppets.tracks import RATE, render_frame
+from data_pipelines.puppets.voice import track_audio
 from data_pipelines.records import FaceRecord, encode
 from data_pipelines.sources import PersonaSource
+from faceswap_jax.faces.audio import RATE as AUDIO_RATE
 from faceswap_jax.faces.face import Face
-from faceswap_jax.faces.sound import RATE as SOUND_RATE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class PuppetRecords:
             clip=clip.name,
             track=0,
         )
-        first, last = (round(count * SOUND_RATE / clip.rate) for count in (index, index + 1))
+        first, last = (round(count * AUDIO_RATE / clip.rate) for count in (index, index + 1))
         pose = frame.performance
         return dataclasses.replace(
             record,
@@ -119,4 +119,4 @@ class PuppetRecords:
     @functools.cached_property
     def _sound(self) -> Int16[np.ndarray, "n"]:
         clip = self._clip
-        return track_sound(clip.world_seed, clip.puppet, clip.track, clip.frames, clip.rate)
+        return track_audio(clip.world_seed, clip.puppet, clip.track, clip.frames, clip.rate)

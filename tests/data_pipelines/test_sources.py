@@ -12,9 +12,9 @@ from array_record.python.array_record_module import ArrayRecordReader
 from data_pipelines.datasets import manifest_digest, open_data
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets import source
-from data_pipelines.puppets.sound import track_sound
 from data_pipelines.puppets.source import PuppetRecords, PuppetTrack, puppet_source
 from data_pipelines.puppets.tracks import render_frame
+from data_pipelines.puppets.voice import track_audio
 from data_pipelines.records import (
     SHARDS,
     Counts,
@@ -277,7 +277,7 @@ def test_puppets_are_exact():
         )
         assert face.sharpness > 0
     assert np.array_equal(
-        np.concatenate([face.sound for face in faces]), track_sound(0, 1, 2, 9, rate)
+        np.concatenate([face.sound for face in faces]), track_audio(0, 1, 2, 9, rate)
     )
     assert {len(face.sound) for face in faces} == {2000}
 

@@ -20,7 +20,7 @@ import PIL.Image
 import pytest
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import sound, video
+from faceswap_jax.faces import audio, video
 from faceswap_jax.faces.encode import write_video
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, read_picture, write_picture
 from tests.support.face_scenes import smooth_picture, write_clip
@@ -48,7 +48,7 @@ def problem(path: Path) -> str:
 READ = """
 import os, sys
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import sound, video
+from faceswap_jax.faces import audio, video
 
 if os.geteuid() == 0 and sys.argv[1] == "drop":
     try:
@@ -58,7 +58,7 @@ if os.geteuid() == 0 and sys.argv[1] == "drop":
     except OSError:
         sys.exit("cannot drop")
 for path in sys.argv[2:]:
-    for read in video.probe, lambda path: next(video.read_frames(path)), sound.read_sound:
+    for read in video.probe, lambda path: next(video.read_frames(path)), audio.read_audio:
         try:
             read(path)
             print("read", path)
@@ -220,7 +220,7 @@ def test_any_damage_gives_frames_or_a_sentence(tmp_path, suffix, damage: Callabl
         for read in (
             video.read_frames,
             lambda path: video.read_frames(path, start=0.2, depth=16),
-            sound.read_sound,
+            audio.read_audio,
         ):
             try:
                 frames = list(read(path))
@@ -316,7 +316,7 @@ def test_names(clip, tmp_path, monkeypatch, stem):
     write_picture(still, smooth_picture(8, 8))
     assert len(list(video.read_frames(movie))) == 12
     assert len(list(video.read_frames(movie, start=0.2))) == 6
-    assert len(sound.read_sound(movie)) > 6000
+    assert len(audio.read_audio(movie)) > 6000
     assert len(list(video.read_frames(still))) == 1
     write_video(movie, movie, video.read_frames(movie))
     assert video.probe(movie).frames == 12

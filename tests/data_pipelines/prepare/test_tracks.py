@@ -14,9 +14,9 @@ from data_pipelines.prepare.tracks import Dropped, face_tracks
 from data_pipelines.records import FaceRecord
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
+from faceswap_jax.faces.audio import RATE as AUDIO_RATE
+from faceswap_jax.faces.audio import read_audio
 from faceswap_jax.faces.face import Face
-from faceswap_jax.faces.sound import RATE as SOUND_RATE
-from faceswap_jax.faces.sound import read_sound
 
 WIDTH, HEIGHT, RATE = 96, 64, 25
 EVERYTHING = {
@@ -56,7 +56,7 @@ def write_clip(
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"crf": "1", "g": "3"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv444p"
-        voice = container.add_stream("pcm_s16le", rate=SOUND_RATE, layout="mono") if sound else None
+        voice = container.add_stream("pcm_s16le", rate=AUDIO_RATE, layout="mono") if sound else None
         for index in range(frames):
             image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             image[..., 2] = 255 if cut is not None and index >= cut else 0
@@ -68,10 +68,10 @@ def write_clip(
         container.mux(stream.encode(None))
         if voice:
             noise = np.random.default_rng(0).integers(
-                -9999, 9999, (1, frames * SOUND_RATE // RATE), np.int16
+                -9999, 9999, (1, frames * AUDIO_RATE // RATE), np.int16
             )
             samples = av.AudioFrame.from_ndarray(noise, "s16", "mono")
-            samples.sample_rate = SOUND_RATE
+            samples.sample_rate = AUDIO_RATE
             container.mux(voice.encode(samples))
             container.mux(voice.encode(None))
     return path
@@ -246,10 +246,10 @@ def test_near_duplicates(tmp_path):
 
 def test_sound_of_a_track(clip):
     """The sounds of a track's records, one after the other, are the sound of the track."""
-    sound = read_sound(clip)
-    assert len(sound) == 8 * SOUND_RATE // RATE
+    sound = read_audio(clip)
+    assert len(sound) == 8 * AUDIO_RATE // RATE
     records, _, _ = run(clip, moving())
-    assert all(len(record.sound) == SOUND_RATE // RATE for record in records)
+    assert all(len(record.sound) == AUDIO_RATE // RATE for record in records)
     np.testing.assert_array_equal(np.concatenate([record.sound for record in records]), sound)
     # A dropped frame's sound goes with the record before it; a track that ends does not reach over the gap.
     faces = moving()
@@ -257,7 +257,7 @@ def test_sound_of_a_track(clip):
     faces[5] = []
     records, _, _ = run(clip, faces, min_confidence=0.4)
     assert [record.frame for record in records] == [0, 1, 3, 4, 6, 7]
-    step = SOUND_RATE // RATE
+    step = AUDIO_RATE // RATE
     np.testing.assert_array_equal(
         np.concatenate([r.sound for r in records if r.track == 0]), sound[: 5 * step]
     )

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_toeplitz
 
-from data_pipelines.puppets import sound as voice
+from data_pipelines.puppets import voice
 from data_pipelines.puppets.parameters import Performance, sample_persona
-from data_pipelines.puppets.sound import CLOSED, SOUND_RATE, formants, loudness, pitch, track_sound
 from data_pipelines.puppets.tracks import performance_track
+from data_pipelines.puppets.voice import AUDIO_RATE, CLOSED, formants, loudness, pitch, track_audio
 
 TRACK = (0, 5, 1)
 RATE, FRAMES = 25.0, 500
-HOP = round(SOUND_RATE / RATE)
+HOP = round(AUDIO_RATE / RATE)
 
 
 @pytest.fixture(scope="module")
 def spoken():
     """Samples of every frame [frames, HOP], and mouth_open, smile and pucker in its middle."""
-    sound = track_sound(*TRACK, FRAMES).reshape(FRAMES, HOP) / 32768
+    sound = track_audio(*TRACK, FRAMES).reshape(FRAMES, HOP) / 32768
     values = [[p.mouth_open, p.smile, p.pucker] for p in performance_track(*TRACK, FRAMES + 1)]
     return sound, (np.array(values[1:]) + values[:-1]).T / 2
 
@@ -28,14 +28,14 @@ def lpc_formants(samples: np.ndarray) -> np.ndarray:
     samples = samples * np.hamming(len(samples))
     correlation = np.correlate(samples, samples, "full")[len(samples) - 1 :][:5]
     roots = np.roots([1.0, *-solve_toeplitz(correlation[:-1], correlation[1:])])
-    return np.sort(np.abs(np.angle(roots)))[1::2] * SOUND_RATE / 2 / (2 * np.pi)
+    return np.sort(np.abs(np.angle(roots)))[1::2] * AUDIO_RATE / 2 / (2 * np.pi)
 
 
 def spoken_with(monkeypatch, **values: float) -> np.ndarray:
     """A second of one mouth, held still."""
     still = Performance(**{"mouth_open": 0.5, **values})
     monkeypatch.setattr(voice, "performance_track", lambda *args: [still] * args[3])
-    return track_sound(0, 8, 0, 25) / 32768
+    return track_audio(0, 8, 0, 25) / 32768
 
 
 def test_loudness_follows_the_opening_of_the_mouth(spoken):
@@ -85,12 +85,12 @@ def test_a_moving_voice_has_the_formants_of_its_mouth(spoken):
 
 @pytest.mark.parametrize("persona", [4, 8, 17])
 def test_pitch_is_that_of_the_persona(persona):
-    sound = track_sound(0, persona, 0, FRAMES).reshape(-1, 2 * HOP) / 32768
+    sound = track_audio(0, persona, 0, FRAMES).reshape(-1, 2 * HOP) / 32768
     found = []
     for piece in sound[np.sqrt(np.mean(sound**2, axis=1)) > 0.03]:
         correlation = np.correlate(piece, piece, "full")[len(piece) - 1 :]
-        periods = np.arange(SOUND_RATE // 300, SOUND_RATE // 70)
-        found.append(SOUND_RATE / periods[np.argmax(correlation[periods])])
+        periods = np.arange(AUDIO_RATE // 300, AUDIO_RATE // 70)
+        found.append(AUDIO_RATE / periods[np.argmax(correlation[periods])])
     assert len(found) > 50
     assert np.median(found) == pytest.approx(pitch(0, persona), rel=0.06)
 
@@ -105,17 +105,17 @@ def test_larger_heads_have_deeper_voices():
 
 @pytest.mark.parametrize("rate", [3.0, 25.0, 29.97, 240.0])
 def test_a_sound_is_the_beginning_of_a_longer_one(rate):
-    longer = track_sound(0, 3, 2, 60, rate)
-    assert longer.dtype == np.int16 and len(longer) == round(60 * SOUND_RATE / rate)
+    longer = track_audio(0, 3, 2, 60, rate)
+    assert longer.dtype == np.int16 and len(longer) == round(60 * AUDIO_RATE / rate)
     for frames in (0, 1, 41):
-        shorter = track_sound(0, 3, 2, frames, rate)
-        assert len(shorter) == round(frames * SOUND_RATE / rate)
+        shorter = track_audio(0, 3, 2, frames, rate)
+        assert len(shorter) == round(frames * AUDIO_RATE / rate)
         assert np.array_equal(shorter, longer[: len(shorter)])
 
 
 def test_sound_belongs_to_world_persona_and_track():
     sounds = [
-        track_sound(*which, 25) for which in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0))
+        track_audio(*which, 25) for which in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0))
     ]
     assert np.array_equal(sounds[0], sounds[-1])
     for other in sounds[1:-1]:
@@ -128,6 +128,6 @@ def test_no_clicks(spoken):
     surprise = np.abs(np.convolve(sound, [-1 / 6, 4 / 6, -1, 4 / 6, -1 / 6], "valid"))
     level = np.sqrt(np.convolve(spoken[0].ravel() ** 2, np.ones(HOP) / HOP, "same"))
     assert np.max(surprise / (level + 1e-3)) < 1.5
-    seams = np.arange(SOUND_RATE, len(surprise), SOUND_RATE)
+    seams = np.arange(AUDIO_RATE, len(surprise), AUDIO_RATE)
     around = np.array([surprise[seam - 3 : seam + 3].max() for seam in seams])
     assert np.median(around) < np.quantile(surprise, 0.99)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import sound, video
+from faceswap_jax.faces import audio, video
 from faceswap_jax.faces.picture import write_picture
 from tests.support.face_scenes import smooth_picture
 
@@ -87,7 +87,7 @@ def write_clip(
 def check_clicks(path: Path, heard: np.ndarray, start: float, expected: tuple[float, ...]) -> None:
     """Exactly the expected clicks are heard, within two milliseconds."""
     offset = next(video.read_frames(path)).time - start
-    loud = np.flatnonzero(np.abs(heard.astype(float)) > 5000) / sound.RATE - offset
+    loud = np.flatnonzero(np.abs(heard.astype(float)) > 5000) / audio.RATE - offset
     groups = np.split(loud, np.flatnonzero(np.diff(loud) > 0.05) + 1) if len(loud) else []
     np.testing.assert_allclose([group.mean() for group in groups], expected, atol=2e-3)
 
@@ -95,11 +95,11 @@ def check_clicks(path: Path, heard: np.ndarray, start: float, expected: tuple[fl
 @pytest.mark.parametrize("name", FORMATS)
 def test_clicks_are_where_they_were_written(tmp_path, name):
     path = write_clip(tmp_path / name)
-    heard = sound.read_sound(path)
+    heard = audio.read_audio(path)
     assert heard.dtype == np.int16
     check_clicks(path, heard, 0.0, CLICKS)
     first = next(video.read_frames(path)).time
-    assert len(heard) / sound.RATE == pytest.approx(
+    assert len(heard) / audio.RATE == pytest.approx(
         first + 2.2, abs=0.06
     )  # codecs fill up their last frame
 
@@ -108,17 +108,17 @@ def test_clicks_are_where_they_were_written(tmp_path, name):
 def test_a_part_is_what_the_whole_has_there(tmp_path, name):
     path = write_clip(tmp_path / name)
     first = next(video.read_frames(path)).time
-    whole = sound.read_sound(path).astype(float)
+    whole = audio.read_audio(path).astype(float)
     for start, end in ((0.25, 1.0), (1.4, 1.5), (0.7, math.inf), (1.0 + 1 / 30, 1.6), (2.0, 9.0)):
         start, end = first + start, first + end
-        part = sound.read_sound(path, start=start, end=end)
+        part = audio.read_audio(path, start=start, end=end)
         if end < 2:
-            assert len(part) == round((end - start) * sound.RATE)
+            assert len(part) == round((end - start) * audio.RATE)
         check_clicks(
             path, part, start, tuple(click for click in CLICKS if start <= first + click < end)
         )
         # Times that the container rounds put samples up to half a millisecond off, so energy is compared, not samples.
-        there = whole[round(start * sound.RATE) :][: len(part)]
+        there = whole[round(start * audio.RATE) :][: len(part)]
         assert abs(len(part) - len(there)) <= 16
         assert np.linalg.norm(part.astype(float)) == pytest.approx(
             np.linalg.norm(there), rel=0.1, abs=2000
@@ -127,11 +127,11 @@ def test_a_part_is_what_the_whole_has_there(tmp_path, name):
 
 def test_parts_of_plain_sound_are_exact(tmp_path):
     path = write_clip(tmp_path / "plain.mov")
-    whole = sound.read_sound(path)
+    whole = audio.read_audio(path)
     np.testing.assert_allclose(whole, clicks(list(CLICKS), 2.2, 16000) * 32768, atol=2)
     edges = [0.0, 0.25, 0.5, 1.1875, 1.5, 2.2]
     parts = [
-        sound.read_sound(path, start=start, end=end) for start, end in itertools.pairwise(edges)
+        audio.read_audio(path, start=start, end=end) for start, end in itertools.pairwise(edges)
     ]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
@@ -139,70 +139,70 @@ def test_parts_of_plain_sound_are_exact(tmp_path):
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.mov", "clip.ts"])
 def test_sound_that_begins_late_is_silent_before(tmp_path, name):
     path = write_clip(tmp_path / name, begin=0.6)
-    heard, first = sound.read_sound(path), next(video.read_frames(path)).time
+    heard, first = audio.read_audio(path), next(video.read_frames(path)).time
     check_clicks(path, heard, 0.0, CLICKS[1:])
-    assert not heard[: round((first + 0.55) * sound.RATE)].any()
-    part = sound.read_sound(path, start=first + 0.2, end=first + 1.0)
-    assert len(part) == round(0.8 * sound.RATE)
+    assert not heard[: round((first + 0.55) * audio.RATE)].any()
+    part = audio.read_audio(path, start=first + 0.2, end=first + 1.0)
+    assert len(part) == round(0.8 * audio.RATE)
     check_clicks(path, part, first + 0.2, CLICKS[1:2])
-    part = sound.read_sound(path, start=first + 0.1, end=first + 0.3)
+    part = audio.read_audio(path, start=first + 0.1, end=first + 0.3)
     assert not part.any()
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.mov"])
 def test_sound_shorter_than_the_picture_stops(tmp_path, name):
     path = write_clip(tmp_path / name, end=1.0)
-    check_clicks(path, sound.read_sound(path), 0.0, CLICKS[:2])
-    assert 1.0 <= len(sound.read_sound(path)) / sound.RATE < 1.06
-    assert 0.3 <= len(sound.read_sound(path, start=0.7, end=2.0)) / sound.RATE < 0.36
-    assert len(sound.read_sound(path, start=1.5, end=2.0)) == 0
+    check_clicks(path, audio.read_audio(path), 0.0, CLICKS[:2])
+    assert 1.0 <= len(audio.read_audio(path)) / audio.RATE < 1.06
+    assert 0.3 <= len(audio.read_audio(path, start=0.7, end=2.0)) / audio.RATE < 0.36
+    assert len(audio.read_audio(path, start=1.5, end=2.0)) == 0
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts"])
 def test_gaps_are_silent(tmp_path, name):
     path = write_clip(tmp_path / name, gap=(1.0, 1.7))
-    check_clicks(path, sound.read_sound(path), 0.0, (*CLICKS[:2], CLICKS[3]))
+    check_clicks(path, audio.read_audio(path), 0.0, (*CLICKS[:2], CLICKS[3]))
     first = next(video.read_frames(path)).time
-    assert not sound.read_sound(path, start=first + 1.1, end=first + 1.6).any()
+    assert not audio.read_audio(path, start=first + 1.1, end=first + 1.6).any()
 
 
 def test_level_of_stereo(tmp_path):
     """Two channels become their mean, so that nothing clips."""
     path = write_clip(tmp_path / "clip.mov")
-    assert np.abs(sound.read_sound(path).astype(int)).max() == pytest.approx(0.8 * 32768, rel=0.02)
+    assert np.abs(audio.read_audio(path).astype(int)).max() == pytest.approx(0.8 * 32768, rel=0.02)
 
 
 def test_without_sound(tmp_path):
     path = tmp_path / "picture.png"
     write_picture(path, smooth_picture(8, 8))
-    assert sound.read_sound(path).shape == (0,)
+    assert audio.read_audio(path).shape == (0,)
     path = tmp_path / "silent.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
         container.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
         container.mux(stream.encode(None))
-    assert sound.read_sound(path, start=0.5).shape == (0,)
+    assert audio.read_audio(path, start=0.5).shape == (0,)
     with pytest.raises(InputError, match="does not exist"):
-        sound.read_sound(tmp_path / "missing.mp4")
+        audio.read_audio(tmp_path / "missing.mp4")
 
 
 def test_sound_of_an_unknown_format_is_none(tmp_path):
     path = write_clip(tmp_path / "clip.mov")
     path.write_bytes(path.read_bytes().replace(b"sowt", b"zzzz"))
     assert len(list(video.read_frames(path))) == 55
-    assert sound.read_sound(path).shape == (0,)
+    assert audio.read_audio(path).shape == (0,)
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts", "clip.mov", "clip.webm"])
 def test_damaged_sound_gives_what_decodes(tmp_path, name):
     path = write_clip(tmp_path / name)
-    data, whole = path.read_bytes(), sound.read_sound(path)
-    intact = round(0.5 * sound.RATE)
+    data, whole = path.read_bytes(), audio.read_audio(path)
+    intact = round(0.5 * audio.RATE)
     for seed in range(6):
         rng = np.random.default_rng(seed)
         damaged = np.frombuffer(data, np.uint8).copy()
         damaged[rng.integers(len(data) // 2, len(data) * 6 // 10, 5)] = rng.integers(0, 256, 5)
         path.write_bytes(damaged.tobytes())
-        np.testing.assert_array_equal(sound.read_sound(path)[:intact], whole[:intact])
-        sound.read_sound(path, start=1.0, end=1.5)
+        np.testing.assert_array_equal(audio.read_audio(path)[:intact], whole[:intact])
+        audio.read_audio(path, start=1.0, end=1.5)

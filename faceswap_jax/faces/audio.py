@@ -25,7 +25,7 @@ LONGEST_GAP = 24 * 3600
 """Seconds; a time further than this from the sound before it is damaged."""
 
 
-def read_sound(path: Path, *, start: float = 0.0, end: float = math.inf) -> Int16[np.ndarray, "n"]:
+def read_audio(path: Path, *, start: float = 0.0, end: float = math.inf) -> Int16[np.ndarray, "n"]:
     """Sound of a clip, mixed to one channel; sample i belongs to the time start + i / 16000 of `video.Frame.time`.
 
     It begins at `start`, with silence if the clip's sound begins later, and stops where the sound stops, or at `end`.

@@ -13,7 +13,7 @@ from scipy.interpolate import PchipInterpolator
 
 from data_pipelines.puppets.parameters import sample_persona
 from data_pipelines.puppets.tracks import RATE, performance_track
-from faceswap_jax.faces.sound import RATE as SOUND_RATE
+from faceswap_jax.faces.audio import RATE as AUDIO_RATE
 
 CLOSED = 0.04
 """A mouth that is open no further gives no sound."""
@@ -54,7 +54,7 @@ def pitch(world_seed: int, persona: int) -> float:
     return _PITCH * (identity.head_width * identity.head_height) ** -2.5
 
 
-def track_sound(
+def track_audio(
     world_seed: int, persona: int, track: int, frames: int, rate: float = RATE
 ) -> Int16[np.ndarray, "samples"]:
     """Sound of the first `frames` frames of `performance_track`, 16 kHz mono; sample i belongs to the time i / 16000.
@@ -62,8 +62,8 @@ def track_sound(
     Frame k is at the time k / rate, and the mouth moves smoothly from one frame to the next. Each sample is the same
     for any `frames`.
     """
-    samples = round(frames * SOUND_RATE / rate)
-    seconds = -(-samples // SOUND_RATE)
+    samples = round(frames * AUDIO_RATE / rate)
+    seconds = -(-samples // AUDIO_RATE)
     performances = performance_track(
         world_seed, persona, track, math.ceil(seconds * rate) + 2, rate
     )
@@ -96,7 +96,7 @@ def _second(
         mean_pitch: Hz.
         phases: of the waves of the pitch.
     """
-    time = number + np.arange(SOUND_RATE) / SOUND_RATE
+    time = number + np.arange(AUDIO_RATE) / AUDIO_RATE
     # Monotone cubic interpolation: what is closed in two frames stays closed between them.
     first, last = max(math.floor(number * rate) - 1, 0), math.ceil((number + 1) * rate) + 1
     mouth_open, smile, pucker = PchipInterpolator(

@@ -9,10 +9,10 @@ from data_pipelines.puppets import clips
 from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.parameters import sample_persona, sample_scene
 from data_pipelines.puppets.renderer import render
-from data_pipelines.puppets.sound import track_sound
 from data_pipelines.puppets.tracks import Cast, Take, performance_track, truth
+from data_pipelines.puppets.voice import track_audio
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.sound import read_sound
+from faceswap_jax.faces.audio import read_audio
 from faceswap_jax.faces.video import read_frames
 
 
@@ -55,7 +55,7 @@ def test_sound_and_picture_are_in_step(tmp_path, rate, frames):
         assert container.streams.audio[0].codec_context.name == "aac"
     times = [frame.time for frame in read_frames(path)]
     assert times == pytest.approx(np.arange(frames) / rate, abs=1e-3)
-    made, found = track_sound(0, 1, 3, frames, rate).astype(float), read_sound(path).astype(float)
+    made, found = track_audio(0, 1, 3, frames, rate).astype(float), read_audio(path).astype(float)
     assert len(made) <= len(found) < len(made) + 1024
     found = found[: len(made)]
     offset = np.argmax(correlate(found, made, method="fft")) - (len(made) - 1)
@@ -67,9 +67,9 @@ def test_another_face_has_the_same_sound(tmp_path):
     own, shown = tmp_path / "own.mp4", tmp_path / "shown.mp4"
     write_clip(own, 0, 1, 3, 10, 32)
     write_clip(shown, 0, 1, 3, 10, 32, show=0)
-    assert np.array_equal(read_sound(own), read_sound(shown))
+    assert np.array_equal(read_audio(own), read_audio(shown))
     write_clip(shown, 0, 0, 3, 10, 32)
-    assert not np.array_equal(read_sound(own), read_sound(shown))
+    assert not np.array_equal(read_audio(own), read_audio(shown))
 
 
 def test_a_clip_appears_when_it_is_complete(tmp_path, monkeypatch):
