@@ -101,7 +101,8 @@ def swap_frames(
         faces = [next(iter(landmarker(frame.image, frame.index)), None) for frame in group]
         found = [i for i, face in enumerate(faces) if face is not None]
         transforms = {
-            i: align.alignment_transform(faces[i].landmarks, model.resolution) for i in found
+            i: align.alignment_transform(faces[i].landmarks, model.resolution, "eyes")
+            for i in found
         }
         images = [frame.image for frame in group]
         if found:
@@ -135,7 +136,7 @@ def put_face(
     The blending works at `side` pixels, the resolution of the face in the frame, so that all that stays of the target
     keeps its sharpness however coarse the generated face is.
     """
-    transform = align.alignment_transform(landmarks, side)
+    transform = align.alignment_transform(landmarks, side, "eyes")
     target = align.crop(image, transform, side)
     polygon = align.transform_points(align.face_polygon(landmarks), transform)
     blended = blend.blend(align.resize(generated, side), target, polygon, method)

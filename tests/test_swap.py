@@ -141,9 +141,9 @@ def test_the_network_that_changes_nothing_changes_nothing(clips):
 def test_blending_is_as_fine_as_the_face(clips):
     landmarks = SidecarLandmarker(sidecar_path(clips / "ada.mp4"))(None, 0)[0].landmarks
     for factor, expected in ((1, 64), (2, 128), (100, 1024), (0.1, 16)):
-        transform = align.alignment_transform(landmarks * factor, 16)
+        transform = align.alignment_transform(landmarks * factor, 16, "eyes")
         assert blend_side(transform, 16) == expected
-    assert blend_side(align.alignment_transform(landmarks, 256), 256) == 256
+    assert blend_side(align.alignment_transform(landmarks, 256, "eyes"), 256) == 256
 
 
 def test_a_model_needs_no_data(run, tmp_path):

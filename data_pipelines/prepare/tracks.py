@@ -155,7 +155,7 @@ def _records(
             "track": number,
         }
         try:
-            transform = align.alignment_transform(face.landmarks, settings.resolution)
+            transform = align.alignment_transform(face.landmarks, settings.resolution, "eyes")
             grey = quality.analysis_crop(frame.image, transform, settings.resolution)
             record = face_record(
                 frame.image, face, settings.resolution, sharpness=quality.sharpness(grey), **where
@@ -244,7 +244,7 @@ def face_record(
     Raises:
         ValueError: the two eye centres coincide.
     """
-    transform = align.alignment_transform(face.landmarks, resolution)
+    transform = align.alignment_transform(face.landmarks, resolution, "eyes")
     landmarks = align.transform_points(face.landmarks, transform)
     return FaceRecord(
         image=align.crop(image, transform, resolution),

@@ -111,7 +111,9 @@ def view(
     )
     shift = (0, -RISE * zoom * side)
     zoom *= min(1.0, float(apart / (NOSE_DISTANCE * down)))
-    return _about_centre(align.alignment_transform(landmarks, side), side, zoom, shift=shift)
+    return _about_centre(
+        align.alignment_transform(landmarks, side, "eyes"), side, zoom, shift=shift
+    )
 
 
 def to_shares(

@@ -82,7 +82,8 @@ def _run(
             landmarks.append(found)
     paths = np.swapaxes(landmarks, 0, 1)
     scales = [
-        align.transform_scale(align.alignment_transform(points, RESOLUTION)) for points in paths[0]
+        align.transform_scale(align.alignment_transform(points, RESOLUTION, "eyes"))
+        for points in paths[0]
     ]
     return np.array(seconds), paths * np.median(scales)
 

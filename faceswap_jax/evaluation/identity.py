@@ -103,7 +103,7 @@ class IResNetEmbedder:
         result = np.full((len(frames), self._config.embedding), np.nan, np.float32)
         for embedding, frame, points in zip(result, frames, landmarks, strict=True):
             if np.isfinite(points).all():
-                crop = align.crop(frame, align.alignment_transform(points, side), side)[
+                crop = align.crop(frame, align.alignment_transform(points, side, "eyes"), side)[
                     None
                 ] / np.float32(255)
                 embedding[:] = self._embed(self._config, *self._weights, crop)[0]

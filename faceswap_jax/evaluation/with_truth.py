@@ -118,7 +118,7 @@ class PuppetBench:
                 f"{clip.path} was rendered by another version; make the puppets anew in another folder."
             )
         side = blend_side(
-            align.alignment_transform(landmarks[0], model.resolution), model.resolution
+            align.alignment_transform(landmarks[0], model.resolution, "eyes"), model.resolution
         )
         shown = np.linspace(0, puppet.frames - 1, SHOWN + 2, dtype=int)[1:-1]
         values, pictures, start = [], [], 0
@@ -232,4 +232,4 @@ def _faces(clip: Path, frames: int) -> list[Face]:
 def _face(
     image: UInt8[np.ndarray, "s s 3"], landmarks: Float[np.ndarray, "68 2"], side: int
 ) -> np.ndarray:
-    return align.crop(image, align.alignment_transform(landmarks, side), side)
+    return align.crop(image, align.alignment_transform(landmarks, side, "eyes"), side)

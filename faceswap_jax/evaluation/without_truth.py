@@ -224,4 +224,4 @@ def _join(chunks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def _face(
     image: UInt8[np.ndarray, "h w 3"], landmarks: Float32[np.ndarray, "68 2"]
 ) -> UInt8[np.ndarray, "s s 3"]:
-    return align.crop(image, align.alignment_transform(landmarks, PICTURE), PICTURE)
+    return align.crop(image, align.alignment_transform(landmarks, PICTURE, "eyes"), PICTURE)

@@ -154,7 +154,9 @@ def test_an_iresnet_in_place_of_dlib(network, puppets):
     assert np.isnan(result[1]).all() and np.isfinite(result[[0, 2]]).all()
     np.testing.assert_allclose(np.linalg.norm(result[[0, 2]], axis=1), 1, rtol=1e-5)
     for i in (0, 2):
-        aligned = crop(images[i], alignment_transform(points[i], 128), 128)[None] / np.float32(255)
+        aligned = crop(images[i], alignment_transform(points[i], 128, "eyes"), 128)[
+            None
+        ] / np.float32(255)
         expected = embedders.embed(network.config, network.params, network.statistics, aligned)[0]
         assert cosine(result[i : i + 1], np.asarray(expected))[0] > 0.999
     assert cosine(result[:1], result[2])[0] < 0.999

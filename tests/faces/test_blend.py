@@ -18,7 +18,7 @@ def polygon_at(resolution: int) -> np.ndarray:
     """Face polygon of an aligned crop."""
     return align.face_polygon(
         align.transform_points(
-            face_landmarks(), align.alignment_transform(face_landmarks(), resolution)
+            face_landmarks(), align.alignment_transform(face_landmarks(), resolution, "eyes")
         )
     )
 
@@ -158,7 +158,7 @@ def test_pasting_an_edited_crop(pose, method):
     """Outside the polygon the frame stays; inside it shows the edit."""
     landmarks = align.transform_points(face_landmarks(), similarity(*pose))
     frame = textured(3, 512)
-    transform = align.alignment_transform(landmarks, RESOLUTION)
+    transform = align.alignment_transform(landmarks, RESOLUTION, "eyes")
     before = align.crop(frame, transform, RESOLUTION)
     polygon = align.transform_points(align.face_polygon(landmarks), transform)
     after = blend.blend(255 - before, before, polygon, method)
@@ -173,7 +173,7 @@ def test_pasting_an_edited_crop(pose, method):
 def test_pasting_without_an_edit_returns_the_frame():
     frame = textured(3, 300)
     transform = align.alignment_transform(
-        align.transform_points(face_landmarks(), similarity(0.7, 40, 150, 100)), RESOLUTION
+        align.transform_points(face_landmarks(), similarity(0.7, 40, 150, 100)), RESOLUTION, "eyes"
     )
     crop = align.crop(frame, transform, RESOLUTION)
     result = blend.paste(frame, crop, crop, transform)
@@ -204,7 +204,7 @@ def test_face_beyond_the_frame_s_border():
     frame = textured(3, 200)
     for x, y in ((0, 100), (199, 20), (-500, -500)):
         transform = align.alignment_transform(
-            align.transform_points(face_landmarks(), similarity(0.8, 0, x, y)), RESOLUTION
+            align.transform_points(face_landmarks(), similarity(0.8, 0, x, y)), RESOLUTION, "eyes"
         )
         before = align.crop(frame, transform, RESOLUTION)
         after = blend.blend(255 - before, before, polygon_at(RESOLUTION))

@@ -27,9 +27,9 @@ def eyes(side):
     """Eyes of an aligned crop, pixel centres at integers."""
     points = np.zeros((68, 2))
     points[36:42], points[42:48] = (31.0, 77.0), (92.0, 50.0)
-    return align.transform_points(points[[36, 42]], align.alignment_transform(points, side)).astype(
-        np.float64
-    )
+    return align.transform_points(
+        points[[36, 42]], align.alignment_transform(points, side, "eyes")
+    ).astype(np.float64)
 
 
 @pytest.mark.parametrize("size, side", [(256, 112), (128, 112), (64, 112), (64, 48), (256, 56)])

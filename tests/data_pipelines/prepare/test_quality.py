@@ -25,7 +25,7 @@ from faceswap_jax.faces import align
 
 
 def crop(frame: Frame, image: np.ndarray | None = None) -> np.ndarray:
-    transform = align.alignment_transform(frame.landmarks, 64)
+    transform = align.alignment_transform(frame.landmarks, 64, "eyes")
     return analysis_crop(frame.image if image is None else image, transform, 64)
 
 
@@ -54,11 +54,12 @@ def test_the_crop_is_that_of_the_data_set_in_grey(puppet, size):
         cv2.resize(puppet.image, (size, size), interpolation=cv2.INTER_AREA), max(1.0, size / 160)
     )
     landmarks = (puppet.landmarks + 0.5) * size / 160 - 0.5
-    transform = align.alignment_transform(landmarks, 256)
+    transform = align.alignment_transform(landmarks, 256, "eyes")
     grey = analysis_crop(image, transform, 256)
     assert grey.shape == (SIDE, SIDE) and grey.dtype == np.uint8
     same = cv2.cvtColor(
-        align.crop(image, align.alignment_transform(landmarks, SIDE), SIDE), cv2.COLOR_RGB2GRAY
+        align.crop(image, align.alignment_transform(landmarks, SIDE, "eyes"), SIDE),
+        cv2.COLOR_RGB2GRAY,
     )
     difference = np.abs(grey.astype(int) - same)
     assert difference.mean() < 1 and difference.max() < 16
@@ -67,7 +68,9 @@ def test_the_crop_is_that_of_the_data_set_in_grey(puppet, size):
 def test_the_resolution_of_the_data_set_plays_no_role(puppet):
     crops = [
         analysis_crop(
-            puppet.image, align.alignment_transform(puppet.landmarks, resolution), resolution
+            puppet.image,
+            align.alignment_transform(puppet.landmarks, resolution, "eyes"),
+            resolution,
         ).astype(int)
         for resolution in (16, 128, 1024)
     ]

@@ -138,7 +138,7 @@ def puppets(tmp_path_factory) -> Path:
     personas = {}
     for p, name in enumerate(NAMES):
         frame = render_frame(0, p, 0, 0, 96)
-        transform = align.alignment_transform(frame.landmarks, resolution)
+        transform = align.alignment_transform(frame.landmarks, resolution, "eyes")
         crop = align.crop(frame.image, transform, resolution)
         personas[name] = [
             record(
