@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordReader
 
+from data_pipelines import datasets
 from data_pipelines.datasets import manifest_digest, open_data
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets import source

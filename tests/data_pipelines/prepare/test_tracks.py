@@ -283,5 +283,5 @@ def test_a_file_without_video(tmp_path):
 
 
 def test_landmarks_that_are_no_face(clip):
-    with pytest.raises(InputError, match=r"Frame 0 of .*a\.mov: The eye centres coincide"):
+    with pytest.raises(InputError, match=r"Frame 0 of .*a\.mov: .*coincide"):
         run(clip, [[Face(np.full((68, 2), 30, np.float32), 1.0)]] * 8)
