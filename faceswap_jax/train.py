@@ -14,11 +14,11 @@ from jax.sharding import Mesh
 
 from data_pipelines.batches import pipeline
 from faceswap_jax import config as configs
-from faceswap_jax.checkpoints.checkpoint import Checkpoints
+from faceswap_jax.checkpoints.store import Checkpoints
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import picture
 from faceswap_jax.files import write_json
-from faceswap_jax.parallel import distributed
+from faceswap_jax.parallel import distributed, rules
 from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.reporting import progress
@@ -27,7 +27,7 @@ from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.reporting.profile import Profile
 from faceswap_jax.reporting.reporter import Reporter
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Batch, Phase, Task
+from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state
 from faceswap_jax.tasks.registry import load_task, task_class
 from faceswap_jax.training import finite, runs
 from faceswap_jax.training.held_out import HeldOut
@@ -73,7 +73,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
     with (
         claimed(workdir, config),
         jax.set_mesh(mesh),
-        Checkpoints(workdir / "checkpoints", config, writing=True) as checkpoints,
+        Checkpoints(workdir, config, writing=True) as checkpoints,
         board(workdir, config) as shown,
         Interruption() as interruption,
     ):
@@ -275,7 +275,7 @@ def restore_or_init(
     state = checkpoints.restore(partial(runs.layout, task, mesh))
     if state is not None:
         return int(state.step), state
-    phase, layout = task.phases[0], runs.layout(task, mesh, 0)[1]
+    phase, layout = task.phases[0], rules.shardings(abstract_state(task, task.phases[0]), mesh)
     init = Program(
         clock, partial(task.init_state, phase), out_shardings=layout, compiler_options=QUICK
     )

@@ -25,7 +25,7 @@ from data_pipelines.records import MANIFEST
 from experiments import comb as comb_experiment
 from faceswap_jax import config as configs
 from faceswap_jax import train as loop
-from faceswap_jax.checkpoints.checkpoint import Checkpoints
+from faceswap_jax.checkpoints.store import Checkpoints
 from faceswap_jax.errors import InputError
 from faceswap_jax.files import locked
 from faceswap_jax.parallel.mesh import make_mesh
@@ -52,7 +52,7 @@ def saved_state(workdir, task=None, persona=1):
     """The newest step and state of a run."""
     config = configs.load(workdir / "config.json")
     task, mesh = task or load_task(config), make_mesh(persona)
-    with Checkpoints(workdir / "checkpoints", config) as checkpoints:
+    with Checkpoints(workdir, config) as checkpoints:
         return loop.restore_or_init(task, mesh, checkpoints, config.seed, Clock())
 
 

@@ -22,7 +22,7 @@ import jax
 from absl import app, flags, logging
 
 from data_pipelines.puppets.dataset import write_records
-from faceswap_jax.checkpoints.checkpoint import digest
+from faceswap_jax.checkpoints.digests import digests
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.training import runs
 
@@ -144,10 +144,10 @@ def _await_save(workdir: Path, step: int, process: subprocess.Popen) -> None:
         time.sleep(0.001)
 
 
-def _result(workdir: Path, last: int) -> tuple[int, str, str]:
-    """Steps done, the digest of the state as a restore gives it, and the metrics."""
-    state = runs.load(workdir, make_mesh(), last).state
-    return int(state.step), digest(state), (workdir / "metrics.jsonl").read_text()
+def _result(workdir: Path, last: int) -> tuple[int, dict[str, str], str]:
+    """Steps done, the digests of the state as a restore gives it, and the metrics."""
+    state = runs.load(workdir, make_mesh(), last, optimizer=True).state
+    return int(state.step), digests(state), (workdir / "metrics.jsonl").read_text()
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from absl import app, flags, logging
 from jax.sharding import NamedSharding
 
 from experiments import demo
-from faceswap_jax.checkpoints.checkpoint import Checkpoints
+from faceswap_jax.checkpoints.store import Checkpoints
+from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.reporting.goodput import Clock
+from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.registry import load_task
-from faceswap_jax.training import runs
 from faceswap_jax.training.programs import programs_of
 
 WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies all channel counts.")
@@ -44,12 +45,11 @@ def main(_) -> None:
     image = rng.integers(0, 256, (3, c.batch, 64, 64, 3), np.uint8)
     batch = jax.device_put({"input": image, "image": image, "mask": image[..., 0]}, sharding)
     with jax.set_mesh(mesh), tempfile.TemporaryDirectory() as folder:
-        layout = runs.layout(task, mesh, phase.stop)[1]
+        layout = rules.shardings(abstract_state(task, phase), mesh)
         init = jax.jit(partial(task.init_state, phase), out_shardings=layout)
-        plain = jax.jit(
-            partial(task.train_step, phase), donate_argnums=0, out_shardings=(layout, None)
-        )
-        steps = {"looking": programs_of(task, phase, mesh, Clock()).train_step, "plain": plain}
+        (name,) = task.steps(phase)
+        plain = jax.jit(task.steps(phase)[name], donate_argnums=0, out_shardings=(layout, None))
+        steps = {"looking": programs_of(task, phase, mesh, Clock()).steps[name], "plain": plain}
         states = {name: step(init(jax.random.key(0)), batch)[0] for name, step in steps.items()}
         seconds = {name: [] for name in steps}
         for _ in range(STEPS.value):
@@ -63,7 +63,7 @@ def main(_) -> None:
         )
 
         returned, written = [], []
-        with Checkpoints(Path(folder) / "checkpoints", c, writing=True) as checkpoints:
+        with Checkpoints(Path(folder), c, writing=True) as checkpoints:
             for _ in range(SAVES):
                 states["looking"] = jax.block_until_ready(
                     steps["looking"](states["looking"], batch)[0]

@@ -1,1 +1,1 @@
-"""What a run has saved."""
+"""What a run has saved. Nothing here knows a task."""

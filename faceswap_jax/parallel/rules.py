@@ -7,8 +7,11 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-BATCH = P("persona", "data")  # batches are [persona, batch, ...]
-LARGE = 4 * 2**20  # bytes from which a tensor is worth sharding
+# Batches are [persona, batch, ...].
+BATCH = P("persona", "data")
+
+# Bytes from which a tensor is worth sharding.
+LARGE = 4 * 2**20
 
 
 def _fsdp(shape: tuple[int, ...], size: int, ways: int) -> P:
@@ -23,10 +26,8 @@ def _fsdp(shape: tuple[int, ...], size: int, ways: int) -> P:
 # First match on the path of a leaf of the state wins, e.g. "params/personas/level_3/conv_0/conv/kernel".
 RULES = (
     (r"(^|/)personas/", lambda shape, size, ways: P("persona")),
-    (
-        r"(^|/)tied/",
-        lambda shape, size, ways: P(),
-    ),  # every decoder needs them, so that a gather would pay them often
+    # Every decoder needs the tied levels: sharded, they would be gathered often.
+    (r"(^|/)tied/", lambda shape, size, ways: P()),
     (r"", _fsdp),
 )
 
@@ -38,6 +39,15 @@ def spec(path: str, leaf: jax.ShapeDtypeStruct, mesh: Mesh) -> P:
     size = leaf.size * leaf.dtype.itemsize
     rule = next(rule for pattern, rule in RULES if re.search(pattern, path))
     return rule(leaf.shape, size, mesh.shape["data"])
+
+
+def sharded(abstract: PyTree, mesh: Mesh) -> PyTree:
+    """An abstract state whose leaves also tell their shardings."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        shardings(abstract, mesh),
+    )
 
 
 def shardings(abstract: PyTree, mesh: Mesh) -> PyTree:

@@ -4,23 +4,26 @@ A network of this project's own training, or one of InsightFace; both look at th
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 from jax.image import ResizeMethod
 from jaxtyping import Array, Float
 
 from faceswap_jax import config as configs
+from faceswap_jax.checkpoints.store import read_parts
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.losses import identity
 from faceswap_jax.models import iresnet
+from faceswap_jax.ops import precision
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained import insightface
-from faceswap_jax.training import runs
 
 _TEMPLATE = 112
 """Side in pixels of the pictures that ArcFace is published with."""
@@ -52,11 +55,24 @@ def load(path: Path) -> Embedder:
         raise InputError(
             f"'{path}' holds a run of '{config.task}', which trains no embedder; give one of 'identity', or a file."
         )
-    run = runs.load(path, make_mesh())
-    params, statistics = jax.tree.map(
-        np.asarray, (run.state.params["embedder"], run.state.extras["statistics"])
+    network = shape(config)
+    params, statistics = jax.eval_shape(partial(iresnet.init, network), jax.random.key(0))
+    wanted = {"params": {"embedder": params}, "extras": {"statistics": statistics}}
+    state = jax.tree.map(np.asarray, read_parts(path, wanted, make_mesh()))
+    return Embedder(network, state["params"]["embedder"], state["extras"]["statistics"])
+
+
+def shape(config: ml_collections.ConfigDict) -> iresnet.IResNetConfig:
+    """The shape of the network that a config of `config.task` "identity" describes."""
+    c = config.model
+    return iresnet.IResNetConfig(
+        tuple(c.blocks),
+        tuple(c.channels),
+        c.stem,
+        c.embedding,
+        c.side,
+        precision.dtype(config.precision),
     )
-    return Embedder(run.task.model, params, statistics)
 
 
 def view(crops: Float[Array, "b h w c"], side: int) -> Float[Array, "b side side c"]:

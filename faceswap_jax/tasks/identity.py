@@ -22,7 +22,6 @@ from faceswap_jax.losses import arcface
 from faceswap_jax.models import iresnet
 from faceswap_jax.ops import augmentation as augment
 from faceswap_jax.ops import optimizers as optim
-from faceswap_jax.ops import precision
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.state import State
@@ -47,15 +46,7 @@ class Task(FaceTask):
     def __init__(self, config: ml_collections.ConfigDict):
         super().__init__(config)
         _check(config)
-        c = config.model
-        self.model = iresnet.IResNetConfig(
-            tuple(c.blocks),
-            tuple(c.channels),
-            c.stem,
-            c.embedding,
-            c.side,
-            precision.dtype(config.precision),
-        )
+        self.model = embedder.shape(config)
         self.optimizer = optax.chain(
             optax.add_decayed_weights(config.weight_decay), optax.trace(config.momentum)
         )

@@ -23,7 +23,6 @@ from functools import partial
 import jax
 import ml_collections
 from jax.sharding import Mesh
-from jaxtyping import PyTree
 from rich.console import Console
 from rich.table import Table
 
@@ -130,7 +129,9 @@ def batch_of(task: Task, phase: Phase, mesh: Mesh) -> Batch:
         InputError: the data do not fit the phase or the mesh.
     """
     batch = put(task.train_data(phase, 0, 1)[0], task.batch_spec, mesh)
-    return abstract(batch, jax.tree.map(lambda array: array.sharding, batch))
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), batch
+    )
 
 
 def cost(task: Task, phase: Phase, mesh: Mesh, batch: Batch, name: str) -> Cost:
@@ -154,16 +155,9 @@ def cost(task: Task, phase: Phase, mesh: Mesh, batch: Batch, name: str) -> Cost:
 def lower(task: Task, phase: Phase, mesh: Mesh, batch: Batch, name: str) -> jax.stages.Lowered:
     """The loop's own step, for a state that is never made."""
     with jax.set_mesh(mesh):
-        state = abstract_state(task, phase)
+        state = rules.sharded(abstract_state(task, phase), mesh)
         step = programs_of(task, phase, mesh, Clock()).steps[name]
-        return step.lower(abstract(state, rules.shardings(state, mesh)), batch)
-
-
-def abstract(tree: PyTree, layout: PyTree) -> PyTree:
-    """Shapes and types of `tree` with the shardings of `layout`."""
-    return jax.tree.map(
-        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), tree, layout
-    )
+        return step.lower(state, batch)
 
 
 def collectives(text: str) -> list[Collective]:

@@ -1,16 +1,13 @@
 """Runs as others find them: the trained state in a run's folder."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import ml_collections
 from jax.sharding import Mesh
-from jaxtyping import PyTree
 
 from faceswap_jax import config as configs
-from faceswap_jax.checkpoints.checkpoint import Checkpoints
-from faceswap_jax.errors import InputError
+from faceswap_jax.checkpoints.store import Checkpoints, existing
 from faceswap_jax.parallel import rules
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Phase, Task, abstract_state, phase_of
@@ -27,24 +24,32 @@ class Run:
     state: State
 
 
-def layout(task: Task, mesh: Mesh, step: int) -> tuple[State, PyTree]:
-    """Shapes and types of the state after `step` steps, and the sharding of each leaf."""
-    abstract = abstract_state(task, phase_of(task, step))
-    return abstract, rules.shardings(abstract, mesh)
+def layout(task: Task, mesh: Mesh, step: int) -> State:
+    """The abstract arrays of the state after `step` steps, with their shardings."""
+    return rules.sharded(abstract_state(task, phase_of(task, step)), mesh)
 
 
-def load(workdir: Path, mesh: Mesh, step: int | None = None) -> Run:
-    """The newest sound checkpoint of a run, or the one after `step` steps.
+def load(workdir: Path, mesh: Mesh, step: int | None = None, *, optimizer: bool = False) -> Run:
+    """Loads the newest sound checkpoint of a run, or the one after `step` steps.
+
+    Args:
+        workdir: folder of the run.
+        mesh: over which to lay the state.
+        step: of the only checkpoint that will do.
+        optimizer: whether to read the optimizer states, two thirds of a state, too; without, `state.opt` is {}.
 
     Raises:
         InputError: `workdir` holds no run, or no such checkpoint.
     """
     config = configs.load(workdir / "config.json")
     task = load_task(config)
-    with Checkpoints(workdir / "checkpoints", config) as checkpoints:
-        state = checkpoints.restore(partial(layout, task, mesh), step)
-    if state is None:
-        raise InputError(
-            f"'{workdir}' has no checkpoint yet; let 'faceswap train' run until its first one."
-        )
+
+    def parts(step: int) -> dict:
+        groups = vars(layout(task, mesh, step)).copy()
+        if not optimizer:
+            groups["opt"] = {}
+        return groups
+
+    with Checkpoints(workdir, config) as checkpoints:
+        state = State(**existing(checkpoints.read(parts, step), workdir))
     return Run(config, task, phase_of(task, int(state.step)), state)

@@ -18,7 +18,7 @@ from faceswap_jax.files import locked
 from faceswap_jax.parallel import distributed
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.training import runs
-from tests.checkpoints.test_checkpoint import flip, largest
+from tests.support.states import flip, largest
 
 ROOT = Path(__file__).parents[2]
 LAST = 16

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from experiments import comb
 from experiments import identity as experiment
 from faceswap_jax import config as configs
-from faceswap_jax.checkpoints.checkpoint import Checkpoints
+from faceswap_jax.checkpoints.store import Checkpoints
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.models import iresnet
@@ -121,7 +121,7 @@ def trained(tmp_path):
     state = task.init_state(task.phases[0], jax.random.key(3))
     folder.mkdir()
     (folder / "config.json").write_text(configs.to_json(config))
-    with Checkpoints(folder / "checkpoints", config, writing=True) as checkpoints:
+    with Checkpoints(folder, config, writing=True) as checkpoints:
         checkpoints.save(state)
     return folder, state
 
