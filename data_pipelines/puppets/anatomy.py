@@ -53,7 +53,8 @@ class Eye:
 
     def point(self, s: float, curve: str) -> tuple[float, float]:
         """Frontal position of one point of a lid curve: "upper" or "lower"."""
-        return self.x - s * self.half_width * self.side, float(getattr(self, curve)(np.float64(s)))
+        height = getattr(self, curve)(np.float64(s))
+        return self.x - s * self.half_width * self.side, float(height)
 
 
 def _lid(s: np.ndarray, skew: float) -> np.ndarray:
@@ -78,18 +79,14 @@ class Brow:
         return (x * self.side - self.x_inner) / (self.x_outer - self.x_inner)
 
     def centre(self, r: np.ndarray) -> np.ndarray:
-        """Height of the centre line."""
-        return (
-            self.y_inner
-            + (self.y_outer - self.y_inner) * r
-            + self.arch * (1.0 - np.square(2.0 * r - 1.1) / 1.21)
-        )
+        """Height of the centre line: a slope and an arch, highest at r = 0.55."""
+        slope = self.y_inner + (self.y_outer - self.y_inner) * r
+        return slope + self.arch * (1.0 - np.square(2.0 * r - 1.1) / 1.21)
 
     def point(self, r: float) -> tuple[float, float]:
         """Frontal position of one point of the centre line."""
-        return self.side * (self.x_inner + r * (self.x_outer - self.x_inner)), float(
-            self.centre(np.float64(r))
-        )
+        away = self.x_inner + r * (self.x_outer - self.x_inner)
+        return self.side * away, float(self.centre(np.float64(r)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,9 +120,8 @@ class Mouth:
         """Upper edge of the upper lip: a bow with a dip in the middle."""
         square = s * s
         dip = np.square(np.maximum(1.0 - 9.0 * square, 0.0))
-        return self.inner_upper(s) + self.upper_fullness * (
-            (1.0 - square) * (1.0 + 0.55 * square) - 0.2 * dip
-        )
+        bow = (1.0 - square) * (1.0 + 0.55 * square)
+        return self.inner_upper(s) + self.upper_fullness * (bow - 0.2 * dip)
 
     def outer_lower(self, s: np.ndarray) -> np.ndarray:
         """Lower edge of the lower lip."""
@@ -134,7 +130,8 @@ class Mouth:
 
     def point(self, s: float, curve: str) -> tuple[float, float]:
         """Frontal position of one point of a lip curve, e.g. "outer_upper"."""
-        return s * self.half_width, float(getattr(self, curve)(np.float64(s)))
+        height = getattr(self, curve)(np.float64(s))
+        return s * self.half_width, float(height)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,8 +155,7 @@ class Anatomy:
 
     def on_face(self, frontal: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]:
         """Surface points straight behind positions (x, y) of the frontal plane."""
-        origins = np.column_stack([frontal, np.full(len(frontal), 2.0)])
-        return self.head.cast_from(origins, np.tile([0.0, 0.0, -1.0], (len(frontal), 1)))
+        return self.head.cast_from(*frontal_rays(frontal))
 
     @functools.cached_property
     def ball_centres(self) -> Float[np.ndarray, "2 3"]:
@@ -181,29 +177,40 @@ class Anatomy:
         down to the sideburns, or to the ends of long hair.
         """
         persona = self.persona
+
+        # The fringe above the forehead: two falling slopes from the parting, lower towards the temples.
         parting = 1.8 * (persona.hair_line - 0.64)
         away = x - np.float32(parting)
-        line = (
-            np.float32(persona.hair_line * persona.head_height + 0.075)
-            + np.float32(0.008) * strands
-        )
+        middle = np.float32(persona.hair_line * persona.head_height + 0.075)
+        line = middle + np.float32(0.008) * strands
         line -= np.float32(0.24) * np.sqrt(away * away + np.float32(0.003))
         line -= np.float32(0.3) * (x * x)
+
+        # Long hair covers all behind the fringe.
         if persona.hair_length > 0:
             return np.float32(-3.0) + smoothstep(0.08, 0.5, z) * (line + np.float32(3.0))
+
         # Cropped hair ends in sideburns before the ears, above the ears, and at the neck behind them.
-        sideburn = np.float32(0.16) * falloff(
-            np.square((z - np.float32(0.06)) * np.float32(1 / 0.09))
-        )
-        side = np.float32(-0.38) + np.float32(0.46) * smoothstep(-0.6, -0.36, z) - sideburn
+        from_burn = (z - np.float32(0.06)) * np.float32(1 / 0.09)
+        sideburn = np.float32(0.16) * falloff(np.square(from_burn))
+        above_ear = np.float32(0.46) * smoothstep(-0.6, -0.36, z)
+        side = np.float32(-0.38) + above_ear - sideburn
         return side + smoothstep(0.05, 0.4, z) * (line - side)
 
     def gaze(self) -> Float[np.ndarray, "3"]:
         """Unit direction of the gaze in the head's frame."""
-        yaw, pitch = np.deg2rad(
-            [DEGREES[name] * getattr(self.performance, name) for name in ("gaze_x", "gaze_y")]
-        )
+        yaw = np.deg2rad(DEGREES["gaze_x"] * self.performance.gaze_x)
+        pitch = np.deg2rad(DEGREES["gaze_y"] * self.performance.gaze_y)
         return np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
+
+
+def frontal_rays(
+    frontal: Float[np.ndarray, "n 2"],
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+    """Origins and directions of rays that meet the face straight behind positions of the frontal plane."""
+    origins = np.column_stack([frontal, np.full(len(frontal), 2.0)])
+    directions = np.tile([0.0, 0.0, -1.0], (len(frontal), 1))
+    return origins, directions
 
 
 def build(persona: Persona, performance: Performance) -> Anatomy:
@@ -246,8 +253,10 @@ def _chin_z(performance: Performance) -> float:
 def _eye(persona: Persona, performance: Performance, side: int) -> Eye:
     openness = performance.lid_left if side < 0 else performance.lid_right
     size = persona.eye_size
-    # The closed lids meet a little below the corners; the upper lid follows a vertical gaze.
+
+    # The closed lids meet a little below the corners.
     closed = -0.022 * size
+    # Open lids follow a vertical gaze; a smile pushes the lower one up.
     cheek_push = 0.018 * max(performance.smile, 0.0)
     wide_upper = (0.095 + 0.014 * performance.gaze_y) * size
     wide_lower = (-0.062 + 0.006 * performance.gaze_y) * size + cheek_push
@@ -266,9 +275,11 @@ def _eye(persona: Persona, performance: Performance, side: int) -> Eye:
 
 
 def _brow(persona: Persona, performance: Performance, eye: Eye) -> Brow:
-    frown, lift = performance.brow_frown, 0.09 * performance.brow_raise
+    frown = performance.brow_frown
+    lift = 0.09 * performance.brow_raise
     base = 0.19 + 0.06 * (persona.eye_size - 1.0) + persona.brow_height + lift
     spacing = persona.eye_spacing * persona.head_width
+    # A frown draws the inner ends together and down; raised brows are more arched.
     return Brow(
         side=eye.side,
         x_inner=(0.13 - 0.045 * frown) * spacing,
@@ -281,16 +292,21 @@ def _brow(persona: Persona, performance: Performance, eye: Eye) -> Brow:
 
 
 def _mouth(persona: Persona, performance: Performance) -> Mouth:
-    opening, smile, pucker = performance.mouth_open, performance.smile, performance.pucker
+    opening = performance.mouth_open
+    smile = performance.smile
+    pucker = performance.pucker
     happy = max(smile, 0.0)
+
+    # A long nose moves the mouth down, a smile lifts it a little.
     y = -0.735 * persona.head_height - 0.3 * (persona.nose_length - 1.0) + 0.015 * happy
-    width = (
-        0.28
-        * persona.mouth_width
-        * (1.0 + 0.12 * smile + 0.06 * happy)
-        * (1.0 - 0.3 * pucker)
-        * (1.0 - 0.05 * opening)
-    )
+
+    # Smiles widen the mouth; pucker and opening make it narrower.
+    width = 0.28 * persona.mouth_width
+    width *= 1.0 + 0.12 * smile + 0.06 * happy
+    width *= 1.0 - 0.3 * pucker
+    width *= 1.0 - 0.05 * opening
+
+    # Puckered lips are fuller; stretched ones thinner.
     fullness = persona.lip_fullness * (1.0 + 0.35 * pucker - 0.2 * happy) * (1.0 - 0.15 * opening)
     return Mouth(
         y=y,
@@ -307,119 +323,119 @@ def _head(
     persona: Persona, performance: Performance, eyes: tuple[Eye, Eye], mouth: Mouth
 ) -> Surface:
     """Skull, face, jaw, nose and ears, with sockets, brow ridge, cheeks and lips as reliefs."""
-    wide, high, jaw = (
-        persona.head_width,
-        persona.head_height,
-        persona.head_width * persona.jaw_width,
-    )
-    opening, happy = performance.mouth_open, max(performance.smile, 0.0)
-    beard = 0.05 * max(persona.beard - 0.4, 0.0)  # a full beard adds volume
-    ear = 0.69 if persona.hair_length > 0 else 0.74  # long hair presses the ears to the head
-    tip = _nose_tip_y(persona)
-    nose = persona.nose_width
-    chin = _chin_y(persona, performance)
-    parts = [
-        Ellipsoid((0, 0.3 * high, -0.12), (0.73 * wide, 0.8 * high, 0.9), 7),
-        Ellipsoid((0, -0.22 * high, 0.27), (0.64 * wide, 0.72 * high, 0.5), 7),
-        Ellipsoid(
-            (0, -0.64 * high - 0.2 * opening - 0.4 * persona.chin_length, 0.35 - 0.04 * opening),
-            (
-                0.5 * jaw + beard,
-                0.42 * high + 0.08 * opening + 0.3 * persona.chin_length + beard,
-                0.48 + beard,
-            ),
-            6,
-        ),
-        Ellipsoid(
-            (0, chin, _chin_z(performance)),
-            (0.09 + 0.13 * jaw + beard, 0.15 + beard, 0.24 + beard),
-            1.5,
-        ),
-        Ellipsoid(
-            (0, 0.64 * tip, 0.74), (0.07 + 0.02 * nose, 0.06 - 0.6 * tip, 0.18), 2, tilt=(-28, 0, 0)
-        ),  # bridge
-        Ellipsoid((0, tip, 0.94), (0.08 * nose, 0.08, 0.13), 1.3),
-    ]
+    parts = _skull(persona, performance) + _nose(persona)
     for eye in eyes:
-        side = eye.side
-        parts += [
-            Ellipsoid(
-                (0.088 * side * nose, tip - 0.03, 0.82), (0.045 * nose, 0.048, 0.08), 1.3
-            ),  # nostril wing
-            Ellipsoid(
-                (ear * side * wide, -0.12, -0.14),
-                (0.075, 0.27, 0.17),
-                5,
-                tilt=(8, -25 * side, -8 * side),
-            ),
-            Ellipsoid((eye.x * 0.8, 0.04, 0.8), (0.24, 0.16, 0.3), height=-1.2),  # socket
-            Ellipsoid(
-                (eye.x * 1.1, -0.005, 0.74), (0.18, 0.12, 0.26), height=1.0
-            ),  # lids over the ball
-            Ellipsoid(  # cheek, lifted by a smile
-                (0.42 * side * wide, -0.36 * high + 0.06 * happy, 0.62),
-                (0.24, 0.2, 0.28),
-                height=0.75 * persona.cheek_fullness - 0.15 + 0.4 * happy,
-            ),
-        ]
+        parts += _side(persona, performance, eye)
+    parts += _lips(persona, performance, mouth)
+    return Surface(parts)
+
+
+def _skull(persona: Persona, performance: Performance) -> list[Ellipsoid]:
+    """The big solids: cranium, face, jaw and chin, which the opening mouth moves down and back."""
+    wide, high = persona.head_width, persona.head_height
+    jaw = wide * persona.jaw_width
+    opening, chin = performance.mouth_open, persona.chin_length
+    beard = 0.05 * max(persona.beard - 0.4, 0.0)  # a full beard adds volume
+
+    cranium = Ellipsoid((0, 0.3 * high, -0.12), (0.73 * wide, 0.8 * high, 0.9), 7)
+    face = Ellipsoid((0, -0.22 * high, 0.27), (0.64 * wide, 0.72 * high, 0.5), 7)
+    jawbone = Ellipsoid(
+        centre=(0, -0.64 * high - 0.2 * opening - 0.4 * chin, 0.35 - 0.04 * opening),
+        radii=(
+            0.5 * jaw + beard,
+            0.42 * high + 0.08 * opening + 0.3 * chin + beard,
+            0.48 + beard,
+        ),
+        sharpness=6,
+    )
+    tip_of_chin = Ellipsoid(
+        centre=(0, _chin_y(persona, performance), _chin_z(performance)),
+        radii=(0.09 + 0.13 * jaw + beard, 0.15 + beard, 0.24 + beard),
+        sharpness=1.5,
+    )
+    return [cranium, face, jawbone, tip_of_chin]
+
+
+def _nose(persona: Persona) -> list[Ellipsoid]:
+    """Bridge and tip."""
+    tip, width = _nose_tip_y(persona), persona.nose_width
+    bridge_radii = (0.07 + 0.02 * width, 0.06 - 0.6 * tip, 0.18)
+    bridge = Ellipsoid((0, 0.64 * tip, 0.74), bridge_radii, 2, tilt=(-28, 0, 0))
+    ball = Ellipsoid((0, tip, 0.94), (0.08 * width, 0.08, 0.13), 1.3)
+    return [bridge, ball]
+
+
+def _side(persona: Persona, performance: Performance, eye: Eye) -> list[Ellipsoid]:
+    """What each half of a face has: wing of the nose, ear, eye socket, lids and cheek."""
+    side = eye.side
+    wide, nose = persona.head_width, persona.nose_width
+    happy = max(performance.smile, 0.0)
+    ear_x = 0.69 if persona.hair_length > 0 else 0.74  # long hair presses the ears to the head
+
+    wing_centre = (0.088 * side * nose, _nose_tip_y(persona) - 0.03, 0.82)
+    wing = Ellipsoid(wing_centre, (0.045 * nose, 0.048, 0.08), 1.3)
+    ear = Ellipsoid(
+        centre=(ear_x * side * wide, -0.12, -0.14),
+        radii=(0.075, 0.27, 0.17),
+        sharpness=5,
+        tilt=(8, -25 * side, -8 * side),
+    )
+    socket = Ellipsoid((eye.x * 0.8, 0.04, 0.8), (0.24, 0.16, 0.3), height=-1.2)
+    lids = Ellipsoid((eye.x * 1.1, -0.005, 0.74), (0.18, 0.12, 0.26), height=1.0)
+    # A smile lifts and rounds the cheek.
+    cheek = Ellipsoid(
+        centre=(0.42 * side * wide, -0.36 * persona.head_height + 0.06 * happy, 0.62),
+        radii=(0.24, 0.2, 0.28),
+        height=0.75 * persona.cheek_fullness - 0.15 + 0.4 * happy,
+    )
+    return [wing, ear, socket, lids, cheek]
+
+
+def _lips(persona: Persona, performance: Performance, mouth: Mouth) -> list[Ellipsoid]:
+    """Reliefs in the middle: brow ridge, both lips, which a pucker pushes out, and the fold above the chin."""
     lower = mouth.y - mouth.drop
-    push = 0.5 + 0.45 * performance.pucker
+    push = 0.5 + 0.45 * performance.pucker + 0.25
     full = persona.lip_fullness
     width = 0.85 * mouth.half_width
-    parts += [
-        Ellipsoid(
-            (0, 0.21 + persona.brow_height, 0.8), (0.5 * wide, 0.1, 0.3), height=0.4
-        ),  # brow ridge
-        Ellipsoid(
-            (0, mouth.y + 0.035, 0.86), (width, 0.075 * full, 0.3), height=push + 0.25
-        ),  # lips
-        Ellipsoid((0, lower - 0.05, 0.83), (0.85 * width, 0.07 * full, 0.3), height=push + 0.25),
-        Ellipsoid((0, lower - 0.17, 0.7), (0.2, 0.06, 0.3), height=-0.3),  # fold above the chin
-    ]
-    return Surface(parts)
+
+    ridge_centre = (0, 0.21 + persona.brow_height, 0.8)
+    ridge = Ellipsoid(ridge_centre, (0.5 * persona.head_width, 0.1, 0.3), height=0.4)
+    upper_lip = Ellipsoid((0, mouth.y + 0.035, 0.86), (width, 0.075 * full, 0.3), height=push)
+    lower_lip = Ellipsoid((0, lower - 0.05, 0.83), (0.85 * width, 0.07 * full, 0.3), height=push)
+    fold = Ellipsoid((0, lower - 0.17, 0.7), (0.2, 0.06, 0.3), height=-0.3)
+    return [ridge, upper_lip, lower_lip, fold]
 
 
 def _body(persona: Persona) -> Surface:
     """Neck and shoulders."""
-    neck = 0.45 * (0.5 + 0.5 * persona.jaw_width * persona.head_width)
-    return Surface(
-        [
-            Ellipsoid((0, -1.2, -0.28), (neck, 1.0, 0.42), 6),
-            Ellipsoid((0, -2.5, -0.35), (1.5, 0.8, 0.62), 4),
-            Ellipsoid((0, -1.72, -0.35), (0.8, 0.32, 0.4), 3),  # slope from neck to shoulders
-        ]
-    )
+    width = 0.45 * (0.5 + 0.5 * persona.jaw_width * persona.head_width)
+    neck = Ellipsoid((0, -1.2, -0.28), (width, 1.0, 0.42), 6)
+    chest = Ellipsoid((0, -2.5, -0.35), (1.5, 0.8, 0.62), 4)
+    slope = Ellipsoid((0, -1.72, -0.35), (0.8, 0.32, 0.4), 3)  # from neck to shoulders
+    return Surface([neck, chest, slope])
 
 
 def _hair(persona: Persona) -> Surface:
     """A shell around the skull; long hair adds a curtain behind and beside the face. The painter cuts the hair line."""
-    volume, length, wide, high = (
-        persona.hair_volume,
-        persona.hair_length,
-        persona.head_width,
-        persona.head_height,
+    volume, length = persona.hair_volume, persona.hair_length
+    wide, high = persona.head_width, persona.head_height
+
+    # Short hair stands up rather than out.
+    beside = volume * (0.4 + 0.6 * min(1.0, 3.0 * length))
+    shell = Ellipsoid(
+        centre=(0, 0.3 * high + 0.1 * volume, -0.14 - 0.5 * volume),
+        radii=(0.74 * wide + 0.03 + beside, 0.82 * high + 0.03 + volume, 0.93 + 0.5 * volume),
+        sharpness=9,
     )
-    beside = volume * (0.4 + 0.6 * min(1.0, 3.0 * length))  # short hair stands up rather than out
-    parts = [
-        Ellipsoid(
-            (0, 0.3 * high + 0.1 * volume, -0.14 - 0.5 * volume),
-            (0.74 * wide + 0.03 + beside, 0.82 * high + 0.03 + volume, 0.93 + 0.5 * volume),
-            9,
-        )
-    ]
-    if length > 0:
-        reach = 0.25 + 0.75 * length
-        parts.append(
-            Ellipsoid(
-                (0, 0.1 - 0.5 * reach, -0.48), (0.74 * wide + volume, 0.5 + 0.6 * reach, 0.4), 6
-            )
-        )
-        for side in (-1, 1):
-            parts.append(
-                Ellipsoid(
-                    (0.66 * side * wide, 0.15 - 0.5 * reach, -0.14),
-                    (0.17 + volume, 0.35 + 0.55 * reach, 0.36),
-                    4,
-                )
-            )
-    return Surface(parts)
+    if length == 0:
+        return Surface([shell])
+
+    reach = 0.25 + 0.75 * length
+    back_radii = (0.74 * wide + volume, 0.5 + 0.6 * reach, 0.4)
+    back = Ellipsoid((0, 0.1 - 0.5 * reach, -0.48), back_radii, 6)
+    side_radii = (0.17 + volume, 0.35 + 0.55 * reach, 0.36)
+    left, right = (
+        Ellipsoid((0.66 * side * wide, 0.15 - 0.5 * reach, -0.14), side_radii, 4)
+        for side in (-1, 1)
+    )
+    return Surface([shell, back, left, right])

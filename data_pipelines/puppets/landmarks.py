@@ -3,22 +3,22 @@
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from data_pipelines.puppets.anatomy import Anatomy
+from data_pipelines.puppets.anatomy import Anatomy, frontal_rays
 from data_pipelines.puppets.camera import Camera
 
-# Head units by which a visible point may lie behind the head's or the hair's first surface on its line of sight.
-_HEAD_SLACK, _HAIR_SLACK = 0.07, 0.01
+# Head units by which a visible point may lie behind the first surface on its line of sight.
+_HEAD_SLACK = 0.07
+_HAIR_SLACK = 0.01
 
 
 def head_points(anatomy: Anatomy) -> Float[np.ndarray, "68 3"]:
     """Landmarks in the head's frame, head units."""
-    frontal = _frontal(anatomy)
-    ahead = (
-        np.column_stack([frontal, np.full(len(frontal), 2.0)]),
-        np.tile([0.0, 0.0, -1.0], (len(frontal), 1)),
+    frontal = np.array(_frontal(anatomy))
+    jaw_origins, jaw_directions = _jaw_rays(anatomy)
+    origins, directions = frontal_rays(frontal)
+    return anatomy.head.cast_from(
+        np.concatenate([jaw_origins, origins]), np.concatenate([jaw_directions, directions])
     )
-    origins, directions = (np.concatenate(rays) for rays in zip(_jaw(anatomy), ahead, strict=True))
-    return anatomy.head.cast_from(origins, directions)
 
 
 def landmarks(
@@ -28,31 +28,42 @@ def landmarks(
     eye = camera.eye(anatomy.pose)
     sight = points - eye
     distance = np.linalg.norm(sight, axis=1)
-    hidden = np.zeros(len(points), bool)
-    for surface, slack in ((anatomy.head, _HEAD_SLACK), (anatomy.hair, _HAIR_SLACK)):
-        first = surface.cast_from(np.broadcast_to(eye, points.shape), sight / distance[:, None])
-        x, y, z = first.T  # NaN where the ray passes by, as it may along the silhouette
-        before = np.linalg.norm(first - eye, axis=1) < distance - slack
-        hidden |= before if surface is anatomy.head else before & (y > anatomy.hair_edge(x, z))
-    return camera.project(anatomy.pose.to_world(points)).astype(np.float32), ~hidden
+    origins = np.broadcast_to(eye, points.shape)
+    directions = sight / distance[:, None]
+
+    # NaN, which is before nothing, where a ray passes by, as it may along the silhouette.
+    skin = anatomy.head.cast_from(origins, directions)
+    hair = anatomy.hair.cast_from(origins, directions)
+    behind_skin = np.linalg.norm(skin - eye, axis=1) < distance - _HEAD_SLACK
+    behind_hair = np.linalg.norm(hair - eye, axis=1) < distance - _HAIR_SLACK
+    # The hair's shell surrounds the face, too; there is hair above its edge alone.
+    behind_hair &= hair[:, 1] > anatomy.hair_edge(hair[:, 0], hair[:, 2])
+
+    pixels = camera.project(anatomy.pose.to_world(points)).astype(np.float32)
+    return pixels, ~(behind_skin | behind_hair)
 
 
 def _frontal(anatomy: Anatomy) -> list[tuple[float, float]]:
-    """Landmarks 17..67 as positions over the frontal plane."""
+    """Landmarks 17..67 as positions (x, y) over the frontal plane."""
+    # Brows, each from its end at the left of the image to that at the right.
     left, right = anatomy.brows
     points = [left.point(r) for r in (0.96, 0.74, 0.5, 0.26, 0.04)]
     points += [right.point(r) for r in (0.04, 0.26, 0.5, 0.74, 0.96)]
+
+    # Nose: down the bridge to the tip, then from wing to wing.
     tip, wing = anatomy.nose_tip_y, anatomy.nose_half_width
-    points += [(0.0, share * tip) for share in (0.05, 0.36, 0.68, 1.0)]
-    points += [
-        (x * wing, tip - drop)
-        for x, drop in ((-1, 0.07), (-0.5, 0.1), (0, 0.12), (0.5, 0.1), (1, 0.07))
-    ]
+    points += [(0.0, fraction * tip) for fraction in (0.05, 0.36, 0.68, 1.0)]
+    below = [(-1, 0.07), (-0.5, 0.1), (0, 0.12), (0.5, 0.1), (1, 0.07)]
+    points += [(x * wing, tip - drop) for x, drop in below]
+
+    # Eyes: along the upper lid and back along the lower one. On a lid, -1 is the outer corner, 1 the inner one.
     left, right = anatomy.eyes
     points += [left.point(s, "upper") for s in (-1.0, -0.38, 0.38, 1.0)]
     points += [left.point(s, "lower") for s in (0.36, -0.36)]
     points += [right.point(s, "upper") for s in (1.0, 0.38, -0.38, -1.0)]
     points += [right.point(s, "lower") for s in (-0.36, 0.36)]
+
+    # Lips: the outer edges, then the inner ones.
     mouth = anatomy.mouth
     points += [mouth.point(s, "outer_upper") for s in (-1.0, -0.64, -0.28, 0.0, 0.28, 0.64, 1.0)]
     points += [mouth.point(s, "outer_lower") for s in (0.64, 0.3, 0.0, -0.3, -0.64)]
@@ -61,13 +72,15 @@ def _frontal(anatomy: Anatomy) -> list[tuple[float, float]]:
     return points
 
 
-def _jaw(anatomy: Anatomy) -> tuple[Float[np.ndarray, "17 3"], Float[np.ndarray, "17 3"]]:
+def _jaw_rays(anatomy: Anatomy) -> tuple[Float[np.ndarray, "17 3"], Float[np.ndarray, "17 3"]]:
     """Rays to landmarks 0..16, the edge of the face from eye height over the chin to eye height."""
+    # Seen from the front, they come from all sides below the eyes, steeper than a circle's radii.
     angle = np.deg2rad(np.linspace(-90.0, 90.0, 17))
     low = -np.cos(angle)
     outward = np.column_stack([np.sin(angle), low * 1.3, np.zeros(17)])
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-    middle = np.column_stack(
-        [np.zeros((17, 2)), 0.24 + (anatomy.chin_z - 0.17) * np.square(low)]
-    )  # the edge runs forward to the chin
+
+    # The edge runs forward to the chin.
+    depth = 0.24 + (anatomy.chin_z - 0.17) * np.square(low)
+    middle = np.column_stack([np.zeros((17, 2)), depth])
     return middle + 3.0 * outward, -outward
