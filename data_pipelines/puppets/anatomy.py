@@ -326,7 +326,7 @@ def _head(
     parts = _skull(persona, performance) + _nose(persona)
     for eye in eyes:
         parts += _side(persona, performance, eye)
-    parts += _lips(persona, performance, mouth)
+    parts += _middle_reliefs(persona, performance, mouth)
     return Surface(parts)
 
 
@@ -391,8 +391,8 @@ def _side(persona: Persona, performance: Performance, eye: Eye) -> list[Ellipsoi
     return [wing, ear, socket, lids, cheek]
 
 
-def _lips(persona: Persona, performance: Performance, mouth: Mouth) -> list[Ellipsoid]:
-    """Reliefs in the middle: brow ridge, both lips, which a pucker pushes out, and the fold above the chin."""
+def _middle_reliefs(persona: Persona, performance: Performance, mouth: Mouth) -> list[Ellipsoid]:
+    """Brow ridge, both lips, which a pucker pushes out, and the fold above the chin."""
     lower = mouth.y - mouth.drop
     push = 0.5 + 0.45 * performance.pucker + 0.25
     full = persona.lip_fullness

@@ -1,21 +1,22 @@
 """The perspective camera, the pose of the head before it, and rectangles of the sample grid.
 
-World and head frames are right-handed: x to the right of the picture, y up, z towards the camera; 1 unit is 10 cm.
+World and head frames are right-handed: x to the right of the image, y up, z towards the camera; 1 unit is 10 cm.
 The camera stands on the z axis and looks along -z. Image position (u, v) is the tangent of the viewing angle to the
 right and up, depth the distance along the axis: the point at (u, v, depth) is (u depth, v depth, distance - depth).
 """
 
 import dataclasses
+import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 SUPERSAMPLING = 2  # samples per pixel along each axis
-_CUBE = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-_HALF_FIELD = (
-    2.0  # head units from the picture's centre to its edge, at the head and at camera scale 1
-)
+_CORNERS = np.array(list(itertools.product((-1, 1), repeat=3)))  # of a cube
+# Head units from the image's centre to its edge, at the head and at camera scale 1.
+_HALF_FIELD = 2.0
 
 
 class Pose(NamedTuple):
@@ -27,10 +28,30 @@ class Pose(NamedTuple):
     @staticmethod
     def turn(pitch: float, yaw: float, roll: float) -> Float[np.ndarray, "3 3"]:
         """Rotation from angles in degrees: pitch (up) first, then yaw (right), then roll (clockwise)."""
-        (cp, cy, cr), (sp, sy, sr) = (f(np.deg2rad([pitch, yaw, roll])) for f in (np.cos, np.sin))
-        about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
-        about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-        about_z = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
+        angles = np.deg2rad([pitch, yaw, roll])
+        cos_pitch, cos_yaw, cos_roll = np.cos(angles)
+        sin_pitch, sin_yaw, sin_roll = np.sin(angles)
+        about_x = np.array(
+            [
+                [1, 0, 0],
+                [0, cos_pitch, sin_pitch],
+                [0, -sin_pitch, cos_pitch],
+            ]
+        )
+        about_y = np.array(
+            [
+                [cos_yaw, 0, sin_yaw],
+                [0, 1, 0],
+                [-sin_yaw, 0, cos_yaw],
+            ]
+        )
+        about_z = np.array(
+            [
+                [cos_roll, sin_roll, 0],
+                [-sin_roll, cos_roll, 0],
+                [0, 0, 1],
+            ]
+        )
         return about_z @ about_y @ about_x
 
     def to_world(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
@@ -79,12 +100,14 @@ class Window(NamedTuple):
     def slices(self, outer: "Window | None" = None) -> tuple[slice, slice]:
         """Row and column slices, relative to an outer rectangle or to the whole grid."""
         top, left = (outer.top, outer.left) if outer else (0, 0)
-        return slice(self.top - top, self.bottom - top), slice(self.left - left, self.right - left)
+        rows = slice(self.top - top, self.bottom - top)
+        columns = slice(self.left - left, self.right - left)
+        return rows, columns
 
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """A pinhole camera with a square picture of `size` pixels, sampled SUPERSAMPLING times along each axis."""
+    """A pinhole camera with a square image of `size` pixels, sampled SUPERSAMPLING times along each axis."""
 
     size: int
     scale: float = 1.0
@@ -92,12 +115,12 @@ class Camera:
 
     @property
     def grid(self) -> int:
-        """Samples along one side of the picture."""
+        """Samples along one side of the image."""
         return self.size * SUPERSAMPLING
 
     @property
     def pixels_per_tangent(self) -> float:
-        """Picture scale: pixels per unit of u or v."""
+        """Image scale: pixels per unit of u or v."""
         return self.size / 2 * self.scale * self.distance / _HALF_FIELD
 
     @property
@@ -129,16 +152,9 @@ class Camera:
         self, pose: Pose, window: Window, depth: Float32[np.ndarray, "h w"]
     ) -> Float32[np.ndarray, "3 h w"]:
         """Points at given depths of a window's rays, in the body's frame."""
-        u, v = self.rays(window)
-        eye, directions = self.eye(pose).astype(np.float32), pose.rotation.astype(np.float32)
-        out = np.empty((3, *depth.shape), np.float32)
+        out = self.directions(pose, window)
+        eye = self.eye(pose).astype(np.float32)
         for axis in range(3):
-            # The direction (u, v, -1) turned back into the body's frame.
-            np.add(
-                directions[0, axis] * u,
-                directions[1, axis] * v - directions[2, axis],
-                out=out[axis],
-            )
             out[axis] *= depth
             out[axis] += eye[axis]
         return out
@@ -147,7 +163,13 @@ class Camera:
         """Ray directions of a window per unit of depth, in the body's frame."""
         u, v = self.rays(window)
         turn = pose.rotation.astype(np.float32)
-        return np.stack([turn[0, k] * u + (turn[1, k] * v - turn[2, k]) for k in range(3)])
+        out = np.empty((3, window.height, window.width), np.float32)
+        for axis in range(3):
+            # The direction (u, v, -1) turned back into the body's frame.
+            along_row = turn[0, axis] * u
+            along_column = turn[1, axis] * v - turn[2, axis]
+            np.add(along_row, along_column, out=out[axis])
+        return out
 
     def eye(self, pose: Pose) -> Float[np.ndarray, "3"]:
         """The camera's position in the body's frame."""
@@ -162,13 +184,16 @@ class Camera:
         symmetric matrix.
         """
         forms = pose.rotation @ forms @ pose.rotation.T
-        ray = np.diag([1.0, 1.0, -1.0])  # (u, v, 1) -> direction
-        away = np.tile(
-            self.distance * np.diag([1.0, 1.0, 0.0]), (len(centres), 1, 1)
-        )  # -> point at t = 0
+        # Linear maps of (u, v, 1): to the ray's direction, and to its point at t = 0, seen from the centre.
+        ray = np.diag([1.0, 1.0, -1.0])
+        point = self.distance * np.diag([1.0, 1.0, 0.0])
+        away = np.tile(point, (len(centres), 1, 1))
         away[:, :, 2] -= pose.to_world(centres)
+
+        a = ray @ forms @ ray
         b = ray @ forms @ away
-        return ray @ forms @ ray, (b + b.mT) / 2, away.mT @ forms @ away
+        c = away.mT @ forms @ away
+        return a, (b + b.mT) / 2, c
 
     def ellipsoid_windows(
         self,
@@ -177,25 +202,27 @@ class Camera:
         spreads: Float[np.ndarray, "n 3 3"],
         levels: Float[np.ndarray, "n"],
     ) -> list[Window]:
-        """The samples that may see q <= level of each ellipsoid (spread: inverse of its form), even off the picture."""
+        """The samples that may see q <= level of each ellipsoid (spread: inverse of its form), even off the image."""
+        # The upright box around each ellipsoid in the world.
         spreads = pose.rotation @ spreads @ pose.rotation.T
         reach = np.sqrt(levels[:, None] * np.diagonal(spreads, axis1=1, axis2=2))
-        corners = pose.to_world(centres)[:, None] + reach[:, None] * _CUBE
-        x, y = self.project(corners.reshape(-1, 3)).T.reshape(2, len(centres), len(_CUBE))
-        return [
-            self._around(*bounds)
-            for bounds in zip(x.min(1), x.max(1), y.min(1), y.max(1), strict=True)
-        ]
+        corners = pose.to_world(centres)[:, None] + reach[:, None] * _CORNERS
+        pixels = self.project(corners.reshape(-1, 3)).reshape(*corners.shape[:2], 2)
+        low, high = pixels.min(1), pixels.max(1)
+        return [self._around(*bounds) for bounds in np.hstack([low, high]).tolist()]
 
     def window(self, points: Float[np.ndarray, "n 3"], margin: float = 0.0) -> Window:
         """The samples around the projections of world points, widened by a margin in pixels."""
-        x, y = self.project(points).T
-        return self._around(x.min() - margin, x.max() + margin, y.min() - margin, y.max() + margin)
+        pixels = self.project(points)
+        low, high = pixels.min(0) - margin, pixels.max(0) + margin
+        return self._around(*low.tolist(), *high.tolist())
 
     @staticmethod
-    def _around(left: float, right: float, top: float, bottom: float) -> Window:
-        """Samples of a rectangle of pixels."""
-        low = (int(np.floor((edge + 0.5) * SUPERSAMPLING)) - 1 for edge in (top, left))
-        high = (int(np.ceil((edge + 0.5) * SUPERSAMPLING)) + 1 for edge in (bottom, right))
-        (first_row, first_column), (last_row, last_column) = low, high
-        return Window(first_row, last_row, first_column, last_column)
+    def _around(left: float, top: float, right: float, bottom: float) -> Window:
+        """Samples of a rectangle of pixels, and one more on every side."""
+        return Window(
+            top=math.floor((top + 0.5) * SUPERSAMPLING) - 1,
+            bottom=math.ceil((bottom + 0.5) * SUPERSAMPLING) + 1,
+            left=math.floor((left + 0.5) * SUPERSAMPLING) - 1,
+            right=math.ceil((right + 0.5) * SUPERSAMPLING) + 1,
+        )
