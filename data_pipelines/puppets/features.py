@@ -3,6 +3,8 @@
 All features are functions of the surface point in the head's frame, so they turn with the head.
 """
 
+import itertools
+
 import numpy as np
 from jaxtyping import Float, Float32
 
@@ -21,6 +23,7 @@ from faceswap_jax.faces.ibug import (
     RIGHT_EYE,
 )
 
+# Colours that all puppets share.
 _SCLERA = linear((236, 230, 226))
 _PUPIL = linear((12, 10, 12))
 _LASH = linear((26, 18, 18))
@@ -29,30 +32,29 @@ _TEETH = linear((246, 240, 228))
 _TONGUE = linear((160, 62, 66))
 _CARUNCLE = linear((206, 128, 118))
 _IRIS_RADIUS = 0.47  # chord on the unit ball
-_GLINT = np.array([-0.18, 0.2, 0.96])  # world
-# Fixed textures: the grain of a beard, and where freckles sit (x, y, radius).
+_GLINT = np.array([-0.18, 0.2, 0.96])  # direction in the world of what the cornea mirrors
+
+# The grain of a beard.
 _STUBBLE = np.random.default_rng(5).uniform(-1.0, 1.0, (128, 128)).astype(np.float32)
 _STUBBLE_CELL = 0.008  # head units
-_FRECKLES = (
-    np.random.default_rng(11)
-    .uniform([-0.48, -0.6, 0.009], [0.48, 0.06, 0.02], (90, 3))
-    .astype(np.float32)
-)
-_FRECKLE_CELL, _FRECKLE_CELLS, _FRECKLE_LOW = (
-    np.float32(0.004),
-    256,
-    -0.77,
-)  # the map is centred on x = 0
+
+# Where freckles sit: x, y and radius of each, head units.
+_FRECKLES = np.random.default_rng(11).uniform([-0.48, -0.6, 0.009], [0.48, 0.06, 0.02], (90, 3))
+_FRECKLES = _FRECKLES.astype(np.float32)
+# They are looked up in a square map, which is centred on x = 0 and begins at this y.
+_FRECKLE_CELL = np.float32(0.004)  # head units
+_FRECKLE_CELLS = 256
+_FRECKLE_LEFT = np.float32(-0.512)
+_FRECKLE_LOW = np.float32(-0.77)
 
 
 def _freckle_map() -> tuple[np.ndarray, np.ndarray]:
     """Number of the freckle at every place of the map [row, column] and its strength there."""
     y, x = np.mgrid[:_FRECKLE_CELLS, :_FRECKLE_CELLS].astype(np.float32) * _FRECKLE_CELL
-    away = np.square(x[..., None] + np.float32(-0.512) - _FRECKLES[:, 0])
-    away += np.square(y[..., None] + np.float32(_FRECKLE_LOW) - _FRECKLES[:, 1])
-    strength = np.clip(
-        np.float32(1.5) - away * (np.float32(1.5) / np.square(_FRECKLES[:, 2])), 0.0, 1.0
-    )
+    away = np.square(x[..., None] + _FRECKLE_LEFT - _FRECKLES[:, 0])
+    away += np.square(y[..., None] + _FRECKLE_LOW - _FRECKLES[:, 1])
+    falling = np.float32(1.5) / np.square(_FRECKLES[:, 2])
+    strength = np.clip(np.float32(1.5) - away * falling, 0.0, 1.0)
     return strength.argmax(-1), strength.max(-1)
 
 
@@ -72,14 +74,19 @@ class Canvas:
         normals: Float32[np.ndarray, "3 h w"],
         palette: Palette,
     ):
-        self.anatomy, self.face, self.camera, self.window = anatomy, face, camera, window
-        self.points, self.normals = points, normals
+        self.anatomy = anatomy
+        self.face = face
+        self.camera = camera
+        self.window = window
+        self.points = points
+        self.normals = normals
         self.albedo = np.empty_like(points)
         self.albedo[:] = palette.skin[:, None, None]
         self.gloss = np.full(points.shape[1:], palette.sheen, np.float32)
 
     def patch(self, corners: Float[np.ndarray, "n 3"], reach: float) -> "Patch | None":
         """The part of the canvas around points of the head's frame, widened by `reach` head units."""
+        # Pixels, and some more for what comes nearer to the camera.
         margin = reach / (self.camera.sample_spacing * 2) * 1.15
         box = self.camera.window(self.anatomy.pose.to_world(corners), margin).within(self.window)
         return None if box is None else Patch(self, box)
@@ -96,6 +103,7 @@ class Patch:
         self.normals = canvas.normals[:, rows, columns]
         self.albedo = canvas.albedo[:, rows, columns]
         self.gloss = canvas.gloss[rows, columns]
+        # Slope of a soft edge, 1.4 samples wide.
         self.edge = np.float32(1.0 / (1.4 * canvas.camera.sample_spacing))
 
     def inside(self, distance: np.ndarray) -> np.ndarray:
@@ -136,50 +144,60 @@ def _bump(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _complexion(canvas: Canvas, palette: Palette) -> None:
     """Rosy cheeks and nose, shaded eye sockets."""
-    anatomy, persona = canvas.anatomy, canvas.anatomy.persona
+    anatomy = canvas.anatomy
     happy = max(anatomy.performance.smile, 0.0)
-    tip = anatomy.nose_tip_y
     patch = canvas.patch(canvas.face, 0.1)
     if patch is None:
         return
     away = np.abs(patch.x)
-    cheek = _bump((away - 0.42 * persona.head_width) / 0.2, (patch.y + 0.42) / 0.2)
+
+    # Cheeks, rosier in a smile, and the tip of the nose.
+    cheek_x = 0.42 * anatomy.persona.head_width
+    cheek = _bump((away - cheek_x) / 0.2, (patch.y + 0.42) / 0.2)
     cheek *= 0.35 + 0.25 * happy
-    nose = _bump(patch.x / 0.13, (patch.y - tip) / 0.12)
+    nose = _bump(patch.x / 0.13, (patch.y - anatomy.nose_tip_y) / 0.12)
     nose *= 0.35
     patch.paint(palette.blush, np.maximum(cheek, nose))
+
+    # Eye sockets, both at once.
     eye = anatomy.eyes[1]
-    socket = _bump((away - eye.x * 0.97) / (1.35 * eye.half_width), (patch.y - 0.02) / 0.12)
+    socket_x = (away - eye.x * 0.97) / (1.35 * eye.half_width)
+    socket = _bump(socket_x, (patch.y - 0.02) / 0.12)
     socket *= 0.2
     patch.paint(palette.fold, socket)
 
 
 def _freckles(canvas: Canvas, palette: Palette) -> None:
+    """The first of the freckles of a fixed map, as many as the persona has."""
     count = round(canvas.anatomy.persona.freckles * len(_FRECKLES))
     if not count:
         return
     patch = canvas.patch(canvas.face[[*RIGHT_EYE, *LEFT_EYE, *OUTER_LIPS]], 0.12)
     if patch is None:
         return
-    column = ((patch.x + np.float32(0.512)) * (1 / _FRECKLE_CELL)).astype(np.int32)
-    row = ((patch.y - np.float32(_FRECKLE_LOW)) * (1 / _FRECKLE_CELL)).astype(np.int32)
+    column = ((patch.x - _FRECKLE_LEFT) * (1 / _FRECKLE_CELL)).astype(np.int32)
+    row = ((patch.y - _FRECKLE_LOW) * (1 / _FRECKLE_CELL)).astype(np.int32)
     np.clip(column, 0, _FRECKLE_CELLS - 1, out=column)
     np.clip(row, 0, _FRECKLE_CELLS - 1, out=row)
-    number, strength = (layer[row, column] for layer in _FRECKLE_MAP)
-    patch.paint(palette.freckle, strength * (np.float32(0.55) * (number < count)))
+    numbers, strengths = _FRECKLE_MAP
+    there = numbers[row, column] < count
+    patch.paint(palette.freckle, strengths[row, column] * (np.float32(0.55) * there))
 
 
 def _shadows(canvas: Canvas, palette: Palette) -> None:
     """Where the light of the sky hardly reaches: beside and below the nose, and below the lower lip."""
-    anatomy, mouth, tip = canvas.anatomy, canvas.anatomy.mouth, canvas.anatomy.nose_tip_y
+    mouth = canvas.anatomy.mouth
+    tip, wing = canvas.anatomy.nose_tip_y, canvas.anatomy.nose_half_width
+
     patch = canvas.patch(canvas.face[NOSE], 0.16)
     if patch is not None:
-        wing = anatomy.nose_half_width
-        shadow = np.float32(0.5) * _bump(patch.x / (1.25 * wing), (patch.y - tip + 0.155) / 0.06)
-        side = _bump((np.abs(patch.x) - 1.35 * wing) / (0.5 * wing), (patch.y - 0.65 * tip) / 0.2)
-        patch.paint(palette.fold, np.maximum(shadow, np.float32(0.2) * side))
-    below = OUTER_LIPS[9]
-    patch = canvas.patch(canvas.face[[below]], 1.1 * mouth.half_width)
+        below = _bump(patch.x / (1.25 * wing), (patch.y - tip + 0.155) / 0.06)
+        beside_x = (np.abs(patch.x) - 1.35 * wing) / (0.5 * wing)
+        beside = _bump(beside_x, (patch.y - 0.65 * tip) / 0.2)
+        patch.paint(palette.fold, np.maximum(np.float32(0.5) * below, np.float32(0.2) * beside))
+
+    under_lip = OUTER_LIPS[9]
+    patch = canvas.patch(canvas.face[[under_lip]], 1.1 * mouth.half_width)
     if patch is not None:
         edge = float(mouth.outer_lower(np.float64(0.0)))
         shadow = _bump(patch.x / (0.62 * mouth.half_width), (patch.y - edge + 0.045) / 0.042)
@@ -188,15 +206,16 @@ def _shadows(canvas: Canvas, palette: Palette) -> None:
 
 def _scalp(canvas: Canvas, palette: Palette) -> None:
     """Roots below the edge of the hair, which also keeps light away: no hard line between hair and skin."""
-    anatomy = canvas.anatomy
+    # Only rows that show something above the cheeks.
     rows = np.flatnonzero((canvas.points[1] > -0.1).any(axis=1))
     if not len(rows):
         return
-    top = canvas.window.top
-    patch = Patch(
-        canvas, canvas.window._replace(top=top + int(rows[0]), bottom=top + int(rows[-1]) + 1)
-    )
-    cover = patch.y - anatomy.hair_edge(patch.x, patch.z)
+    window = canvas.window
+    first, last = window.top + int(rows[0]), window.top + int(rows[-1])
+    patch = Patch(canvas, window._replace(top=first, bottom=last + 1))
+
+    # From nothing 0.08 units below the edge to full cover 0.02 units above it.
+    cover = patch.y - canvas.anatomy.hair_edge(patch.x, patch.z)
     cover *= np.float32(1 / 0.1)
     cover += np.float32(0.8)
     np.clip(cover, 0.0, 1.0, out=cover)
@@ -206,31 +225,57 @@ def _scalp(canvas: Canvas, palette: Palette) -> None:
 
 
 def _folds(canvas: Canvas, palette: Palette) -> None:
-    """Lines from the nose to the corners of the mouth, between the brows and on the forehead."""
-    anatomy, act = canvas.anatomy, canvas.anatomy.performance
-    mouth, top = anatomy.mouth, anatomy.nose_tip_y + 0.02
-    inner, outer = 1.12 * anatomy.nose_half_width, mouth.half_width + 0.07
+    """Lines that the performance draws: beside the mouth, between the brows and on the forehead."""
+    act = canvas.anatomy.performance
     for side in (-1, 1):
-        wing, corner = (NOSE[4], OUTER_LIPS[0]) if side < 0 else (NOSE[8], OUTER_LIPS[6])
-        patch = canvas.patch(canvas.face[[wing, corner]], 0.14)
-        if patch is not None:
-            along = (top - patch.y) * (1.0 / (top - mouth.corner_y))
-            line = inner + (outer - inner) * along * (1.35 - 0.35 * along)
-            weight = _bump((side * patch.x - line) / 0.028, (along - 0.5) / 0.52)
-            patch.paint(palette.fold, np.float32(0.16 + 0.4 * max(act.smile, 0.0)) * weight)
+        _smile_line(canvas, palette, side)
     if act.brow_frown > 0:
-        patch = canvas.patch(canvas.face[[RIGHT_BROW[4], LEFT_BROW[0], NOSE[0]]], 0.08)
-        if patch is not None:
-            weight = _bump((np.abs(patch.x) - 0.045) / 0.014, (patch.y - 0.17) / 0.09)
-            patch.paint(palette.fold, np.float32(0.75 * act.brow_frown) * weight)
+        _frown_lines(canvas, palette)
     if act.brow_raise > 0:
-        base = anatomy.brows[0].y_inner + 0.16
-        patch = canvas.patch(canvas.face[BROWS], 0.32)
-        if patch is not None:
-            height = patch.y - base + 0.12 * np.square(patch.x)
-            lines = falloff(np.square(wave(height * np.float32(0.5 / 0.085))) * np.float32(14.0))
-            weight = lines * _bump(patch.x / 0.3, (height - 0.085) / 0.11)
-            patch.paint(palette.fold, np.float32(0.4 * act.brow_raise) * weight)
+        _forehead_lines(canvas, palette)
+
+
+def _smile_line(canvas: Canvas, palette: Palette, side: int) -> None:
+    """From the wing of the nose to the corner of the mouth, deeper in a smile."""
+    anatomy, mouth = canvas.anatomy, canvas.anatomy.mouth
+    ends = [NOSE[4], OUTER_LIPS[0]] if side < 0 else [NOSE[8], OUTER_LIPS[6]]
+    patch = canvas.patch(canvas.face[ends], 0.14)
+    if patch is None:
+        return
+
+    # Position along the line, 0 at the nose and 1 at the mouth, and how far from the middle it is there.
+    top = anatomy.nose_tip_y + 0.02
+    along = (top - patch.y) * (1.0 / (top - mouth.corner_y))
+    inner = 1.12 * anatomy.nose_half_width
+    outer = mouth.half_width + 0.07
+    line = inner + (outer - inner) * along * (1.35 - 0.35 * along)
+
+    weight = _bump((side * patch.x - line) / 0.028, (along - 0.5) / 0.52)
+    smile = max(anatomy.performance.smile, 0.0)
+    patch.paint(palette.fold, np.float32(0.16 + 0.4 * smile) * weight)
+
+
+def _frown_lines(canvas: Canvas, palette: Palette) -> None:
+    """Two upright lines between the brows."""
+    between = [RIGHT_BROW[4], LEFT_BROW[0], NOSE[0]]
+    patch = canvas.patch(canvas.face[between], 0.08)
+    if patch is not None:
+        weight = _bump((np.abs(patch.x) - 0.045) / 0.014, (patch.y - 0.17) / 0.09)
+        frown = canvas.anatomy.performance.brow_frown
+        patch.paint(palette.fold, np.float32(0.75 * frown) * weight)
+
+
+def _forehead_lines(canvas: Canvas, palette: Palette) -> None:
+    """Level wrinkles above raised brows, 0.085 units apart, that sink towards the temples."""
+    patch = canvas.patch(canvas.face[BROWS], 0.32)
+    if patch is not None:
+        base = canvas.anatomy.brows[0].y_inner + 0.16
+        height = patch.y - base + 0.12 * np.square(patch.x)
+        waves = wave(height * np.float32(0.5 / 0.085))
+        lines = falloff(np.square(waves) * np.float32(14.0))
+        weight = lines * _bump(patch.x / 0.3, (height - 0.085) / 0.11)
+        lift = canvas.anatomy.performance.brow_raise
+        patch.paint(palette.fold, np.float32(0.4 * lift) * weight)
 
 
 def _beard(canvas: Canvas, palette: Palette) -> None:
@@ -238,137 +283,171 @@ def _beard(canvas: Canvas, palette: Palette) -> None:
     anatomy, density = canvas.anatomy, canvas.anatomy.persona.beard
     if density <= 0:
         return
-    mouth = anatomy.mouth
-    corners = np.array(
-        [[x, y, z] for x in (-0.75, 0.75) for y in (-0.1, anatomy.chin_y - 0.2) for z in (0.0, 0.9)]
-    )
-    patch = canvas.patch(corners, 0.0)
+    box = itertools.product((-0.75, 0.75), (-0.1, anatomy.chin_y - 0.2), (0.0, 0.9))
+    patch = canvas.patch(np.array(list(box)), 0.0)
     if patch is None:
         return
+    mouth = anatomy.mouth
     away = np.abs(patch.x)
+    grain = _stubble(canvas, patch)
+
+    # Cheeks and chin: below a line that rises from the corners of the mouth to the ears.
     line = mouth.corner_y - 0.02 + 0.72 * smoothstep(0.22, 0.72, away)
-    column, row = (
-        (axis * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127
-        for axis in (patch.x, patch.y + 0.3 * patch.z)
-    )
-    grain = _STUBBLE[row, column] * np.float32(
-        0.3 * min(1.0, _STUBBLE_CELL / canvas.camera.sample_spacing)
-    )
     cover = smoothstep(-0.03, 0.1, line - patch.y + 0.15 * grain)
+
     # The moustache fills the space between lip and nose, and thins out beyond the corners of the mouth.
     under_nose = anatomy.nose_tip_y - 0.165 - 0.25 * away - 0.04 * grain
     lip = mouth.outer_upper(np.clip(mouth.across(patch.x), -1.0, 1.0))
-    tache = smoothstep(-0.012, 0.03, np.minimum(under_nose - patch.y, patch.y - lip + 0.04))
-    tache *= smoothstep(mouth.half_width + 0.09, mouth.half_width - 0.04, away)
-    np.maximum(cover, tache, out=cover)
-    cover *= smoothstep(-0.12, 0.02, patch.z) * smoothstep(
-        0.7, 0.64, away / anatomy.persona.head_width
-    )
+    within = np.minimum(under_nose - patch.y, patch.y - lip + 0.04)
+    moustache = smoothstep(-0.012, 0.03, within)
+    moustache *= smoothstep(mouth.half_width + 0.09, mouth.half_width - 0.04, away)
+    np.maximum(cover, moustache, out=cover)
+
+    # It ends before the ears.
+    before_ears = smoothstep(0.7, 0.64, away / anatomy.persona.head_width)
+    cover *= smoothstep(-0.12, 0.02, patch.z) * before_ears
     cover *= np.float32(min(0.25 + 1.0 * density, 0.94)) * (1.0 + grain)
     patch.paint(palette.beard, np.clip(cover, 0.0, 1.0))
     patch.gloss *= 1.0 - 0.7 * cover
 
 
+def _stubble(canvas: Canvas, patch: Patch) -> Float32[np.ndarray, "h w"]:
+    """The grain of a beard, -0.3..0.3; fainter where cells are smaller than samples, which would flicker."""
+    column = (patch.x * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127
+    row = ((patch.y + 0.3 * patch.z) * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127
+    strength = 0.3 * min(1.0, _STUBBLE_CELL / canvas.camera.sample_spacing)
+    return _STUBBLE[row, column] * np.float32(strength)
+
+
 def _nostrils(canvas: Canvas, palette: Palette) -> None:
-    anatomy = canvas.anatomy
-    for side, point in ((-1, canvas.face[NOSE[5]]), (1, canvas.face[NOSE[7]])):
+    """Dark ellipses, turned outwards, around the landmarks below the wings of the nose."""
+    dark = palette.fold * np.float32(0.35)
+    for side, landmark in ((-1, NOSE[5]), (1, NOSE[7])):
+        point = canvas.face[landmark]
         patch = canvas.patch(point[None], 0.09)
         if patch is not None:
-            dx = (patch.x - point[0]) / (0.34 * anatomy.nose_half_width)
-            dy = (patch.y - point[1] - 0.012 + 0.12 * side * (patch.x - point[0])) / 0.026
-            patch.paint(
-                palette.fold * np.float32(0.35), np.clip(1.5 * _bump(dx, dy) - 0.35, 0.0, 0.9)
-            )
+            away = patch.x - point[0]
+            dx = away / (0.34 * canvas.anatomy.nose_half_width)
+            dy = (patch.y - point[1] - 0.012 + 0.12 * side * away) / 0.026
+            patch.paint(dark, np.clip(1.5 * _bump(dx, dy) - 0.35, 0.0, 0.9))
 
 
 def _mouth(canvas: Canvas, palette: Palette) -> None:
-    anatomy, mouth = canvas.anatomy, canvas.anatomy.mouth
+    """Lips, what shows between them, and the line where they meet."""
+    mouth = canvas.anatomy.mouth
     patch = canvas.patch(canvas.face[MOUTH], 0.05)
     if patch is None:
         return
-    x, y = patch.x, patch.y
-    s = np.clip(mouth.across(x), -1.3, 1.3)
-    top, bottom = mouth.inner_upper(s), mouth.inner_lower(s)
+    y = patch.y
+    s = np.clip(mouth.across(patch.x), -1.3, 1.3)
+    top = mouth.inner_upper(s)
+    bottom = mouth.inner_lower(s)
+    middle = (top + bottom) / 2
+
+    # Lips: the upper one is darker, the lower one glossy.
     lips = patch.inside(mouth.outer_upper(s) - y)
     lips *= patch.inside(y - mouth.outer_lower(s))
-    upper_lip = patch.inside(y - (top + bottom) / 2)
+    upper_lip = patch.inside(y - middle)
     colour = palette.lips[:, None, None] * (1.0 - 0.22 * upper_lip)
     patch.paint(colour, lips * np.float32(0.9))
     patch.gloss += np.float32(0.16) * lips * (1.0 - upper_lip)
 
-    cavity = patch.inside(top - y)
-    cavity *= patch.inside(y - bottom)
     if mouth.drop > 0.004:
-        # Teeth and tongue lie behind the lips: follow each ray into the mouth before looking them up.
-        ray = canvas.camera.directions(anatomy.pose, patch.window)
-        deeper = np.float32(-0.1) / ray[2]
-        inner_x, inner_y = x + ray[0] * deeper, y + ray[1] * deeper
-        inside = np.empty((3, *x.shape), np.float32)
-        inside[:] = _CAVITY[:, None, None]
-        middle = mouth.y - mouth.drop + 0.035
-        tongue = _ellipse(inner_x / (0.8 * mouth.half_width), (inner_y - middle + 0.05) / 0.11)
-        groove = np.float32(1.0) - np.float32(0.3) * falloff(
-            np.square(inner_x * np.float32(1 / 0.02))
-        )
-        inside += (_TONGUE[:, None, None] * groove - inside) * tongue
-        tooth = inner_x * np.float32(1 / 0.075)
-        tooth -= np.rint(tooth)
-        gap = np.float32(0.8) + np.float32(0.2) * np.clip(np.abs(tooth) * np.float32(9.0), 0.0, 1.0)
-        arc = np.float32(0.35) * np.square(inner_x)
-        upper = patch.inside(inner_y - (arc + np.float32(mouth.y - 0.05)))
-        _mix(inside, _TEETH, upper * gap)
-        # The corners and the part behind the upper lip are dark.
-        shade = np.float32(1.0) - np.float32(0.7) * np.square(
-            np.clip(inner_x / (1.1 * mouth.half_width), -1.0, 1.0)
-        )
-        shade *= np.float32(0.6) + np.float32(0.4) * np.clip(
-            (top - y) / np.float32(0.035), 0.0, 1.0
-        )
-        patch.paint(inside * shade, cavity)
-        patch.normals += (np.float32([0.0, 0.0, 1.0])[:, None, None] - patch.normals) * cavity
-        patch.gloss *= 1.0 - cavity
-    seam = falloff(np.square((y - (top + bottom) / 2) / np.float32(0.013)))
-    seam *= np.clip(1.0 - np.square(s), 0.0, 1.0) * (max(0.0, 1.0 - mouth.drop / 0.05))
+        _open_mouth(canvas, patch, top, bottom)
+
+    # The seam fades as the mouth opens; the corners stay.
+    seam = falloff(np.square((y - middle) / np.float32(0.013)))
+    closed = max(0.0, 1.0 - mouth.drop / 0.05)
+    seam *= np.clip(1.0 - np.square(s), 0.0, 1.0) * closed
     corner = _bump((np.abs(s) - 1.0) / 0.09, (y - mouth.corner_y) / 0.016)
-    patch.paint(
-        palette.fold * np.float32(0.5),
-        np.maximum(np.float32(0.75) * seam, np.float32(0.6) * corner),
-    )
+    line = np.maximum(np.float32(0.75) * seam, np.float32(0.6) * corner)
+    patch.paint(palette.fold * np.float32(0.5), line)
+
+
+def _open_mouth(canvas: Canvas, patch: Patch, top: np.ndarray, bottom: np.ndarray) -> None:
+    """Tongue and upper teeth in the dark between the inner edges of the lips (heights at every sample)."""
+    mouth = canvas.anatomy.mouth
+    cavity = patch.inside(top - patch.y)
+    cavity *= patch.inside(patch.y - bottom)
+
+    # Teeth and tongue lie 0.1 units behind the lips: follow each ray into the mouth before looking them up.
+    ray = canvas.camera.directions(canvas.anatomy.pose, patch.window)
+    deeper = np.float32(-0.1) / ray[2]
+    x = patch.x + ray[0] * deeper
+    y = patch.y + ray[1] * deeper
+    inside = np.empty((3, *x.shape), np.float32)
+    inside[:] = _CAVITY[:, None, None]
+
+    # Tongue, with a groove along its middle.
+    middle = mouth.y - mouth.drop + 0.035
+    tongue = _ellipse(x / (0.8 * mouth.half_width), (y - middle + 0.05) / 0.11)
+    groove = np.float32(1.0) - np.float32(0.3) * falloff(np.square(x * np.float32(1 / 0.02)))
+    inside += (_TONGUE[:, None, None] * groove - inside) * tongue
+
+    # Upper teeth, 0.075 units wide, in an arc, with darker gaps.
+    tooth = x * np.float32(1 / 0.075)
+    tooth -= np.rint(tooth)
+    from_gap = np.clip(np.abs(tooth) * np.float32(9.0), 0.0, 1.0)
+    gap = np.float32(0.8) + np.float32(0.2) * from_gap
+    arc = np.float32(0.35) * np.square(x)
+    teeth = patch.inside(y - (arc + np.float32(mouth.y - 0.05)))
+    _mix(inside, _TEETH, teeth * gap)
+
+    # The corners and the part behind the upper lip are dark.
+    aside = np.clip(x / (1.1 * mouth.half_width), -1.0, 1.0)
+    shade = np.float32(1.0) - np.float32(0.7) * np.square(aside)
+    below_lip = np.clip((top - patch.y) / np.float32(0.035), 0.0, 1.0)
+    shade *= np.float32(0.6) + np.float32(0.4) * below_lip
+
+    # No highlight, and light as on a wall that faces the front.
+    patch.paint(inside * shade, cavity)
+    front = np.float32([0.0, 0.0, 1.0])[:, None, None]
+    patch.normals += (front - patch.normals) * cavity
+    patch.gloss *= 1.0 - cavity
 
 
 def _mix(field: np.ndarray, colour: np.ndarray, weight: np.ndarray) -> None:
+    """Mixes a colour [3] into a field of colours [3, h, w], in place."""
     field += (colour[:, None, None] - field) * weight
 
 
 def _ellipse(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Coverage of the unit disc, with a soft edge inside."""
     return np.clip((1.0 - x * x - y * y) * 3.0, 0.0, 1.0)
 
 
 def _eye(canvas: Canvas, palette: Palette, eye: Eye) -> None:
+    """Lids and their folds, lashes, and the ball between them."""
     size = eye.size
     patch = canvas.patch(canvas.face[RIGHT_EYE if eye.side < 0 else LEFT_EYE], 0.11 * size)
     if patch is None:
         return
     s = np.clip(eye.across(patch.x), -1.3, 1.3)
-    upper, lower = eye.upper(s), eye.lower(s)
-    below, above = upper - patch.y, patch.y - lower
+    below = eye.upper(s) - patch.y  # how far below the upper lid's edge
+    above = patch.y - eye.lower(s)  # how far above the lower one's
     aperture = patch.inside(below) * patch.inside(above)
     within = np.clip((1.05 - np.square(s)) * 4.0, 0.0, 1.0)
     fade = np.clip((1.6 - np.square(s)) * 2.0, 0.0, 1.0)
 
     # Lid crease, deeper when the eye is open; it fades towards the corners.
-    crease = _bump((below + (0.02 + 0.035 * eye.openness) * size) / (0.016 * size), s * 0.8)
+    crease_y = (below + (0.02 + 0.035 * eye.openness) * size) / (0.016 * size)
+    crease = _bump(crease_y, s * 0.8)
     patch.paint(palette.fold, np.float32(0.25 + 0.3 * eye.openness) * crease * fade)
+
+    # Bag below the eye.
     bag = _bump((above + 0.05 * size) / (0.02 * size), s)
     patch.paint(palette.fold, np.float32(0.16) * bag * fade)
 
+    # The ball, with the caruncle in the inner corner.
     if eye.openness > 0:
         ball, normal = _eyeball(canvas, palette, eye, patch, below)
-        _mix(ball, _CARUNCLE, _ellipse((s - 1.0) / 0.24, (below - above) / (0.12 * size)))
+        caruncle = _ellipse((s - 1.0) / 0.24, (below - above) / (0.12 * size))
+        _mix(ball, _CARUNCLE, caruncle)
         patch.paint(ball, aperture)
         patch.normals += (normal - patch.normals) * aperture
         patch.gloss += (np.float32(0.25) - patch.gloss) * aperture
 
+    # Lashes of the upper lid, thicker towards the outer corner, and the rim of the lower one.
     thickness = (0.012 + 0.006 * (1.0 - s)) * size
     lash = np.clip(1.2 - np.abs(below + 0.3 * thickness) / thickness, 0.0, 1.0) * within
     patch.paint(_LASH, np.float32(0.85) * lash)
@@ -376,8 +455,11 @@ def _eye(canvas: Canvas, palette: Palette, eye: Eye) -> None:
     patch.paint(palette.fold, np.float32(0.65) * rim)
 
 
-def _eyeball(canvas: Canvas, palette: Palette, eye: Eye, patch: Patch, below: np.ndarray) -> tuple:
-    """Albedo and normal [3, h, w] of the ball where each ray meets it."""
+def _eyeball(
+    canvas: Canvas, palette: Palette, eye: Eye, patch: Patch, below: np.ndarray
+) -> tuple[Float32[np.ndarray, "3 h w"], Float32[np.ndarray, "3 h w"]]:
+    """Albedo and normal of the ball where each ray meets it; `below`: how far below the upper lid, head units."""
+    # The nearer root of the ray's quadratic, from the skin on; the nearest point if it misses the ball.
     centre = canvas.anatomy.ball_centres[0 if eye.side < 0 else 1]
     ray = canvas.camera.directions(canvas.anatomy.pose, patch.window)
     away = patch.points - centre.astype(np.float32)[:, None, None]
@@ -386,39 +468,47 @@ def _eyeball(canvas: Canvas, palette: Palette, eye: Eye, patch: Patch, below: np
     c = dot(away, away) - np.float32(eye.radius**2)
     step = (-b - np.sqrt(np.maximum(b * b - a * c, 0.0))) / a
     normal = (away + ray * step) * np.float32(1.0 / eye.radius)
+
+    # Distance from the pupil's centre along the chord, in radii of the iris.
     gaze = canvas.anatomy.gaze().astype(np.float32)
     offset = normal - gaze[:, None, None]
     radius = np.sqrt(dot(offset, offset)) * np.float32(1.0 / _IRIS_RADIUS)
+    edge = np.float32(eye.radius * _IRIS_RADIUS)  # head units
 
+    # White, iris with a dark ring around it, pupil.
     colour = np.empty_like(normal)
     colour[:] = _SCLERA[:, None, None]
-    edge = np.float32(eye.radius * _IRIS_RADIUS)  # chord units to head units
     iris = patch.inside((1.0 - radius) * edge)
     ring = 1.0 - 0.75 * smoothstep(0.72, 1.0, radius) + 0.5 * np.clip(0.85 - radius, 0.0, 0.4)
     colour += (palette.iris[:, None, None] * ring - colour) * iris
     _mix(colour, _PUPIL, patch.inside((0.42 - radius) * edge))
-    # The upper lid shades the ball; a window up to the left behind the camera is mirrored on the cornea.
-    mirror = normal - canvas.anatomy.pose.turn_back(_GLINT).astype(np.float32)[:, None, None]
+
+    # The upper lid shades the ball.
     colour *= 0.5 + 0.5 * np.clip(below / (0.06 * eye.size), 0.0, 1.0)
-    _mix(
-        colour,
-        np.float32([2.2, 2.2, 2.2]),
-        np.clip(1.6 - dot(mirror, mirror) / 0.012, 0.0, 1.0) * iris,
-    )
+
+    # A window up to the left behind the camera is mirrored on the cornea.
+    glint = canvas.anatomy.pose.turn_back(_GLINT).astype(np.float32)
+    mirror = normal - glint[:, None, None]
+    window = np.clip(1.6 - dot(mirror, mirror) / 0.012, 0.0, 1.0)
+    _mix(colour, np.float32([2.2, 2.2, 2.2]), window * iris)
     return colour, normal
 
 
 def _brow(canvas: Canvas, palette: Palette, brow: Brow) -> None:
-    patch = canvas.patch(
-        canvas.face[RIGHT_BROW if brow.side < 0 else LEFT_BROW], brow.half_thickness + 0.03
-    )
+    """A tapered band of slanted hairs, soft at its edges and ends."""
+    landmarks = canvas.face[RIGHT_BROW if brow.side < 0 else LEFT_BROW]
+    patch = canvas.patch(landmarks, brow.half_thickness + 0.03)
     if patch is None:
         return
     r = brow.along(patch.x)
-    half = brow.half_thickness * np.clip(1.05 - 0.75 * np.square(np.clip(r, 0.0, 1.0)), 0.05, 1.0)
+    taper = np.clip(1.05 - 0.75 * np.square(np.clip(r, 0.0, 1.0)), 0.05, 1.0)
+    half = brow.half_thickness * taper
     offset = patch.y - brow.centre(np.clip(r, -0.2, 1.2))
+
+    # Hairs are fainter where they are finer than samples, which would flicker.
     hairs = wave(patch.x * np.float32(15.1 * brow.side) - patch.y * np.float32(11.1))
     hairs *= np.float32(0.18 * min(1.0, 0.01 / canvas.camera.sample_spacing))
+
     cover = np.clip((half - np.abs(offset)) / 0.016 + 0.35 + hairs, 0.0, 1.0)
     cover *= smoothstep(-0.06, 0.1, r) * smoothstep(1.06, 0.9, r)
     patch.paint(palette.brow, np.float32(0.9) * cover)
