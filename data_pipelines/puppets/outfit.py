@@ -1,5 +1,6 @@
 """What surrounds the face: neck and shirt, hair and glasses."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -16,21 +17,26 @@ def paint_body(
 ) -> tuple[Float32[np.ndarray, "3 h w"], Float32[np.ndarray, "h w"]]:
     """Albedo and gloss of neck and shirt; the neck is darker below the chin, which keeps the light away."""
     x, y, _ = points
+
+    # How far below the edge of the collar, which rises towards the shoulders.
     below = np.clip(np.abs(x), 0.0, 0.8)
     below *= np.float32(0.35)
     below -= y
-    below -= np.float32(1.5)  # the collar's edge
+    below -= np.float32(1.5)
     shirt = np.clip(below * np.float32(60.0), 0.0, 1.0)
+
+    # Neck
     shadow = smoothstep(-1.05, -1.65, y)
     shadow *= np.float32(0.62)
     shadow += np.float32(0.38)
     albedo = palette.skin[:, None, None] * shadow
-    seam = falloff(np.square((below - np.float32(0.13)) * np.float32(1 / 0.016)))
-    seam *= np.float32(-0.4)
-    seam += np.float32(1.0) - np.float32(0.35) * np.clip(
-        1.0 - below * np.float32(1 / 0.05), 0.0, 1.0
-    )
-    albedo += (palette.shirt[:, None, None] * seam - albedo) * shirt
+
+    # Shirt, darker at the collar's edge and along a seam 0.13 units below it
+    cloth = falloff(np.square((below - np.float32(0.13)) * np.float32(1 / 0.016)))
+    cloth *= np.float32(-0.4)
+    near_edge = np.clip(1.0 - below * np.float32(1 / 0.05), 0.0, 1.0)
+    cloth += np.float32(1.0) - np.float32(0.35) * near_edge
+    albedo += (palette.shirt[:, None, None] * cloth - albedo) * shirt
     return albedo, np.float32(0.06) * (1.0 - shirt)
 
 
@@ -43,15 +49,17 @@ def paint_hair(
 ) -> tuple[Float32[np.ndarray, "3 h w"], Float32[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """Albedo, gloss and presence of hair. Tilts the normals along the strands (in place)."""
     x, y, z = points
-    detail = np.float32(min(1.0, 0.02 / camera.sample_spacing))
-    around = x / np.sqrt(
-        x * x + z * z + np.float32(0.02)
-    )  # strands fall from the crown: meridians of the head
+
+    # Strands fall from the crown along meridians of the head. The finest serve the colour alone.
+    around = x / np.sqrt(x * x + z * z + np.float32(0.02))
     strands = wave(around * np.float32(4.3) + y * np.float32(0.6))
     strands += wave(around * np.float32(10.7) - y)
     there = y > anatomy.hair_edge(x, z, strands)
     strands += wave(around * np.float32(23.9) + y * np.float32(0.8))
+    # Fainter where they are finer than samples, which would flicker.
+    detail = np.float32(min(1.0, 0.02 / camera.sample_spacing))
     strands *= np.float32(0.33) * detail
+
     # A band of light lies around the crown; roots and ends are darker.
     height = y - np.float32(0.62 * anatomy.persona.head_height)
     height += np.float32(0.06) * strands
@@ -60,6 +68,7 @@ def paint_hair(
     tint += np.float32(0.3) * band
     tint += np.float32(0.9)
     albedo = palette.hair[:, None, None] * tint
+
     normals[0] += np.float32(0.2) * strands
     gloss = band * (np.float32(0.16) + np.float32(0.12) * strands)
     gloss += np.float32(0.04)
@@ -70,14 +79,20 @@ class Glasses:
     """Frame, lenses and temples, laid over the finished sample grid and hidden by whatever is nearer."""
 
     def __init__(self, anatomy: Anatomy, camera: Camera, palette: Palette):
-        self.anatomy, self.camera, self.colour = anatomy, camera, palette.frame[:, None, None]
+        self.anatomy = anatomy
+        self.camera = camera
+        self.colour = palette.frame[:, None, None]
+
+        # From round and thin to square and heavy.
         style, eye = anatomy.persona.glasses, anatomy.eyes[1]
         self.rim = 0.016 + 0.022 * style  # half thickness
         self.squareness = style
-        self.lens_x, self.half_width, self.half_height = eye.x, 0.25 * eye.size, 0.2
-        self.front = (
-            float(anatomy.ball_centres[1, 2]) + eye.radius + 0.17
-        )  # the plane z of the lenses
+        self.lens_x = eye.x
+        self.half_width = 0.25 * eye.size
+        self.half_height = 0.2
+        # The plane z of the lenses, before the eyeballs.
+        self.front = float(anatomy.ball_centres[1, 2]) + eye.radius + 0.17
+        # Slope of a soft edge, 1.4 samples wide.
         self.edge = np.float32(1.0 / (1.4 * camera.sample_spacing))
 
     def paint(
@@ -87,18 +102,14 @@ class Glasses:
         if self.anatomy.persona.glasses <= 0:
             return
         outer = self.lens_x + self.half_width
-        corners = np.array([[x, y, self.front] for x in (-outer, outer) for y in (-0.25, 0.25)])
-        self._plane(colour, depth, corners, np.array([0.0, 0.0, 1.0]), self._front)
+        corners = list(itertools.product((-outer, outer), (-0.25, 0.25), (self.front,)))
+        ahead = np.array([0.0, 0.0, 1.0])
+        self._plane(colour, depth, np.array(corners), ahead, self._front)
         for side in (-1, 1):
             hinge = np.array([side * outer, 0.06, self.front])
             ear = np.array([side * 0.76 * self.anatomy.persona.head_width, 0.06, -0.1])
-            self._plane(
-                colour,
-                depth,
-                np.stack([hinge, ear]),
-                np.cross(ear - hinge, [0.0, 1.0, 0.0]),
-                self._temple,
-            )
+            outwards = np.cross(ear - hinge, [0.0, 1.0, 0.0])
+            self._plane(colour, depth, np.stack([hinge, ear]), outwards, self._temple)
 
     def _plane(
         self,
@@ -114,13 +125,16 @@ class Glasses:
         if window is None:
             return
         rows, columns = window.slices()
+
+        # Where each ray meets the plane; far away if it is nearly parallel.
         ray = self.camera.directions(pose, window)
         eye = self.camera.eye(pose)
         slant = dot(normal.astype(np.float32), ray)
-        distance = np.float32(normal @ (corners[0] - eye)) / np.where(
-            np.abs(slant) < 1e-6, np.float32(1e-6), slant
-        )
-        frame, glare = cover(eye.astype(np.float32)[:, None, None] + ray * distance)
+        slant = np.where(np.abs(slant) < 1e-6, np.float32(1e-6), slant)
+        distance = np.float32(normal @ (corners[0] - eye)) / slant
+        points = eye.astype(np.float32)[:, None, None] + ray * distance
+
+        frame, glare = cover(points)
         ahead = distance < depth[rows, columns]
         view = colour[:, rows, columns]
         view += (np.float32(0.6) - view) * (glare * ahead)
@@ -131,25 +145,29 @@ class Glasses:
         x, y, _ = points
         across = np.square((np.abs(x) - np.float32(self.lens_x)) * np.float32(1 / self.half_width))
         along = np.square((y + np.float32(0.03)) * np.float32(1 / self.half_height))
-        radius = np.sqrt(
-            across + along
-        )  # of a circle, and in the norm of squares with round corners
-        radius += np.float32(self.squareness) * (
-            np.sqrt(np.sqrt(across * across + along * along)) - radius
-        )
+
+        # Between the norm of a circle and that of a square with round corners.
+        radius = np.sqrt(across + along)
+        square = np.sqrt(np.sqrt(across * across + along * along))
+        radius += np.float32(self.squareness) * (square - radius)
         outside = (radius - 1.0) * np.float32(min(self.half_width, self.half_height))
-        rims = np.clip((self.rim - np.abs(outside)) * self.edge + 0.5, 0.0, 1.0)
-        bridge = np.clip(
-            (self.rim * 0.8 - np.abs(y - 0.03 + 2.0 * x * x)) * self.edge + 0.5, 0.0, 1.0
-        )
+        rims = self._bar(outside, self.rim)
+
+        # The bridge, an arch between the lenses.
+        bridge = self._bar(y - 0.03 + 2.0 * x * x, self.rim * 0.8)
         bridge *= np.abs(x) < self.lens_x - self.half_width
+
+        # Glare, most at the top, towards the nose.
         lens = np.clip(-outside * self.edge, 0.0, 1.0)
-        return np.maximum(rims, bridge), 0.07 * lens * np.clip(
-            1.0 + 2.0 * (y - 0.5 * np.abs(x)), 0.0, 1.5
-        )
+        glare = 0.07 * lens * np.clip(1.0 + 2.0 * (y - 0.5 * np.abs(x)), 0.0, 1.5)
+        return np.maximum(rims, bridge), glare
 
     def _temple(self, points: Float32[np.ndarray, "3 h w"]) -> tuple:
         """The bar from hinge to ear."""
         _, y, z = points
-        bar = np.clip((self.rim - np.abs(y - 0.06)) * self.edge + 0.5, 0.0, 1.0)
+        bar = self._bar(y - 0.06, self.rim)
         return bar * ((z > -0.1) & (z < self.front)), np.float32(0.0)
+
+    def _bar(self, distance: np.ndarray, half_thickness: float) -> np.ndarray:
+        """Coverage of a bar at some distance from its middle line."""
+        return np.clip((half_thickness - np.abs(distance)) * self.edge + 0.5, 0.0, 1.0)

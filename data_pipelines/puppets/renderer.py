@@ -1,4 +1,4 @@
-"""Renders one frame of a puppet: picture, landmarks, face polygon and mask."""
+"""Renders one frame of a puppet: image, landmarks, face polygon and mask."""
 
 import dataclasses
 from collections.abc import Callable
@@ -25,9 +25,16 @@ _HOLLOW = 0.8  # head units between the hair in front and what shows where it is
 class Frame:
     """One rendered frame with its ground truth.
 
-    image: RGB. landmarks: x, y in pixels, iBUG order, pixel centres at whole numbers. visible: landmarks that neither
-    the head nor its hair hides. irises: centres of the person's right and left iris (x, y), pixels, behind the lids or
-    not. polygon: outline of the face, pixels. mask: 255 inside the polygon, else 0.
+    Attributes:
+        image: RGB.
+        landmarks: x, y in pixels, iBUG order; pixel centres at whole numbers.
+        visible: whether neither the head nor its hair hides the landmark.
+        irises: centres (x, y) of the person's right and left iris in pixels, behind the lids or not.
+        polygon: outline of the face in pixels.
+        mask: 255 inside the polygon, else 0.
+        persona: within its ranges, as the others.
+        performance: what the puppet does.
+        scene: where.
     """
 
     image: UInt8[np.ndarray, "s s 3"]
@@ -42,37 +49,51 @@ class Frame:
 
 
 def render(persona: Persona, performance: Performance, scene: Scene, size: int) -> Frame:
-    """A square picture of `size` pixels (16..1024) of a persona, with its ground truth.
+    """A square image of a persona, with its ground truth.
 
-    Parameters outside their ranges are clipped; InputError for any other size or for numbers that are not finite.
+    Args:
+        persona: who; parameters outside their ranges are clipped, as all.
+        performance: what it does.
+        scene: where.
+        size: side of the image in pixels, 16 to 1024.
+
+    Raises:
+        InputError: another size, or a parameter that is not finite.
     """
     if int(size) != size or not MIN_SIZE <= size <= MAX_SIZE:
         raise InputError(
-            f"a puppet picture has a whole number of {MIN_SIZE} to {MAX_SIZE} pixels a side, not {size}"
+            f"The size of a puppet's image is {size}; give a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}."
         )
-    persona, performance, scene = clip(persona), clip(performance), clip(scene)
+    persona = clip(persona)
+    performance = clip(performance)
+    scene = clip(scene)
     camera = Camera(int(size), scene.camera_scale)
     anatomy = build(persona, performance)
+
+    # Ground truth
     face = head_points(anatomy)
     points, visible = landmarks(anatomy, camera, face)
-    polygon = face_polygon(points).astype(np.float32)
-    mask = np.where(polygon_mask(polygon, camera.size, camera.size) >= 0.5, 255, 0).astype(np.uint8)
-    image = encode(_picture(anatomy, face, camera, scene))
     irises = camera.project(anatomy.pose.to_world(anatomy.irises)).astype(np.float32)
+    polygon = face_polygon(points).astype(np.float32)
+    inside = polygon_mask(polygon, camera.size, camera.size) >= 0.5
+    mask = np.where(inside, 255, 0).astype(np.uint8)
+
+    image = encode(_image(anatomy, face, camera, scene))
     return Frame(image, points, visible, irises, polygon, mask, persona, performance, scene)
 
 
-def _picture(
+def _image(
     anatomy: Anatomy, face: Float[np.ndarray, "68 3"], camera: Camera, scene: Scene
 ) -> Float32[np.ndarray, "s s 3"]:
-    """Linear colours of the picture."""
+    """Linear colours of the image."""
     palette = Palette(anatomy.persona)
     layers = _Layers(background(scene, camera.size), camera)
     light = Light(scene, anatomy.pose.rotation)
 
     def body(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
         albedo, gloss = paint_body(points, palette)
-        return Light(scene, anatomy.body_pose.rotation).shade(albedo, normals, gloss), True
+        body_light = Light(scene, anatomy.body_pose.rotation)
+        return body_light.shade(albedo, normals, gloss), True
 
     def head(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
         canvas = Canvas(anatomy, face, camera, window, points, normals, palette)
@@ -85,9 +106,8 @@ def _picture(
 
     layers.add(anatomy.body, anatomy.body_pose, body)
     layers.add(anatomy.head, anatomy.pose, head)
-    layers.add(
-        anatomy.hair, anatomy.pose, hair, hollow=palette.hair * light.ambient * np.float32(0.6)
-    )
+    inside_hair = palette.hair * light.ambient * np.float32(0.6)
+    layers.add(anatomy.hair, anatomy.pose, hair, hollow=inside_hair)
     Glasses(anatomy, camera, palette).paint(layers.colour, layers.depth)
     return layers.flatten()
 
@@ -107,7 +127,7 @@ class _Layers:
         paint: Callable[[Window, np.ndarray, np.ndarray], tuple],
         hollow: Float32[np.ndarray, "3"] | None = None,
     ) -> None:
-        """Casts a surface and lays what is nearest over the picture.
+        """Casts a surface and lays what is nearest over the image.
 
         `paint(window, points, normals)`, both [3, h, w] in the body's frame, returns the colours [3, h, w] and which
         samples exist at all [h, w]. Where they do not and nothing else is near, the inside of a `hollow` surface shows.
@@ -119,9 +139,12 @@ class _Layers:
         rows, columns = window.slices()
         depth = view.cast(window)
         nearer = depth < self.depth[rows, columns]
+
+        # Rays that miss get a depth, too: their points are computed and not used.
         safe = np.where(nearer, depth, np.float32(self.camera.distance))
         points = self.camera.points(pose, window, safe)
         painted, there = paint(window, points, view.normals(window, points))
+
         if hollow is not None:
             inside = ~there & (depth + np.float32(_HOLLOW) < self.depth[rows, columns])
             for channel in range(3):

@@ -10,9 +10,10 @@ harder seams), the second adds bumps (c > 0) and dents (c < 0); (1 + x / 8)^8 is
 a quadratic in depth, so a cast is a few Newton steps on polynomials.
 
 Arithmetic is +, *, / and square roots alone, which IEEE 754 defines to the last bit: exp, log and sin differ between
-processors, and pictures must not.
+processors, and images must not.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +21,18 @@ from jaxtyping import Float, Float32
 
 from data_pipelines.puppets.camera import Camera, Pose, Window
 
-_COARSE_STEPS, _FINE_STEPS, _RETRY_STEPS, _POINT_STEPS = 7, 3, 8, 9
+# Newton steps of every second ray, of all rays, of those that try again, and of single rays.
+_COARSE_STEPS = 7
+_FINE_STEPS = 3
+_RETRY_STEPS = 8
+_POINT_STEPS = 9
 _MAX_STEP = 0.3  # head units per Newton step
-_DAMPING = 0.75  # of the longest step from step to step along single rays: no cycles where a ray grazes a part
-_LEAST_SLOPE = 0.4  # of g along a ray; smaller ones occur where it grazes the surface, and would throw it far away
-_CONTACT = (
-    -0.0125
-)  # g above which a ray counts as a hit: at most 0.01 units in front of the surface
+# Along single rays the longest step shrinks by this factor: no cycles where a ray grazes a part.
+_DAMPING = 0.75
+# Of g along a ray. Where it grazes the surface the slope is smaller, and would throw it far away.
+_LEAST_SLOPE = 0.4
+# g above which a ray counts as a hit: at most 0.01 units in front of the surface.
+_CONTACT = -0.0125
 _UNION_REACH = 4.5  # a solid is ignored where k (1 - q) is this far below the surface
 _RELIEF_REACH = 3.2  # a relief is ignored where q exceeds this
 _HEADROOM = 0.16  # g of a smooth union of some coinciding solids on the surface of each
@@ -56,31 +62,31 @@ class Surface:
         self.forms = (turns / squares[:, None]) @ turns.mT  # M [part, 3, 3]
         self.spreads = (turns * squares[:, None]) @ turns.mT  # inverse of M
         self.upright = np.array([part.tilt == (0.0, 0.0, 0.0) for part in parts])
-        # w = offset - gain * q.
-        self.gains = np.array([part.sharpness or 1.0 for part in parts]) / 8
-        self.offsets = 1 + np.array([part.sharpness for part in parts]) / 8
+
+        # w = offset - gain * q; a relief, of sharpness 0, has k = 1 and falls from 1.
+        sharpness = np.array([part.sharpness for part in parts])
+        self.gains = np.where(sharpness > 0, sharpness, 1.0) / 8
+        self.offsets = 1 + sharpness / 8
         self.heights = np.array([part.height for part in parts[self.solids :]])
-        self.levels = np.array(
-            [
-                1 + _UNION_REACH / part.sharpness if part.sharpness else _RELIEF_REACH
-                for part in parts
-            ]
-        )
+
+        # q beyond which a part is ignored.
+        self.levels = np.full(len(parts), _RELIEF_REACH)
+        self.levels[: self.solids] = 1 + _UNION_REACH / sharpness[: self.solids]
 
     def cast_from(
         self, origins: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"]
     ) -> Float[np.ndarray, "n 3"]:
         """First surface points on a few rays in the surface's own frame, from origins outside. NaN where missed."""
+        # Every part's w = a t^2 + b t + c at depth t, [part, ray].
         away = origins - self.centres[:, None]  # [part, ray, axis]
         along = directions @ self.forms
         gains = self.gains[:, None]
         a = -gains * np.einsum("pri,ri->pr", along, directions)
         b = -2.0 * gains * np.einsum("pri,pri->pr", along, away)
         c = self.offsets[:, None] - gains * np.einsum("pri,pri->pr", away @ self.forms, away)
-        start = _entry(
-            [_Term((...,), *rows) for rows in zip(a, b, c, strict=True)][: self.solids],
-            (len(origins),),
-        )
+
+        solids = [_Term((...,), a[i], b[i], c[i]) for i in range(self.solids)]
+        start = _entry(solids, (len(origins),))
         start[np.isinf(start)] = np.nan
         depth, field = self.walk(a, b, c, start, _POINT_STEPS)
         depth[field < _CONTACT] = np.nan
@@ -93,8 +99,10 @@ class Surface:
 
         a, b, c [part, ray] give every part's w = a t^2 + b t + c at depth t.
         """
-        solids, heights = self.solids, self.heights.astype(a.dtype)[:, None] / 128
+        solids = self.solids
+        heights = self.heights.astype(a.dtype)[:, None] / 128
         for step in range(steps):
+            # 2 w, its eighth power, and w' w^7 up to a factor.
             rise = a * depth
             tangent = rise + b
             base = _ramp(tangent * depth + c)
@@ -102,11 +110,14 @@ class Surface:
             tangent += rise
             tangent *= power
             power *= base
+
+            # g and its derivative along the ray. No BLAS: it may fuse products and sums.
             union = power[:solids].sum(0) + a.dtype.type(_LEAST)
             root = _eighth_root(union)
-            # No BLAS: it may fuse products and sums.
-            field = root / 2 - 1 + (heights * power[solids:]).sum(0) / 16
-            slope = tangent[:solids].sum(0) * (root / union) + (heights * tangent[solids:]).sum(0)
+            reliefs = (heights * power[solids:]).sum(0)
+            field = root / 2 - 1 + reliefs / 16
+            union_slope = tangent[:solids].sum(0) * (root / union)
+            slope = union_slope + (heights * tangent[solids:]).sum(0)
             depth = depth - _step(field, slope, _MAX_STEP * _DAMPING**step)
         return depth, field
 
@@ -115,14 +126,17 @@ class View:
     """A surface in a pose before a camera."""
 
     def __init__(self, surface: Surface, camera: Camera, pose: Pose):
-        self.surface, self.camera, self.pose = surface, camera, pose
+        self.surface = surface
+        self.camera = camera
+        self.pose = pose
+        # The samples that each part matters to.
         self.boxes = camera.ellipsoid_windows(
             pose, surface.centres, surface.spreads, surface.levels
         )
+        # Every w = a t^2 + b t + c at depth = distance + t; a, b, c are quadratic forms of (u, v, 1).
         a, b, c = camera.quadrics(pose, surface.centres, surface.forms)
         gains = surface.gains[:, None, None]
         constant = np.diag([0.0, 0.0, 1.0])
-        # Every w = a t^2 + b t + c at depth = distance + t; a, b, c are quadratic forms of (u, v, 1).
         coefficients = [
             -gains * a,
             -2.0 * gains * b,
@@ -131,7 +145,7 @@ class View:
         self.coefficients = np.stack(coefficients, axis=1).astype(np.float32)  # [part, 3, 3, 3]
 
     def window(self) -> Window | None:
-        """The rectangle of samples that may see the surface, None if it is out of the picture."""
+        """The rectangle of samples that may see the surface, None if it is out of the image."""
         return Window.union(self.boxes[: self.surface.solids]).within(self.camera.whole())
 
     def cast(self, window: Window) -> Float32[np.ndarray, "h w"]:
@@ -141,20 +155,25 @@ class View:
         The few that pass a nearer part by without touching it try again from the farthest neighbour.
         """
         height, width = window.height, window.width
-        coarse_shape = -(-height // 2), -(-width // 2)
+
+        # Every second ray.
+        coarse_shape = math.ceil(height / 2), math.ceil(width / 2)
         terms = self._terms(window, 2)
-        coarse, _ = self._solve(
-            terms, _entry(terms[: self._solids_in(terms)], coarse_shape), _COARSE_STEPS
-        )
+        solids = terms[: self._solids_in(terms)]
+        coarse, _ = self._solve(terms, _entry(solids, coarse_shape), _COARSE_STEPS)
+
+        # All rays, from the nearest neighbour.
         start = _upsample(_neighbourhood(coarse, np.minimum), height, width)
         depth, field = self._solve(self._terms(window, 1), start, _FINE_STEPS)
 
+        # The few that missed, from the farthest neighbour.
         rows, columns = np.nonzero((field < _CONTACT) & np.isfinite(start))
         far = _neighbourhood(np.where(np.isfinite(coarse), coarse, -np.inf), np.maximum)
         u, v = self.camera.rays(window)
         a, b, c = _quadratic_form(self.coefficients.T[..., None], u[0, columns], v[rows, 0])
         again, field = self.surface.walk(a, b, c, far[rows // 2, columns // 2], _RETRY_STEPS)
         depth[rows, columns] = np.where(field > _CONTACT, again, np.inf)
+
         depth += np.float32(self.camera.distance)
         return depth
 
@@ -166,20 +185,24 @@ class View:
         total = np.full(points.shape[1:], _LEAST, np.float32)
         slope = np.zeros_like(points)
         for index, box in enumerate(self.boxes):
-            if index == surface.solids:  # the sum of the solids becomes the gradient of its root
+            # After the last solid their sum becomes the gradient of its root.
+            if index == surface.solids:
                 slope *= _eighth_root(total) / total
             box = box.within(window)
             if box is None:
                 continue
+
+            # Half the gradient of q.
             rows, columns = box.slices(window)
-            away = (
-                points[:, rows, columns] - surface.centres[index].astype(np.float32)[:, None, None]
-            )
+            centre = surface.centres[index].astype(np.float32)
+            away = points[:, rows, columns] - centre[:, None, None]
             form = surface.forms[index].astype(np.float32)
             if surface.upright[index]:
                 pull = np.diag(form)[:, None, None] * away
             else:
                 pull = np.stack([dot(row, away) for row in form])
+
+            # Its weight, w^7 up to a factor.
             base = dot(away, pull)
             base *= np.float32(-surface.gains[index])
             base += np.float32(surface.offsets[index])
@@ -192,6 +215,7 @@ class View:
                 weight *= np.float32(surface.heights[index - surface.solids] / 128)
             pull *= weight
             slope[:, rows, columns] += pull
+
         length = dot(slope, slope)
         np.maximum(length, 1e-12, out=length)
         slope /= np.sqrt(length, out=length)
@@ -201,20 +225,14 @@ class View:
         """Every part that matters, along every `stride`-th ray of a window; solids first."""
         u, v = self.camera.rays(window)
         u, v = u[:, ::stride], v[::stride]
+        heights = np.concatenate([np.zeros(self.surface.solids), self.surface.heights])
         terms = []
-        for index, (box, forms) in enumerate(zip(self.boxes, self.coefficients, strict=True)):
+        for box, forms, height in zip(self.boxes, self.coefficients, heights, strict=True):
             box = box.within(window)
             if box is None:
                 continue
-            rows, columns = (
-                slice(s.start // stride, -(-s.stop // stride)) for s in box.slices(window)
-            )
+            rows, columns = (_strided(part, stride) for part in box.slices(window))
             a, b, c = _quadratic_form(forms.T[..., None, None], u[:, columns], v[rows])
-            height = (
-                self.surface.heights[index - self.surface.solids]
-                if index >= self.surface.solids
-                else 0.0
-            )
             terms.append(_Term((rows, columns), a, b, c, np.float32(height)))
         return terms
 
@@ -226,9 +244,11 @@ class View:
         """Newton steps on whole windows: the depth of the first root of g (inf where there is none), and the last g."""
         reached = np.isfinite(start)
         depth = np.where(reached, start, np.float32(0.0))
-        field, slope = np.empty_like(depth), np.empty_like(depth)
+        field = np.empty_like(depth)
+        slope = np.empty_like(depth)
         solids = self._solids_in(terms)
         for _ in range(steps):
+            # The union: sum of powers, then its root.
             field.fill(_LEAST)
             slope.fill(0.0)
             for term in terms[:solids]:
@@ -237,6 +257,8 @@ class View:
             slope *= np.divide(root, field, out=field)
             root *= np.float32(0.5)
             root -= np.float32(1.0)
+
+            # The reliefs on it.
             field = root
             for term in terms[solids:]:
                 _accumulate(term, depth, field, slope)
@@ -319,10 +341,10 @@ def _entry(solids: list[_Term], shape: tuple) -> np.ndarray:
     """A depth just in front of the surface: the nearest entry into any slightly inflated solid; inf without one."""
     depth = np.full(shape, np.inf, solids[0].a.dtype if solids else np.float32)
     for term in solids:
-        root = term.b * term.b - 4 * term.a * (term.c + (_HEADROOM - 1))
-        near = np.where(
-            root > 0, (np.sqrt(np.clip(root, 0, _HUGE)) - term.b) / (2 * term.a), np.inf
-        )
+        # The nearer root of w = 1 - _HEADROOM.
+        square = term.b * term.b - 4 * term.a * (term.c + (_HEADROOM - 1))
+        root = np.sqrt(np.clip(square, 0, _HUGE))
+        near = np.where(square > 0, (root - term.b) / (2 * term.a), np.inf)
         part = depth[term.where]
         np.minimum(part, near, out=part)
     return depth
@@ -350,6 +372,11 @@ def _neighbourhood(depth: np.ndarray, choose: np.ufunc) -> np.ndarray:
     return out
 
 
+def _strided(part: slice, stride: int) -> slice:
+    """The slice of every `stride`-th of some samples that covers a slice of all of them."""
+    return slice(part.start // stride, math.ceil(part.stop / stride))
+
+
 def _upsample(field: np.ndarray, height: int, width: int) -> np.ndarray:
     """Every sample repeated twice along both axes, cut to a size."""
     return field.repeat(2, axis=0)[:height].repeat(2, axis=1)[:, :width]
@@ -367,14 +394,16 @@ def _quadratic_form(form: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarra
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
     """0 below `low`, 1 above `high` (or the reverse if low > high), smooth between."""
-    share = value * np.float32(1.0 / (high - low))
-    share -= np.float32(low / (high - low))
-    share = np.clip(share, 0.0, 1.0)
-    rest = share * np.float32(-2.0)
+    x = value * np.float32(1.0 / (high - low))
+    x -= np.float32(low / (high - low))
+    x = np.clip(x, 0.0, 1.0)
+
+    # x^2 (3 - 2 x)
+    rest = x * np.float32(-2.0)
     rest += np.float32(3.0)
-    share *= share
-    share *= rest
-    return share
+    x *= x
+    x *= rest
+    return x
 
 
 def dot(first: np.ndarray, second: Float32[np.ndarray, "3 h w"]) -> Float32[np.ndarray, "h w"]:
