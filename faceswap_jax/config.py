@@ -4,6 +4,7 @@ import functools
 import json
 import re
 import runpy
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,69 +13,72 @@ from typing import Any
 import ml_collections
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.files import write_json
 
-# These may change when a run is continued: how it is watched, on which devices and where its data lie, not what it
-# computes. What the data are, their manifest tells.
 FREE = re.compile(r"(run|mesh)\.|data\.path$")
+"""Fields that may change when a run is continued: how it is watched, on which devices, and where its data lie. They
+change nothing that it computes; `data.manifest` says what the data are."""
 
 
 def defaults() -> ml_collections.ConfigDict:
     """What the configs of all experiments have: devices, and how a run is watched and kept."""
     c = ml_collections.ConfigDict()
     c.mesh = ml_collections.ConfigDict()
-    c.mesh.persona = 1  # devices along the persona axis; the others are along data
-    c.mesh.cpu_devices = (
-        1  # of each process when JAX runs on a CPU; one per core is fastest for small networks
-    )
+    # Devices along the persona axis; the others are along data.
+    c.mesh.persona = 1
+    # Simulated devices of each process on a CPU. One per core is fastest for small networks.
+    c.mesh.cpu_devices = 1
 
     c.run = ml_collections.ConfigDict()
     c.run.log = 20  # steps between lines of metrics.jsonl
     c.run.preview = 2_000  # steps between previews and evaluations
     c.run.checkpoint = 2_000  # steps between checkpoints
     c.run.keep = 2  # newest checkpoints that stay
-    c.run.keep_every = 0  # those at multiples of so many steps stay too; 0: none
-    c.run.best = ""  # the one with the best score of evaluations stays too: "psnr", or "-dissimilarity" for the lowest
-    c.run.not_finite = (
-        "stop"  # what to do about NaN: "stop", or "rollback" to a checkpoint and skip the batch
-    )
+    # Checkpoints at multiples of so many steps stay too; 0: none.
+    c.run.keep_every = 0
+    # The checkpoint with the best score stays too: "psnr", or "-dissimilarity" for the lowest; "": none.
+    c.run.best = ""
+    # What to do about NaN: "stop", or "rollback" to a checkpoint and skip the batch.
+    c.run.not_finite = "stop"
     c.run.wandb = ""  # project in W&B that the run is shown in; "": none
     return c
 
 
-def check_run(run: ml_collections.ConfigDict) -> None:
+def check_run(config: ml_collections.ConfigDict) -> None:
     """Checks `config.run`.
 
     Raises:
         InputError: a value makes no sense.
     """
+    counts = ("run.log", "run.preview", "run.checkpoint", "run.keep")
+    check(config, dict.fromkeys(counts, at_least(1)))
     demands = {
-        name: (run[name] >= 1, "give 1 or more")
-        for name in ("log", "preview", "checkpoint", "keep")
+        "run.keep_every": multiple_of("run.checkpoint", config.run.checkpoint),
+        "run.not_finite": one_of("stop", "rollback"),
     }
-    demands |= {
-        "keep_every": (
-            run.keep_every >= 0 and run.keep_every % max(run.checkpoint, 1) == 0,
-            f"give a multiple of config.run.checkpoint, {run.checkpoint}, or 0",
-        ),
-        "best": (
-            not run.best or run.checkpoint % max(run.preview, 1) == 0,
-            f"let config.run.checkpoint, {run.checkpoint}, be a multiple of config.run.preview, {run.preview}: a "
-            "checkpoint without an evaluation has no score",
-        ),
-        "not_finite": (run.not_finite in ("stop", "rollback"), "choose stop or rollback"),
-    }
-    for name, (met, remedy) in demands.items():
-        if not met:
-            raise InputError(f"config.run.{name} is {run[name]!r}; {remedy}.")
+    if config.run.best:  # a checkpoint without an evaluation has no score
+        demands["run.checkpoint"] = multiple_of("run.preview", config.run.preview)
+    check(config, demands)
 
 
-def to_json(config: ml_collections.ConfigDict) -> str:
-    """The full resolved config, stable and readable."""
-    return json.dumps(json.loads(config.to_json_best_effort()), indent=2, sort_keys=True) + "\n"
+def plain(config: ml_collections.ConfigDict) -> dict:
+    """The full resolved config in JSON's types, names sorted."""
+    return json.loads(config.to_json_best_effort(sort_keys=True))
+
+
+def save(config: ml_collections.ConfigDict, path: Path) -> None:
+    """Stores the config of a run; `load` reads it.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    write_json(path, plain(config))
 
 
 def from_experiment(path: Path) -> ml_collections.ConfigDict:
     """What `get_config()` of an experiment file returns.
+
+    The file may import modules that lie beside it, and `config.task` may name one.
 
     Raises:
         InputError: there is no such file, or it is wrong.
@@ -83,6 +87,9 @@ def from_experiment(path: Path) -> ml_collections.ConfigDict:
         raise InputError(
             f"There is no config file '{path}'; give an experiment, such as experiments/comb.py."
         )
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         config = runpy.run_path(str(path))["get_config"]()
     except Exception as error:  # whatever the file does
@@ -119,24 +126,26 @@ def load(path: Path) -> ml_collections.ConfigDict:
 def differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> list[str]:
     """One line "field: old -> new" for every field that identifies a run and differs."""
     old, new = fields(old), fields(new)
-    return [
-        f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
-        for name in sorted(old.keys() | new.keys())
-        if not FREE.match(name) and old.get(name) != new.get(name)
-    ]
+    lines = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name, "absent"), new.get(name, "absent")
+        if before != after and not FREE.match(name):
+            lines.append(f"{name}: {before} -> {after}")
+    return lines
 
 
-def fields(config: ml_collections.ConfigDict) -> dict:
+def fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Values by full name, e.g. "model.width"."""
-    return _flat(json.loads(to_json(config)))
+    return _flat(plain(config))
 
 
-def _flat(tree: dict, prefix: str = "") -> dict:
+def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
     leaves = {}
     for name, value in tree.items():
-        leaves |= (
-            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-        )
+        if isinstance(value, dict):
+            leaves |= _flat(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
     return leaves
 
 
@@ -176,6 +185,12 @@ def below(low: float, high: float) -> Demand:
 def positive() -> Demand:
     """The value is greater than zero."""
     return Demand(lambda value: value > 0, "give a positive number")
+
+
+def multiple_of(name: str, unit: int) -> Demand:
+    """The value is a multiple of another field's, or 0."""
+    remedy = f"give a multiple of config.{name}, {unit}, or 0"
+    return Demand(lambda value: value >= 0 and value % unit == 0, remedy)
 
 
 def one_of(*values: str) -> Demand:

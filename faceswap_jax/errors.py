@@ -1,4 +1,4 @@
-"""The exceptions that users see, each as one sentence without a traceback, and the exit codes that they lead to."""
+"""What users see of failures: one sentence without a traceback, and an exit code."""
 
 
 class UserError(Exception):
@@ -11,6 +11,12 @@ class InputError(UserError):
     """Something the user gave cannot be used. The message names the file, the value and the remedy."""
 
     exit_code = 2
+
+
+class DivergedError(UserError):
+    """The training has left the finite numbers; the same command would do so again."""
+
+    exit_code = 1
 
 
 class JobError(UserError):

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from data_pipelines.batches import pipeline
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.store import Checkpoints
-from faceswap_jax.errors import InputError
+from faceswap_jax.errors import DivergedError, InputError
 from faceswap_jax.faces import picture
 from faceswap_jax.files import write_json
 from faceswap_jax.parallel import distributed, rules
@@ -58,12 +58,12 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
     Raises:
         InputError: the config is wrong, its data are missing, `workdir` belongs to another config, or memory or disk do
             not suffice.
-        FloatingPointError: NaN or infinity arose, and rolling back is not wanted or does not help.
+        DivergedError: NaN or infinity arose, and rolling back is not wanted or does not help.
         JobError: another process of the job has ended.
     """
     clock = Clock()
     config = task_class(config).resolve(config)
-    configs.check_run(config.run)
+    configs.check_run(config)
     task = load_task(config)
     mesh = make_mesh(config.mesh.persona, config.mesh.cpu_devices)
     for (
@@ -234,18 +234,18 @@ class Training:
         """Leaves out the batch with which NaN arose from now on.
 
         Raises:
-            FloatingPointError: that is not wanted, or does not help.
+            DivergedError: that is not wanted, or does not help.
         """
         about = finite.write_aside(error, self.workdir)
         self.checkpoints.wait()
         last = max(self.checkpoints.steps, default=0)
         if self.config.run.not_finite == "stop":
-            raise FloatingPointError(
+            raise DivergedError(
                 f"{about} The run stands at the checkpoint of step {last:,}; look at the batch and skip it with "
                 "--config.run.not_finite=rollback, or lower config.learning_rate in a new --workdir."
             ) from error
         if sum(entry["checkpoint"] == last for entry in self.rollbacks) == ROLLBACKS:
-            raise FloatingPointError(
+            raise DivergedError(
                 f"{about} {ROLLBACKS} batches after the checkpoint of step {last:,} have been skipped, and it did not "
                 "help; lower config.learning_rate in a new --workdir."
             ) from error

@@ -12,9 +12,9 @@ from faceswap_jax.errors import InputError
 def test_a_stored_config_is_the_same_config(tmp_path):
     config = comb.get_config()
     path = tmp_path / "config.json"
-    path.write_text(configs.to_json(config))
+    configs.save(config, path)
     assert configs.differences(configs.load(path), config) == []
-    assert configs.to_json(configs.load(path)) == path.read_text()
+    assert configs.plain(configs.load(path)) == configs.plain(config)
     assert json.loads(path.read_text())["level_steps"] == [100_000] * 9
 
 

@@ -26,7 +26,7 @@ from experiments import comb as comb_experiment
 from faceswap_jax import config as configs
 from faceswap_jax import train as loop
 from faceswap_jax.checkpoints.store import Checkpoints
-from faceswap_jax.errors import InputError
+from faceswap_jax.errors import DivergedError, InputError
 from faceswap_jax.files import locked
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.reporting import board, progress
@@ -283,7 +283,7 @@ def test_a_run_that_diverges_stops_and_saves_nothing(toy, tmp_path, step):
     """Steps 3 and 6 are those of checkpoints, 3 is not logged, 9 is the last one."""
     toy.diverge_at = step
     message = rf"metrics/loss_generator is not finite at step {step}\. .* or lower config.learning_rate in a new"
-    with pytest.raises(FloatingPointError, match=message):
+    with pytest.raises(DivergedError, match=message):
         train(toy, tmp_path)
     assert all(int(p.name) < step for p in (tmp_path / "checkpoints").iterdir())
     assert all(
@@ -309,7 +309,7 @@ def test_the_first_tensor_that_is_not_finite_is_named_and_its_batch_written(
     toy, tmp_path, changes, step, tensor
 ):
     toy.update(changes)
-    with pytest.raises(FloatingPointError) as error:
+    with pytest.raises(DivergedError) as error:
         train(toy, tmp_path)
     path = tmp_path / "not_finite" / f"step_{step:07d}.npz"
     first = 8 * (step - 1)
@@ -377,7 +377,7 @@ def test_a_rollback_skips_the_batch_and_goes_on(toy, tmp_path, caplog):
 def test_rollbacks_that_do_not_help_end(toy, tmp_path):
     toy.overflow_at, toy.run.not_finite = 5, "rollback"
     with pytest.raises(
-        FloatingPointError,
+        DivergedError,
         match="3 batches after the checkpoint of step 4 have been skipped, and it did",
     ):
         train(toy, tmp_path)
@@ -660,7 +660,7 @@ def test_the_newest_checkpoints_stay(toy, tmp_path):
         ),
         (
             {"run.best": "error", "run.preview": 2},
-            "let config.run.checkpoint, 3, be a multiple of config.run.preview, 2",
+            "config.run.checkpoint is 3; give a multiple of config.run.preview, 2",
         ),
         (
             {"run.not_finite": "ignore"},

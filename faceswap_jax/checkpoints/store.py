@@ -1,7 +1,6 @@
 """Checkpoints of a run: the whole state, step by step, in one folder."""
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -101,7 +100,7 @@ class Checkpoints:
             return
         self._best.see(step, merit)
         about = {
-            "config": json.loads(configs.to_json(self._config)),
+            "config": configs.plain(self._config),
             "digests": digests(state),
             "merit": merit and list(merit),
         }

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from faceswap_jax.errors import InputError
+from faceswap_jax.errors import DivergedError, InputError
 from faceswap_jax.reporting import progress
 from faceswap_jax.reporting.board import Board
 from faceswap_jax.tasks.base import Metrics, Phase
@@ -115,12 +115,12 @@ class Reporter:
         """Reports scores of held-out data, and their picture, at once; returns the scores.
 
         Raises:
-            FloatingPointError: a score is not a number any more.
+            DivergedError: a score is not a number any more.
         """
         scores = _read(scores)
         for name, value in scores.items():
             if not math.isfinite(value):
-                raise FloatingPointError(
+                raise DivergedError(
                     f"The score {name} of held-out data is {value} at step {step:,}; look at the data, or lower "
                     "config.learning_rate."
                 )

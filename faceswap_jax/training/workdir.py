@@ -1,7 +1,6 @@
 """The folder of a run, while the run is at work there."""
 
 import errno
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -11,7 +10,7 @@ import ml_collections
 
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import locked, write_json
+from faceswap_jax.files import locked
 from faceswap_jax.parallel.distributed import wait_for_all
 
 
@@ -50,7 +49,7 @@ def claimed(workdir: Path, config: ml_collections.ConfigDict) -> Iterator[None]:
     with locked(workdir) if main else nullcontext():
         try:
             if main and (old is None or configs.fields(old) != configs.fields(config)):
-                write_json(path, json.loads(configs.to_json(config)))
+                configs.save(config, path)
             wait_for_all("the folder is there")
             yield
         except OSError as error:

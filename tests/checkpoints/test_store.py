@@ -183,7 +183,7 @@ def test_a_reader_leaves_alone_what_is_being_written(tmp_path):
 def test_parts_of_a_state_are_read_alone(tmp_path):
     """And damage to them is told as well."""
     configuration, mesh = config(), make_mesh(2)
-    (tmp_path / "config.json").write_text(configs.to_json(configuration))
+    configs.save(configuration, tmp_path / "config.json")
     with Checkpoints(tmp_path, configuration, writing=True) as checkpoints:
         checkpoints.save(make_state(6))
     state = make_state(6)

@@ -59,7 +59,7 @@ def test_evaluate_writes_scores_and_pictures(run, clips, tmp_path, capsys, monke
     puppets(SIZE, FRAMES, RATE).save(data)
     config = configs.load(workdir / "config.json")
     config.run.wandb = "faces"
-    (workdir / "config.json").write_text(configs.to_json(config))
+    configs.save(config, workdir / "config.json")
     monkeypatch.setenv("WANDB_MODE", "offline")
     output = evaluate(workdir, data, ("multiband", "none"))
     assert output == workdir / "evaluation" / "held_out" / "step_8"

@@ -9,6 +9,7 @@ which also stores the config of a new experiment and forgets that of a removed o
 
 import difflib
 import math
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -64,7 +65,8 @@ def experiment(name: str, data: Path) -> ml_collections.ConfigDict:
 def resolved(name: str, data: Path) -> str:
     """The resolved config as text. What differs from machine to machine, paths and digests, is made the same."""
     config = experiment(name, data)
-    text = configs.to_json(task_class(config).resolve(config))
+    values = configs.plain(task_class(config).resolve(config))
+    text = json.dumps(values, indent=2) + "\n"
     return re.sub(r"\b[0-9a-f]{16,}\b", "DIGEST", text.replace(str(data), "DATA"))
 
 

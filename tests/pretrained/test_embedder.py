@@ -120,7 +120,7 @@ def trained(tmp_path):
     task, folder = Task(config), tmp_path / "run"
     state = task.init_state(task.phases[0], jax.random.key(3))
     folder.mkdir()
-    (folder / "config.json").write_text(configs.to_json(config))
+    configs.save(config, folder / "config.json")
     with Checkpoints(folder, config, writing=True) as checkpoints:
         checkpoints.save(state)
     return folder, state
@@ -154,7 +154,7 @@ def test_a_file_is_read_as_such(tmp_path, monkeypatch):
 
 def test_wrong_places_are_told(tmp_path):
     (tmp_path / "comb").mkdir()
-    (tmp_path / "comb" / "config.json").write_text(configs.to_json(comb.get_config()))
+    configs.save(comb.get_config(), tmp_path / "comb" / "config.json")
     save_file({"conv1.weight": np.zeros((4, 3, 3, 3), np.float32)}, tmp_path / "net.safetensors")
     for path, message in (
         (tmp_path / "comb", "holds a run of 'comb', which trains no embedder"),

@@ -6,6 +6,7 @@ import math
 import jax.numpy as jnp
 import pytest
 
+from faceswap_jax.errors import DivergedError
 from faceswap_jax.reporting import progress
 from faceswap_jax.reporting import reporter as metrics
 from faceswap_jax.reporting.reporter import Reporter
@@ -119,7 +120,7 @@ def test_the_last_step_is_checked_and_the_file_closed(tmp_path):
 def test_a_score_that_is_no_number_stops(tmp_path, broken):
     message = "score psnr of held-out data is (nan|inf) at step 2; look at"
     with (
-        pytest.raises(FloatingPointError, match=message),
+        pytest.raises(DivergedError, match=message),
         Reporter(tmp_path, PHASES, 2, 1) as reporter,
     ):
         reporter.evaluation(2, {"psnr": jnp.float32(broken)})

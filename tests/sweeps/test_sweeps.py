@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from faceswap_jax.cli import main, parse_train
+from faceswap_jax.cli import main
+from faceswap_jax.commands.training import read_train_config
 from faceswap_jax.errors import InputError
 from faceswap_jax.sweeps import files
 from faceswap_jax.sweeps import trials as running
@@ -65,11 +66,11 @@ RATE = {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-2}
 
 
 def load(path: Path) -> dict:
-    return files.load(path, parse_train)
+    return files.load(path, read_train_config)
 
 
 def sweep(path: Path, count: int, output: Path) -> bool:
-    return run_sweep(path, count, output, [None], parse_train)
+    return run_sweep(path, count, output, [None], read_train_config)
 
 
 @pytest.fixture

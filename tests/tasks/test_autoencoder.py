@@ -1,6 +1,5 @@
 """The comb task: schedules, updates against a plain reference, meshes against one device."""
 
-import json
 import math
 import re
 from dataclasses import replace
@@ -268,7 +267,7 @@ def test_the_embedder_comes_from_its_file_and_the_run_keeps_its_shape(data, tmp_
     save_file(random_state(), path)
     c = tiny_run.experiment(data)
     c.loss.update(identity=0.1, embedder=str(path))
-    stored = ml_collections.ConfigDict(json.loads(configs.to_json(Task.resolve(c))))
+    stored = ml_collections.ConfigDict(configs.plain(Task.resolve(c)))
     task = Task(stored)
     frozen, abstract = task.frozen_inputs(), abstract_state(task, task.phases[0]).extras
     assert jax.tree.map(np.shape, frozen) == jax.tree.map(np.shape, abstract) and frozen

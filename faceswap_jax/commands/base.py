@@ -1,0 +1,120 @@
+"""What a command is, and how its flags are read and explained."""
+
+import textwrap
+from collections.abc import Sequence
+
+from absl import flags
+
+from faceswap_jax.errors import InputError
+
+ANY_NUMBER = float("inf")
+HELP_WIDTH = 110  # characters
+HELP = ("--help", "-h", "-help")
+
+
+class Command:
+    """One command of the user.
+
+    The documentation of the class is its line in the help. Modules that are slow to import are imported in `run`, so
+    that the help is fast.
+
+    Attributes:
+        name: what the user types.
+        usage: its arguments, for the help and for complaints.
+        inputs: least and greatest number of arguments that are no flags.
+        required: flags that need a value.
+    """
+
+    name: str
+    usage: str
+    inputs: tuple[int, float] = (0, 0)
+    required: Sequence[str] = ()
+
+    @property
+    def summary(self) -> str:
+        """What the command does, in one line."""
+        return type(self).__doc__
+
+    def define(self, values: flags.FlagValues, arguments: Sequence[str]) -> None:
+        """Defines the flags in `values`; some depend on the arguments, as those of an experiment's fields."""
+
+    def run(self, values: flags.FlagValues, inputs: Sequence[str]) -> int | None:
+        """Does it, given the parsed flags and the other arguments.
+
+        Returns:
+            The exit code; None for 0.
+        """
+        raise NotImplementedError
+
+    def more_help(self, arguments: Sequence[str]) -> str:
+        """What the help says after the flags."""
+        return ""
+
+
+def call(command: Command, arguments: Sequence[str]) -> int:
+    """Runs a command, or shows its help, and returns the exit code.
+
+    Raises:
+        InputError: the arguments are wrong, or what they name.
+    """
+    try:
+        without_help = [argument for argument in arguments if argument not in HELP]
+        if len(without_help) < len(arguments):
+            print(help_of(command, without_help))
+            return 0
+        values, inputs = parse(command, arguments)
+    except flags.Error as error:
+        raise InputError(
+            f"{error}; 'faceswap {command.name} --help' explains the flags."
+        ) from error
+    return command.run(values, inputs) or 0
+
+
+def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
+    """The flags of a command, and its other arguments.
+
+    Raises:
+        flags.Error: a flag is unknown, or its value is wrong.
+        InputError: a flag is missing, or the number of inputs is wrong.
+    """
+    values = flags.FlagValues()
+    command.define(values, arguments)
+    _, *inputs = values([f"faceswap {command.name}", *arguments])
+
+    missing = [f"--{name}" for name in command.required if values[name].value in (None, "", [])]
+    least, most = command.inputs
+    if missing:
+        problem = f"{', '.join(missing)} must be given"
+    elif not least <= len(inputs) <= most:
+        problem = f"the number of inputs is {len(inputs)}"
+    else:
+        return values, inputs
+    raise InputError(f"{problem}; usage: faceswap {command.name} {command.usage}")
+
+
+def help_of(command: Command, arguments: Sequence[str]) -> str:
+    """How a command is used, and its flags with their defaults."""
+    values = flags.FlagValues()
+    command.define(values, ())
+    lines = [f"usage: faceswap {command.name} {command.usage}", "", command.summary, ""]
+    for name in sorted(values):
+        if values[name].help:
+            lines.append(explained(f"--{name}", values[name].help + _default(values[name])))
+    return "\n".join(lines) + command.more_help(arguments)
+
+
+def explained(name: str, text: str, width: int = 18) -> str:
+    """A name in a column of `width` characters, and its explanation beside it; a longer name has its own line."""
+    indent = " " * (width + 4)
+    lines = textwrap.wrap(text, HELP_WIDTH - len(indent), break_on_hyphens=False)
+    first = f"  {name:<{width}}  "
+    if len(name) > width and lines:
+        return "\n".join([first.rstrip(), *(indent + line for line in lines)])
+    return (first + f"\n{indent}".join(lines)).rstrip()
+
+
+def _default(flag: flags.Flag) -> str:
+    text = flag.default_as_str
+    if text in (None, "'None'", "'false'"):
+        return ""
+    return f" (default: {text.strip(chr(39))})"

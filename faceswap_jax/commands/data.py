@@ -1,0 +1,136 @@
+"""Commands that make data: from clips, or by rendering."""
+
+import os
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from faceswap_jax.commands.base import ANY_NUMBER, Command
+from faceswap_jax.errors import InputError
+
+MOST_PUPPETS = 100_000  # also of tracks and frames
+
+
+class Prepare(Command):
+    """Clips to aligned face tracks; run it again to continue."""
+
+    name = "prepare"
+    usage = "INPUT... --output DIR"
+    inputs = (1, ANY_NUMBER)
+    required = ("output",)
+
+    def define(self, values, arguments):
+        from data_pipelines.prepare.settings import Settings
+
+        flags.DEFINE_string(
+            "output",
+            None,
+            "Folder to make or to continue, with the face tracks and their manifest.",
+            values,
+        )
+        _define_processes(values)
+        Settings.define_flags(values)
+
+    def run(self, values, inputs):
+        from data_pipelines.prepare.prepare import prepare
+        from data_pipelines.prepare.settings import Settings
+
+        clips = [Path(path) for path in inputs]
+        prepare(clips, Path(values.output), Settings.from_flags(values), values.processes)
+
+
+class Verify(Command):
+    """Check every record of prepared face tracks; repair what is broken."""
+
+    name = "verify"
+    usage = "DIR [--repair]"
+    inputs = (1, 1)
+
+    def define(self, values, arguments):
+        flags.DEFINE_boolean(
+            "repair", False, "Drop what is broken and write the manifest anew.", flag_values=values
+        )
+
+    def run(self, values, inputs):
+        from data_pipelines.prepare.verify import verify
+
+        sound = verify(Path(inputs[0]), values.repair)
+        return 0 if sound else 1
+
+
+class Puppets(Command):
+    """Render clips or records of procedural people; run it again to continue."""
+
+    name = "puppets"
+    usage = "--output DIR --personas N --tracks M --frames F"
+    required = ("output", "personas", "tracks", "frames")
+
+    def define(self, values, arguments):
+        def number(name, default, meaning, low=0, high=None):
+            flags.DEFINE_integer(name, default, meaning, low, high, flag_values=values)
+
+        flags.DEFINE_string("output", None, "Folder to make or to continue.", values)
+        number("personas", None, "How many puppets.", 1, MOST_PUPPETS)
+        number(
+            "tracks",
+            None,
+            "How many tracks of each: a clip, every one in another scene.",
+            1,
+            MOST_PUPPETS,
+        )
+        number("frames", None, "How many frames of each track.", 1, MOST_PUPPETS)
+        flags.DEFINE_enum(
+            "format",
+            "clips",
+            ["clips", "records"],
+            "clips: .mp4 files with audio and landmarks, for `faceswap prepare`; records: a prepared data set.",
+            flag_values=values,
+        )
+        number("size", 256, "Side of the clips' frames in pixels, even.")
+        number("resolution", 128, "Side of the records' crops in pixels, a power of two.")
+        flags.DEFINE_float("rate", 25.0, "Frames per second.", flag_values=values)
+        number("world_seed", 0, "Another world has other puppets.")
+        number("first_persona", 0, "Number of the first puppet in the world.")
+        number("first_track", 0, "Number of the first track.")
+        _define_processes(values)
+
+    def run(self, values, inputs):
+        from data_pipelines.puppets.dataset import PuppetClips, write_clips, write_records
+        from data_pipelines.puppets.sheet import write_contact_sheet
+
+        unused = "resolution" if values.format == "clips" else "size"
+        if values[unused].present:
+            raise InputError(
+                f"--{unused} says nothing about --format={values.format}; leave it out."
+            )
+        output = Path(values.output)
+        personas = range(values.first_persona, values.first_persona + values.personas)
+        tracks = range(values.first_track, values.first_track + values.tracks)
+
+        if values.format == "records":
+            write_records(
+                output,
+                values.world_seed,
+                personas,
+                tracks,
+                values.frames,
+                values.rate,
+                values.resolution,
+                values.processes,
+            )
+            return
+        clips = PuppetClips.regular(
+            values.world_seed, personas, tracks, values.frames, values.size, values.rate
+        )
+        write_clips(output, clips, values.processes)
+        sheet = write_contact_sheet(output, clips)
+        print(f"{sheet}: moments of all puppets, to look at", file=sys.stderr)
+
+
+def _define_processes(values: flags.FlagValues) -> None:
+    """The flag for the number of processes, by default one for each core that this process may use."""
+    cores = len(os.sched_getaffinity(0))
+    flags.DEFINE_integer(
+        "processes", cores, "How many clips are worked on at once.", 1, None, values
+    )

@@ -1,0 +1,102 @@
+"""Commands that use a trained run."""
+
+from pathlib import Path
+
+from absl import flags
+
+from faceswap_jax.commands.base import Command
+
+
+class Swap(Command):
+    """Give a persona's face to a picture or a clip."""
+
+    name = "swap"
+    usage = "INPUT --workdir DIR --persona NAME --output OUTPUT"
+    inputs = (1, 1)
+    required = ("workdir", "persona", "output")
+
+    def define(self, values, arguments):
+        define_run(values)
+        flags.DEFINE_string("persona", None, "Whose face to give.", values)
+        flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", values)
+        flags.DEFINE_string(
+            "blend", "multiband", "How the face is blended in: multiband, poisson or none.", values
+        )
+
+    def run(self, values, inputs):
+        from faceswap_jax.swap import swap
+
+        swap(
+            Path(values.workdir),
+            values.persona,
+            Path(inputs[0]),
+            Path(values.output),
+            values.blend,
+            values.step,
+        )
+
+
+class Evaluate(Command):
+    """Swap clips between all personas and score the results."""
+
+    name = "evaluate"
+    usage = "--workdir DIR --data DIR [--blend METHOD,...] [--embedder PATH]"
+    required = ("workdir", "data", "blend")
+
+    def define(self, values, arguments):
+        flags.DEFINE_string(
+            "workdir", None, "Folder of a trained run; the scores are written there.", values
+        )
+        flags.DEFINE_string(
+            "data",
+            None,
+            "Folder of clips: puppets, or a clip or a folder of clips for each person.",
+            values,
+        )
+        flags.DEFINE_list(
+            "blend",
+            "multiband",
+            "How faces are blended in; several, separated by commas, are compared.",
+            values,
+        )
+        flags.DEFINE_string(
+            "embedder",
+            None,
+            "What compares identities in real clips: the folder of an 'identity' run, or a file of InsightFace's "
+            "weights, .onnx or .safetensors. By default dlib's network.",
+            values,
+        )
+
+    def run(self, values, inputs):
+        from faceswap_jax.evaluation.bench import evaluate
+
+        embedder = None if values.embedder is None else Path(values.embedder)
+        evaluate(Path(values.workdir), Path(values.data), values.blend, embedder)
+
+
+class Demo(Command):
+    """Prepare, train, swap and score on rendered puppets, in minutes."""
+
+    name = "demo"
+    usage = "[--output DIR]"
+    required = ("output",)
+
+    def define(self, values, arguments):
+        flags.DEFINE_string("output", "build/demo", "Folder for all that the demo makes.", values)
+
+    def run(self, values, inputs):
+        from faceswap_jax.demo import demo
+
+        demo(Path(values.output))
+
+
+def define_run(values: flags.FlagValues) -> None:
+    """The flags that say which run makes the images, and which of its checkpoints."""
+    flags.DEFINE_string("workdir", None, "Folder of a trained run.", values)
+    flags.DEFINE_integer(
+        "step",
+        None,
+        "Number of steps of the checkpoint to use. By default the newest one.",
+        lower_bound=0,
+        flag_values=values,
+    )

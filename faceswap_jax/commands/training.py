@@ -1,0 +1,190 @@
+"""Commands that train, and that tell about trainings."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from faceswap_jax import config as configs
+from faceswap_jax.commands import base, comments
+from faceswap_jax.commands.base import Command
+from faceswap_jax.errors import InputError
+
+FIELD = "--config."
+"""Begins the flags that change a value of the experiment."""
+FIELD_WIDTH = 32  # of field and value in the help
+
+
+class Train(Command):
+    """Train a model, or continue where it stopped."""
+
+    name = "train"
+    usage = "--config FILE --workdir DIR [--config.FIELD=VALUE ...]"
+    required = ("config", "workdir")
+
+    def define(self, values, arguments):
+        define_config(values, arguments)
+        flags.DEFINE_string("workdir", None, "Folder of the run: made, or continued.", values)
+        flags.DEFINE_boolean(
+            "distributed",
+            False,
+            "This process is one of several; JAX finds the others, see launch/.",
+            flag_values=values,
+        )
+        flags.DEFINE_string(
+            "profile",
+            None,
+            "Steps to trace for XProf, first:last; into WORKDIR/profile. By default none.",
+            values,
+        )
+
+    def run(self, values, inputs):
+        from faceswap_jax.parallel import distributed
+        from faceswap_jax.reporting.profile import Profile
+        from faceswap_jax.train import train
+
+        workdir = Path(values.workdir)
+        profile = None
+        if values.profile is not None:
+            profile = Profile.parse(values.profile, workdir / "profile")
+        if values.distributed:
+            distributed.start()
+        train(values.config, workdir, profile)
+
+    def more_help(self, arguments):
+        return fields_help(arguments)
+
+
+class Compile(Command):
+    """What a training step costs on N devices, by compiling it for simulated ones."""
+
+    name = "compile"
+    usage = "--config FILE --devices N [--config.FIELD=VALUE ...]"
+    required = ("config", "devices")
+
+    def define(self, values, arguments):
+        define_config(values, arguments)
+        flags.DEFINE_integer(
+            "devices", None, "How many CPU devices to simulate.", lower_bound=1, flag_values=values
+        )
+
+    def run(self, values, inputs):
+        from faceswap_jax.training.cost import compile_phases
+
+        compile_phases(values.config, values.devices)
+
+    def more_help(self, arguments):
+        return fields_help(arguments)
+
+
+class Status(Command):
+    """Show how far a run is, its curves and the time left."""
+
+    name = "status"
+    usage = "DIR..."
+    inputs = (1, 1)
+
+    def run(self, values, inputs):
+        from faceswap_jax.reporting.status import status
+
+        print(status(Path(inputs[0])))
+
+
+class Sweep(Command):
+    """Search hyperparameters with trials of `train`; run it again to continue."""
+
+    name = "sweep"
+    usage = "FILE --local N --output DIR [--devices N,...]"
+    inputs = (1, 1)
+    required = ("local", "output")
+
+    def define(self, values, arguments):
+        flags.DEFINE_integer(
+            "local",
+            None,
+            "How many trials to run on this machine, in all.",
+            lower_bound=1,
+            flag_values=values,
+        )
+        flags.DEFINE_string(
+            "output", None, "Folder to make or to continue, with a folder of each trial.", values
+        )
+        flags.DEFINE_list(
+            "devices",
+            None,
+            "Numbers of GPUs, separated by commas: one trial on each at once. By default one trial after the other, "
+            "which sees every device.",
+            values,
+        )
+
+    def run(self, values, inputs):
+        from faceswap_jax.sweeps.trials import sweep
+
+        devices = values.devices or [None]
+        good = sweep(Path(inputs[0]), values.local, Path(values.output), devices, read_train_config)
+        return 0 if good else 1
+
+
+def read_train_config(arguments: Sequence[str]) -> ml_collections.ConfigDict:
+    """The config that the arguments of `faceswap train` describe; other flags may be missing.
+
+    Raises:
+        InputError: a flag or a value is wrong.
+        flags.Error: likewise.
+    """
+    values = flags.FlagValues()
+    Train().define(values, arguments)
+    values(["faceswap train", *arguments], known_only=True)
+    return values.config
+
+
+def define_config(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+    """The flag for an experiment file, and those for its fields.
+
+    Raises:
+        InputError: the file cannot be used, or it has no such field.
+    """
+    path = experiment_of(arguments)
+    if path is not None:
+        known = configs.fields(configs.from_experiment(path))
+        for argument in arguments:
+            name = argument.removeprefix(FIELD).partition("=")[0]
+            if argument.startswith(FIELD) and name not in known:
+                (close,) = difflib.get_close_matches(name, known, n=1, cutoff=0)
+                raise InputError(f"'{path}' has no field '{name}'; did you mean {FIELD}{close}?")
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "Experiment file; --config.FIELD=VALUE changes a value, `--config FILE --help` lists the fields.",
+        flag_values=values,
+        sys_argv=list(arguments),
+    )
+
+
+def experiment_of(arguments: Sequence[str]) -> Path | None:
+    """The file that --config names.
+
+    Raises:
+        flags.Error: its name is missing.
+    """
+    values = flags.FlagValues()
+    flags.DEFINE_string("config", None, "", values)
+    values(["faceswap", *arguments], known_only=True)
+    return None if values.config is None else Path(values.config)
+
+
+def fields_help(arguments: Sequence[str]) -> str:
+    """The fields of the experiment that --config names, with their values and what the files say of them."""
+    path = experiment_of(arguments)
+    if path is None:
+        return ""
+    described = comments.of_experiment(path)
+    lines = ["", "", f"Fields of {path}:", ""]
+    for name, value in configs.fields(read_train_config(arguments)).items():
+        group = name.rpartition(".")[0]
+        text = described.get(name) or described.get(group, "")
+        lines.append(base.explained(f"{FIELD}{name}={value}", text, FIELD_WIDTH))
+    return "\n".join(lines)
