@@ -8,8 +8,8 @@ which also stores the config of a new experiment and forgets that of a removed o
 """
 
 import difflib
-import math
 import json
+import math
 import re
 import tempfile
 from pathlib import Path
