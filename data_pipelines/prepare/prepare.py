@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
-from data_pipelines.prepare import jobs, layouts
+from data_pipelines.prepare import draws, jobs, layouts
 from data_pipelines.prepare.jobs import Job, Report
 from data_pipelines.prepare.pool import run_all
 from data_pipelines.prepare.report import REPORT, write_report
@@ -71,7 +71,7 @@ def prepare(
             f"skipped {len(found.skipped)} that are no clip, no picture, or links to others: {names}"
         )
     plan = jobs.plan(
-        layouts.draw_videos(found.clips, settings.max_videos, settings.seed),
+        draws.draw_videos(found.clips, settings.max_videos, settings.seed),
         settings.clips_per_shard,
     )
     return carry_out(plan, output, settings, processes, console)
@@ -175,7 +175,7 @@ def _manifest(plan: Sequence[Job], reports: Sequence[Report], settings: Settings
         made.setdefault(job.persona, []).append(report)
     unreadable = {name: why for report in reports for name, why in report.unreadable.items()}
     kept = {name: of for name, of in made.items() if any(report.shard for report in of)}
-    splits = layouts.identity_splits(sorted(made), settings.splits, settings.seed)
+    splits = draws.identity_splits(sorted(made), settings.splits, settings.seed)
     personas = {
         name: Persona(
             splits[name],

@@ -41,7 +41,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_pb2
 
 from data_pipelines.clips import Clip
-from data_pipelines.prepare import jobs, layouts
+from data_pipelines.prepare import draws, jobs, layouts
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.prepare.tracks import Dropped
 from data_pipelines.records import ARRAYS, SCHEMA_VERSION, FaceRecord, decode, encode
@@ -165,12 +165,8 @@ def build(
 
 def _plan(inputs: Sequence[Path], settings: Settings) -> Iterator[tuple[Clip, str, int]]:
     """Yields each clip, its split, and its number within the split; the clips of a persona follow one another."""
-    clips = layouts.draw_videos(
-        layouts.find_clips(inputs).clips, settings.max_videos, settings.seed
-    )
-    splits = layouts.identity_splits(
-        {clip.persona for clip in clips}, settings.splits, settings.seed
-    )
+    clips = draws.draw_videos(layouts.find_clips(inputs).clips, settings.max_videos, settings.seed)
+    splits = draws.identity_splits({clip.persona for clip in clips}, settings.splits, settings.seed)
     numbers = Counter()
     for clip in clips:
         split = splits[clip.persona]

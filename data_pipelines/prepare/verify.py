@@ -14,7 +14,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from rich.console import Console
 from rich.progress import track
 
-from data_pipelines.prepare import layouts
+from data_pipelines.prepare import draws
 from data_pipelines.prepare.jobs import report_of
 from data_pipelines.prepare.report import write_report
 from data_pipelines.prepare.settings import Settings
@@ -237,7 +237,7 @@ def _repair(
         )
     settings = Settings.from_json(manifest.settings)
     valid = all(manifest.personas[name].split in SPLITS for name in left)
-    drawn = layouts.identity_splits(sorted(left), settings.splits, settings.seed)
+    drawn = draws.identity_splits(sorted(left), settings.splits, settings.seed)
     personas = {}
     for name, of in left.items():
         old, kept = manifest.personas[name], sum(shard.records for shard in of)

@@ -63,9 +63,10 @@ def write_face_picture(path: Path) -> None:
 
 
 def shards(directory: Path) -> dict[str, str]:
+    """The digest of each finished shard; what a killed process was writing has a hidden name."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((directory / SHARDS).glob("*.arrayrecord"))
+        for path in sorted((directory / SHARDS).glob("[!.]*.arrayrecord"))
     }
 
 
