@@ -140,7 +140,7 @@ def _claimed(output: Path, settings: Settings, personas: set[str]) -> Iterator[N
                 f"{output} holds a data set made with other settings ({'; '.join(differences)}); use those, or name "
                 "another folder."
             )
-        others = {report.stem.rpartition("-")[0] for report in shards.glob("*.json")} - personas
+        others = {report.stem.rpartition("-")[0] for report in shards.glob("[!.]*.json")} - personas
         if others:
             raise InputError(
                 f"{output} holds {', '.join(sorted(others)[:5])} too, which these inputs do not; name all inputs of "

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.prepare import jobs
+from data_pipelines.prepare.jobs import report_of
 from data_pipelines.prepare.prepare import prepare
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.prepare.verify import verify
@@ -25,6 +26,7 @@ from data_pipelines.records import MANIFEST, SETTINGS, SHARDS, Counts, Manifest
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import write_picture
+from faceswap_jax.files import aside_of
 from tests.support import stored
 
 FRAMES, SIZE = 6, 96
@@ -202,6 +204,15 @@ def test_again_does_what_is_new(folders, tmp_path, monkeypatch):
     (folders / "ann" / "2.mp4").unlink()
     assert len(prepare([folders], output, SETTINGS_16).personas["ann"].shards) == 1
     assert verify(output)
+
+
+def test_a_report_that_a_killed_process_left_half_written_is_no_persona(folders, tmp_path):
+    output = tmp_path / "data"
+    first = prepare([folders], output, SETTINGS_16)
+    aside = aside_of(report_of(output / SHARDS / "ann-00000.arrayrecord"))
+    aside.write_text("{")
+    assert prepare([folders], output, SETTINGS_16) == first
+    assert not aside.exists()
 
 
 def test_another_data_set_is_left_alone(folders, tmp_path):
