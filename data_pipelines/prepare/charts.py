@@ -1,4 +1,4 @@
-"""What a report draws: charts as SVG and the contact sheet as PNG; the same values give the same bytes."""
+"""Draws the charts of a report as SVG; the same values give the same bytes."""
 
 import base64
 import io
@@ -7,17 +7,15 @@ from collections.abc import Callable, Sequence
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont
 from matplotlib.ticker import MaxNLocator
-from PIL import Image, ImageDraw, ImageFont
 
-SAMPLES, CELL = 10, 112
-"""Pictures in a line of the contact sheet, their side in pixels."""
-
-_INK, _FAINT, _BAR, _MARK = "#1f2933", "#7b8794", "#4c78a8", "#d1603d"
+_INK = "#1f2933"
+_FAINT = "#7b8794"
+_BAR = "#4c78a8"
+_MARK = "#d1603d"
 _STYLE = {
     "font.size": 9,
     "text.color": _INK,
@@ -47,11 +45,12 @@ def histogram(
     unit: str = "",
     limits: Sequence[float] = (),
 ) -> str:
-    """Draws shares of the values in bins, their median, and limits as dashed lines.
+    """Draws percentages of the values in bins, their median, and limits as dashed lines.
 
     Args:
         values: those that are not finite are left out.
-        edges_of: gives the edges of the bins, one of the functions below; values beyond them count as the outermost.
+        edges_of: gives the edges of the bins, one of the functions below. Values beyond the edges
+            count as the outermost.
         label: of the horizontal axis.
         what: the values are of.
         unit: that follows the median.
@@ -64,69 +63,88 @@ def histogram(
     values = finite(values)
     if not len(values):
         return _without_data(figure, axes)
+
     edges = edges_of(np.append(values, limits))
-    if _is_wide(edges[0], edges[-1]):
-        axes.set_xscale("log")
-        steps = (1, 2, 5) if edges[-1] < 40 * edges[0] else (1, 3)
-        ticks = [step * 10**power for power in range(9) for step in steps]
-        ticks = [tick for tick in ticks if edges[0] <= tick <= edges[-1]]
-        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-        axes.minorticks_off()
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(7, steps=(1, 2, 5, 10), integer=True))
-    shares = 100 * np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
-    axes.stairs(shares, edges, fill=True, color=_BAR)
     axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(0, 1.2 * shares.max())
+    _set_ticks(axes, edges[0], edges[-1])
+
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    percent = 100 * counts / len(values)
+    axes.stairs(percent, edges, fill=True, color=_BAR)
+    # Leaves room for the median's label.
+    axes.set_ylim(0, 1.2 * percent.max())
     axes.grid(axis="y")
+
     for limit in limits:
         axes.axvline(limit, color=_FAINT, linestyle=(0, (4, 3)), linewidth=0.9)
     median = float(np.median(values))
-    place = float(np.clip(median, edges[0], edges[-1]))
-    axes.axvline(place, color=_MARK, linewidth=1.2)
-    across = axes.transAxes.inverted().transform(axes.transData.transform((place, 0)))[0]
-    axes.annotate(
-        f"median {_decimal(median)}{unit}",
-        (place, 0.98),
-        (5 if across < 0.6 else -5, 0),
-        xycoords=axes.get_xaxis_transform(),
-        textcoords="offset points",
-        ha="left" if across < 0.6 else "right",
-        va="top",
-        color=_MARK,
-    )
+    _mark(axes, float(np.clip(median, edges[0], edges[-1])), f"median {_decimal(median)}{unit}")
     return _svg(figure)
 
 
+def _set_ticks(axes: Axes, low: float, high: float) -> None:
+    """Sets the ticks of the horizontal axis, on a logarithmic scale where the values need one."""
+    if not _is_wide(low, high):
+        axes.xaxis.set_major_locator(MaxNLocator(7, steps=(1, 2, 5, 10), integer=True))
+        return
+    axes.set_xscale("log")
+    steps = (1, 2, 5) if high < 40 * low else (1, 3)
+    ticks = [step * 10**power for power in range(9) for step in steps]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def _mark(axes: Axes, value: float, text: str) -> None:
+    """Draws a vertical line at a value, with a text on the side where there is more room."""
+    axes.axvline(value, color=_MARK, linewidth=1.2)
+    x, _ = axes.transAxes.inverted().transform(axes.transData.transform((value, 0)))
+    is_left = x < 0.6
+    axes.annotate(
+        text,
+        (value, 0.98),
+        (5 if is_left else -5, 0),
+        xycoords=axes.get_xaxis_transform(),
+        textcoords="offset points",
+        ha="left" if is_left else "right",
+        va="top",
+        color=_MARK,
+    )
+
+
 def angle_edges(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "m"]:
-    """Edges every 5 degrees, as far to one side as to the other, 180 at most."""
+    """Returns edges every 5 degrees, as far to one side as to the other, 180 at most."""
     reach = 5 * math.ceil(min(np.abs(values).max(), 175) / 5) + 5
     return np.arange(-reach, reach + 5, 5.0)
 
 
 def size_edges(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "m"]:
-    """Edges around positive values, each as many times the one before if the values are of many sizes."""
+    """Returns edges around positive values, in equal ratios if the values span a wide range."""
     high = max(values.max(), 1e-9)
     low = max(values.min(), 1e-4 * high)
     return _divide(0.95 * low, 1.05 * high, len(values))
 
 
 def count_edges(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "m"]:
-    """The same around positive whole numbers; the edges lie between such."""
+    """Returns edges around positive whole numbers; they lie between whole numbers."""
     return np.unique(np.floor(_divide(values.min() - 0.5, values.max() + 0.5, len(values))) + 0.5)
 
 
 def _divide(low: float, high: float, values: int) -> Float64[np.ndarray, "m"]:
-    count = int(np.clip(2 * math.sqrt(values), 10, 40))  # few values make no smooth curve
-    return np.geomspace(low, high, count) if _is_wide(low, high) else np.linspace(low, high, count)
+    """Returns edges from low to high, the more the more values there are."""
+    # Few values make no smooth curve.
+    count = int(np.clip(2 * math.sqrt(values), 10, 40))
+    divide = np.geomspace if _is_wide(low, high) else np.linspace
+    return divide(low, high, count)
 
 
 def _is_wide(low: float, high: float) -> bool:
+    """Tells whether values from low to high are drawn on a logarithmic scale."""
     return 0 < 8 * low < high
 
 
 def finite(values: Sequence[float]) -> Float64[np.ndarray, "n"]:
-    """Those of the values that are numbers."""
+    """Returns those of the values that are numbers."""
     values = np.asarray(values, np.float64)
     return values[np.isfinite(values)]
 
@@ -142,10 +160,10 @@ def pose_map(yaw: Float64[np.ndarray, "n"], pitch: Float64[np.ndarray, "n"]) -> 
     there = np.isfinite(yaw) & np.isfinite(pitch)
     if not there.any():
         return _without_data(figure, axes)
-    yaw, pitch = yaw[there], pitch[there]
-    across, up = angle_edges(yaw), angle_edges(pitch)
-    counts = np.histogram2d(pitch, yaw, (up, across))[0]
-    # The root keeps rare poses visible.
+    across = angle_edges(yaw[there])
+    up = angle_edges(pitch[there])
+    counts, _, _ = np.histogram2d(pitch[there], yaw[there], (up, across))
+    # The square root keeps rare poses visible.
     axes.imshow(
         np.sqrt(counts),
         cmap="Blues",
@@ -159,9 +177,8 @@ def pose_map(yaw: Float64[np.ndarray, "n"], pitch: Float64[np.ndarray, "n"]) -> 
 
 def _axes(x: str, y: str) -> tuple[Figure, Axes]:
     figure = Figure((3.6, 2.2))
-    axes = figure.add_axes(
-        (0.16, 0.21, 0.8, 0.76)
-    )  # the same place in all charts, so that they line up on the page
+    # The same place in all charts, so that they line up on the page.
+    axes = figure.add_axes((0.16, 0.21, 0.8, 0.76))
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     return figure, axes
@@ -184,59 +201,11 @@ def _without_data(figure: Figure, axes: Axes) -> str:
 
 def _svg(figure: Figure) -> str:
     file = io.BytesIO()
-    figure.savefig(
-        file, format="svg", dpi=200, metadata={"Date": None}
-    )  # no date: the same data, the same report
+    # No date: the same data give the same report.
+    figure.savefig(file, format="svg", dpi=200, metadata={"Date": None})
     return data_uri("image/svg+xml", file.getvalue())
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """A file of a MIME type as a page can hold it."""
+    """Returns a file of a MIME type as a page can hold it."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def contact_sheet(
-    title: str, lines: Sequence[tuple[Sequence[str], Sequence[UInt8[np.ndarray, "c c 3"]]]]
-) -> bytes:
-    """Draws lines of pictures below a title; returns a PNG.
-
-    Args:
-        title: of the sheet.
-        lines: each with three texts for its left, the first in bold and the last faint, and its pictures, SAMPLES at
-            most, of side CELL.
-    """
-    margin, gap, left, top = 28, 4, 264, 64
-    width = 2 * margin + left + SAMPLES * (CELL + gap) - gap
-    height = top + len(lines) * (CELL + gap) - gap + margin
-    heading, bold, plain = (
-        ImageFont.truetype(findfont(f"DejaVu Sans:{weight}"), size)
-        for weight, size in (("bold", 20), ("bold", 17), ("regular", 14))
-    )
-    sheet = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(sheet)
-    draw.text((margin, top // 2), title, _INK, heading, "lm")
-    for line, (texts, pictures) in enumerate(lines):
-        y = top + line * (CELL + gap)
-        for text, below, color, font in zip(
-            texts, (-24, 2, 24), (_INK, _INK, _FAINT), (bold, plain, plain), strict=True
-        ):
-            draw.text(
-                (margin, y + CELL // 2 + below), _fit(text, font, left - 20), color, font, "lm"
-            )
-        for column, picture in enumerate(pictures):
-            sheet.paste(Image.fromarray(picture), (margin + left + column * (CELL + gap), y))
-    file = io.BytesIO()
-    sheet.save(file, "png")
-    return file.getvalue()
-
-
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The text on one line, its end left out where it is too long."""
-    text = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"

@@ -1,4 +1,4 @@
-"""Many jobs on one machine: a pool of processes that survives what a decoder does to them, with progress."""
+"""Runs many jobs on one machine and shows progress; a clip that crashes its decoder stops no other."""
 
 import multiprocessing
 import os
@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
@@ -22,24 +22,23 @@ from data_pipelines.prepare.jobs import Job, Report
 from data_pipelines.prepare.settings import Settings
 
 TRIES = 2
-"""Times that a clip may end the process that reads it before it is left out."""
-
+"""How often a clip may end the process that reads it before it is left out."""
 
 Tally = Sequence[int]
-"""Shared by all processes; of each job: the number of the clip that is worked on, and the frames looked at."""
+"""Shared by all processes. Two numbers of each job: the clip that is worked on, the frames looked at."""
 
 
 def run_all(
     todo: Sequence[Job], output: Path, settings: Settings, processes: int, console: Console
 ) -> Iterator[tuple[int, Report]]:
-    """Does jobs and shows how far they are; yields the number and the report of each as it is done.
+    """Runs jobs and shows how far they are; yields the number and the report of each that is done.
 
     Args:
         todo: the jobs.
         output: folder of the data set.
         settings: of the data set.
-        processes: how many work at once; 1 works in this process. With more, a clip that makes a process crash is left
-            out.
+        processes: how many work at once; 1 works in this process. With more, a clip that makes a
+            process crash is left out.
         console: shows the progress if it is a terminal.
 
     Raises:
@@ -58,26 +57,29 @@ def run_all(
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("shards", total=len(todo), frames=0, rate=0.0)
 
-        def tell() -> None:
+        def show() -> None:
             frames = int(np.frombuffer(tally, np.int64)[1::2].sum())
-            progress.update(
-                task, frames=frames, rate=frames / max(progress.tasks[task].elapsed or 0, 1e-3)
-            )
+            seconds = max(progress.tasks[task].elapsed or 0, 1e-3)
+            progress.update(task, frames=frames, rate=frames / seconds)
 
-        do = _in_this_process if processes == 1 else partial(_in_processes, processes=processes)
-        for number, report in do(todo, output, settings, tally, tell):
+        if processes == 1:
+            reports = _in_this_process(todo, output, settings, tally, show)
+        else:
+            reports = _in_processes(todo, output, settings, tally, show, processes)
+        for number, report in reports:
             progress.advance(task)
             yield number, report
 
 
 def _in_this_process(
-    todo: Sequence[Job], output: Path, settings: Settings, tally: Tally, tell: Callable[[], None]
+    todo: Sequence[Job], output: Path, settings: Settings, tally: Tally, show: Callable[[], None]
 ) -> Iterator[tuple[int, Report]]:
+    """Runs the jobs one after the other."""
     for number, job in enumerate(todo):
 
         def looked(clip: int, frames: int, number: int = number) -> None:
             _count(tally, number, clip, frames)
-            tell()
+            show()
 
         yield number, jobs.run(job, output, settings, hopeless={}, looked=looked)
 
@@ -87,25 +89,34 @@ def _in_processes(
     output: Path,
     settings: Settings,
     tally: Tally,
-    tell: Callable[[], None],
+    show: Callable[[], None],
     processes: int,
 ) -> Iterator[tuple[int, Report]]:
-    """Does jobs in a pool. A job whose process dies is begun again, at last without the clip that it died of."""
-    waiting, running = deque(range(len(todo))), {}
-    deaths, hopeless = Counter(), {number: {} for number in waiting}
+    """Runs the jobs in a pool.
+
+    A job whose process dies is begun again. If the same clip kills it TRIES times, the clip is left
+    out of the next try.
+    """
+    waiting = deque(range(len(todo)))
+    running: dict[Future[Report], int] = {}
+    deaths: Counter[tuple[int, str]] = Counter()
+    hopeless: dict[int, dict[str, str]] = {number: {} for number in waiting}
+
     # Spawned: a fork would share the threads and locks of the libraries loaded here.
     pool = ProcessPool(
         processes,
-        initializer=_share,
+        initializer=_begin,
         initargs=(tally,),
         context=multiprocessing.get_context("spawn"),
     )
     try:
         while waiting or running:
+            # One job waits in the pool for each that runs, so that no process is idle.
             while waiting and len(running) < 2 * processes:
                 number = waiting.popleft()
-                job = todo[number], output, settings, number, hopeless[number]
-                running[pool.schedule(_do, args=job)] = number
+                arguments = (todo[number], output, settings, number, hopeless[number])
+                running[pool.schedule(_run, args=arguments)] = number
+
             for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
                 number = running.pop(future)
                 try:
@@ -115,45 +126,50 @@ def _in_processes(
                     deaths[number, clip.name] += 1
                     if deaths[number, clip.name] == TRIES:
                         hopeless[number][clip.name] = (
-                            f"{clip.path} ends the process that reads it (exit code {error.exitcode}); export it again."
+                            f"{clip.path} ends the process that reads it (exit code "
+                            f"{error.exitcode}); export it again."
                         )
                     waiting.appendleft(number)
-            tell()
+            show()
     finally:
         pool.stop()
         pool.join()
 
 
-_tally: Tally  # in a worker process: shared with the process that began it
+# In a process of the pool.
+
+_tally: Tally  # shared with the process that began this one
 
 
-def _share(tally: Tally) -> None:
+def _begin(tally: Tally) -> None:
     global _tally
     _tally = tally
     begin_worker()
 
 
 def begin_worker() -> None:
-    """What a process of a pool does first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides
+    """Prepares a process of a pool: Ctrl-C is left to the parent, and the process ends with it."""
+    # Ctrl-C goes to all processes; the parent decides what happens.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
-    def end_with_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    # Nothing must go on writing into a data set whose preparation was killed, and perhaps begun again.
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    # Nothing may go on writing into a data set whose preparation was killed, and perhaps begun again.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _do(
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _run(
     job: Job, output: Path, settings: Settings, number: int, hopeless: dict[str, str]
 ) -> Report:
-    return jobs.run(
-        job, output, settings, hopeless=hopeless, looked=partial(_count, _tally, number)
-    )
+    looked = partial(_count, _tally, number)
+    return jobs.run(job, output, settings, hopeless=hopeless, looked=looked)
 
 
 def _count(tally: Tally, number: int, clip: int, frames: int) -> None:
+    """Notes which clip of a job is worked on, and how many more frames were looked at."""
     tally[2 * number] = clip
     tally[2 * number + 1] += frames

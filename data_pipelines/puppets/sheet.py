@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
-from data_pipelines.prepare import charts
+from data_pipelines.prepare.contact_sheet import CELL, SAMPLES, Line, contact_sheet
 from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
@@ -26,6 +26,8 @@ SHEET = "contact_sheet.png"
 
 ROWS = 40
 """Most puppets on a contact sheet."""
+
+EXPLANATION = "Moments of each puppet, evenly spread; below each: when in which track."
 
 _CLOSE = 0.77  # share of a picture's side that the head takes up
 
@@ -60,27 +62,24 @@ def write_contact_sheet(folder: Path, puppets: PuppetClips) -> Path:
     for name in shown:
         moments = [(clip, frame) for clip in clips[name] for frame in range(clip.frames)]
         # The middles of equal stretches of all that the puppet does.
-        numbers = (np.arange(charts.SAMPLES) + 0.5) * len(moments) / charts.SAMPLES
-        pictures = [
-            render_frame(
-                puppets.world_seed,
-                clip.persona,
-                clip.track,
-                frame,
-                charts.CELL,
-                puppets.rate,
-            ).image
-            for clip, frame in (moments[i] for i in np.unique(numbers.astype(int)))
-        ]
-        texts = (
-            name,
+        numbers = (np.arange(SAMPLES) + 0.5) * len(moments) / SAMPLES
+        images = []
+        captions = []
+        for i in np.unique(numbers.astype(int)):
+            clip, frame = moments[i]
+            rendered = render_frame(
+                puppets.world_seed, clip.persona, clip.track, frame, CELL, puppets.rate
+            )
+            images.append(rendered.image)
+            captions.append(f"{frame / puppets.rate:.1f} s  track {clip.track}")
+        notes = (
             f"{len(clips[name]):,} clip(s), {len(moments):,} frames",
             f"persona {clips[name][0].persona}",
         )
-        lines.append((texts, pictures))
+        lines.append(Line(name, notes, images, captions))
     title = f"{len(names):,} puppet(s) of world {puppets.world_seed}, {puppets.size} px, {puppets.rate:g} frames/s"
     with replacing(folder / SHEET) as aside:
-        aside.write_bytes(charts.contact_sheet(title, lines))
+        aside.write_bytes(contact_sheet(title, EXPLANATION, lines))
     return folder / SHEET
 
 

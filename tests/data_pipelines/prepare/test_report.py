@@ -1,9 +1,10 @@
-"""The report: what the page says, what the contact sheet shows, and that bad records do not stop it."""
+"""Tests of the report: what its page says, what its contact sheet shows, bad records, replacing an old one."""
 
 import base64
 import dataclasses
 import errno
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.prepare import charts, report
+from data_pipelines.prepare import report
+from data_pipelines.prepare.contact_sheet import CELL, LINE, SAMPLES, corner
+from data_pipelines.prepare.page import CLIPS, OPEN_ROWS
 from data_pipelines.prepare.report import write_report
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets.tracks import render_frame
@@ -120,15 +123,18 @@ def open_sheet(folder: Path) -> np.ndarray:
 
 
 def cell(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
-    """The picture in a cell of the contact sheet, found from its right and lower edges."""
-    pitch = charts.CELL + 4
-    bottom = len(sheet) - 28 - (sheet_rows(sheet) - 1 - row) * pitch
-    right = sheet.shape[1] - 28 - (charts.SAMPLES - 1 - column) * pitch
-    return sheet[bottom - charts.CELL : bottom, right - charts.CELL : right]
+    """The picture in a cell of the contact sheet."""
+    x, y = corner(row, column)
+    return sheet[y : y + CELL, x : x + CELL]
+
+
+def level(sheet: np.ndarray, row: int, column: int) -> int:
+    """The grey level of a cell."""
+    return int(np.median(cell(sheet, row, column)))
 
 
 def sheet_rows(sheet: np.ndarray) -> int:
-    return len(sheet) // (charts.CELL + 4)
+    return (len(sheet) - corner(0, 0)[1]) // LINE
 
 
 @pytest.fixture(scope="module")
@@ -273,19 +279,34 @@ def test_contact_sheet_shows_each_track_in_turn(tmp_path):
     write_report(tmp_path / "data")
     sheet = open_sheet(tmp_path / "data")
     assert sheet_rows(sheet) == 3
-    levels = [
-        [int(np.median(cell(sheet, row, column))) for column in range(charts.SAMPLES)]
-        for row in range(3)
-    ]
-    assert {level: levels[0].count(level) for level in levels[0]}.keys() == {0, 10, 20, 30, 40}
-    assert levels[0] == sorted(levels[0]) and max(map(levels[0].count, levels[0])) <= 3
-    steps = np.diff(levels[1])
-    assert levels[1][0] >= 100 and set(steps) <= {2, 3}
+    levels = [[level(sheet, row, column) for column in range(SAMPLES)] for row in range(3)]
+
+    of_a = Counter(levels[0])
+    assert of_a.keys() == {0, 10, 20, 30, 40} and max(of_a.values()) <= 3
+    assert levels[0] == sorted(levels[0])
+    assert levels[1][0] >= 100 and set(np.diff(levels[1])) <= {2, 3}
     assert levels[2] == [200, 210] + [255] * 8
-    names = sheet[:, :280].min(-1)
-    assert all(
-        (cell_rows < 100).any() for cell_rows in np.split(names[-28 - 3 * 116 : -28], 3)
-    )  # each has its text
+
+
+def test_contact_sheet_names_personas_and_says_when_and_where_faces_were_seen(
+    tmp_path, monkeypatch
+):
+    lines = []
+
+    def drawn(title, explanation, given):
+        lines.extend(given)
+        return b""
+
+    monkeypatch.setattr(report.contact_sheet, "contact_sheet", drawn)
+    seen = [
+        record(flat(9), clip="ann/monday/a.mp4#t=60,90", time=61.25),
+        record(flat(9), clip="ann/b.png", track=1),
+    ]
+    write_data(tmp_path / "data", {"ann": seen})
+    write_report(tmp_path / "data")
+    (line,) = lines
+    assert line.name.endswith("ann") and "2 tracks" in line.notes[1]
+    assert line.captions == ["61.2 s  a.mp4", "b.png"]
 
 
 def test_many_personas_are_capped(tmp_path, monkeypatch):
@@ -295,17 +316,17 @@ def test_many_personas_are_capped(tmp_path, monkeypatch):
         0, 256, (16, 16, 3), np.uint8
     )  # the worst for the page's size
     personas = {f"{'long ' * 40}{p}": [record(noise), record(noise)] for p in range(people)}
-    clips = {f"{i}.mp4": "cannot be decoded " * 100 for i in range(report.CLIPS + 1)}
+    clips = {f"{i}.mp4": "cannot be decoded " * 100 for i in range(CLIPS + 1)}
     write_data(tmp_path / "data", personas, SPLITS, clips)
     path = write_report(tmp_path / "data")
     page = Page(path)
     rows = page.tables["personas"][1:] + page.tables["more_personas"][1:]
-    assert (len(page.tables["personas"]) - 1, len(rows)) == (report.OPEN_ROWS, report.ROWS)
+    assert (len(page.tables["personas"]) - 1, len(rows)) == (OPEN_ROWS, report.ROWS)
     numbers = [int(row[0]) for row in rows]
     assert set(np.diff(numbers)) <= {1, 2} and numbers[0] == 1 and numbers[-1] == people
     assert all(int(row[2].split()[-1]) == int(row[0]) - 1 for row in rows)
-    assert len(page.tables["unreadable"]) - 1 == report.CLIPS
-    assert f"Unreadable clips ({report.CLIPS + 1})" in page.text
+    assert len(page.tables["unreadable"]) - 1 == CLIPS
+    assert f"Unreadable clips ({CLIPS + 1})" in page.text
     for told in (
         "From 300 pictures spread evenly over the 440",
         "40 of 220 personas",
@@ -356,10 +377,7 @@ def test_damaged_records_and_shards_are_left_out(tmp_path):
     assert f"{3 + 1 + 4 + 4} of the {total} cannot be read" in page.text
     assert [row[7] for row in page.tables["personas"][1:]] == ["80", "80", "–", "–"]
     sheet = open_sheet(tmp_path / "data")
-    shown = [
-        sum(int(np.median(cell(sheet, row, column))) < 100 for column in range(10))
-        for row in range(4)
-    ]
+    shown = [sum(level(sheet, row, column) < 100 for column in range(SAMPLES)) for row in range(4)]
     assert shown == [4, 3, 0, 0]
 
 
@@ -412,23 +430,3 @@ def test_old_report_stays_when_the_disk_is_full(tmp_path, monkeypatch):
 def test_unfinished_data_set(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         write_report(tmp_path / "none")
-
-
-@pytest.mark.parametrize(("count", "most"), [(0, 5), (3, 5), (5, 5), (7, 5), (1000, 7)])
-def test_spread_is_even(count, most):
-    chosen = report._spread(count, most)
-    assert len(chosen) == min(count, most) and chosen == sorted(set(chosen))
-    gaps = np.diff([-1 - chosen[0], *chosen, 2 * count - 1 - chosen[-1]]) if chosen else np.zeros(1)
-    assert np.ptp(gaps) <= 2  # also of the first and the last to the ends
-
-
-@pytest.mark.parametrize(
-    "tracks", [[1], [3, 1, 40], [1] * 25, [500], [2, 2, 2], [9, 1, 1, 1], [1000] * 30]
-)
-def test_spread_over_tracks(tracks):
-    chosen = report._spread_over_tracks(tracks, 10)
-    assert len(chosen) == min(10, sum(tracks))
-    assert chosen == sorted(set(chosen)) and chosen[0] >= 0 and chosen[-1] < sum(tracks)
-    counts = np.histogram(chosen, np.cumsum([0, *tracks]) - 0.5)[0]
-    open_ended = [count for count, length in zip(counts, tracks, strict=True) if count < length]
-    assert not open_ended or max(counts) - min(open_ended) <= 1 or len(tracks) > 10
