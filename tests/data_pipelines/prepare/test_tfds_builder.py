@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from data_pipelines.batches.pipeline import iterate, persona_batches
 from data_pipelines.datasets import open_data
-from data_pipelines.prepare import jobs, layouts, tfds_builder
+from data_pipelines.prepare import draws, jobs, layouts, tfds_builder
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.prepare.tfds_builder import (
     LOCAL_RUNNER,
@@ -133,7 +133,7 @@ def test_the_records_are_those_of_face_tracks(built, people, expected):
     } == {name: stored(outcomes) for name, outcomes in expected.items()}
     assert {
         name: split for split, sources in splits.items() for name in sources
-    } == layouts.identity_splits(expected, SETTINGS.splits, SETTINGS.seed)
+    } == draws.identity_splits(expected, SETTINGS.splits, SETTINGS.seed)
     assert [len(sources) for sources in splits.values()] == [2, 1, 1]
     for source in splits["train"].values():
         parts = [decode(data) for data in source]
