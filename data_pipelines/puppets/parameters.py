@@ -9,7 +9,7 @@ from faceswap_jax.errors import InputError
 
 
 class Span(NamedTuple):
-    """Legal range of one parameter. A share `absent` of all samples takes the value `low` (no beard, no glasses)."""
+    """Legal range of one parameter. A fraction `absent` of all samples takes the value `low`: no beard, no glasses."""
 
     low: float
     high: float
@@ -52,8 +52,8 @@ class Persona:
 class Performance:
     """What a puppet does in one frame: the 14 numbers that a swap has to keep. Units and ranges: PERFORMANCE_SPANS.
 
-    Directions are those of the picture: positive yaw turns the face to the right of the picture, positive pitch up,
-    positive roll clockwise; positive gaze looks to the right and up. `lid_left` is the eye at the left of the picture.
+    Directions are those of the image: positive yaw turns the face to the right of the image, positive pitch up,
+    positive roll clockwise; positive gaze looks to the right and up. `lid_left` is the eye at the left of the image.
     """
 
     yaw: float = 0.0
@@ -113,9 +113,8 @@ PERSONA_SPANS = {
     "hair_length": Span(0.0, 1.0, absent=0.4),  # cropped to shoulder length
     "beard": Span(0.0, 1.0, absent=0.55),  # density
     "freckles": Span(0.0, 1.0, absent=0.6),  # density
-    "glasses": Span(
-        0.0, 1.0, absent=0.65
-    ),  # 0: none, else the frame from round and thin to square and heavy
+    # 0: none, else the frame from round and thin to square and heavy.
+    "glasses": Span(0.0, 1.0, absent=0.65),
 }
 PERFORMANCE_SPANS = {
     "yaw": Span(-40.0, 40.0),  # degrees
@@ -156,44 +155,51 @@ ACCESSORIES = (
 """Parameters of a persona that some systems keep when they exchange the face."""
 
 SCENE_SPANS = {
-    "light_azimuth": Span(
-        -65.0, 65.0
-    ),  # degrees from the camera, positive: light from the right of the picture
+    # Degrees from the camera, positive: light from the right of the image.
+    "light_azimuth": Span(-65.0, 65.0),
     "light_elevation": Span(5.0, 55.0),  # degrees above the camera
     "light_warmth": Span(-1.0, 1.0),  # bluish to yellowish
-    "ambient_share": Span(0.3, 0.6),  # share of light that comes from everywhere
+    "ambient_share": Span(0.3, 0.6),  # fraction of the light that comes from everywhere
     "background_pattern": Span(0.0, 1.0),  # quarters: plain, stripes, checks, discs
     "background_hue": Span(0.0, 1.0),  # turns of the colour circle
     "background_value": Span(0.15, 0.85),  # brightness
     "camera_scale": Span(0.9, 1.08),  # x
 }
 
-_STRATA = 8  # any eight consecutive personas 8k..8k+7 form a Latin hypercube: no parameter repeats within a group
-_PERSONA_STREAM, _SCENE_STREAM = 1, 2  # separate random streams of one world
+# The personas 8k..8k+7 form a Latin hypercube: no parameter repeats within a group.
+_STRATA = 8
+# Separate random streams of one world.
+_PERSONA_STREAM = 1
+_SCENE_STREAM = 2
 Parameters = TypeVar("Parameters", Persona, Performance, Scene)
 
 
 def spans(kind: type[Parameters]) -> dict[str, Span]:
     """The table of ranges that belongs to a parameter class."""
-    return {Persona: PERSONA_SPANS, Performance: PERFORMANCE_SPANS, Scene: SCENE_SPANS}[kind]
+    tables = {Persona: PERSONA_SPANS, Performance: PERFORMANCE_SPANS, Scene: SCENE_SPANS}
+    return tables[kind]
 
 
 def clip(parameters: Parameters) -> Parameters:
-    """Every parameter moved into its legal range; InputError if one is not a finite number."""
-    table, values = spans(type(parameters)), {}
-    for name, span in table.items():
+    """Every parameter moved into its legal range.
+
+    Raises:
+        InputError: one is not a finite number.
+    """
+    values = {}
+    for name, span in spans(type(parameters)).items():
         value = float(getattr(parameters, name))
         if not np.isfinite(value):
-            raise InputError(f"puppet parameter {name} is not a finite number: {value}")
+            raise InputError(f"The puppet parameter {name} is {value}; give a finite number.")
         values[name] = min(max(value, span.low), span.high)
     return type(parameters)(**values)
 
 
-def _from_shares(kind: type[Parameters], shares: np.ndarray) -> Parameters:
-    """Parameters from one share in 0..1 per field."""
+def _from_fractions(kind: type[Parameters], fractions: np.ndarray) -> Parameters:
+    """Parameters from one fraction in 0..1 per field."""
     values = {}
-    for (name, span), share in zip(spans(kind).items(), shares, strict=True):
-        present = max(0.0, (float(share) - span.absent) / (1.0 - span.absent))
+    for (name, span), fraction in zip(spans(kind).items(), fractions, strict=True):
+        present = max(0.0, (float(fraction) - span.absent) / (1.0 - span.absent))
         values[name] = span.low + present * (span.high - span.low)
     return kind(**values)
 
@@ -202,7 +208,7 @@ def check_index(**indices: int) -> None:
     """InputError unless every index (world seed, persona, track, frame) is a whole number >= 0."""
     for name, value in indices.items():
         if int(value) != value or value < 0:
-            raise InputError(f"{name} must be a whole number >= 0, not {value}")
+            raise InputError(f"{name} is {value}; it must be a whole number of at least 0.")
 
 
 def sample_persona(world_seed: int, persona: int) -> Persona:
@@ -210,17 +216,20 @@ def sample_persona(world_seed: int, persona: int) -> Persona:
     check_index(world_seed=world_seed, persona=persona)
     group, member = divmod(int(persona), _STRATA)
     rng = np.random.default_rng(np.random.SeedSequence([world_seed, _PERSONA_STREAM, group]))
-    fields = len(PERSONA_SPANS)
-    strata = rng.permuted(np.tile(np.arange(_STRATA), (fields, 1)), axis=1)  # [fields, strata]
-    shares = (strata + rng.random((fields, _STRATA))) / _STRATA
-    return _from_shares(Persona, shares[:, member])
+
+    # Each member of the group has a stratum of its own in every field, and a place in it.
+    in_order = np.tile(np.arange(_STRATA), (len(PERSONA_SPANS), 1))  # [field, member]
+    strata = rng.permuted(in_order, axis=1)
+    fractions = (strata + rng.random(strata.shape)) / _STRATA
+    return _from_fractions(Persona, fractions[:, member])
 
 
 def sample_scene(world_seed: int, persona: int, track: int) -> Scene:
     """Light, background and camera of one track of one persona."""
     check_index(world_seed=world_seed, persona=persona, track=track)
-    rng = np.random.default_rng(np.random.SeedSequence([world_seed, _SCENE_STREAM, persona, track]))
-    return _from_shares(Scene, rng.random(len(SCENE_SPANS)))
+    seeds = np.random.SeedSequence([world_seed, _SCENE_STREAM, persona, track])
+    fractions = np.random.default_rng(seeds).random(len(SCENE_SPANS))
+    return _from_fractions(Scene, fractions)
 
 
 def wearing(persona: Persona, other: Persona) -> Persona:

@@ -26,7 +26,7 @@ from faceswap_jax.errors import InputError
 
 RATE = 25.0  # frames per second
 
-# Time constant in seconds and bias: the exponent of the share of the range (2: rests near the low end).
+# Time constant in seconds, and exponent of the fraction of the range (2: rests near the low end).
 _MOTION = {
     "yaw": (0.9, 1.0),
     "pitch": (0.9, 1.0),
@@ -43,25 +43,37 @@ _MOTION = {
     "translate_x": (0.9, 1.0),
     "translate_y": (0.9, 1.0),
 }
-_OVERSHOOT = 0.12  # share of time that a parameter rests at each end of its range
+_OVERSHOOT = 0.12  # fraction of the time that a parameter rests at each end of its range
 _SHARED_LIDS = 0.85  # correlation of both lids
 _BLINKS_PER_SECOND = 0.3
-_BLINK = (0.08, 0.2)  # seconds to close, and until open again
+_CLOSING = 0.08  # seconds that the lids take to close in a blink
+_BLINK = 0.2  # seconds until they are open again
 _BLOCK = 256  # frames are computed and cached in multiples of this
-_MOTION_STREAM, _BLINK_STREAM = 3, 4  # separate random streams of one world
+# Separate random streams of one world.
+_MOTION_STREAM = 3
+_BLINK_STREAM = 4
 _LIDS = ("lid_left", "lid_right")
 
 
 def performance_track(
     world_seed: int, persona: int, track: int, frames: int, rate: float = RATE
 ) -> list[Performance]:
-    """The first `frames` frames of a track at `rate` frames per second; each frame is the same for any `frames`."""
+    """The first `frames` frames of a track at `rate` frames per second; each frame is the same for any `frames`.
+
+    Raises:
+        InputError: a number is not whole or negative, or the rate is impossible.
+    """
     check_index(world_seed=world_seed, persona=persona, track=track, frames=frames)
-    if not 1.0 <= rate <= 240.0:
-        raise InputError(f"the frame rate of a puppet track must lie between 1 and 240, not {rate}")
-    blocks = -(-int(frames) // _BLOCK)
+    check_rate(rate)
+    blocks = math.ceil(int(frames) / _BLOCK)
     values = _values(world_seed, persona, track, blocks, float(rate))[: int(frames)]
     return [Performance(*row) for row in values.tolist()]
+
+
+def check_rate(rate: float) -> None:
+    """InputError unless a frame rate lies between 1 and 240 frames per second."""
+    if not 1.0 <= rate <= 240.0:
+        raise InputError(f"The frame rate of puppets is {rate}; it must lie between 1 and 240.")
 
 
 class Take(NamedTuple):
@@ -145,49 +157,60 @@ def _values(
 ) -> Float[np.ndarray, "n 14"]:
     """Performance parameters of the first blocks of a track."""
     frames = max(blocks, 1) * _BLOCK
-    shares = _normal_to_share(_smooth_noise(world_seed, persona, track, frames, rate))
+    noise = _smooth_noise(world_seed, persona, track, frames, rate)
+    open_lids = 1.0 - _blinks(world_seed, persona, track, frames, rate)
+
+    # Fractions 0..1 of each parameter's range.
+    fractions = _normal_to_fraction(noise)
     for column, name in enumerate(PERFORMANCE_SPANS):
-        shares[:, column] **= _MOTION[name][1]
+        _, exponent = _MOTION[name]
+        fractions[:, column] **= exponent
         if name in _LIDS:
-            shares[:, column] *= 1.0 - _blinks(world_seed, persona, track, frames, rate)
+            fractions[:, column] *= open_lids
     # Rounded, because exp and powers differ in the last bit between processors.
-    shares = np.round(shares, 6)
-    low, high = (np.array([span[end] for span in PERFORMANCE_SPANS.values()]) for end in (0, 1))
-    return low + shares * (high - low)
+    fractions = np.round(fractions, 6)
+
+    low = np.array([span.low for span in PERFORMANCE_SPANS.values()])
+    high = np.array([span.high for span in PERFORMANCE_SPANS.values()])
+    return low + fractions * (high - low)
 
 
 def _smooth_noise(
     world_seed: int, persona: int, track: int, frames: int, rate: float
 ) -> Float[np.ndarray, "n 14"]:
     """Stationary paths of zero mean and unit variance: white noise through two equal first-order filters."""
-    rng = np.random.default_rng(
-        np.random.SeedSequence([world_seed, _MOTION_STREAM, persona, track])
-    )
-    noise = rng.standard_normal((frames + 2, len(PERFORMANCE_SPANS)))
     names = list(PERFORMANCE_SPANS)
+    seeds = np.random.SeedSequence([world_seed, _MOTION_STREAM, persona, track])
+    noise = np.random.default_rng(seeds).standard_normal((frames + 2, len(names)))
+
+    # Both lids move alike.
     left, right = (names.index(lid) for lid in _LIDS)
-    noise[:, right] = (
-        _SHARED_LIDS * noise[:, left] + math.sqrt(1 - _SHARED_LIDS**2) * noise[:, right]
-    )
-    keep = np.exp(-1.0 / (rate * np.array([_MOTION[name][0] for name in names])))
+    own = math.sqrt(1 - _SHARED_LIDS**2)
+    noise[:, right] = _SHARED_LIDS * noise[:, left] + own * noise[:, right]
+
+    # What each filter keeps of its value from frame to frame.
+    time_constants = np.array([_MOTION[name][0] for name in names])
+    keep = np.exp(-1.0 / (rate * time_constants))
+
     # Start in the joint stationary distribution of an OU path x and its filtered copy y, where
     # var x = 1, cov(x, y) = 1 / (1 + keep), var y = (1 + keep^2) / (1 + keep)^2.
     first = noise[0]
     second = (first + keep * noise[1]) / (1 + keep)
+
     gain = np.sqrt(1 - keep**2)
     out = np.empty((frames, len(names)))
     for frame in range(frames):
         out[frame] = second
         first = keep * first + gain * noise[frame + 2]
         second = keep * second + (1 - keep) * first
+    # To unit variance.
     return out * ((1 + keep) / np.sqrt(1 + keep**2))
 
 
-def _normal_to_share(path: Float[np.ndarray, "n 14"]) -> Float[np.ndarray, "n 14"]:
-    """Normal variables to shares 0..1: near uniform, with _OVERSHOOT of the mass at either end."""
-    uniform = 1.0 / (
-        1.0 + np.exp(-1.702 * path)
-    )  # the logistic approximation of the normal distribution function
+def _normal_to_fraction(path: Float[np.ndarray, "n 14"]) -> Float[np.ndarray, "n 14"]:
+    """Normal variables to fractions 0..1: near uniform, with _OVERSHOOT of the mass at either end."""
+    # The logistic approximation of the normal distribution function.
+    uniform = 1.0 / (1.0 + np.exp(-1.702 * path))
     return np.clip((uniform - _OVERSHOOT) / (1.0 - 2.0 * _OVERSHOOT), 0.0, 1.0)
 
 
@@ -195,15 +218,18 @@ def _blinks(
     world_seed: int, persona: int, track: int, frames: int, rate: float
 ) -> Float[np.ndarray, "n"]:
     """How far a blink closes the lids in every frame, 0..1."""
-    rng = np.random.default_rng(np.random.SeedSequence([world_seed, _BLINK_STREAM, persona, track]))
-    starts = np.flatnonzero(rng.random(frames) < _BLINKS_PER_SECOND / rate)
+    seeds = np.random.SeedSequence([world_seed, _BLINK_STREAM, persona, track])
+    chances = np.random.default_rng(seeds).random(frames)
+    starts = np.flatnonzero(chances < _BLINKS_PER_SECOND / rate)
+
+    # One blink: down, and up again more slowly.
+    time = np.arange(math.ceil(_BLINK * rate)) / rate
+    profile = np.minimum(time / _CLOSING, (_BLINK - time) / (_BLINK - _CLOSING))
+    # The frame nearest to the moment of closing shows it, whatever the rate.
+    profile[np.argmin(np.abs(time - _CLOSING))] = 1.0
+
     closed = np.zeros(frames)
-    shut, done = _BLINK
     for start in starts:
-        time = np.arange(math.ceil(done * rate)) / rate
-        profile = np.minimum(time / shut, (done - time) / (done - shut))
-        # The frame nearest to the moment of closing shows it, whatever the rate.
-        profile[np.argmin(np.abs(time - shut))] = 1.0
         left = closed[start : start + len(time)]
         np.maximum(left, profile[: len(left)], out=left)
     return closed
