@@ -1,9 +1,12 @@
-"""Puppet tracks as real video files with sound and a landmark table beside them."""
+"""Puppet tracks as real video files with audio and a landmark table beside them."""
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
+from jaxtyping import Int16, UInt8
 
 from data_pipelines.puppets.parameters import check_index, sample_persona, sample_scene
 from data_pipelines.puppets.renderer import render
@@ -15,7 +18,7 @@ from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
 from faceswap_jax.files import replacing
 
 _QUALITY = "14"  # x264's constant rate factor: visually lossless
-_BIT_RATE = 96_000  # of the sound, per second
+_BIT_RATE = 96_000  # of the audio, per second
 
 
 def write_clip(
@@ -30,45 +33,73 @@ def write_clip(
 ) -> None:
     """Writes a track as an H.264 (yuv420p) and AAC file, and its landmarks as `<path>.landmarks.csv`.
 
-    The file shows `persona`'s track number `track`: `frames` (at least 1) frames of `size` (even) pixels a side, `rate`
-    of them per second, and sounds like it. With `show`, another persona gives its face to the same performance, scene
-    and sound: the clip is then the ground truth of a perfect swap. The file appears, after its landmarks, when it is
-    complete.
+    The file appears, after its landmarks, when it is complete.
+
+    Args:
+        path: file to write, .mp4.
+        world_seed: of the puppets' world.
+        persona: whose track it is; the clip sounds like this puppet.
+        track: number of the track.
+        frames: how many, at least 1.
+        size: side of a frame in pixels, even.
+        rate: frames per second.
+        show: who gives a face to the same performance, scene and audio: the ground truth of a perfect swap. By default
+            the persona itself.
 
     Raises:
         InputError: there is no such folder, it cannot be written, or a value makes no sense.
     """
     if size % 2 or frames < 1:
         raise InputError(
-            f"a clip needs an even size and at least one frame, not {size} px and {frames} frames"
+            f"A clip of {frames} frames of {size} px cannot be written; it needs an even size and at least one frame."
         )
-    check_index(show=persona if show is None else show)
-    identity = sample_persona(world_seed, persona if show is None else show)
+    shown = persona if show is None else show
+    check_index(show=shown)
+    identity = sample_persona(world_seed, shown)
     scene = sample_scene(world_seed, persona, track)
     performances = performance_track(world_seed, persona, track, frames, rate)
-    sound = track_audio(world_seed, persona, track, frames, rate)
+    audio = track_audio(world_seed, persona, track, frames, rate)
+
     landmarks = {}
+
+    def images() -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        for number, performance in enumerate(performances):
+            frame = render(identity, performance, scene, size)
+            landmarks[number] = frame.landmarks
+            yield frame.image
+
     with replacing(path) as aside, replacing(sidecar_path(path)) as sidecar:
         with av.open(f"file:{aside}", "w") as container:
-            video = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-            video.width = video.height = size
-            video.pix_fmt = "yuv420p"
-            video.options = {"crf": _QUALITY, "preset": "veryfast"}
-            audio = container.add_stream("aac", rate=AUDIO_RATE, layout="mono", bit_rate=_BIT_RATE)
-            for number, performance in enumerate(performances):
-                frame = render(identity, performance, scene, size)
-                landmarks[number] = frame.landmarks
-                container.mux(video.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
-                first, last = (round(count * AUDIO_RATE / rate) for count in (number, number + 1))
-                piece = av.AudioFrame.from_ndarray(
-                    sound[None, first:last], format="s16", layout="mono"
-                )
-                piece.sample_rate, piece.pts, piece.time_base = (
-                    AUDIO_RATE,
-                    first,
-                    Fraction(1, AUDIO_RATE),
-                )
-                container.mux(audio.encode(piece))
-            container.mux(video.encode())
-            container.mux(audio.encode())
+            _encode(container, images(), size, rate, audio)
         write_landmarks(sidecar, landmarks)
+
+
+def _encode(
+    container: av.container.OutputContainer,
+    images: Iterable[UInt8[np.ndarray, "h w 3"]],
+    size: int,
+    rate: float,
+    audio: Int16[np.ndarray, "samples"],
+) -> None:
+    """Writes square images and their audio, frame by frame."""
+    video_stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+    video_stream.width = video_stream.height = size
+    video_stream.pix_fmt = "yuv420p"
+    video_stream.options = {"crf": _QUALITY, "preset": "veryfast"}
+    audio_stream = container.add_stream("aac", rate=AUDIO_RATE, layout="mono", bit_rate=_BIT_RATE)
+
+    for number, image in enumerate(images):
+        picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+        container.mux(video_stream.encode(picture))
+
+        first = round(number * AUDIO_RATE / rate)
+        last = round((number + 1) * AUDIO_RATE / rate)
+        samples = av.AudioFrame.from_ndarray(audio[None, first:last], format="s16", layout="mono")
+        samples.sample_rate = AUDIO_RATE
+        samples.pts = first
+        samples.time_base = Fraction(1, AUDIO_RATE)
+        container.mux(audio_stream.encode(samples))
+
+    # What the encoders still hold.
+    container.mux(video_stream.encode())
+    container.mux(audio_stream.encode())

@@ -26,14 +26,18 @@ from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.parameters import check_index
 from data_pipelines.puppets.renderer import MAX_SIZE, MIN_SIZE
 from data_pipelines.puppets.source import PuppetTrack
+from data_pipelines.puppets.tracks import check_rate
 from data_pipelines.records import Manifest
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import locked, write_json
+from faceswap_jax.files import locked, partial_files, write_json
 
 CLIPS = "puppets.json"
 
-MOST_CLIPS, MOST_FRAMES = 100_000, 100_000
-"""Of a data set, and in a clip: an hour of it at 25 frames/s."""
+MOST_CLIPS = 100_000
+"""Of a data set."""
+
+MOST_FRAMES = 100_000
+"""Of a clip: an hour at 25 frames/s."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +86,7 @@ class PuppetClips:
             raise InputError(
                 f"There are {len(self.clips)} puppet clips; there must be 1 to {MOST_CLIPS}."
             )
-        _check_rate(self.rate)
+        check_rate(self.rate)
         for clip in self.clips:
             path = PurePosixPath(clip.file)
             if path.is_absolute() or ".." in path.parts or path.suffix != ".mp4":
@@ -107,7 +111,13 @@ class PuppetClips:
             InputError: a value makes no sense.
         """
         clips = [
-            PuppetClip(f"{clip.name}.mp4", clip.persona, clip.puppet, clip.track, clip.frames)
+            PuppetClip(
+                file=f"{clip.name}.mp4",
+                name=clip.persona,
+                persona=clip.puppet,
+                track=clip.track,
+                frames=clip.frames,
+            )
             for clip in _tracks(world_seed, personas, tracks, frames, rate)
         ]
         return cls(world_seed, size, rate, tuple(clips))
@@ -140,16 +150,21 @@ class PuppetClips:
         path = folder / CLIPS
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            clips = tuple(
+            clips = [
                 PuppetClip(
-                    str(c["file"]),
-                    str(c["name"]),
-                    *(int(c[key]) for key in ("persona", "track", "frames")),
+                    file=str(clip["file"]),
+                    name=str(clip["name"]),
+                    persona=int(clip["persona"]),
+                    track=int(clip["track"]),
+                    frames=int(clip["frames"]),
                 )
-                for c in content["clips"]
-            )
+                for clip in content["clips"]
+            ]
             return cls(
-                int(content["world_seed"]), int(content["size"]), float(content["rate"]), clips
+                world_seed=int(content["world_seed"]),
+                size=int(content["size"]),
+                rate=float(content["rate"]),
+                clips=tuple(clips),
             )
         except FileNotFoundError as error:
             raise InputError(
@@ -182,27 +197,25 @@ def write_clips(folder: Path, puppets: PuppetClips, processes: int = 1) -> None:
         )
     if begun and PuppetClips._read(folder) != puppets:
         raise InputError(f"{folder} holds other puppets; name another folder, or ask for the same.")
+
     _make(folder)
     with locked(folder):
         puppets.save(folder)
-        for parent in {(folder / clip.file).parent for clip in puppets.clips}:
+        parents = {(folder / clip.file).parent for clip in puppets.clips}
+        for parent in parents:
             _make(parent)
+
         left = [clip for clip in puppets.clips if not (folder / clip.file).exists()]
-        before = (
-            f"; {len(puppets.clips) - len(left)} done before"
-            if len(left) < len(puppets.clips)
-            else ""
-        )
+        done = len(puppets.clips) - len(left)
+        before = f"; {done} done before" if done else ""
         names = {clip.name for clip in puppets.clips}
         console.print(f"{len(puppets.clips)} clip(s) of {len(names)} puppet(s){before}")
         try:
             _write(folder, puppets, left, processes, console)
         finally:
-            for parent in {(folder / clip.file).parent for clip in puppets.clips}:
-                for aside in (
-                    *parent.glob(".*.mp4"),
-                    *parent.glob(".*.csv"),
-                ):  # what a killed process had not finished
+            # What a killed process had not finished.
+            for parent in parents:
+                for aside in partial_files(parent):
                     aside.unlink(missing_ok=True)
 
 
@@ -222,26 +235,16 @@ def _write(
     processes: int,
     console: Console,
 ) -> None:
-    todo = [
-        (
-            folder / clip.file,
-            puppets.world_seed,
-            clip.persona,
-            clip.track,
-            clip.frames,
-            puppets.size,
-            puppets.rate,
-        )
-        for clip in clips
-    ]
+    """Writes clips in this process, or in several, and shows how far they are."""
+    todo = [_arguments(folder, puppets, clip) for clip in clips]
     bar = {"console": console, "transient": True, "disable": not console.is_terminal}
     if processes == 1:
         for arguments in track(todo, "clips", **bar):
             write_clip(*arguments)
         return
-    pool = ProcessPool(
-        processes, initializer=begin_worker, context=multiprocessing.get_context("spawn")
-    )
+
+    spawning = multiprocessing.get_context("spawn")
+    pool = ProcessPool(processes, initializer=begin_worker, context=spawning)
     try:
         futures = [pool.schedule(write_clip, args=arguments) for arguments in todo]
         for future in track(as_completed(futures), "clips", len(futures), **bar):
@@ -256,6 +259,13 @@ def _write(
         pool.join()
 
 
+def _arguments(folder: Path, puppets: PuppetClips, clip: PuppetClip) -> tuple:
+    """What `write_clip` is given for a clip of a folder."""
+    path = folder / clip.file
+    numbers = (clip.persona, clip.track, clip.frames)
+    return path, puppets.world_seed, *numbers, puppets.size, puppets.rate
+
+
 def write_records(
     output: Path,
     world_seed: int,
@@ -266,7 +276,7 @@ def write_records(
     resolution: int,
     processes: int = 1,
 ) -> Manifest:
-    """Writes the data set that `faceswap prepare` would make of clips, with exact landmarks, irises, poses and sound.
+    """Writes the data set that `faceswap prepare` would make of clips, with exact landmarks, irises, poses and audio.
 
     Args:
         output: folder of the data set; an unfinished one is continued.
@@ -295,18 +305,13 @@ def _tracks(
         raise InputError(
             f"{len(personas)} puppets with {len(tracks)} tracks are {count}; make 1 to {MOST_CLIPS}."
         )
-    _check_rate(rate)
+    check_rate(rate)
     _check_track(min(personas), min(tracks), frames)
     return [
         PuppetTrack.of(world_seed, persona, number, frames, rate)
         for persona in personas
         for number in tracks
     ]
-
-
-def _check_rate(rate: float) -> None:
-    if not 1.0 <= rate <= 240.0:
-        raise InputError(f"The frame rate of puppets is {rate}; it must lie between 1 and 240.")
 
 
 def _check_track(persona: int, number: int, frames: int) -> None:
