@@ -42,6 +42,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.jitter = ml_collections.ConfigDict()  # random misalignment of a picture and its mask
     c.data.jitter.update(rotation=4.0, scale=0.04, shift=0.02)  # ± degrees, share, picture widths
 
+    c.alignment = "eyes"  # how faces are cut, see faces/align.py
     c.resolution = 64  # of the aligned crops, pixels
     c.face_alone = 0.5  # share of the pictures that are seen through the mask of the face
     c.blur = 0.02  # standard deviation in picture widths, up to this

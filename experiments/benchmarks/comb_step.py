@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +26,7 @@ from rich.table import Table
 from experiments import comb as experiment
 from faceswap_jax.losses import ssim
 from faceswap_jax.models import comb
+from faceswap_jax.models.autoencoder import persona
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.state import State
@@ -117,7 +117,7 @@ def measure(level: int, count: int, table: Table) -> None:
             seconds[name] = min(seconds[name], turn(contestant))
     rival = min(s for name, s in seconds.items() if name != "ours")
     # A multiplication is two operations, in the encoder and in a decoder; a step costs three times the way forward.
-    flop = 3 * 2 * 2 * comb.multiplications(task.model(level)) * len(PERSONAS) * count
+    flop = 3 * 2 * 2 * task.network(task.phases[-1]).multiplications * len(PERSONAS) * count
     for name, s in seconds.items():
         share = [f"{flop / s / PEAK.value / 1e12:.0%}"] if PEAK.value else []
         memory = contestants[name].memory()
@@ -183,7 +183,7 @@ class Ours:
             self.state = jax.device_put(state, layout)
             self.batch = jax.device_put(batch, NamedSharding(mesh, task.batch_spec))
             step = jax.jit(
-                partial(task.train_step, phase), donate_argnums=0, out_shardings=(layout, None)
+                task.steps(phase)["train"], donate_argnums=0, out_shardings=(layout, None)
             )
             self.compiled = step.lower(self.state, self.batch).compile()
 
@@ -267,7 +267,7 @@ class Network(nn.Module):
         # 4 x 4 convolutions make one pixel of 4 x 4 in the encoder, and 4 x 4 pixels of one in the decoders.
         self.encoder = nn.ModuleDict(modules(params["encoder"], {1: 0, 3: 1, 4: 0}))
         tied, padding = modules(params["tied"], {1: 0, 3: 1, 4: 3}), {1: 0, 3: 1}
-        own = [modules(comb.persona(params["personas"], p), padding) for p in range(len(PERSONAS))]
+        own = [modules(persona(params["personas"], p), padding) for p in range(len(PERSONAS))]
         self.decoders = nn.ModuleList(nn.ModuleDict(tied | decoder) for decoder in own)
 
     def forward(self, x, alpha):

@@ -11,16 +11,17 @@ Parameters are plain dictionaries of three groups, each {module name: weights}, 
     personas   level_2 .. level_L of the decoder, and their to_rgb; every leaf has a leading persona axis
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from faceswap_jax.errors import InputError
+from faceswap_jax.config import at_least, check, one_of, positive
+from faceswap_jax.models.autoencoder import Autoencoder, Params
 from faceswap_jax.ops.convolution import conv_general_dilated
 from faceswap_jax.ops.resample import downsample, upsample
 
@@ -30,8 +31,6 @@ TIED_LEVELS = 2
 LEAK = 0.2
 REMAT = {"none": lambda block: block, "blocks": nn.remat}
 """What happens to the class `Block`, by the names of `CombConfig.remat`."""
-
-Params = Mapping[str, PyTree]
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,6 @@ class CombConfig:
         dtype: type of the arithmetic; parameters are float32 always.
         remat: "none" keeps all activations for the gradient; "blocks" keeps the inputs of the blocks and computes what
             is inside a second time. XLA's CPU backend undoes that.
-
-    Raises:
-        InputError: there is no such `remat`.
     """
 
     level: int
@@ -59,12 +55,6 @@ class CombConfig:
     fading: bool = True
     dtype: jnp.dtype = jnp.float32
     remat: str = "none"
-
-    def __post_init__(self):
-        if self.remat not in REMAT:
-            raise InputError(
-                f"config.model.remat is '{self.remat}'; choose one of {', '.join(REMAT)}."
-            )
 
     @property
     def resolution(self) -> int:
@@ -221,17 +211,6 @@ def init(config: CombConfig, key: PRNGKeyArray) -> Params:
     }
 
 
-def grow(old: Params, fresh: Params) -> Params:
-    """Modules of a grown network: what `old`, of the level below, has learned, and `fresh` where it has nothing.
-
-    Serves whatever is kept by group and module: weights, and states of their optimizers.
-    """
-    return {
-        group: {name: old[group].get(name, new) for name, new in modules.items()}
-        for group, modules in fresh.items()
-    }
-
-
 def encode(
     config: CombConfig,
     encoder: Params,
@@ -253,11 +232,51 @@ def decode(
     return Decoder(config).apply({"params": _used({**tied, **own}, config)}, z, alpha)
 
 
-def persona(personas: Params, index: int | Array) -> Params:
-    """Own decoder weights of one persona out of the stacked ones."""
-    return jax.tree.map(lambda w: w[index], personas)
-
-
 def _used(modules: Params, config: CombConfig) -> Params:
     lowest_rgb = config.level - (config.fading and config.level > 0)
     return {n: w for n, w in modules.items() if "rgb" not in n or level_of(n) >= lowest_rgb}
+
+
+@dataclass(frozen=True)
+class Network(Autoencoder):
+    """The comb network as the autoencoder task takes it."""
+
+    config: CombConfig
+    memory_advice: ClassVar[str] = "set config.model.remat=blocks"
+    last_levels: ClassVar[range] = range(TIED_LEVELS, MAX_LEVEL + 1)  # below, all personas are one
+
+    @classmethod
+    def build(cls, config, level, personas, dtype):
+        """The network of `config.model`."""
+        check(
+            config,
+            {
+                "model.width": positive(),
+                "model.latent": at_least(1),
+                "model.remat": one_of(*REMAT),
+            },
+        )
+        c = config.model
+        return cls(CombConfig(level, personas, c.width, c.latent, dtype=dtype, remat=c.remat))
+
+    @property
+    def resolution(self):
+        """Side of the images in pixels."""
+        return self.config.resolution
+
+    @property
+    def multiplications(self):
+        """Multiplications of one image in the encoder."""
+        return multiplications(self.config)
+
+    def init(self, key):
+        """Fresh parameters."""
+        return init(self.config, key)
+
+    def encode(self, shared, inputs, alpha):
+        """Latents of images."""
+        return encode(self.config, shared["encoder"], inputs["image"], alpha)
+
+    def decode(self, shared, own, z, alpha):
+        """Images of one persona."""
+        return decode(self.config, shared["tied"], own, z, alpha)

@@ -35,11 +35,19 @@ faces of a few clips would be 3% larger; which of all these a crop shows where d
 
 @dataclass(frozen=True, eq=False)
 class Embedder:
-    """A trained network: its shape, its parameters and its statistics as NumPy arrays."""
+    """A trained network.
+
+    Attributes:
+        config: its shape.
+        params: its weights, NumPy arrays.
+        statistics: of its batch normalisations, NumPy arrays.
+        alignment: how the faces are cut that it knows; for InsightFace's, `view` finds the eyes in such crops alone.
+    """
 
     config: iresnet.IResNetConfig
     params: iresnet.Params
     statistics: iresnet.Statistics
+    alignment: str = "eyes"
 
 
 def load(path: Path) -> Embedder:
@@ -59,19 +67,21 @@ def load(path: Path) -> Embedder:
     params, statistics = jax.eval_shape(partial(iresnet.init, network), jax.random.key(0))
     wanted = {"params": {"embedder": params}, "extras": {"statistics": statistics}}
     state = jax.tree.map(np.asarray, read_parts(path, wanted, make_mesh()))
-    return Embedder(network, state["params"]["embedder"], state["extras"]["statistics"])
+    return Embedder(
+        network, state["params"]["embedder"], state["extras"]["statistics"], config.alignment
+    )
 
 
 def shape(config: ml_collections.ConfigDict) -> iresnet.IResNetConfig:
     """The shape of the network that a config of `config.task` "identity" describes."""
     c = config.model
     return iresnet.IResNetConfig(
-        tuple(c.blocks),
-        tuple(c.channels),
-        c.stem,
-        c.embedding,
-        c.side,
-        precision.dtype(config.precision),
+        blocks=tuple(c.blocks),
+        channels=tuple(c.channels),
+        stem=c.stem,
+        embedding=c.embedding,
+        side=c.side,
+        dtype=precision.dtype(config.precision),
     )
 
 

@@ -1,7 +1,7 @@
-"""The face embedder: pictures of one person to near directions, of two people to distant ones (ArcFace, 2019).
+"""The face embedder: images of one person to near directions, of two people to distant ones (ArcFace, 2019).
 
-It learns to tell the training identities apart; what it is for, and measured on, are identities that it has never seen.
-`faceswap_jax/embedder.py` uses the finished network.
+It learns to tell the training identities apart. What it is for, and measured on, are identities that it has never seen.
+`pretrained/embedder.py` uses the finished network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from data_pipelines import datasets, sources
 from data_pipelines.batches import pipeline
-from faceswap_jax.config import Demand, at_least, below, between, check, inside, positive
+from faceswap_jax.config import Demand, at_least, below, between, check, inside, one_of, positive
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align
 from faceswap_jax.losses import arcface
 from faceswap_jax.models import iresnet
-from faceswap_jax.ops import augmentation as augment
-from faceswap_jax.ops import optimizers as optim
+from faceswap_jax.ops import augmentation, optimizers, precision, schedules
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.state import State
@@ -41,7 +41,7 @@ PREVIEW_COLUMNS = 8
 
 
 class Task(FaceTask):
-    """One phase; batches are those of `pipeline.identity_batches`."""
+    """One phase. Batches are single images and the numbers of their identities."""
 
     def __init__(self, config: ml_collections.ConfigDict):
         super().__init__(config)
@@ -57,7 +57,8 @@ class Task(FaceTask):
         """Takes the identities to train on from the data; the last ones are held out."""
         _check(config)
         names = [name for name, source in datasets.open_data(config.data).items() if len(source)]
-        trained = len(names) - max(round(config.data.held_out * len(names)), 2)
+        held_out = max(round(config.data.held_out * len(names)), 2)
+        trained = len(names) - held_out
         if trained < 2:
             raise InputError(
                 f"The data have {len(names)} identities with pictures, but two to train on and two to hold out are "
@@ -65,86 +66,83 @@ class Task(FaceTask):
             )
         return with_data(config, identities=tuple(names[:trained]))
 
-    def learning_rate(self, step: Int[Array, ""]) -> Float[Array, ""]:
-        """Rises over `warm_up` steps, then falls to zero along a cosine."""
-        c = self.config
-        return optax.warmup_cosine_decay_schedule(0.0, c.learning_rate, c.warm_up, c.steps)(step)
-
     def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
         """Fresh weights and centres."""
-        keys = jax.random.split(key)
-        weights, statistics = iresnet.init(self.model, keys[0])
+        embedder_key, centres_key = jax.random.split(key)
+        weights, statistics = iresnet.init(self.model, embedder_key)
         shape = len(self.config.identities), self.model.embedding
-        params = {
-            "embedder": weights,
-            "head": {"centres": 0.01 * jax.random.normal(keys[1], shape)},
-        }
+        centres = 0.01 * jax.random.normal(centres_key, shape)
+        params = {"embedder": weights, "head": {"centres": centres}}
         return State(
             step=jnp.int32(phase.start),
             key=key,
             params=params,
-            opt=optim.init(self.optimizer, params),
+            opt=optimizers.init(self.optimizer, params),
             extras={"statistics": statistics},
         )
-
-    def _seen(self, key: PRNGKeyArray, batch: Batch) -> Float[Array, "b s s 3"]:
-        """What training sees of a batch: soft and in other light, whole or the face alone."""
-        c, keys = self.config, jax.random.split(key, 3)
-        x, mask = _pictures(batch)
-        x = augment.blurred(
-            keys[0], augment.photometric(keys[1], x, c.augment), c.blur * c.resolution
-        )
-        alone = jax.random.uniform(keys[2], (len(x), 1, 1)) < c.face_alone
-        return embedder.view(masked(x, jnp.where(alone, mask, 1.0)), c.model.side)
 
     def steps(self, phase: Phase) -> Mapping[str, Step]:
         """There is one step."""
         return {"train": self._train_step}
 
     def _train_step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
-        """One update; "accuracy" is the share of pictures that are nearest to the centre of their identity."""
+        """One update; "accuracy" is the fraction of images that are nearest to the centre of their identity."""
         c = self.config
-        x = self._seen(jax.random.fold_in(state.key, state.step), batch)
+        x = self._network_input(jax.random.fold_in(state.key, state.step), batch)
+        identities = batch["identity"]
 
         def loss(params):
             embeddings, statistics = iresnet.apply(
                 self.model, params["embedder"], state.extras["statistics"], x, train=True
             )
             cosine = arcface.cosines(embeddings, params["head"]["centres"])
-            losses = arcface.arcface(cosine, batch["identity"], c.loss.scale, c.loss.margin)
-            return losses.mean(), (statistics, (cosine.argmax(1) == batch["identity"]).mean())
+            losses = arcface.arcface(cosine, identities, c.loss.scale, c.loss.margin)
+            accuracy = (cosine.argmax(1) == identities).mean()
+            return losses.mean(), (statistics, accuracy)
 
-        (value, (statistics, accuracy)), gradients = jax.value_and_grad(loss, has_aux=True)(
-            state.params
-        )
-        learning_rate = self.learning_rate(state.step)
-        params, opt = optim.apply(self.optimizer, gradients, state.opt, state.params, learning_rate)
-        metrics = {"loss": value, "accuracy": accuracy, "learning_rate": learning_rate}
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (value, (statistics, accuracy)), gradients = gradient(state.params)
+        rate = schedules.warm_up_cosine(state.step, c.learning_rate, c.warm_up, c.steps)
+        params, opt = optimizers.apply(self.optimizer, gradients, state.opt, state.params, rate)
+
+        metrics = {"loss": value, "accuracy": accuracy, "learning_rate": rate}
         extras = state.extras | {"statistics": statistics}
         return replace(state, step=state.step + 1, params=params, opt=opt, extras=extras), metrics
+
+    def _network_input(self, key: PRNGKeyArray, batch: Batch) -> Float[Array, "b s s 3"]:
+        """What training shows of a batch: soft and in other light, whole or the face alone."""
+        c = self.config
+        blur_key, light_key, mask_key = jax.random.split(key, 3)
+        x, mask = _image_and_mask(batch)
+        x = augmentation.photometric(light_key, x, c.augment)
+        x = augmentation.blurred(blur_key, x, c.blur * c.resolution)
+        alone = jax.random.uniform(mask_key, (len(x), 1, 1)) < c.face_alone
+        return embedder.view(masked(x, jnp.where(alone, mask, 1.0)), c.model.side)
 
     def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
         """How well it tells held-out identities apart."""
         return (mean_of(self._scores),)
 
     def _scores(self, state: State, batch: Batch) -> Metrics:
-        """Held-out identities, of the "face" alone and of the "picture".
+        """Held-out identities, of the "face" alone and of the whole "picture".
 
-        Of all pairs of pictures: the mean cosines of the "same" and of "different" persons, and the "area" under the
+        Of all pairs of images: the mean cosines of the "same" and of "different" persons, and the "area" under the
         ROC curve. `experiments/benchmarks/identity.py` measures by a protocol.
         """
-        x, face = _pictures(batch)
-        identity, upper = batch["identity"], jnp.triu(jnp.ones((len(x), len(x)), bool), 1)
-        same = upper & (identity[:, None] == identity)
-        different = upper & ~same
+        x, face = _image_and_mask(batch)
+        identity = batch["identity"]
+        pairs = jnp.triu(jnp.ones((len(x), len(x)), bool), 1)  # each pair once
+        same = pairs & (identity[:, None] == identity)
+        different = pairs & ~same
+
         metrics = {}
         for way, mask in (("face", face), ("picture", jnp.ones_like(face))):
-            statistics = state.extras["statistics"]
-            embeddings = embedder.embed(self.model, state.params["embedder"], statistics, x, mask)
-            cosine = arcface.cosines(embeddings, embeddings)
-            metrics[f"{way}/same"], metrics[f"{way}/different"] = (
-                (cosine * kind).sum() / kind.sum() for kind in (same, different)
+            embeddings = embedder.embed(
+                self.model, state.params["embedder"], state.extras["statistics"], x, mask
             )
+            cosine = arcface.cosines(embeddings, embeddings)
+            metrics[f"{way}/same"] = (cosine * same).sum() / same.sum()
+            metrics[f"{way}/different"] = (cosine * different).sum() / different.sum()
             metrics[f"{way}/area"] = _area(cosine, same, different)
         return metrics
 
@@ -153,10 +151,12 @@ class Task(FaceTask):
         return Preview(self._preview, rows=("whole", "face alone", "as in training"))
 
     def _preview(self, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
-        some = jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch)
-        x, mask = _pictures(some)
-        seen = (embedder.view(p, self.model.side) for p in (x, masked(x, mask)))
-        return jnp.stack([*seen, self._seen(jax.random.fold_in(state.key, state.step), some)])
+        batch = jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch)
+        x, mask = _image_and_mask(batch)
+        whole = embedder.view(x, self.model.side)
+        alone = embedder.view(masked(x, mask), self.model.side)
+        trained = self._network_input(jax.random.fold_in(state.key, state.step), batch)
+        return jnp.stack([whole, alone, trained])
 
     @property
     def held_out(self) -> list[sources.PersonaSource]:
@@ -165,22 +165,20 @@ class Task(FaceTask):
         return [source for name, source in self.data.items() if name not in trained and len(source)]
 
     def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Pictures of the training identities."""
+        """Images of the training identities."""
         c = self.config
-        jitter = pipeline.Jitter(**c.data.jitter)
-        identities = [self.data[name] for name in c.identities]
         return pipeline.identity_batches(
-            identities,
+            [self.data[name] for name in c.identities],
             resolution=c.resolution,
             batch=c.batch,
             seed=c.seed,
             host=host,
             hosts=hosts,
-            jitter=jitter,
+            jitter=pipeline.Jitter(**c.data.jitter),
         )
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Pictures of the others, as they are."""
+        """Images of the others, as they are."""
         c = self.config
         return pipeline.identity_batches(
             self.held_out,
@@ -193,8 +191,8 @@ class Task(FaceTask):
         )
 
 
-def _pictures(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
-    return batch["image"].astype(jnp.float32) / 255, batch["mask"].astype(jnp.float32) / 255
+def _image_and_mask(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
+    return precision.from_bytes(batch["image"]), precision.from_bytes(batch["mask"])
 
 
 def _area(
@@ -202,17 +200,18 @@ def _area(
 ) -> Float[Array, ""]:
     """Area under the ROC curve: how often one of `same` scores above one of `different`."""
     order = jnp.argsort(scores.ravel())
-    below = jnp.cumsum(different.ravel()[order])  # of the different
+    # For each pair, in ascending order: how many different ones score no higher
+    below = jnp.cumsum(different.ravel()[order])
     return (below * same.ravel()[order] / different.sum()).sum() / same.sum()
 
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    stages = len(config.model.blocks)
     check(
         config,
         {
             "seed": at_least(0),
+            "alignment": one_of(*align.ALIGNMENTS),
             "batch": at_least(2),
             "warm_up": at_least(0),
             "steps": at_least(config.warm_up + 1),
@@ -233,6 +232,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
             "model.side": at_least(1),
         },
     )
+    stages = len(config.model.blocks)
     if len(config.model.channels) != stages:
         raise InputError(
             f"config.model.channels is {config.model.channels}; give a number for each of config.model.blocks."

@@ -1,4 +1,4 @@
-"""The oracle: one network that tells all parameters of a puppet from its picture, or from its face alone.
+"""The oracle: one network that tells all parameters of a puppet from its image, or from its face alone.
 
 It measures the systems of this project, all by the same measure; `evaluation/oracle.py` reads with it.
 """
@@ -12,16 +12,14 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import DEGREES, EXPRESSION, PERSONA_SPANS
 from faceswap_jax.config import Demand, at_least, between, check, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import oracle
-from faceswap_jax.ops import augmentation as augment
-from faceswap_jax.ops import optimizers as optim
-from faceswap_jax.ops import precision
+from faceswap_jax.ops import augmentation, optimizers, precision, schedules
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.state import State
 from faceswap_jax.tasks import base
@@ -29,6 +27,26 @@ from faceswap_jax.tasks.base import Batch, Evaluator, Metrics, Phase, Preview, S
 
 OPTIMIZER = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-3))
 PREVIEW_COLUMNS = 8
+NAMES = list(samples.SPANS)
+"""Of the parameters, in the order of the network's values."""
+
+
+def _factors(*names: str) -> dict[str, float]:
+    """What turns errors of normalised values into degrees; 1 for parameters that are no angles."""
+    factors = {}
+    for name in names:
+        span = samples.SPANS[name]
+        factors[name] = DEGREES[name] * (span.high - span.low) if name in DEGREES else 1.0
+    return factors
+
+
+GROUPS = {
+    "pose": _factors("yaw", "pitch", "roll"),
+    "gaze": _factors("gaze_x", "gaze_y"),
+    **{group: _factors(*names) for group, names in EXPRESSION.items()},
+    "persona": _factors(*PERSONA_SPANS),
+}
+"""Parameters whose errors are shown together, and the factors from normalised values to their common unit."""
 
 
 class Task(base.Task):
@@ -39,73 +57,71 @@ class Task(base.Task):
         _check(config)
         c = config.model
         self.model = oracle.OracleConfig(
-            len(samples.SPANS),
-            samples.SIDE,
-            c.stem,
-            tuple(c.levels),
-            c.squeeze,
-            precision.dtype(config.precision),
+            outputs=len(samples.SPANS),
+            side=samples.SIDE,
+            stem=c.stem,
+            levels=tuple(c.levels),
+            squeeze=c.squeeze,
+            dtype=precision.dtype(config.precision),
         )
         self.phases = [Phase(f"{samples.SIDE} px", 0, config.steps, stage=0)]
-
-    def learning_rate(self, step: Int[Array, ""]) -> Float[Array, ""]:
-        """Rises over `warm_up` steps, then falls to zero along a cosine."""
-        c = self.config
-        return optax.warmup_cosine_decay_schedule(0.0, c.learning_rate, c.warm_up, c.steps)(step)
 
     def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
         """Fresh weights."""
         params = oracle.init(self.model, key)
-        return State(
-            step=jnp.int32(phase.start), key=key, params=params, opt=optim.init(OPTIMIZER, params)
-        )
+        opt = optimizers.init(OPTIMIZER, params)
+        return State(step=jnp.int32(phase.start), key=key, params=params, opt=opt)
 
     def steps(self, phase: Phase) -> Mapping[str, Step]:
         """There is one step."""
         return {"train": self._train_step}
 
     def _train_step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
-        """One update on pictures as soft, noisy and bright as those of swaps and of decoded clips may be."""
-        c, keys = self.config, jax.random.split(jax.random.fold_in(state.key, state.step), 5)
-        x, mask = _pictures(batch)
-        x = augment.photometric(keys[0], augment.blurred(keys[1], x, c.blur), c.augment)
-        x += (
-            c.noise
-            * jax.random.uniform(keys[2], (len(x), 1, 1, 1))
-            * jax.random.normal(keys[3], x.shape)
-        )
-        mask = augment.blurred(keys[4], mask[..., None], c.mask_blur)[..., 0]
-        weight = jnp.where(
-            jnp.arange(len(samples.SPANS)) < len(PERSONA_SPANS), 1.0, c.performance_weight
-        )
+        """One update on images as soft, noisy and bright as those of swaps and of decoded clips may be."""
+        c = self.config
+        x = self._network_input(jax.random.fold_in(state.key, state.step), batch)
+        is_persona = jnp.arange(len(NAMES)) < len(PERSONA_SPANS)
+        weight = jnp.where(is_persona, 1.0, c.performance_weight)
 
         def loss(params):
-            error = oracle.apply(self.model, params, masked(x, mask)) - batch["shares"]
+            error = oracle.apply(self.model, params, x) - batch["shares"]
             # Squares: absolute errors dwell much longer at the middle of what is hard to see, lids and gaze.
             return (weight * error**2).mean(), jnp.abs(error).mean()
 
         gradients, error = jax.grad(loss, has_aux=True)(state.params)
-        learning_rate = self.learning_rate(state.step)
-        params, opt = optim.apply(OPTIMIZER, gradients, state.opt, state.params, learning_rate)
-        metrics = {"loss": error, "learning_rate": learning_rate}
+        rate = schedules.warm_up_cosine(state.step, c.learning_rate, c.warm_up, c.steps)
+        params, opt = optimizers.apply(OPTIMIZER, gradients, state.opt, state.params, rate)
+        metrics = {"loss": error, "learning_rate": rate}
         return replace(state, step=state.step + 1, params=params, opt=opt), metrics
+
+    def _network_input(self, key: PRNGKeyArray, batch: Batch) -> Float[Array, "b h w 3"]:
+        """What training shows of a batch."""
+        c = self.config
+        light_key, blur_key, level_key, noise_key, mask_key = jax.random.split(key, 5)
+        x, mask = _image_and_mask(batch)
+        x = augmentation.blurred(blur_key, x, c.blur)
+        x = augmentation.photometric(light_key, x, c.augment)
+        level = c.noise * jax.random.uniform(level_key, (len(x), 1, 1, 1))
+        x += level * jax.random.normal(noise_key, x.shape)
+        mask = augmentation.blurred(mask_key, mask[..., None], c.mask_blur)[..., 0]
+        return masked(x, mask)
 
     def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
         """Errors on puppets of another world."""
         return (mean_of(self._errors),)
 
     def _errors(self, state: State, batch: Batch) -> Metrics:
-        """Mean absolute errors by group, read of the "face" alone and of the "picture".
+        """Mean absolute errors by group, read of the "face" alone and of the whole "picture".
 
-        Pose and gaze are in degrees, the others in shares of their spans.
+        Pose and gaze are in degrees, the others in fractions of their spans.
         """
-        x, face = _pictures(batch)
+        x, face = _image_and_mask(batch)
         metrics = {}
         for way, mask in (("face", face), ("picture", jnp.ones_like(face))):
-            shares = oracle.apply(self.model, state.params, masked(x, mask))
-            error = jnp.abs(shares - batch["shares"]).mean(0)
+            values = oracle.apply(self.model, state.params, masked(x, mask))
+            error = jnp.abs(values - batch["shares"]).mean(0)
             for group, factors in GROUPS.items():
-                chosen = [error[_NAMES.index(name)] * factor for name, factor in factors.items()]
+                chosen = [error[NAMES.index(name)] * factor for name, factor in factors.items()]
                 metrics[f"{way}/{group}"] = jnp.stack(chosen).mean()
         return metrics
 
@@ -114,7 +130,7 @@ class Task(base.Task):
         return Preview(self._preview, rows=("whole", "face alone"))
 
     def _preview(self, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
-        x, mask = _pictures(jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch))
+        x, mask = _image_and_mask(jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch))
         return jnp.stack([x, masked(x, mask)])
 
     @cached_property
@@ -137,28 +153,8 @@ class Task(base.Task):
         return samples.test_batches(self._test, batch=self.config.data.test, host=host, hosts=hosts)
 
 
-_NAMES = list(samples.SPANS)
-
-
-def _factors(*names: str) -> dict[str, float]:
-    spans = {name: samples.SPANS[name] for name in names}
-    return {
-        name: DEGREES[name] * (s.high - s.low) if name in DEGREES else 1.0
-        for name, s in spans.items()
-    }
-
-
-GROUPS = {
-    "pose": _factors("yaw", "pitch", "roll"),
-    "gaze": _factors("gaze_x", "gaze_y"),
-    **{group: _factors(*names) for group, names in EXPRESSION.items()},
-    "persona": _factors(*PERSONA_SPANS),
-}
-"""Parameters whose errors are shown together, and the factors from shares to their common unit."""
-
-
-def _pictures(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
-    return batch["image"].astype(jnp.float32) / 255, batch["mask"].astype(jnp.float32) / 255
+def _image_and_mask(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
+    return precision.from_bytes(batch["image"]), precision.from_bytes(batch["mask"])
 
 
 def _check(config: ml_collections.ConfigDict) -> None:
@@ -181,13 +177,14 @@ def _check(config: ml_collections.ConfigDict) -> None:
             "data.test": at_least(1),
             "model.stem": at_least(1),
             "model.squeeze": at_least(1),
-            "model.levels": Demand(
-                lambda levels: 1 <= len(levels) <= 5 and min(levels) >= 1,
-                "give the channels of 1 to 5 levels",
-            ),
+            "model.levels": Demand(_levels, "give the channels of 1 to 5 levels"),
         },
     )
     if config.data.test_world_seed == config.data.world_seed:
         raise InputError(
             "config.data.test_world_seed is that of the training; choose another world."
         )
+
+
+def _levels(channels: Sequence[int]) -> bool:
+    return 1 <= len(channels) <= 5 and min(channels) >= 1

@@ -1,36 +1,51 @@
-"""From the name that `config.task` gives to the class that does it."""
+"""From the names in a config to classes: tasks and networks of this package, or anybody's by their dotted names."""
 
 import importlib
-import pkgutil
+from collections.abc import Sequence
 
 import ml_collections
 
-from faceswap_jax import tasks
 from faceswap_jax.errors import InputError
 from faceswap_jax.tasks.base import Task
 
-NO_TASKS = ("base", "registry")  # modules of this package that hold no task
+TASKS = ("autoencoder", "identity", "oracle")
+"""Modules of this package that hold a class `Task`."""
+
+AUTOENCODERS = ("comb",)
+"""Modules of `faceswap_jax.models` that hold a class `Network` of the autoencoder family."""
 
 
 def task_class(config: ml_collections.ConfigDict) -> type[Task]:
-    """Class `Task` of the module that `config.task` names: one of this package, or any, by its dotted name.
+    """Class `Task` of the module that `config.task` names.
 
     Raises:
         InputError: there is no such module, or it has no class Task.
     """
-    name = config.task
-    known = sorted(m.name for m in pkgutil.iter_modules(tasks.__path__) if m.name not in NO_TASKS)
-    if name in known:
-        return importlib.import_module(f"{tasks.__name__}.{name}").Task
-    try:
-        return importlib.import_module(name).Task
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"config.task is '{name}'; choose one of {', '.join(known)}, or name a module of your own with a class "
-            f"Task, such as my_package.module ({error})."
-        ) from error
+    return _class_of("task", config.task, "Task", "faceswap_jax.tasks", TASKS)
+
+
+def network_class(config: ml_collections.ConfigDict) -> type:
+    """Class `Network` of the module that `config.model.network` names.
+
+    Raises:
+        InputError: there is no such module, or it has no class Network.
+    """
+    name = config.model.network
+    return _class_of("model.network", name, "Network", "faceswap_jax.models", AUTOENCODERS)
 
 
 def load_task(config: ml_collections.ConfigDict) -> Task:
     """The task that a resolved config describes."""
     return task_class(config)(config)
+
+
+def _class_of(field: str, name: str, attribute: str, package: str, known: Sequence[str]) -> type:
+    """A class of a module of `package` if its name is known, or else of any module."""
+    module = f"{package}.{name}" if name in known else name
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"config.{field} is '{name}'; choose one of {', '.join(known)}, or name a module of your own with a class "
+            f"{attribute}, such as my_package.module ({error})."
+        ) from error

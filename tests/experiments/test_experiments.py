@@ -31,7 +31,7 @@ PERSONAS, SIDE = 4, 16  # of the data: two to train the embedder on and two to h
 # What makes a run of an experiment tiny, by its task: sizes and numbers only. Its losses, orders and rates stay.
 RUN = {"run.log": 1, "run.preview": 2, "run.checkpoint": 2, "batch": 8}
 SMALL = {
-    "comb": RUN
+    "autoencoder": RUN
     | {"level_steps": (0, 0, 2), "final_steps": 0, "model.width": 1 / 64, "model.latent": 8},
     "identity": RUN
     | {"resolution": SIDE, "steps": 2, "warm_up": 1, "data.test": 8}

@@ -5,10 +5,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from faceswap_jax.errors import InputError
 from faceswap_jax.models import comb
+from faceswap_jax.models.autoencoder import grow, persona
 from faceswap_jax.ops.resample import downsample, upsample
 
 WIDTH = 1 / 64
@@ -43,7 +42,7 @@ def test_levels_below_two_are_tied_and_the_others_are_not():
 @partial(jax.jit, static_argnums=0)
 def run(c, params, x, alpha):
     z = comb.encode(c, params["encoder"], x, alpha)
-    return comb.decode(c, params["tied"], comb.persona(params["personas"], 1), z, alpha)
+    return comb.decode(c, params["tied"], persona(params["personas"], 1), z, alpha)
 
 
 def drawn(c, seed):
@@ -62,7 +61,7 @@ def test_growing_changes_nothing_at_alpha_zero_at_any_level():
     for level in range(1, comb.MAX_LEVEL + 1):
         new = config(level)
         x = jax.random.uniform(jax.random.key(2), (1, new.resolution, new.resolution, 3))
-        grown = comb.grow(params, drawn(new, level))
+        grown = grow(params, drawn(new, level))
         # Alpha of the old network is 1: its own fade-in is over.
         before = upsample(run(old, params, downsample(x), 1.0))
         np.testing.assert_allclose(
@@ -94,16 +93,9 @@ def test_blocks_computed_twice_give_the_same_gradients_with_less_memory():
     assert little < 0.6 * much
 
 
-def test_an_unknown_remat_is_told():
-    with pytest.raises(
-        InputError, match=r"config.model.remat is 'block'; choose one of none, blocks\."
-    ):
-        config(3, remat="block")
-
-
 def test_growing_keeps_learned_weights_and_drops_rgb_layers_no_longer_used():
     params = comb.init(config(2), jax.random.key(1))
-    grown = comb.grow(params, comb.init(config(3), jax.random.key(3)))
+    grown = grow(params, comb.init(config(3), jax.random.key(3)))
     assert "from_rgb_1" in params["encoder"] and "from_rgb_1" not in grown["encoder"]
     np.testing.assert_array_equal(
         grown["encoder"]["level_2"]["conv_0"]["conv"]["kernel"],

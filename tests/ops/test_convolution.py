@@ -12,6 +12,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from faceswap_jax.models import comb
+from faceswap_jax.models.autoencoder import persona
 from faceswap_jax.ops import convolution
 from faceswap_jax.ops.convolution import conv_general_dilated as convolve
 from faceswap_jax.ops.resample import upsample
@@ -166,7 +167,7 @@ def test_the_comb_network_is_the_same(monkeypatch):
     """Its gradient too, with most of its convolutions filtered."""
     config = comb.CombConfig(level=2, personas=1, width=1 / 64, latent=16)
     params = comb.init(config, jax.random.key(0))
-    own = comb.persona(params["personas"], 0)
+    own = persona(params["personas"], 0)
     x = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3))
 
     def loss(params, own):

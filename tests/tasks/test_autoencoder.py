@@ -20,13 +20,16 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Who
 from faceswap_jax.losses import reconstruction
 from faceswap_jax.models import comb, iresnet
+from faceswap_jax.models.autoencoder import persona
 from faceswap_jax.models.iresnet import IResNetConfig
 from faceswap_jax.ops import augmentation as augment
 from faceswap_jax.ops.masks import masked
+from faceswap_jax.ops.schedules import growth
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import AXES, make_mesh
 from faceswap_jax.pretrained import embedder
-from faceswap_jax.tasks.autoencoder import AUGMENTATION, SWAPPED, Task, schedule
+from faceswap_jax.tasks.autoencoder import AUGMENTATION, Task
+from faceswap_jax.tasks.autoencoder_losses import SWAPPED
 from faceswap_jax.tasks.base import abstract_state
 from tests.pretrained.test_insightface import random_state
 from tests.support import tiny_run
@@ -70,30 +73,27 @@ def one_device():
 
 
 @pytest.mark.parametrize("level_steps", [(0, 0, 4, 10), (3, 5, 8), (2, 4, 6, 7, 0, 0)])
-def test_schedule_names_level_alpha_and_learning_rate_of_every_step(level_steps):
-    c = config(level_steps=level_steps)
-    task, step = Task(c), 0
-    named = jax.jit(lambda step: schedule(c, step))
-    trained = [level for level, count in enumerate(level_steps) if count]
-    for level in trained:
-        count = level_steps[level]
-        for i in range(count + (3 if level == trained[-1] else 0)):
-            alpha = 1 if level == trained[0] else min(i / (count / 2), 1)
-            expected = (level, alpha, 1e-5 if i >= count else 1e-3)
-            np.testing.assert_allclose(named(jnp.int32(step)), expected, rtol=1e-6)
-            assert next(p for p in task.phases if p.start <= step < p.stop).stage == level
-            step += 1
-    assert step == task.phases[-1].stop
-    np.testing.assert_allclose(named(jnp.int32(step + 5)), (trained[-1], 1, 1e-5), rtol=1e-6)
+def test_every_step_is_of_the_phase_of_its_level(level_steps):
+    task = Task(config(level_steps=level_steps))
+    for phase in task.phases:
+        for step in (phase.start, phase.stop - 1):
+            values = growth(jnp.int32(step), level_steps, 1e-3, 1e-5)
+            assert values.level == phase.stage
+    assert task.phases[-1].stop == sum(level_steps) + 3
+
+
+def test_there_are_as_many_final_steps_as_steps_of_the_last_level_unless_they_are_given():
+    assert Task(config(final_steps=None)).phases[-1].stop == 4 + 10 + 10
+    assert Task(config(final_steps=0)).phases[-1].stop == 4 + 10
 
 
 def plain_loss(task, phase, params, p, seen, x, mask):
     """Loss of persona p, written out for one persona at a time."""
-    model = task.model(phase.stage)
+    model = task.network(phase).config
     y = comb.decode(
         model,
         params["tied"],
-        comb.persona(params["personas"], p),
+        persona(params["personas"], p),
         comb.encode(model, params["encoder"], seen),
     )
     f = reconstruction.dissimilarity(x * mask, y * mask) + 0.5 * jnp.abs((x - y) * mask).sum(
@@ -154,7 +154,7 @@ def test_sequential_update_is_one_adam_step_per_persona_in_random_order(batch):
     step = jax.jit(task.steps(phase)["train"])
     adam = optax.adam(1e-3)
     shared = {name: state.params[name] for name in ("encoder", "tied")}
-    own = [comb.persona(state.params["personas"], p) for p in range(4)]
+    own = [persona(state.params["personas"], p) for p in range(4)]
     shared_opt, own_opt = adam.init(shared), [adam.init(o) for o in own]
 
     @jax.jit
@@ -215,7 +215,7 @@ def swapping(**changes):
 def test_losses_of_swapped_pictures_are_those_of_a_plain_loop(batch):
     task, phase, state = swapping()
     model, seen, x, mask = (
-        task.model(phase.stage),
+        task.network(phase).config,
         *(jnp.array(batch[n] / np.float32(255)) for n in ("input", "image", "mask")),
     )
     mask = mask[..., None]
@@ -223,9 +223,7 @@ def test_losses_of_swapped_pictures_are_those_of_a_plain_loop(batch):
     encode = partial(comb.encode, model, state.params["encoder"])
 
     def decode(p, z):
-        return comb.decode(
-            model, state.params["tied"], comb.persona(state.params["personas"], p), z
-        )
+        return comb.decode(model, state.params["tied"], persona(state.params["personas"], p), z)
 
     def embed(x, mask):
         shown = masked(embedder.view(x, EMBEDDER.side), embedder.view(mask, EMBEDDER.side)[..., 0])
@@ -382,8 +380,8 @@ def test_preview_says_what_its_rows_and_columns_show():
     ("who", "message"),
     [
         (Who(personas={"zoe": 1.0}), "no persona 'zoe'.*a, b, c, d"),
-        (Who(personas={"a": 0.5, "b": 0.5}), "one persona"),
-        (Who(personas={"a": 0.5}), "weight of persona 'a' is 0.5; give 1"),
+        (Who(personas={"a": 0.5, "b": 0.5}), "mixes no personas"),
+        (Who(personas={"a": 0.5}), "with weight 1"),
         (Who(pictures=[np.zeros((16, 16, 3), np.uint8)]), "trained on"),
     ],
 )
@@ -409,6 +407,8 @@ def test_it_shows_one_persona_that_it_was_trained_on(who, message):
         ("final_steps", -5),
         ("model.width", -1.0),
         ("model.remat", "all"),
+        ("alignment", "nose"),
+        ("model.network", "no_such_module"),
         ("data.validation", 2.0),
         ("data.warp", -0.1),
         ("data.jitter.rotation", -1.0),

@@ -118,9 +118,9 @@ def test_what_is_hidden_has_no_influence(task, batch):
     task.config.augment.update(
         brightness=0.0, contrast=0.0
     )  # contrast is about the mean of the whole picture
-    one, two = (task._seen(jax.random.key(0), b) for b in (batch, other))
+    one, two = (task._network_input(jax.random.key(0), b) for b in (batch, other))
     np.testing.assert_allclose(one, two, atol=1e-6)
-    whole = replace_config(task, face_alone=0.0)._seen(jax.random.key(0), batch)
+    whole = replace_config(task, face_alone=0.0)._network_input(jax.random.key(0), batch)
     assert np.abs(whole - one).max() > 0.1
 
 
@@ -148,12 +148,6 @@ def test_the_preview_shows_held_out_faces_as_the_network_sees_them(task, fresh):
     )
     assert grid.shape == (3, 8, 16, 16, 3) and grid.min() >= 0 and grid.max() <= 1
     assert np.abs(grid[1] - 0.5).min() < 1e-3 < np.abs(grid[0] - grid[1]).max()
-
-
-def test_the_learning_rate_rises_and_falls_to_zero(task):
-    rates = [float(task.learning_rate(jnp.int32(step))) for step in range(41)]
-    np.testing.assert_allclose(rates[:3], [0, 0.05, 0.1], atol=1e-9)
-    assert all(np.diff(rates[2:]) < 0) and abs(rates[40]) < 1e-9
 
 
 @pytest.mark.parametrize(

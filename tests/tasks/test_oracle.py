@@ -32,13 +32,6 @@ def batch():
     return samples.training_batches(samples.Samples(5), batch=8, fresh=8, seed=0)[0]
 
 
-def test_the_learning_rate_rises_and_falls_to_zero():
-    task = Task(config(steps=10))
-    rates = [float(task.learning_rate(jnp.int32(step))) for step in range(11)]
-    np.testing.assert_allclose(rates[:3], [0, 1.5e-3, 3e-3], atol=1e-9)
-    assert all(np.diff(rates[2:]) < 0) and abs(rates[10]) < 1e-9
-
-
 def test_it_learns_a_batch_by_heart(batch):
     task = Task(config(blur=0.0, noise=0.0, mask_blur=0.0, steps=150))
     phase = task.phases[0]

@@ -1,0 +1,114 @@
+"""What a network of the autoencoder family is: one encoder, and P personas that its latents are decoded as.
+
+`tasks/autoencoder.py` trains any of them and names none. A network is a module with a class `Network`, which
+`config.model.network` names: one of this package, such as "comb", or one of yours, such as "my_package.module".
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from faceswap_jax.errors import InputError
+
+Params = Mapping[str, PyTree]
+"""Weights by group and module, {"encoder": {"level_0": ...}, ..., "personas": {...}}."""
+
+
+class Autoencoder:
+    """The shape of a network at one level of its growth, and its pure functions. It holds no weights.
+
+    Parameters are {group: {module: weights}}. In the group "personas" every leaf has a leading persona axis; all other
+    groups belong to all personas. A module that stays when the network grows keeps its name.
+
+    Attributes:
+        memory_advice: how to make it need less memory.
+        last_levels: at which of the growth levels a training may end.
+        inputs: fields of a batch that `encode` reads, "image" among them.
+        resolution: side of the images in pixels.
+        multiplications: of one image's way through the encoder, for the estimate of the time.
+    """
+
+    memory_advice: str = "lower config.model.width"
+    last_levels: range
+    inputs: Sequence[str] = ("image",)
+    resolution: int
+    multiplications: float
+
+    @classmethod
+    def build(
+        cls, config: ml_collections.ConfigDict, level: int, personas: int, dtype: jnp.dtype
+    ) -> Self:
+        """The network at a growth level.
+
+        Args:
+            config: of an experiment, of which the network reads `config.model`.
+            level: growth level; images are 4 * 2**level pixels wide.
+            personas: how many there are.
+            dtype: type of the arithmetic; parameters are float32 always.
+
+        Raises:
+            InputError: a value makes no network; the sentence names its field.
+        """
+        raise NotImplementedError
+
+    def init(self, key: PRNGKeyArray) -> Params:
+        """Fresh parameters."""
+        raise NotImplementedError
+
+    def encode(
+        self, shared: Params, inputs: Mapping[str, Array], alpha: Float[Array, ""]
+    ) -> Float[Array, "b latent"]:
+        """Latents of faces.
+
+        Args:
+            shared: the weights that `split` gives first.
+            inputs: the fields `inputs`, [b, ...]; images in [0, 1].
+            alpha: fade-in gain of the newest level, 0 to 1.
+        """
+        raise NotImplementedError
+
+    def decode(
+        self, shared: Params, own: Params, z: Float[Array, "b latent"], alpha: Float[Array, ""]
+    ) -> Float[Array, "b h w 3"]:
+        """Images in [0, 1] of one persona, whose own weights carry no persona axis."""
+        raise NotImplementedError
+
+    def split(self, params: Params) -> tuple[Params, Params]:
+        """The weights that all personas share, and the stacked ones of their own."""
+        shared = {group: modules for group, modules in params.items() if group != "personas"}
+        return shared, params["personas"]
+
+    def mix(self, own: Params, weights: Mapping[int, float]) -> Params:
+        """Own weights, without the persona axis, that `decode` shows a persona with, or a mix of some.
+
+        Args:
+            own: the stacked weights that `split` gives second.
+            weights: of each persona in the mix, by its number.
+
+        Raises:
+            InputError: this network cannot show such a mix.
+        """
+        if list(weights.values()) != [1.0]:
+            raise InputError("This network mixes no personas; give one of them, with weight 1.")
+        (index,) = weights
+        return persona(own, index)
+
+
+def persona(own: Params, index: int | Array) -> Params:
+    """One persona's own weights out of the stacked ones."""
+    return jax.tree.map(lambda leaf: leaf[index], own)
+
+
+def grow(old: Params, fresh: Params) -> Params:
+    """Modules of a grown network: what `old`, of the level below, has learned, and `fresh` where it has nothing.
+
+    Serves whatever is kept by group and module: weights, and states of their optimizers.
+    """
+    return {
+        group: {name: old[group].get(name, new) for name, new in modules.items()}
+        for group, modules in fresh.items()
+    }
