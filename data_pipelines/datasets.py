@@ -36,13 +36,12 @@ def open_data(data: ml_collections.ConfigDict) -> Mapping[str, PersonaSource]:
     if data.kind == "tracks":
         return _open_tracks(Path(data.path), data.split)
     if data.kind == "tfds":
-        from data_pipelines.prepare import (
-            tfds_builder,  # TFDS is slow to import and most runs do without
-        )
+        # TFDS is slow to import and most runs do without.
+        from data_pipelines.prepare import tfds_records
 
         return {
             name: PersonaSource(name, records, records.tracks, records.resolution)
-            for name, records in tfds_builder.open_tfds(Path(data.path), data.split).items()
+            for name, records in tfds_records.open_tfds(Path(data.path), data.split).items()
         }
     if data.kind == "puppets":
         from data_pipelines.puppets.source import puppet_source  # so is the renderer
