@@ -103,29 +103,56 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keeps other processes of this machine from writing into a folder meanwhile; the lock ends with the process.
+def locked(directory: Path, patience: float = 0.5) -> Iterator[int]:
+    """Keeps other processes of this machine from writing into a folder meanwhile.
+
+    The lock ends with the process, or with the last child that inherits it.
+
+    Args:
+        directory: the folder, which is there.
+        patience: seconds to wait for a process that has the lock; `is_locked` has it for a moment.
+
+    Yields:
+        The file descriptor that holds the lock.
 
     Raises:
         InputError: another process is writing, or the folder cannot be read.
     """
+    deadline = time.monotonic() + patience
+    with _opened(directory) as lock:
+        while not _take(lock, fcntl.LOCK_EX):
+            if time.monotonic() >= deadline:
+                raise InputError(f"Another process is writing {directory}; wait for it or stop it.")
+            time.sleep(0.05)
+        yield lock
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process of this machine is writing into a folder.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    with _opened(directory) as lock:
+        return not _take(lock, fcntl.LOCK_SH)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
     try:
-        lock = os.open(directory, os.O_RDONLY)
+        descriptor = os.open(directory, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"{directory} cannot be read ({error.strerror}); correct that.") from error
     try:
-        for last in [False] * 10 + [
-            True
-        ]:  # who only looks whether there is a lock has it for a moment
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if last:
-                    raise InputError(
-                        f"Another process is writing {directory}; wait for it or stop it."
-                    ) from error
-                time.sleep(0.05)
-        yield
+        yield descriptor
     finally:
-        os.close(lock)
+        os.close(descriptor)
+
+
+def _take(descriptor: int, kind: int) -> bool:
+    """Takes a lock, unless another process has it; returns whether it did."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -10,7 +10,7 @@ from ml_collections import config_flags
 
 from faceswap_jax import config as configs
 from faceswap_jax.commands import base, comments
-from faceswap_jax.commands.base import Command
+from faceswap_jax.commands.base import ANY_NUMBER, Command
 from faceswap_jax.errors import InputError
 
 FIELD = "--config."
@@ -81,16 +81,16 @@ class Compile(Command):
 
 
 class Status(Command):
-    """Show how far a run is, its curves and the time left."""
+    """Show how far a run is, its curves and the time left; of several runs or a sweep, a line each."""
 
     name = "status"
     usage = "DIR..."
-    inputs = (1, 1)
+    inputs = (1, ANY_NUMBER)
 
     def run(self, values, inputs):
         from faceswap_jax.reporting.status import status
 
-        print(status(Path(inputs[0])))
+        print(status([Path(path) for path in inputs]))
 
 
 class Sweep(Command):

@@ -1,71 +1,153 @@
-"""What a run has come to, for people at a terminal; it disturbs nothing and starts no JAX."""
+"""What runs have come to, for people at a terminal; it disturbs nothing and starts no JAX."""
 
-import fcntl
 import json
-import os
 import socket
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-import plotext
-
 from faceswap_jax import config as configs
+from faceswap_jax.errors import InputError
+from faceswap_jax.files import is_locked
 from faceswap_jax.reporting import progress
+from faceswap_jax.reporting.curves import curves_of, marks_of, plain, plot
 from faceswap_jax.reporting.progress import duration
 
 CURVES = 4  # losses come first, then scores
-WIDTH, HEIGHT = 78, 12  # of a curve, characters
+SCORES = 3  # in the line of one run among several
+CONFIG = "config.json"
+TRIALS = "trials.jsonl"
+AGAIN = "the command that started it continues"
 
 
-def status(workdir: Path) -> str:
-    """A few lines about the state of a run, and its curves.
+def status(folders: Sequence[Path]) -> str:
+    """One run in some detail; of several, or of a folder that has some, a line each.
 
     Raises:
-        InputError: `workdir` holds no run.
+        InputError: no folder holds a run.
     """
-    config = configs.load(workdir / "config.json")
-    note, metrics = progress.read(workdir), workdir / "metrics.jsonl"
-    rows = [_row(line) for line in (metrics.read_text().splitlines() if metrics.exists() else [])]
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for row in filter(None, rows):
-        for name, value in row.items():
-            if name.startswith("eval/") or (name.startswith("loss") and "/" not in name):
-                curves.setdefault(name, []).append((row["step"], value))
-    step = max((row["step"] for row in rows if row), default=0)
-    return "\n".join(
-        [
-            f"{workdir}: {config.task}, {_state(workdir, note)}",
-            _place(step, note),
-            _checkpoints(workdir / "checkpoints"),
-            *(
-                _plot(name, curves[name])
-                for name in sorted(curves, key=lambda n: n.startswith("eval/"))[:CURVES]
-            ),
-        ]
-    )
+    lines = []
+    if len(folders) > 1:
+        lines = _lines(folders)
+    elif _is_run(folders[0]):
+        return _detailed(folders[0])
+    elif _is_sweep(folders[0]):
+        lines = _lines_of_sweep(folders[0])
+    else:
+        lines = _lines(sorted(folders[0].glob("*/")))
+    if not lines:
+        names = ", ".join(f"'{folder}'" for folder in folders)
+        raise InputError(
+            f"{names} holds no run; give a folder that was --workdir of 'faceswap train', or one with such folders."
+        )
+    return "\n".join(lines)
+
+
+def _detailed(workdir: Path) -> str:
+    """State, place and checkpoints of a run, and its curves."""
+    config = configs.load(workdir / CONFIG)
+    note, rows = progress.read(workdir), _rows(workdir / "metrics.jsonl")
+    lines = [
+        f"{workdir}: {config.task}, {_state(workdir, note)}",
+        _place(rows, note),
+        _checkpoints(workdir / "checkpoints"),
+    ]
+    marks = marks_of(rows)
+    if len(marks) > 1:
+        began = [f"{name} after step {step:,}" for name, step in marks.items() if step]
+        lines.append(f"vertical lines: {'; '.join(began)}")
+    curves = curves_of(rows)
+    for name in list(curves)[:CURVES]:
+        lines.append(plot(name, curves[name], list(marks.values())))
+    return "\n".join(lines)
+
+
+def _lines(folders: Sequence[Path]) -> list[str]:
+    """A line of every folder that has a run or a sweep."""
+    lines = []
+    for folder in folders:
+        if _is_run(folder):
+            lines.append(_line_of_run(folder))
+        elif _is_sweep(folder):
+            lines.append(_line_of_sweep(folder))
+    return lines
+
+
+def _line_of_run(workdir: Path) -> str:
+    try:
+        config = configs.load(workdir / CONFIG)
+    except InputError as error:
+        return f"{workdir}: {error}"
+    note, rows = progress.read(workdir), _rows(workdir / "metrics.jsonl")
+    parts = [f"{workdir}: {config.task}, {_state(workdir, note)}", _place(rows, note)]
+    scores = [(name, points) for name, points in curves_of(rows).items() if "/" in name]
+    for name, points in scores[:SCORES]:
+        parts.append(f"{name} {plain(points[-1][1])}")
+    return "; ".join(parts)
+
+
+def _lines_of_sweep(folder: Path) -> list[str]:
+    """A sweep's own line, and one of every trial with its parameters."""
+    lines = [_line_of_sweep(folder)]
+    for number, trial in _trials(folder).items():
+        workdir = folder / f"trial_{number:03d}"
+        line = f"{workdir}: {trial['state']}"
+        if _is_run(workdir):
+            line = _line_of_run(workdir)
+        values = [f"{name}={value}" for name, value in trial["parameters"].items()]
+        lines.append("; ".join([line, *values]))
+    return lines
+
+
+def _line_of_sweep(folder: Path) -> str:
+    """How many trials of a sweep are in which state."""
+    states = Counter(trial["state"] for trial in _trials(folder).values())
+    texts = [f"{count} {state}" for state, count in sorted(states.items())]
+    text = ", ".join(texts) or "no trial yet"
+    return f"{folder}: sweep, {'running' if is_locked(folder) else 'not running'}; {text}"
+
+
+def _trials(folder: Path) -> dict[int, dict]:
+    """What is known of the trials of a sweep, by number."""
+    return {row["number"]: row for row in _rows(folder / TRIALS) if "number" in row}
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / CONFIG).exists()
+
+
+def _is_sweep(folder: Path) -> bool:
+    return (folder / TRIALS).exists()
 
 
 def _state(workdir: Path, note: dict) -> str:
-    again = "the command that started it continues"
-    if _locked(workdir):
+    if is_locked(workdir):
         return "running"
-    if note.get("state", "running") == "running":
-        if note.get("host", socket.gethostname()) != socket.gethostname():
-            return f"running on {note['host']}, as it said {duration(max(time.time() - note['time'], 0))} ago"
-        return f"not running, and it has not said why; {again}"
-    if note["state"] == "interrupted":
-        return f"interrupted; {again}"
-    return note["state"] + (f": {note['reason']}" if "reason" in note else "")
+    state, host = note.get("state", "running"), note.get("host")
+    if state == "running" and host not in (None, socket.gethostname()):
+        silent = max(time.time() - note["time"], 0)
+        return f"running on {host}, as it said {duration(silent)} ago"
+    if state == "running":
+        return f"not running, and it has not said why; {AGAIN}"
+    if state == "interrupted":
+        return f"interrupted; {AGAIN}"
+    return f"{state}: {note['reason']}" if "reason" in note else state
 
 
-def _place(step: int, note: dict) -> str:
-    step, last = max(step, note.get("step", 0)), note.get("of")
-    text = f"step {step:,}" + (f" of {last:,} ({100 * step / last:.0f} %)" if last else "")
+def _place(rows: Sequence[dict], note: dict) -> str:
+    """Step, phase, speed and the time left."""
+    step, last = note.get("step", 0), note.get("of")
+    if rows:
+        step = max(step, rows[-1]["step"])
+    text = f"step {step:,}"
+    if last:
+        text += f" of {last:,} ({100 * step / last:.0f} %)"
     if "phase" in note:
         text += f", {note['phase']}"
     if "seconds_left" in note:
-        left = note["seconds_left"] - (time.time() - note["time"])
-        text += f"; {note['steps_per_second']:.3g} steps/s, {duration(max(left, 0))} left"
+        left = max(note["seconds_left"] - (time.time() - note["time"]), 0)
+        text += f", {plain(note['steps_per_second'], 3)} steps/s, {duration(left)} left"
     return text
 
 
@@ -73,36 +155,17 @@ def _checkpoints(folder: Path) -> str:
     steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
     if not steps:
         return "no checkpoint yet"
-    seconds = max(time.time() - (folder / str(steps[-1])).stat().st_mtime, 0)
-    return f"checkpoints of steps {', '.join(f'{step:,}' for step in steps)}; the newest {duration(seconds)} old"
+    age = max(time.time() - (folder / str(steps[-1])).stat().st_mtime, 0)
+    names = ", ".join(f"{step:,}" for step in steps)
+    return f"checkpoints of steps {names}; the newest {duration(age)} old"
 
 
-def _plot(name: str, points: list[tuple[int, float]]) -> str:
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plot_size(WIDTH, HEIGHT)
-    plotext.title(f"{name}: {points[-1][1]:.4g}")
-    steps, values = zip(*points, strict=True)
-    plotext.plot(steps, values, marker="braille")
-    plotext.xticks([steps[0], steps[len(steps) // 2], steps[-1]])
-    return "\n" + plotext.uncolorize(plotext.build()).rstrip()
-
-
-def _locked(folder: Path) -> bool:
-    """Whether a process of this machine trains there."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def _row(line: str) -> dict | None:
-    """A row, unless it is just being written."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+def _rows(path: Path) -> list[dict]:
+    """The rows of a file of JSON lines, without one that is just being written."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows

@@ -1,0 +1,55 @@
+"""Exit codes, and what stands on stderr, when a command does not end well."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from faceswap_jax import train as loop
+from faceswap_jax.errors import DivergedError, InputError, JobError
+
+
+@pytest.fixture
+def trained(faceswap, experiment, monkeypatch):
+    """Runs `faceswap train` whose training ends with an error."""
+
+    def run(error):
+        def train(*_):
+            raise error
+
+        monkeypatch.setattr(loop, "train", train)
+        return faceswap("train", "--config", experiment, "--workdir", "w")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DivergedError("loss is nan at step 3;\nlower it."), 1),
+        (InputError("There is no data."), 2),
+        (JobError("Process 0 has lost another process of this job."), 3),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_errors_become_a_sentence_and_an_exit_code(trained, error, code):
+    result, out, err = trained(error)
+    assert (result, out) == (code, "")
+    assert err.startswith("faceswap: ") and err.count("\n") == 1
+    assert " ".join(str(error).split()) in err
+
+
+def test_an_unknown_error_is_told_apart_from_those_that_would_happen_again(trained):
+    code, out, err = trained(RuntimeError("the network cable"))
+    assert code == 70 and not out and "Traceback" in err and "the network cable" in err
+
+
+def test_a_reader_that_goes_ends_the_command_quietly():
+    """As `faceswap --help | head -1` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "faceswap_jax.cli", "--help"]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, b"")

@@ -1,0 +1,82 @@
+"""Flags that are missing, misspelt or of no use are refused in one sentence, and nothing is left behind."""
+
+import re
+
+import pytest
+
+from faceswap_jax.commands import COMMANDS
+
+PREPARE = "prepare a.mp4 --output data"
+SWAP = "swap a.mp4 --workdir w --persona p --output o.mp4"
+PUPPETS = "puppets --output=d --personas=1 --tracks=1 --frames=1"
+
+
+def test_wrong_commands(refused):
+    for name in ("traim", "--verbose"):
+        error = refused(name)
+        assert f"'{name}'" in error and all(command in error for command in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_missing_is_named_beside_the_usage(refused, name):
+    command = COMMANDS[name]
+    flags = [f"--{flag}" for flag in command.required if name != "demo" and flag != "blend"]
+    arguments = ["one", "two"] if command.inputs[1] == 0 else []
+    if flags or arguments or command.inputs[0]:
+        error = refused(name, *arguments)
+        assert f"usage: faceswap {name} {command.usage}" in error
+        assert ", ".join(flags) in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("verify", "number of inputs is 0"),
+        ("prepare --output data", "number of inputs is 0"),
+        (f"{SWAP} b.mp4", "number of inputs is 2"),
+        ("demo more", "number of inputs is 1"),
+        ("demo --output=", "--output must be given"),
+        ("prepare a.mp4 --ouput data", "'ouput'.*Did you mean: output"),
+        ("prepare a.mp4 --output", "--output.*'faceswap prepare --help'"),
+        ("train --config= --workdir w", "config file"),
+        ("train --config no.py --workdir w", "'no.py'.*experiments/"),
+        ("train --workdir w", "--config must be given"),
+        ("train w --config", "--config"),
+        ("train --config --help", "--config"),
+        (f"{PREPARE} --resolution wide", "--resolution=wide"),
+        (f"{PREPARE} --resolution 100", "--resolution=100 .* power of two"),
+        (f"{PREPARE} --splits 70,20,20", "--splits=70,20,20 .*75,15,10"),
+        (f"{PREPARE} --splits most", "--splits=most .*75,15,10"),
+        (f"{PREPARE} --processes 0", "--processes=0"),
+        (PREPARE, "a.mp4 does not exist"),
+        ("verify nowhere", "nowhere does not exist.*prepare"),
+        ("status w", "'w' holds no run.*--workdir"),
+        (f"{SWAP} --step last", "--step=last"),
+        (f"{SWAP} --blend x", "blending 'x'.*multiband"),
+        (SWAP, "a.mp4 does not exist"),
+    ],
+)
+def test_wrong_arguments(refused, arguments, message):
+    assert re.search(message, refused(*arguments.split()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--personas 0", "--personas=0"),
+        ("--frames 1000000000", "--frames=1000000000"),
+        ("--first_track -1", "--first_track=-1"),
+        ("--processes 0", "--processes=0"),
+        ("--format gif", "--format=gif"),
+        ("--size 33", "33 px.* even"),
+        ("--size 9999", "9999 px"),
+        ("--rate 0", "0.0.* between 1 and 240"),
+        ("--personas 9999 --tracks 9999", "99980001.* 100000"),
+        ("--resolution 64", "--resolution .*--format=clips"),
+        ("--size 64 --format records", "--size .*--format=records"),
+        ("--resolution 33 --format records", "--resolution=33"),
+        ("--output /dev/null/d", "/dev/null/d cannot be written"),
+    ],
+)
+def test_puppets_that_cannot_be(refused, arguments, message):
+    assert re.search(message, refused(*PUPPETS.split(), *arguments.split()))

@@ -1,0 +1,85 @@
+"""Experiments, data and clips that cannot be used are refused in one sentence, and nothing is left behind."""
+
+import re
+
+import av
+import numpy as np
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.widht=0.5", "'model.widht'.* --config.model.width"),
+        ("modle.width=0.5", "'modle.width'.* --config.model.width"),
+        ("width=0.5", "'width'.* --config.model.width"),
+        ("model.width.x=1", "'model.width.x'"),
+        ("model=1", "'model'.* --config.model.width"),
+        ("bacth=1", "'bacth'.* --config.batch"),
+        ("model.width=abc", "--config.model.width=abc"),
+        ("batch=1.5", "--config.batch=1.5"),
+        ("batch", "--config.batch"),
+        ("data.path=nowhere", "nowhere does not exist.*prepare"),
+        ("run.checkpoint=0", "config.run.checkpoint is 0; give 1 or more"),
+        ("seed=1 --profile=3", "--profile=3 .*10:14"),
+    ],
+)
+def test_wrong_values_of_a_config(refused, experiment, data, override, message):
+    overrides = [f"--config.data.path={data}", *f"--config.{override}".split()]
+    for arguments in (
+        ["--config", experiment, "--workdir", "w", *overrides],
+        ["--workdir=w", f"--config={experiment}", *overrides],
+    ):
+        assert re.search(message, refused("train", *arguments))
+
+
+@pytest.mark.parametrize(
+    "text", ["def get_config(:", "raise SystemError('two\\nlines')", "get_config = dict"]
+)
+def test_wrong_config_files(refused, experiment, text):
+    experiment.write_text(text)
+    assert f"'{experiment}'" in refused("train", "--config", experiment, "--workdir", "w")
+
+
+def test_data_that_do_not_fit(refused, experiment, data, faceswap, tmp_path_factory):
+    one = tmp_path_factory.mktemp("one") / "data"
+    puppet = "--format=records --personas=1 --tracks=1 --frames=2 --resolution=16 --processes=1"
+    assert faceswap("puppets", "--output", one, *puppet.split())[0] == 0
+    train = ["train", "--config", experiment, "--workdir", "w", "--config.data.path"]
+
+    assert re.search(f"'{one}' .*'puppet000'.* two", refused(*train, one))
+    steps = "--config.level_steps=(0, 4, 4, 4)"
+    assert re.search("ada .*16 px.* 32 px", refused(*train, data, steps))
+    assert "(2, 7, 8, 8, 3)" in refused(*train, data, "--config.batch=7")
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory, clips):
+    """Files that are no clips of faces."""
+    folder = tmp_path_factory.mktemp("odd")
+    with av.open(str(folder / "audio.mp4"), "w") as output:
+        stream = output.add_stream("aac", rate=8000, layout="mono")
+        silence = np.zeros((1, 4000), np.int16)
+        frame = av.AudioFrame.from_ndarray(silence, format="s16", layout="mono")
+        frame.sample_rate = 8000
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    (folder / "text.mp4").write_text("no clip")
+    (folder / "empty.mp4").touch()
+    (folder / "cut.mp4").write_bytes((clips / "ada.mp4").read_bytes()[:2000])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("audio.mp4", "no video"),
+        ("text.mp4", "damaged"),
+        ("empty.mp4", "0 bytes"),
+        ("cut.mp4", "damaged"),
+    ],
+)
+def test_clips_that_do_not_serve(refused, clips, run, odd, name, message):
+    prepare = ["prepare", clips / "ada.mp4", odd / name, "--output", "data"]
+    swap = ["swap", odd / name, "--workdir", run, "--persona", "ada", "--output", "out.mp4"]
+    for command in (prepare, swap):
+        assert re.search(f"{odd / name} .*{message}", refused(*command))
