@@ -1,4 +1,4 @@
-"""`faceswap verify DIR`: is a data set what its manifest says, down to the last record?"""
+"""`faceswap verify DIR`: compares a data set with its manifest, down to the last record."""
 
 import dataclasses
 import hashlib
@@ -31,37 +31,47 @@ from data_pipelines.records import (
     decode,
 )
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import locked
+from faceswap_jax.files import is_partial, locked
 
 BROKEN = "broken"
-"""What the counts call records that a repair has dropped."""
+"""The reason under which counts name the records that a repair has dropped."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What a shard really holds.
+    """What a listed shard really holds.
 
     Attributes:
-        shard: facts about the file; its records are those that can be used.
-        broken: number of those that cannot; None if the file cannot be read at all.
-        clips: names of the clips that they come from.
+        persona: whose shard it is.
+        listed: what the manifest says about it.
+        shard: what the file holds; its records are those that can be used. None if the file cannot
+            be read at all.
+        broken: number of its records that cannot be used.
+        clips: names of the clips that its records come from.
         faults: one text for each thing that is wrong.
     """
 
-    shard: Shard
-    broken: int | None
+    persona: str
+    listed: Shard
+    shard: Shard | None
+    broken: int
     clips: set[str]
     faults: list[str]
 
+    @property
+    def records(self) -> int:
+        """How many records can be used."""
+        return self.shard.records if self.shard else 0
+
 
 def verify(directory: Path, repair: bool = False) -> bool:
-    """Reads every record of a data set, compares it with the manifest, and prints what is wrong on stderr.
+    """Reads every record of a data set, compares it with the manifest, and prints what is wrong.
 
     Args:
         directory: of the data set.
-        repair: whether to drop what is broken: a shard with broken records is written anew without them, a lost shard
-            or persona leaves the manifest, and the manifest is corrected. Shards without broken records are not
-            touched. `faceswap prepare` makes anew what was dropped.
+        repair: whether to drop what is broken. A shard with broken records is written anew without
+            them, a lost shard or persona leaves the manifest, and the manifest is corrected. Shards
+            without broken records are not touched. `faceswap prepare` makes anew what was dropped.
 
     Returns:
         Whether the data set is sound now.
@@ -71,14 +81,39 @@ def verify(directory: Path, repair: bool = False) -> bool:
     """
     manifest = Manifest.load(directory)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    findings = _examine_all(directory, manifest, console)
+
+    faults = [fault for finding in findings for fault in finding.faults]
+    faults += _contradictions(manifest, findings)
+    faults += _strangers(directory, findings)
+    for fault in faults:
+        console.print(fault)
+
+    records = sum(finding.records for finding in findings)
+    count = f"{len(faults)} fault(s)" if faults else "no fault"
+    console.print(
+        f"{directory}: {records} sound records of {len(manifest.personas)} personas in "
+        f"{len(findings)} shards, {count}"
+    )
+    if not (faults and repair):
+        return not faults
+    with locked(directory):
+        _repair(directory, manifest, findings)
+    console.print(
+        "repaired; what was dropped is made anew by the `faceswap prepare` that made the data set"
+    )
+    return verify(directory)
+
+
+def _examine_all(directory: Path, manifest: Manifest, console: Console) -> list[Finding]:
+    """Examines all shards, with progress on a terminal."""
     listed = [
         (name, shard) for name, persona in manifest.personas.items() for shard in persona.shards
     ]
-    with ThreadPoolExecutor(
-        len(os.sched_getaffinity(0))
-    ) as threads:  # hashing and decoding run side by side
+    # Hashing and decoding run side by side.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         findings = threads.map(lambda item: _examine(directory, manifest, *item), listed)
-        found = list(
+        return list(
             track(
                 findings,
                 "shards",
@@ -88,31 +123,13 @@ def verify(directory: Path, repair: bool = False) -> bool:
                 disable=not console.is_terminal,
             )
         )
-    faults = [fault for finding in found for fault in finding.faults]
-    faults += _contradictions(manifest, listed, found)
-    strangers = {path.name for path in (directory / SHARDS).glob("*.arrayrecord")} - {
-        shard.file for _, shard in listed
-    }
-    faults += [
-        f"{name} is not in {MANIFEST}; run the `faceswap prepare` that made it again"
-        for name in sorted(strangers)
-    ]
-    records = sum(finding.shard.records for finding in found if finding.broken is not None)
-    for fault in faults:
-        console.print(fault)
-    what = f"{directory}: {records} sound records of {len(manifest.personas)} personas in {len(listed)} shards"
-    console.print(f"{what}, {len(faults)} fault(s)" if faults else f"{what}, no fault")
-    if not (faults and repair):
-        return not faults
-    with locked(directory):
-        _repair(directory, manifest, listed, found, console)
-    return verify(directory)
 
 
 def _examine(directory: Path, manifest: Manifest, persona: str, listed: Shard) -> Finding:
     """Compares one shard with what the manifest says about it."""
     path = directory / SHARDS / listed.file
-    faults, tracks, clips = [], [], set()
+    faults = []
+    tracks = []  # clip and track of each sound record
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -120,26 +137,30 @@ def _examine(directory: Path, manifest: Manifest, persona: str, listed: Shard) -
             if isinstance(content, str):
                 faults.append(f"{listed.file}, record {number}: {content}")
             else:
-                _, (clip, track) = content
-                tracks.append((clip, track))
-                clips.add(clip)
+                _, track_key = content
+                tracks.append(track_key)
     except OSError as error:
-        return Finding(listed, None, set(), [f"{listed.file} cannot be read ({error.strerror})"])
+        fault = f"{listed.file} cannot be read ({error.strerror})"
+        return Finding(persona, listed, None, 0, set(), [fault])
     except (RuntimeError, ValueError) as error:
-        return Finding(listed, None, set(), [f"{listed.file} is damaged: {_first_part(error)}"])
+        fault = f"{listed.file} is damaged: {_first_part(error)}"
+        return Finding(persona, listed, None, 0, set(), [fault])
+
     lengths = [len(list(group)) for _, group in itertools.groupby(tracks)]
-    shard, broken = Shard(listed.file, len(tracks), digest, lengths), len(faults)
+    shard = Shard(listed.file, len(tracks), digest, lengths)
+    broken = len(faults)
     if not faults and shard != listed:
         faults = [
-            f"{listed.file} is another file than the one that {MANIFEST} describes, though its records are sound"
+            f"{listed.file} is another file than the one that {MANIFEST} describes, though its "
+            "records are sound"
         ]
-    return Finding(shard, broken, clips, faults)
+    return Finding(persona, listed, shard, broken, {clip for clip, _ in tracks}, faults)
 
 
 def _contents(
     path: Path, persona: str, manifest: Manifest
 ) -> Iterator[tuple[bytes, tuple[str, int]] | str]:
-    """Of each record of a shard: its bytes and the key of its track, or what is wrong with it."""
+    """Yields, for each record of a shard, its bytes and the key of its track, or what is wrong."""
     source = ArrayRecordDataSource(os.fspath(path))
     for number in range(len(source)):
         try:
@@ -153,19 +174,18 @@ def _contents(
 
 
 def _first_part(error: Exception) -> str:
-    """What ArrayRecord says, without where in its code it says so."""
+    """Returns what ArrayRecord says, without where in its code it says so."""
     return str(error).partition(";")[0]
 
 
 def _check(record: FaceRecord, persona: str, manifest: Manifest) -> None:
     """Raises ValueError if a record that can be decoded does not belong here."""
-    side, bits = (
-        manifest.resolution,
-        np.uint16 if manifest.settings["image"] == "png16" else np.uint8,
-    )
+    side = manifest.resolution
+    bits = np.uint16 if manifest.settings["image"] == "png16" else np.uint8
     if record.image.shape != (side, side, 3) or record.image.dtype != bits:
         raise ValueError(
-            f"the picture is {record.image.dtype} {record.image.shape}, not {bits.__name__} {side} px"
+            f"the picture is {record.image.dtype} {record.image.shape}, not {bits.__name__} "
+            f"{side} px"
         )
     if record.persona != persona:
         raise ValueError(f"it shows {record.persona!r}, not {persona!r}")
@@ -174,81 +194,97 @@ def _check(record: FaceRecord, persona: str, manifest: Manifest) -> None:
             raise ValueError(f"its {name} is not finite")
 
 
-def _lengths(keys: Sequence[tuple[str, int]]) -> list[int]:
-    """Number of records of each track, given the track of each record."""
-    return [len(list(group)) for _, group in itertools.groupby(keys)]
+def _strangers(directory: Path, findings: Sequence[Finding]) -> list[str]:
+    """Returns a fault for each finished shard that the manifest does not list."""
+    files = {
+        path.name for path in (directory / SHARDS).glob("*.arrayrecord") if not is_partial(path)
+    }
+    listed = {finding.listed.file for finding in findings}
+    return [
+        f"{name} is not in {MANIFEST}; run the `faceswap prepare` that made it again"
+        for name in sorted(files - listed)
+    ]
 
 
-def _contradictions(
-    manifest: Manifest, listed: Sequence[tuple[str, Shard]], found: Sequence[Finding]
-) -> list[str]:
-    """What is wrong between shards: counts of a persona, splits, clips in two splits."""
-    faults, kept, split_of = [], Counter(), {}
-    for (name, _), finding in zip(listed, found, strict=True):
-        kept[name] += finding.shard.records if finding.broken is not None else 0
-        split = manifest.personas[name].split
+def _contradictions(manifest: Manifest, findings: Sequence[Finding]) -> list[str]:
+    """Returns what is wrong between shards: counts of a persona, splits, clips in two splits."""
+    faults = []
+    kept = Counter()
+    split_of: dict[str, str] = {}
+    for finding in findings:
+        kept[finding.persona] += finding.records
+        split = manifest.personas[finding.persona].split
         for clip in sorted(finding.clips):
             other = split_of.setdefault(clip, split)
             if other != split:
                 faults.append(f"clip {clip} is in the splits {other} and {split}")
+
     for name, persona in manifest.personas.items():
-        counts = persona.counts
         if persona.split not in SPLITS:
             faults.append(
-                f"persona {name} is in the split {persona.split!r}, which is none of {', '.join(SPLITS)}"
+                f"persona {name} is in the split {persona.split!r}, which is none of "
+                f"{', '.join(SPLITS)}"
             )
-        if counts.kept != kept[name] or counts.seen != counts.kept + sum(counts.dropped.values()):
+        counts = persona.counts
+        dropped = sum(counts.dropped.values())
+        if counts.kept != kept[name] or counts.seen != counts.kept + dropped:
             faults.append(
-                f"persona {name} has {kept[name]} sound records, but {MANIFEST} says {counts.kept} of {counts.seen}, "
-                f"{sum(counts.dropped.values())} dropped"
+                f"persona {name} has {kept[name]} sound records, but {MANIFEST} says {counts.kept} "
+                f"of {counts.seen}, {dropped} dropped"
             )
     return faults
 
 
-def _repair(
-    directory: Path,
-    manifest: Manifest,
-    listed: Sequence[tuple[str, Shard]],
-    found: Sequence[Finding],
-    console: Console,
-) -> None:
-    """Writes the manifest anew from what was found, and shards with broken records without these."""
-    shards: dict[str, list[Shard]] = {name: [] for name in manifest.personas}
-    for (name, listed_shard), finding in zip(listed, found, strict=True):
-        path = directory / SHARDS / listed_shard.file
-        shard = finding.shard
-        if finding.broken != 0:
-            report_of(path).unlink(
-                missing_ok=True
-            )  # without it the shard counts as not yet prepared
-            if finding.broken is None or not shard.records:
-                path.unlink(missing_ok=True)
-                continue
-            with ShardWriter(path) as writer:
-                for content in _contents(path, name, manifest):
-                    if not isinstance(content, str):
-                        writer.write(*content)
-            shard = writer.shard
-        shards[name].append(shard)
-    left = {name: of for name, of in shards.items() if of}
-    if not left:
+# Repair
+
+
+def _repair(directory: Path, manifest: Manifest, findings: Sequence[Finding]) -> None:
+    """Writes shards with broken records without these, then the manifest and the report anew."""
+    shards: dict[str, list[Shard]] = {}
+    for finding in findings:
+        shard = _repair_shard(directory, manifest, finding)
+        if shard:
+            shards.setdefault(finding.persona, []).append(shard)
+    if not shards:
         raise InputError(
             f"Nothing in {directory} can be used; remove it and prepare the data set again."
         )
-    settings = Settings.from_json(manifest.settings)
-    valid = all(manifest.personas[name].split in SPLITS for name in left)
-    drawn = draws.identity_splits(sorted(left), settings.splits, settings.seed)
+
+    splits = {name: manifest.personas[name].split for name in shards}
+    if not set(splits.values()) <= set(SPLITS):
+        settings = Settings.from_json(manifest.settings)
+        splits = draws.identity_splits(sorted(shards), settings.splits, settings.seed)
     personas = {}
-    for name, of in left.items():
-        old, kept = manifest.personas[name], sum(shard.records for shard in of)
-        dropped = dict(old.counts.dropped)
-        broken = old.counts.seen - kept - sum(dropped.values())
-        if broken > 0:
-            dropped[BROKEN] = dropped.get(BROKEN, 0) + broken
-        counts = Counts(kept + sum(dropped.values()), kept, dropped)
-        personas[name] = Persona(old.split if valid else drawn[name], of, counts)
+    for name, of_persona in shards.items():
+        kept = sum(shard.records for shard in of_persona)
+        counts = _correct_counts(manifest.personas[name].counts, kept)
+        personas[name] = Persona(splits[name], of_persona, counts)
     Manifest(manifest.settings, personas, manifest.unreadable).save(directory)
     write_report(directory)
-    console.print(
-        "repaired; what was dropped is made anew by the `faceswap prepare` that made the data set"
-    )
+
+
+def _repair_shard(directory: Path, manifest: Manifest, finding: Finding) -> Shard | None:
+    """Drops the broken records of a shard; returns what is left, None if that is nothing."""
+    if finding.shard and not finding.broken:
+        return finding.shard
+
+    path = directory / SHARDS / finding.listed.file
+    # Without its report the shard counts as not yet prepared.
+    report_of(path).unlink(missing_ok=True)
+    if not finding.records:
+        path.unlink(missing_ok=True)
+        return None
+    with ShardWriter(path) as writer:
+        for content in _contents(path, finding.persona, manifest):
+            if not isinstance(content, str):
+                writer.write(*content)
+    return writer.shard
+
+
+def _correct_counts(counts: Counts, kept: int) -> Counts:
+    """Returns counts in which records that are kept no more are dropped as BROKEN."""
+    dropped = dict(counts.dropped)
+    broken = counts.seen - kept - sum(dropped.values())
+    if broken > 0:
+        dropped[BROKEN] = dropped.get(BROKEN, 0) + broken
+    return Counts(kept + sum(dropped.values()), kept, dropped)

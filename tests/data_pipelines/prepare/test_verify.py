@@ -13,6 +13,7 @@ from data_pipelines.prepare.verify import verify
 from data_pipelines.records import MANIFEST, SHARDS, Counts, Manifest, Persona, ShardWriter, encode
 from faceswap_jax.cli import main
 from faceswap_jax.errors import InputError
+from faceswap_jax.files import aside_of
 from tests.data_pipelines.test_records import make_record
 from tests.support import stored
 
@@ -218,6 +219,11 @@ def test_a_shard_that_the_manifest_forgets(data, capsys):
     write_shard(data, "cleo", 0)
     assert not verify(data)
     assert "cleo-00000.arrayrecord is not in manifest.json" in capsys.readouterr().err
+
+
+def test_a_shard_that_a_killed_process_left_unfinished_is_no_fault(data):
+    aside_of(shard(data, "cleo-00000")).write_bytes(b"half")
+    assert verify(data)
 
 
 def test_another_schema(data):
