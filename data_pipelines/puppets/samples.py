@@ -1,6 +1,6 @@
 """Samples for the oracle: puppets of every look and performance, cropped as the oracle sees them.
 
-A parameter's share is its place in its span, 0 at the low end and 1 at the high one.
+A normalised parameter is its place in its span, 0 at the low end and 1 at the high one.
 """
 
 from collections.abc import Sequence
@@ -28,43 +28,57 @@ from faceswap_jax.faces.ibug import LEFT_EYE, NOSE, RIGHT_EYE
 SIDE = 64
 """Side in pixels of what the oracle sees."""
 
-ZOOM, RISE, NOSE_DISTANCE = 1.2, 0.07, 1.1
-"""How much closer than the aligned crop of all other networks it looks, how much lower in widths of that crop, and by
-how many distances between eyes and nose the eyes are apart in a face seen from the front."""
+ZOOM = 1.2
+"""How much closer than the aligned crop of all other networks the oracle looks."""
+
+RISE = 0.07
+"""How much lower it looks, in widths of that crop."""
+
+NOSE_DISTANCE = 1.1
+"""How many distances between eyes and nose the eyes are apart in a face seen from the front."""
 
 SPANS = {**PERSONA_SPANS, **PERFORMANCE_SPANS}
-_LOW, _HIGH = (np.array([span[end] for span in SPANS.values()], np.float32) for end in (0, 1))
-_NAMES = list(SPANS)
-_ROLL, _PLACE = (
-    _NAMES.index("roll"),
-    [_NAMES.index(name) for name in ("translate_x", "translate_y")],
-)
-_NEGATED = [_NAMES.index(name) for name in ("yaw", "roll", "gaze_x", "translate_x")]
-_LIDS = [_NAMES.index(name) for name in ("lid_left", "lid_right")]
+_LOW = np.array([span.low for span in SPANS.values()], np.float32)
+_HIGH = np.array([span.high for span in SPANS.values()], np.float32)
 
-_OVERSHOOT = 0.12  # share of samples at each end of a performance parameter's span
-_SIZES, _QUALITIES = (88, 152), (75, 98)  # pixels of the rendered frame; of JPEG
-_STORED, _MARGIN = (
-    96,
-    1.4,
-)  # side of a kept picture in pixels, and in sides of what the oracle sees of it
-_TURN, _NEAR, _AWAY = (
-    8.0,
-    0.12,
-    0.06,
-)  # ± degrees, share and widths of the kept picture, off the face's alignment
-_MASKED = 0.8  # share of training samples of which only the face is seen
-_SCALE, _SHIFT, _BUMP, _BUMPS = (
-    (0.85, 1.15),
-    0.04,
-    0.04,
-    5,
-)  # see `_varied`; shift in widths of the crop
-_SAMPLE, _BATCH = 10, 11  # separate random streams of one world
+
+def _columns(*names: str) -> list[int]:
+    """Where parameters stand in the order of `SPANS`."""
+    order = list(SPANS)
+    return [order.index(name) for name in names]
+
+
+(_ROLL,) = _columns("roll")
+_PLACE = _columns("translate_x", "translate_y")
+_LIDS = _columns("lid_left", "lid_right")
+_NEGATED = _columns("yaw", "roll", "gaze_x", "translate_x")  # by mirroring
+
+# What is rendered and kept.
+_OVERSHOOT = 0.12  # fraction of the samples at each end of a performance parameter's span
+_SIZES = (88, 152)  # least and largest side of the rendered frame, pixels
+_QUALITIES = (75, 98)  # least and best, of JPEG
+_STORED = 96  # side of a kept image, pixels
+_MARGIN = 1.4  # the same in sides of what the oracle sees of it
+
+# How training varies the view around the face's alignment, to either side.
+_TURN = 8.0  # degrees
+_NEAR = 0.12  # of the size
+_AWAY = 0.06  # widths of the kept image
+
+# How it varies the mask; see `_varied`.
+_MASKED = 0.8  # fraction of the training samples of which only the face is seen
+_SCALE = (0.85, 1.15)
+_SHIFT = 0.04  # widths of the crop
+_BUMP = 0.04  # radii
+_BUMPS = 5
+
+# Separate random streams of one world.
+_SAMPLE = 10
+_BATCH = 11
 
 
 class Sample(NamedTuple):
-    """One picture around a face and what it shows.
+    """One image around a face and what it shows.
 
     Attributes:
         image: RGB, wider than what the oracle sees.
@@ -86,85 +100,87 @@ class Batch(TypedDict):
 
     Attributes:
         image: RGB.
-        mask: which share of each pixel may be seen, 0..255.
-        shares: of all parameters, personas' first, in the order of `SPANS`, as `to_shares` sees them.
+        mask: which fraction of each pixel may be seen, 0..255.
+        parameters: all of them, normalised, in the order of `SPANS`.
     """
 
     image: UInt8[np.ndarray, "b 64 64 3"]
     mask: UInt8[np.ndarray, "b 64 64"]
-    shares: Float32[np.ndarray, "b 40"]
+    parameters: Float32[np.ndarray, "b 40"]
 
 
 def view(
     landmarks: Float[np.ndarray, "68 2"], side: int = SIDE, zoom: float = ZOOM
 ) -> Float[np.ndarray, "2 3"]:
-    """Similarity transform from a picture's pixels to those of what the oracle sees [side, side]: its eyes are level.
+    """Similarity transform from an image's pixels to those of what the oracle sees [side, side]: its eyes are level.
 
     So the features of a face are always at about the same place, in profile, too: then the distance from the eyes to
     the nose counts instead of that between the eyes. Training varies the view, so that nothing can be told from where
     exactly it lies, which the landmarks of another face decide when a swap is read.
     """
-    right, left = landmarks[RIGHT_EYE].mean(0), landmarks[LEFT_EYE].mean(0)
-    apart, down = (
-        np.linalg.norm(left - right),
-        np.linalg.norm(landmarks[NOSE[6]] - (left + right) / 2),
-    )
+    right = landmarks[RIGHT_EYE].mean(0)
+    left = landmarks[LEFT_EYE].mean(0)
+    apart = np.linalg.norm(left - right)
+    down = np.linalg.norm(landmarks[NOSE[6]] - (left + right) / 2)
     shift = (0, -RISE * zoom * side)
     zoom *= min(1.0, float(apart / (NOSE_DISTANCE * down)))
-    return _about_centre(
-        align.alignment_transform(landmarks, side, "eyes"), side, zoom, shift=shift
-    )
+    aligned = align.alignment_transform(landmarks, side, "eyes")
+    return _about_centre(aligned, side, zoom, shift=shift)
 
 
-def to_shares(
+def normalise(
     values: Float[np.ndarray, "40"], transform: Float[np.ndarray, "2 3"], size: int
 ) -> Float32[np.ndarray, "40"]:
-    """Shares of all parameters, those of place as seen in a view.
+    """All parameters normalised, those of place as seen in a view.
 
     Roll counts from the view's own tilt. Instead of the translation there are x and y in the view, from 0 to 1, of
-    where the head's origin would be unturned: what can be seen of it, whatever part of the picture the view shows.
+    where the head's origin would be unturned: what can be seen of it, whatever part of the image the view shows.
 
     Args:
         values: in the parameters' units.
-        transform: from the picture's pixels to the view's.
-        size: of the picture in pixels.
+        transform: from the image's pixels to the view's.
+        size: of the image in pixels.
     """
     values = values.astype(np.float64)
     values[_ROLL] += _tilt(transform)
-    shares = (values - _LOW) / (_HIGH - _LOW)
-    place = (size - 1) / 2 + size / 4 * np.array([1, -1]) * (values[_PLACE] + FRAMING[:2])
-    shares[_PLACE] = (transform @ [*place, 1] + 0.5) / SIDE
-    return shares.astype(np.float32)
+    normalised = (values - _LOW) / (_HIGH - _LOW)
+
+    # The head's origin in the image: a quarter of its side is a head unit.
+    centre = (size - 1) / 2
+    place = centre + size / 4 * np.array([1, -1]) * (values[_PLACE] + FRAMING[:2])
+    normalised[_PLACE] = (transform @ [*place, 1] + 0.5) / SIDE
+    return normalised.astype(np.float32)
 
 
-def to_values(
-    shares: Float[np.ndarray, "40"], transform: Float[np.ndarray, "2 3"], size: int
+def denormalise(
+    normalised: Float[np.ndarray, "40"], transform: Float[np.ndarray, "2 3"], size: int
 ) -> Float32[np.ndarray, "40"]:
-    """The inverse of `to_shares`."""
-    values = _LOW + shares.astype(np.float64) * (_HIGH - _LOW)
+    """The inverse of `normalise`."""
+    values = _LOW + normalised.astype(np.float64) * (_HIGH - _LOW)
     values[_ROLL] -= _tilt(transform)
-    place = align.invert(transform) @ [*(shares[_PLACE] * SIDE - 0.5), 1]
+    place = align.invert(transform) @ [*(normalised[_PLACE] * SIDE - 0.5), 1]
     values[_PLACE] = (place - (size - 1) / 2) * [1, -1] * 4 / size - FRAMING[:2]
     return values.astype(np.float32)
 
 
-def mirrored(shares: Float[np.ndarray, "... 40"]) -> Float[np.ndarray, "... 40"]:
-    """Shares of what the mirrored picture shows."""
-    shares = shares.copy()
-    shares[..., _NEGATED] = 1 - shares[..., _NEGATED]
-    shares[..., _LIDS] = shares[..., _LIDS[::-1]]
-    return shares
+def mirrored(normalised: Float[np.ndarray, "... 40"]) -> Float[np.ndarray, "... 40"]:
+    """Normalised parameters of what the mirrored image shows."""
+    result = normalised.copy()
+    result[..., _NEGATED] = 1 - normalised[..., _NEGATED]
+    result[..., _LIDS] = normalised[..., _LIDS[::-1]]
+    return result
 
 
 def sample_frame(world_seed: int, index: int, size: int) -> Frame:
-    """Picture number `index` of a world: a persona of its own, its performance anywhere between all extremes."""
+    """Frame number `index` of a world: a persona of its own, its performance anywhere between all extremes."""
     rng = np.random.default_rng((world_seed, _SAMPLE, index))
-    shares = rng.uniform(-_OVERSHOOT, 1 + _OVERSHOOT, len(PERFORMANCE_SPANS)).clip(0, 1)
-    low, high = (np.array([span[end] for span in PERFORMANCE_SPANS.values()]) for end in (0, 1))
-    performance = Performance(*(low + shares * (high - low)).tolist())
-    return render(
-        sample_persona(world_seed, index), performance, sample_scene(world_seed, index, 0), size
-    )
+    fractions = rng.uniform(-_OVERSHOOT, 1 + _OVERSHOOT, len(PERFORMANCE_SPANS)).clip(0, 1)
+    values = {}
+    for (name, span), fraction in zip(PERFORMANCE_SPANS.items(), fractions.tolist(), strict=True):
+        values[name] = span.low + fraction * (span.high - span.low)
+    persona = sample_persona(world_seed, index)
+    scene = sample_scene(world_seed, index, track=0)
+    return render(persona, Performance(**values), scene, size)
 
 
 def parameters(frame: Frame) -> Float32[np.ndarray, "40"]:
@@ -182,46 +198,54 @@ class Samples:
     def __getitem__(self, index: int) -> Sample:
         """Rendered at some size and compressed as JPEG of some quality, both decided by the index."""
         if index not in self._kept:
-            rng = np.random.default_rng((self._world_seed, _SAMPLE, index, 0))
-            size, quality = (int(rng.integers(low, high + 1)) for low, high in (_SIZES, _QUALITIES))
-            frame = sample_frame(self._world_seed, index, size)
-            _, encoded = cv2.imencode(
-                ".jpg", frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality]
-            )
-            transform = view(frame.landmarks, _STORED, ZOOM / _MARGIN)
-            image = align.warp(
-                cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB), transform, _STORED, _STORED
-            )
-            points = align.transform_points(frame.landmarks, transform)
-            self._kept[index] = Sample(image, points, transform, size, parameters(frame))
+            self._kept[index] = self._make(index)
         return self._kept[index]
+
+    def _make(self, index: int) -> Sample:
+        rng = np.random.default_rng((self._world_seed, _SAMPLE, index, 0))
+        size = int(rng.integers(_SIZES[0], _SIZES[1] + 1))
+        quality = int(rng.integers(_QUALITIES[0], _QUALITIES[1] + 1))
+
+        frame = sample_frame(self._world_seed, index, size)
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        _, encoded = cv2.imencode(".jpg", frame.image[..., ::-1], options)
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+
+        transform = view(frame.landmarks, _STORED, ZOOM / _MARGIN)
+        image = align.warp(decoded, transform, _STORED, _STORED)
+        points = align.transform_points(frame.landmarks, transform)
+        return Sample(image, points, transform, size, parameters(frame))
 
 
 def training_batches(
     samples: Samples, *, batch: int, fresh: int, seed: int, host: int = 0, hosts: int = 1
 ) -> grain.MapDataset[Batch]:
-    """Endless data set whose element [step] is this host's share of the batch of that step.
+    """Endless data set whose element [step] is this host's slice of the batch of that step.
 
     Every step has `fresh` samples that no step before has seen; the others are drawn from all so far. So rendering goes
-    on beside training at an even pace. Half of the pictures are mirrored. Of most only the face may be seen, through a
+    on beside training at an even pace. Half of the images are mirrored. Of most only the face may be seen, through a
     mask whose outline is so varied that it tells little itself; of the others, all.
     """
 
     def load(step: int) -> Batch:
+        # All hosts draw the whole batch, then each makes its own slice.
         rng = np.random.default_rng((seed, _BATCH, step))
         new = np.arange(step * fresh, (step + 1) * fresh)
-        numbers = np.concatenate([new, rng.integers(0, new[-1] + 1, batch - fresh)])
+        old = rng.integers(0, new[-1] + 1, batch - fresh)
+        numbers = np.concatenate([new, old])
+        flip, whole = rng.random((2, batch)) < [[0.5], [1 - _MASKED]]
+        views = rng.uniform(-1, 1, (batch, 4))
+        variations = rng.uniform(-1, 1, (batch, 5 + 2 * _BUMPS))
+
         mine = share(batch, host, hosts)
-        flip, whole = (rng.random((2, batch)) < [[0.5], [1 - _MASKED]])[:, mine]
-        views = rng.uniform(-1, 1, (batch, 4))[mine]
-        variations = rng.uniform(-1, 1, (batch, 5 + 2 * _BUMPS))[mine]
-        made = _assemble([samples[number] for number in numbers[mine].tolist()], views, variations)
+        chosen = [samples[number] for number in numbers[mine].tolist()]
+        made = _assemble(chosen, views[mine], variations[mine])
+
+        flip, whole = flip[mine], whole[mine]
         made["mask"][whole] = 255
-        made["image"][flip], made["mask"][flip] = (
-            made["image"][flip, :, ::-1],
-            made["mask"][flip, :, ::-1],
-        )
-        made["shares"][flip] = mirrored(made["shares"][flip])
+        made["image"][flip] = made["image"][flip, :, ::-1]
+        made["mask"][flip] = made["mask"][flip, :, ::-1]
+        made["parameters"][flip] = mirrored(made["parameters"][flip])
         return made
 
     return grain.MapDataset.range(ENDLESS).map(load)
@@ -233,12 +257,9 @@ def test_batches(
     """The samples one after the other, as they are, with the masks of their faces."""
 
     def load(step: int) -> Batch:
-        return _assemble(
-            [
-                samples[number]
-                for number in range(step * batch, (step + 1) * batch)[share(batch, host, hosts)]
-            ]
-        )
+        numbers = range(step * batch, (step + 1) * batch)
+        mine = numbers[share(batch, host, hosts)]
+        return _assemble([samples[number] for number in mine])
 
     return grain.MapDataset.range(ENDLESS).map(load)
 
@@ -250,9 +271,11 @@ def _about_centre(
     turn: float = 0.0,
     shift: Sequence[float] = (0, 0),
 ) -> Float[np.ndarray, "2 3"]:
-    """A transform followed by zoom and turn (degrees) about the middle of the picture, then a shift in pixels."""
-    cos, sin = zoom * np.cos(np.deg2rad(turn)), zoom * np.sin(np.deg2rad(turn))
-    linear, middle = np.array([[cos, -sin], [sin, cos]]), (side - 1) / 2
+    """A transform followed by zoom and turn (degrees) about the middle of the image, then a shift in pixels."""
+    cos = zoom * np.cos(np.deg2rad(turn))
+    sin = zoom * np.sin(np.deg2rad(turn))
+    linear = np.array([[cos, -sin], [sin, cos]])
+    middle = (side - 1) / 2
     moved = linear @ transform
     moved[:, 2] += middle - linear @ [middle, middle] + shift
     return moved
@@ -267,17 +290,19 @@ def _varied(
     outline: Float[np.ndarray, "n 2"], draws: Float[np.ndarray, "k"]
 ) -> Float[np.ndarray, "n 2"]:
     """The outline stretched along each axis, shifted, turned and dented, all by draws from -1..1."""
+    stretch, shift, turn, dents = draws[:2], draws[2:4], draws[4], draws[5:]
     centre = outline.mean(0)
     x, y = (outline - centre).T
-    turns = np.arctan2(y, x)[:, None] * np.arange(1, 1 + _BUMPS)  # waves around the outline
-    waves = np.concatenate([np.cos(turns), np.sin(turns)], 1) @ draws[5:]
-    radii = np.interp(draws[:2], (-1, 1), _SCALE) + _BUMP * waves[:, None]
-    cos, sin = np.cos(np.deg2rad(_TURN * draws[4])), np.sin(np.deg2rad(_TURN * draws[4]))
-    return (
-        centre
-        + _SHIFT * SIDE * draws[2:4]
-        + radii * (outline - centre) @ np.array([[cos, sin], [-sin, cos]])
-    )
+
+    # Waves around the outline change its radii.
+    turns = np.arctan2(y, x)[:, None] * np.arange(1, 1 + _BUMPS)
+    waves = np.concatenate([np.cos(turns), np.sin(turns)], 1) @ dents
+    radii = np.interp(stretch, (-1, 1), _SCALE) + _BUMP * waves[:, None]
+
+    cos = np.cos(np.deg2rad(_TURN * turn))
+    sin = np.sin(np.deg2rad(_TURN * turn))
+    turned = radii * (outline - centre) @ np.array([[cos, sin], [-sin, cos]])
+    return centre + _SHIFT * SIDE * shift + turned
 
 
 def _assemble(
@@ -286,22 +311,32 @@ def _assemble(
     variations: Float[np.ndarray, "b k"] | None = None,
 ) -> Batch:
     """What is seen of the samples. Views and masks vary by draws from -1..1; without, they are those of the face."""
-    images, outlines, shares = [], [], []
+    images, outlines, parameters = [], [], []
     for i, sample in enumerate(samples):
-        turn, near, *away = (0, 0, 0, 0) if views is None else views[i]
-        inner = _about_centre(
-            np.eye(2, 3), _STORED, 1 + _NEAR * near, _TURN * turn, _AWAY * _STORED * np.array(away)
-        )
-        # From the middle of the kept picture to all of the seen one.
-        inner = align.scale_transform(_about_centre(inner, _STORED, _MARGIN), SIDE / _STORED)
-        images.append(
-            cv2.warpAffine(sample.image, inner, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
-        )
-        whole = np.vstack([inner, [0, 0, 1]]) @ np.vstack([sample.transform, [0, 0, 1]])
-        shares.append(to_shares(sample.values, whole[:2], sample.size))
+        inner = _inner(np.zeros(4) if views is None else views[i])
+        image = cv2.warpAffine(sample.image, inner, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+        images.append(image)
+
+        # From the rendered frame through the kept image to the view.
+        whole = _homogeneous(inner) @ _homogeneous(sample.transform)
+        parameters.append(normalise(sample.values, whole[:2], sample.size))
+
         outline = align.face_polygon(align.transform_points(sample.landmarks, inner))
         outlines.append(outline if variations is None else _varied(outline, variations[i]))
-    mask = polygon_masks(
-        np.concatenate(outlines), np.array([len(outline) for outline in outlines]), SIDE
+
+    counts = np.array([len(outline) for outline in outlines])
+    mask = polygon_masks(np.concatenate(outlines), counts, SIDE)
+    return {"image": np.stack(images), "mask": mask, "parameters": np.stack(parameters)}
+
+
+def _inner(draws: Float[np.ndarray, "4"]) -> Float[np.ndarray, "2 3"]:
+    """Transform from a kept image to what is seen of it: its middle, turned, zoomed and moved by draws from -1..1."""
+    turn, near, away = draws[0], draws[1], draws[2:]
+    varied = _about_centre(
+        np.eye(2, 3), _STORED, 1 + _NEAR * near, _TURN * turn, _AWAY * _STORED * away
     )
-    return {"image": np.stack(images), "mask": mask, "shares": np.stack(shares)}
+    return align.scale_transform(_about_centre(varied, _STORED, _MARGIN), SIDE / _STORED)
+
+
+def _homogeneous(transform: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "3 3"]:
+    return np.vstack([transform, [0, 0, 1]])

@@ -81,10 +81,13 @@ class Oracle:
             x = np.full((_BATCH, samples.SIDE, samples.SIDE, 3), GREY, np.float32)
             for picture, whole, transform in zip(x, seen, views, strict=False):
                 picture[:] = align.warp(np.asarray(whole), transform, samples.SIDE, samples.SIDE)
-            shares = np.asarray(_apply(self.config, self.params, x))[: len(views)]
+            normalised = np.asarray(_apply(self.config, self.params, x))[: len(views)]
             values.append(
                 np.stack(
-                    [samples.to_values(s, v, width) for s, v in zip(shares, views, strict=True)]
+                    [
+                        samples.denormalise(s, v, width)
+                        for s, v in zip(normalised, views, strict=True)
+                    ]
                 )
             )
         low, high = (

@@ -84,7 +84,7 @@ class Task(base.Task):
         weight = jnp.where(is_persona, 1.0, c.performance_weight)
 
         def loss(params):
-            error = oracle.apply(self.model, params, x) - batch["shares"]
+            error = oracle.apply(self.model, params, x) - batch["parameters"]
             # Squares: absolute errors dwell much longer at the middle of what is hard to see, lids and gaze.
             return (weight * error**2).mean(), jnp.abs(error).mean()
 
@@ -119,7 +119,7 @@ class Task(base.Task):
         metrics = {}
         for way, mask in (("face", face), ("picture", jnp.ones_like(face))):
             values = oracle.apply(self.model, state.params, masked(x, mask))
-            error = jnp.abs(values - batch["shares"]).mean(0)
+            error = jnp.abs(values - batch["parameters"]).mean(0)
             for group, factors in GROUPS.items():
                 chosen = [error[NAMES.index(name)] * factor for name, factor in factors.items()]
                 metrics[f"{way}/{group}"] = jnp.stack(chosen).mean()

@@ -70,7 +70,7 @@ def test_a_first_step_shows_its_error_and_weighs_the_performance(batch):
         task.init_state(phase, jax.random.key(0)), step=jnp.int32(5)
     )  # whose learning rate is not zero
     state, metrics = jax.jit(task.steps(phase)["train"])(fresh, batch)
-    np.testing.assert_allclose(metrics["loss"], np.abs(batch["shares"] - 0.5).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], np.abs(batch["parameters"] - 0.5).mean(), rtol=1e-5)
     moved = np.abs(state.params["values"]["bias"])
     assert (moved[:26] > 0).all() and (moved[26:] == 0).all()
 
@@ -80,7 +80,7 @@ def test_scores_have_the_units_they_say(batch):
     task = Task(config())
     phase = task.phases[0]
     scores = task.evaluators(phase)[0].measure(task.init_state(phase, jax.random.key(0)), batch)
-    off = np.abs(batch["shares"] - 0.5).mean(0)
+    off = np.abs(batch["parameters"] - 0.5).mean(0)
     names = list(samples.SPANS)
     pose = np.mean([off[names.index(n)] * w for n, w in (("yaw", 80), ("pitch", 50), ("roll", 40))])
     gaze = np.mean([off[names.index(n)] * 2 * w for n, w in (("gaze_x", 28), ("gaze_y", 20))])

@@ -1,4 +1,4 @@
-"""Samples for the oracle: views aligned by landmarks, shares as seen in them, mirroring, batches addressed by step."""
+"""Samples for the oracle: views aligned by landmarks, parameters as seen in them, mirroring, batches addressed by step."""
 
 import dataclasses
 
@@ -53,48 +53,52 @@ def tilt(transform):
     return np.rad2deg(np.arctan2(transform[1, 0], transform[0, 0]))
 
 
-def own_shares(frame):
+def own_parameters(frame):
     """As seen in the face's own view."""
-    return samples.to_shares(
+    return samples.normalise(
         samples.parameters(frame), samples.view(frame.landmarks), len(frame.image)
     )
 
 
-def test_shares_and_values_are_inverse_in_any_view():
+def test_normalised_and_plain_values_are_inverse_in_any_view():
     rng = np.random.default_rng(0)
     for _ in range(100):
         values = (LOW + rng.random(len(NAMES)) * (HIGH - LOW)).astype(np.float32)
         transform = similarity(rng.uniform(0.2, 3), rng.uniform(-60, 60), rng.uniform(-90, 90, 2))
         size = int(rng.integers(16, 1025))
-        shares = samples.to_shares(values, transform, size)
-        again = samples.to_values(shares, transform, size)
-        assert shares.dtype == again.dtype == np.float32
+        normalised = samples.normalise(values, transform, size)
+        again = samples.denormalise(normalised, transform, size)
+        assert normalised.dtype == again.dtype == np.float32
         np.testing.assert_allclose((again - values) / (HIGH - LOW), 0, atol=1e-5)
-        np.testing.assert_allclose(shares[SEEN], ((values - LOW) / (HIGH - LOW))[SEEN], atol=1e-6)
+        np.testing.assert_allclose(
+            normalised[SEEN], ((values - LOW) / (HIGH - LOW))[SEEN], atol=1e-6
+        )
 
 
 def test_place_is_where_the_camera_sees_an_unturned_head():
-    """In shares of the view; the camera is told by its own module."""
+    """In fractions of the view; the camera is told by its own module."""
     values = samples.parameters(samples.sample_frame(5, 0, 16))
     performance = Performance(*values[len(PERSONA_SPANS) :].tolist())
     size, transform = 120, similarity(0.7, 20, (3, -5))
     origin = build(sample_persona(5, 0), performance).body_pose.translation
     seen = align.transform_points(Camera(size, 1.0).project(origin[None]), transform)[0]
-    shares = samples.to_shares(values, transform, size)
-    np.testing.assert_allclose(shares[PLACE], (seen + 0.5) / SIDE, atol=1e-5)
+    normalised = samples.normalise(values, transform, size)
+    np.testing.assert_allclose(normalised[PLACE], (seen + 0.5) / SIDE, atol=1e-5)
     np.testing.assert_allclose(
-        shares[ROLL], (performance.roll + 20 - LOW[ROLL]) / (HIGH - LOW)[ROLL], atol=1e-6
+        normalised[ROLL], (performance.roll + 20 - LOW[ROLL]) / (HIGH - LOW)[ROLL], atol=1e-6
     )
 
 
-def test_turned_and_moved_puppets_have_the_same_shares_in_their_own_views():
+def test_turned_and_moved_puppets_have_the_same_parameters_in_their_own_views():
     persona, scene = sample_persona(5, 2), Scene()
-    level = own_shares(render(persona, Performance(), scene, 64))
+    level = own_parameters(render(persona, Performance(), scene, 64))
     assert abs(level[ROLL] - 0.5) < 0.01
     for roll in (-18, 12):
-        turned = own_shares(render(persona, Performance(roll=roll), scene, 64))
+        turned = own_parameters(render(persona, Performance(roll=roll), scene, 64))
         assert abs(turned[ROLL] - level[ROLL]) * (HIGH - LOW)[ROLL] < 0.01  # degrees
-    moved = own_shares(render(persona, Performance(translate_x=0.2, translate_y=-0.15), scene, 64))
+    moved = own_parameters(
+        render(persona, Performance(translate_x=0.2, translate_y=-0.15), scene, 64)
+    )
     np.testing.assert_allclose(moved[PLACE], level[PLACE], atol=0.01)
 
 
@@ -124,7 +128,7 @@ def test_a_view_is_the_same_of_pictures_of_any_size_and_goes_with_the_face():
         for f in (small, large)
     ]
     assert np.abs(seen[0] - seen[1]).mean() < 4
-    np.testing.assert_allclose(own_shares(small), own_shares(large), atol=1e-3)
+    np.testing.assert_allclose(own_parameters(small), own_parameters(large), atol=1e-3)
     away = similarity(1.7, 33, (-20, 50))
     again = then(away, samples.view(align.transform_points(small.landmarks, away)))
     np.testing.assert_allclose(again, samples.view(small.landmarks), atol=1e-3)
@@ -132,24 +136,26 @@ def test_a_view_is_the_same_of_pictures_of_any_size_and_goes_with_the_face():
     np.testing.assert_allclose(half, samples.view(small.landmarks), atol=1e-6)
 
 
-def test_a_mirrored_picture_shows_mirrored_shares():
+def test_a_mirrored_picture_shows_mirrored_parameters():
     for number in range(3):
         frame = samples.sample_frame(5, number, 96)
         plain = dataclasses.replace(
             frame.persona, freckles=0.0, beard=0.0
         )  # whose grain no mirror turns
         one = render(plain, frame.performance, frame.scene, 96)
-        shares = own_shares(one)
-        np.testing.assert_allclose(samples.mirrored(samples.mirrored(shares)), shares, atol=1e-6)
+        normalised = own_parameters(one)
+        np.testing.assert_allclose(
+            samples.mirrored(samples.mirrored(normalised)), normalised, atol=1e-6
+        )
         transform = samples.view(align.mirror_landmarks(one.landmarks, 96))
-        values = samples.to_values(samples.mirrored(shares), transform, 96).tolist()
+        values = samples.denormalise(samples.mirrored(normalised), transform, 96).tolist()
         persona, performance = (
             Persona(*values[: len(PERSONA_SPANS)]),
             Performance(*values[len(PERSONA_SPANS) :]),
         )
         light = dataclasses.replace(frame.scene, light_azimuth=-frame.scene.light_azimuth)
         other = render(persona, performance, light, 96)
-        np.testing.assert_allclose(own_shares(other), samples.mirrored(shares), atol=1e-4)
+        np.testing.assert_allclose(own_parameters(other), samples.mirrored(normalised), atol=1e-4)
         np.testing.assert_allclose(
             align.mirror_landmarks(one.landmarks, 96), other.landmarks, atol=1e-3
         )
@@ -166,7 +172,7 @@ def test_tests_see_what_is_read_of_the_same_pictures(world):
         sample = world[number]
         frame = samples.sample_frame(5, number, sample.size)
         np.testing.assert_array_equal(sample.values, samples.parameters(frame))
-        np.testing.assert_allclose(batch["shares"][number], own_shares(frame), atol=1e-5)
+        np.testing.assert_allclose(batch["parameters"][number], own_parameters(frame), atol=1e-5)
         transform = samples.view(frame.landmarks)
         seen = align.warp(frame.image, transform, SIDE, SIDE)
         outline = align.face_polygon(align.transform_points(frame.landmarks, transform))
@@ -177,7 +183,7 @@ def test_tests_see_what_is_read_of_the_same_pictures(world):
     assert picture < 4 and mask < 1
 
 
-def test_training_views_vary_and_shares_and_masks_follow(world):
+def test_training_views_vary_and_parameters_and_masks_follow(world):
     """The view of each picture is measured from the pictures (Evangelidis & Psarakis, ECC, 2008)."""
     batch, turns, scales, shifts, flips = (
         samples.training_batches(world, batch=24, fresh=24, seed=0)[0],
@@ -190,12 +196,12 @@ def test_training_views_vary_and_shares_and_masks_follow(world):
     for number in range(24):
         sample, image, mask = world[number], batch["image"][number], batch["mask"][number]
         own = samples.view(sample.landmarks)
-        plain = samples.to_shares(sample.values, then(sample.transform, own), sample.size)
-        shares = batch["shares"][number]
-        if flipped := abs(shares[YAW] - plain[YAW]) > 1e-5:
-            image, mask, shares = image[:, ::-1], mask[:, ::-1], samples.mirrored(shares)
+        plain = samples.normalise(sample.values, then(sample.transform, own), sample.size)
+        normalised = batch["parameters"][number]
+        if flipped := abs(normalised[YAW] - plain[YAW]) > 1e-5:
+            image, mask, normalised = image[:, ::-1], mask[:, ::-1], samples.mirrored(normalised)
         flips += flipped
-        np.testing.assert_allclose(shares[SEEN], plain[SEEN], atol=1e-6)
+        np.testing.assert_allclose(normalised[SEEN], plain[SEEN], atol=1e-6)
         greys = [
             cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
             for picture in (image, sample.image)
@@ -206,8 +212,8 @@ def test_training_views_vary_and_shares_and_masks_follow(world):
         corners = np.float32([[0, 0], [SIDE - 1, 0], [0, SIDE - 1], [SIDE - 1, SIDE - 1]])
         inner, _ = cv2.estimateAffinePartial2D(align.transform_points(corners, back), corners)
         assert alike > 0.99  # not so if what says it is mirrored is not, or the other way round
-        followed = samples.to_shares(sample.values, then(sample.transform, inner), sample.size)
-        np.testing.assert_allclose(shares[[ROLL, *PLACE]], followed[[ROLL, *PLACE]], atol=0.01)
+        followed = samples.normalise(sample.values, then(sample.transform, inner), sample.size)
+        np.testing.assert_allclose(normalised[[ROLL, *PLACE]], followed[[ROLL, *PLACE]], atol=0.01)
         off = then(align.invert(own), inner)
         middle = np.full(2, (SIDE - 1) / 2)
         turns.append(tilt(off))
@@ -246,20 +252,23 @@ def test_a_step_is_the_same_in_any_order_and_over_hosts(world):
     for name in samples.Batch.__annotations__:
         np.testing.assert_array_equal(late[name], again[2][name])
         np.testing.assert_array_equal(late[name], np.concatenate([half[name] for half in halves]))
-    assert (early["shares"] != late["shares"]).any()
+    assert (early["parameters"] != late["parameters"]).any()
     assert late["image"].shape == (8, 64, 64, 3) and late["mask"].shape == (8, 64, 64)
-    assert late["shares"].shape == (8, 40)
+    assert late["parameters"].shape == (8, 40)
 
 
 def test_every_step_has_new_samples_and_draws_the_others_from_all_so_far(world):
     persona = slice(len(PERSONA_SPANS))
     known = ((np.stack([world[n].values for n in range(12)]) - LOW) / (HIGH - LOW))[:, persona]
     batch = samples.training_batches(world, batch=32, fresh=4, seed=0)[2]
-    numbers = [int(np.abs(known - shares[persona]).sum(1).argmin()) for shares in batch["shares"]]
+    numbers = [
+        int(np.abs(known - normalised[persona]).sum(1).argmin())
+        for normalised in batch["parameters"]
+    ]
     assert numbers[:4] == [8, 9, 10, 11]
     assert set(numbers[4:]) <= set(range(12)) and len(set(numbers)) > 8
     twins = [i for i in range(32) if numbers.count(numbers[i]) > 1]
-    assert len(np.unique(batch["shares"][twins][:, PLACE], axis=0)) == len(
+    assert len(np.unique(batch["parameters"][twins][:, PLACE], axis=0)) == len(
         twins
     )  # never seen the same way twice
 
