@@ -1,4 +1,4 @@
-"""Pictures of many puppets at once: the contact sheet of a folder of clips, and grids of expressions and poses.
+"""Images of many puppets at once: the contact sheet of a folder of clips, and grids of expressions and poses.
 
     python -m data_pipelines.puppets.sheet FOLDER
 
@@ -15,7 +15,7 @@ from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from data_pipelines.prepare.contact_sheet import CELL, SAMPLES, Line, contact_sheet
-from data_pipelines.puppets.dataset import PuppetClips
+from data_pipelines.puppets.dataset import PuppetClip, PuppetClips
 from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.tracks import render_frame
@@ -29,7 +29,13 @@ ROWS = 40
 
 EXPLANATION = "Moments of each puppet, evenly spread; below each: when in which track."
 
-_CLOSE = 0.77  # share of a picture's side that the head takes up
+_CLOSE = 0.77  # fraction of an image's side that the head takes up
+
+# Layout of a grid, pixels.
+_GAP = 4
+_HEAD = 30  # height of the names above the columns
+_LABELS = 64  # width of the names left of the lines
+_INK = "#1f2933"
 
 EXPRESSIONS = {
     "neutral": Performance(),
@@ -41,10 +47,8 @@ EXPRESSIONS = {
     "pucker": Performance(pucker=1.0),
     "gaze aside": Performance(gaze_x=1.0),
 }
-POSES = {
-    f"yaw {yaw}°, pitch {pitch}°": Performance(yaw=yaw, pitch=pitch)
-    for yaw, pitch in ((-40, 0), (-20, 0), (0, 0), (20, 0), (40, 0), (0, 25), (0, -25))
-}
+_ANGLES = [(-40, 0), (-20, 0), (0, 0), (20, 0), (40, 0), (0, 25), (0, -25)]
+POSES = {f"yaw {yaw}°, pitch {pitch}°": Performance(yaw=yaw, pitch=pitch) for yaw, pitch in _ANGLES}
 
 
 def write_contact_sheet(folder: Path, puppets: PuppetClips) -> Path:
@@ -57,30 +61,30 @@ def write_contact_sheet(folder: Path, puppets: PuppetClips) -> Path:
     for clip in puppets.clips:
         clips.setdefault(clip.name, []).append(clip)
     names = list(clips)
-    shown = [names[i] for i in np.linspace(0, len(names) - 1, min(len(names), ROWS)).astype(int)]
-    lines = []
-    for name in shown:
-        moments = [(clip, frame) for clip in clips[name] for frame in range(clip.frames)]
-        # The middles of equal stretches of all that the puppet does.
-        numbers = (np.arange(SAMPLES) + 0.5) * len(moments) / SAMPLES
-        images = []
-        captions = []
-        for i in np.unique(numbers.astype(int)):
-            clip, frame = moments[i]
-            rendered = render_frame(
-                puppets.world_seed, clip.persona, clip.track, frame, CELL, puppets.rate
-            )
-            images.append(rendered.image)
-            captions.append(f"{frame / puppets.rate:.1f} s  track {clip.track}")
-        notes = (
-            f"{len(clips[name]):,} clip(s), {len(moments):,} frames",
-            f"persona {clips[name][0].persona}",
-        )
-        lines.append(Line(name, notes, images, captions))
-    title = f"{len(names):,} puppet(s) of world {puppets.world_seed}, {puppets.size} px, {puppets.rate:g} frames/s"
+    shown = np.linspace(0, len(names) - 1, min(len(names), ROWS)).astype(int)
+    lines = [_line(puppets, clips[names[number]]) for number in shown]
+
+    count = f"{len(names):,} puppet(s) of world {puppets.world_seed}"
+    title = f"{count}, {puppets.size} px, {puppets.rate:g} frames/s"
     with replacing(folder / SHEET) as aside:
         aside.write_bytes(contact_sheet(title, EXPLANATION, lines))
     return folder / SHEET
+
+
+def _line(puppets: PuppetClips, clips: Sequence[PuppetClip]) -> Line:
+    """Moments of one puppet: the middles of equal stretches of all that it does in its clips."""
+    moments = [(clip, frame) for clip in clips for frame in range(clip.frames)]
+    numbers = (np.arange(SAMPLES) + 0.5) * len(moments) / SAMPLES
+    images, captions = [], []
+    for number in np.unique(numbers.astype(int)):
+        clip, frame = moments[number]
+        rendered = render_frame(
+            puppets.world_seed, clip.persona, clip.track, frame, CELL, puppets.rate
+        )
+        images.append(rendered.image)
+        captions.append(f"{frame / puppets.rate:.1f} s  track {clip.track}")
+    extent = f"{len(clips):,} clip(s), {len(moments):,} frames"
+    return Line(clips[0].name, (extent, f"persona {clips[0].persona}"), images, captions)
 
 
 def performance_grid(
@@ -89,41 +93,49 @@ def performance_grid(
     performances: Mapping[str, Performance],
     size: int = 160,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Every persona in a line, with every performance in a column below its name, in the same plain scene.
+    """A line for every persona and a column for every performance, labelled, all in the same plain scene.
 
     Args:
         world_seed: of the personas.
         personas: their numbers.
         performances: by name.
-        size: side of a face's picture, pixels.
+        size: side of an image in pixels.
     """
-    gap, head = 4, 30
-    whole = round(size / _CLOSE)
-    margin = (whole - size) // 2
-    grid = Image.new(
-        "RGB",
-        (len(performances) * (size + gap) - gap, head + len(personas) * (size + gap) - gap),
-        "white",
-    )
-    draw, font = (
-        ImageDraw.Draw(grid),
-        ImageFont.truetype(findfont("DejaVu Sans"), max(size // 11, 8)),
-    )
-    for column, (name, performance) in enumerate(performances.items()):
-        x = column * (size + gap)
-        draw.text((x + size // 2, head // 2), name, "#1f2933", font, "mm")
-        for row, persona in enumerate(personas):
-            image = render(sample_persona(world_seed, persona), performance, Scene(), whole).image
-            grid.paste(
-                Image.fromarray(image[margin:, margin:][:size, :size]),
-                (x, head + row * (size + gap)),
-            )
+    font = ImageFont.truetype(findfont("DejaVu Sans"), max(size // 11, 8))
+    width, height = grid_corner(len(personas), len(performances), size)
+    grid = Image.new("RGB", (width - _GAP, height - _GAP), "white")
+    draw = ImageDraw.Draw(grid)
+
+    for column, name in enumerate(performances):
+        x, _ = grid_corner(0, column, size)
+        draw.text((x + size // 2, _HEAD // 2), name, _INK, font, "mm")
+    for row, persona in enumerate(personas):
+        _, y = grid_corner(row, 0, size)
+        draw.text(
+            (_LABELS // 2, y + size // 2), f"persona\n{persona}", _INK, font, "mm", align="center"
+        )
+        for column, performance in enumerate(performances.values()):
+            face = _close_up(world_seed, persona, performance, size)
+            grid.paste(Image.fromarray(face), grid_corner(row, column, size))
     return np.asarray(grid)
+
+
+def grid_corner(row: int, column: int, size: int) -> tuple[int, int]:
+    """(x, y) of the upper left corner of an image of a grid of images of a size, pixels."""
+    return _LABELS + column * (size + _GAP), _HEAD + row * (size + _GAP)
+
+
+def _close_up(
+    world_seed: int, persona: int, performance: Performance, size: int
+) -> UInt8[np.ndarray, "s s 3"]:
+    """The middle of a rendered image, which the head fills."""
+    whole = round(size / _CLOSE)
+    image = render(sample_persona(world_seed, persona), performance, Scene(), whole).image
+    margin = (whole - size) // 2
+    return image[margin : margin + size, margin : margin + size]
 
 
 if __name__ == "__main__":
     for _name, _performances in (("expressions", EXPRESSIONS), ("poses", POSES)):
-        write_picture(
-            Path(sys.argv[1], f"puppet_{_name}.png"),
-            performance_grid(0, range(8), _performances, size=112),
-        )
+        _grid = performance_grid(0, range(8), _performances, size=112)
+        write_picture(Path(sys.argv[1], f"puppet_{_name}.png"), _grid)

@@ -1,4 +1,4 @@
-"""Samples for the oracle: views aligned by landmarks, parameters as seen in them, mirroring, batches addressed by step."""
+"""Samples for the oracle: views aligned by landmarks, parameters as seen in them, mirroring, batches by step."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Pictures of many puppets."""
+"""Images of many puppets, labelled."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from data_pipelines.prepare.contact_sheet import CELL, LINE, SAMPLES, corner
 from data_pipelines.puppets import sheet
 from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.parameters import Performance
-from data_pipelines.puppets.sheet import performance_grid, write_contact_sheet
+from data_pipelines.puppets.sheet import grid_corner, performance_grid, write_contact_sheet
 from data_pipelines.puppets.tracks import render_frame
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.picture import read_picture
@@ -36,16 +36,30 @@ def test_few_frames_show_once(tmp_path):
 
 def test_a_grid_has_personas_down_and_performances_across():
     size = 48
-    grid = performance_grid(
-        0, range(2), {"shut": Performance(), "open": Performance(mouth_open=1.0)}, size
-    )
-    cells = [
-        [grid[30 + r * (size + 4) :, c * (size + 4) :][:size, :size].astype(int) for c in (0, 1)]
-        for r in (0, 1)
-    ]
-    assert grid.shape == (30 + 2 * size + 4, 2 * size + 4, 3)
-    for row in cells:
-        change = np.abs(row[1] - row[0]).sum(-1) > 30
+    performances = {"shut": Performance(), "open": Performance(mouth_open=1.0)}
+    grid = performance_grid(0, range(2), performances, size).astype(int)
+
+    def cell(row, column):
+        x, y = grid_corner(row, column, size)
+        return grid[y : y + size, x : x + size]
+
+    x, y = grid_corner(1, 1, size)
+    assert grid.shape == (y + size, x + size, 3)
+    for row in (0, 1):
+        change = np.abs(cell(row, 1) - cell(row, 0)).sum(-1) > 30
         assert change.any() and not change[: size // 2].any()  # below the eyes only
-    assert np.abs(cells[0][0] - cells[1][0]).mean() > 5
-    assert (grid[:30] < 128).any()  # the names
+    assert np.abs(cell(0, 0) - cell(1, 0)).mean() > 5
+
+
+def test_a_grid_names_its_columns_and_lines():
+    size = 48
+    grid = performance_grid(0, range(2), {"shut": Performance(), "wide": Performance()}, size)
+    left, top = grid_corner(0, 0, size)
+    for column in (0, 1):
+        x, _ = grid_corner(0, column, size)
+        assert (grid[:top, x : x + size] < 128).any()
+    names = [
+        grid[y : y + size, :left] for _, y in (grid_corner(0, 0, size), grid_corner(1, 0, size))
+    ]
+    assert all((name < 128).any() for name in names)
+    assert (names[0] != names[1]).any()
