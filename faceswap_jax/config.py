@@ -5,7 +5,7 @@ import json
 import re
 import runpy
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,15 +123,24 @@ def load(path: Path) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(values)
 
 
-def differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> list[str]:
-    """One line "field: old -> new" for every field that identifies a run and differs."""
+def differences(
+    old: ml_collections.ConfigDict, new: ml_collections.ConfigDict, may_grow: Sequence[str] = ()
+) -> list[str]:
+    """One line "field: old -> new" for every field that identifies a run and differs.
+
+    Args:
+        old: config of the run.
+        new: config to compare.
+        may_grow: fields that may be larger in `new`, e.g. ("final_steps",).
+    """
     old, new = fields(old), fields(new)
-    lines = []
+    changed = []
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name, "absent"), new.get(name, "absent")
-        if before != after and not FREE.match(name):
-            lines.append(f"{name}: {before} -> {after}")
-    return lines
+        grown = name in may_grow and name in old and name in new and after > before
+        if before != after and not grown and not FREE.match(name):
+            changed.append(f"{name}: {before} -> {after}")
+    return changed
 
 
 def fields(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """The training loop. It knows phases, states and batches, and no model."""
 
-import json
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,31 +13,27 @@ from jax.sharding import Mesh
 from data_pipelines.batches import pipeline
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.store import Checkpoints
-from faceswap_jax.errors import DivergedError, InputError
-from faceswap_jax.faces import picture
-from faceswap_jax.files import write_json
-from faceswap_jax.parallel import distributed, rules
+from faceswap_jax.errors import InputError
+from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.batches import put
+from faceswap_jax.parallel.distributed import host_slice
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.reporting import progress
 from faceswap_jax.reporting.board import Board
 from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.reporting.profile import Profile
 from faceswap_jax.reporting.reporter import Reporter
+from faceswap_jax.reporting.terminal import Terminal
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state
 from faceswap_jax.tasks.registry import load_task, task_class
 from faceswap_jax.training import finite, runs
+from faceswap_jax.training.folder import claimed
 from faceswap_jax.training.held_out import HeldOut
 from faceswap_jax.training.interruption import Interruption
-from faceswap_jax.training.programs import QUICK, Program, Programs, programs_of
-from faceswap_jax.training.workdir import claimed
-
-logger = logging.getLogger(__name__)
-SKIPPED = "skipped.json"
-"""In the folder of a run: which batches rollbacks have left out, and to the checkpoints of which steps they went."""
-ROLLBACKS = 3
-"""From one checkpoint; when there are more, the batches are hardly to blame."""
+from faceswap_jax.training.memory import explained
+from faceswap_jax.training.programs import QUICK, Compiler, Program, Programs, programs_of
+from faceswap_jax.training.rollbacks import Rollbacks
+from faceswap_jax.training.summary import summary
 
 
 def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | None = None) -> bool:
@@ -66,256 +60,186 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
     configs.check_run(config)
     task = load_task(config)
     mesh = make_mesh(config.mesh.persona, config.mesh.cpu_devices)
-    for (
-        phase
-    ) in task.phases:  # the data of every phase are there and fit before anything is written
-        put(task.train_data(phase, *distributed.share(mesh))[0], task.batch_spec, mesh)
+    terminal = Terminal()
+    check_data(task, mesh)
     with (
-        claimed(workdir, config),
+        claimed(workdir, config, task.may_grow),
         jax.set_mesh(mesh),
-        Checkpoints(workdir, config, writing=True) as checkpoints,
-        board(workdir, config) as shown,
-        Interruption() as interruption,
+        Checkpoints(workdir, config, writing=True, may_grow=task.may_grow) as checkpoints,
+        open_board(workdir, config) as board,
+        Interruption(clock, terminal.say) as interruption,
     ):
-        run = Training(
-            config,
-            workdir,
-            task,
-            mesh,
-            clock,
-            checkpoints,
-            shown,
-            interruption,
-            profile or Profile(),
-        )
-        with explained(task, lambda: run.phase):
-            while True:
-                try:
-                    return run.to_the_end()
-                except finite.NotFiniteError as error:
-                    run.skip(error)
+        terminal.say(summary(task, mesh))
+        compiler = Compiler(clock, terminal.say)
+        profile = profile or Profile()
+        training = Training(task, mesh, compiler, checkpoints, interruption, profile)
+        rollbacks = Rollbacks(workdir, checkpoints, config.run.not_finite)
+        while True:
+            state = training.restore_or_init()
+            reporter = Reporter(
+                workdir, task.phases, int(state.step), config.run.log, terminal, board
+            )
+            try:
+                with reporter:
+                    return training.run(state, reporter, rollbacks.skipped)
+            except finite.NotFiniteError as error:
+                rollbacks.skip(error)
 
 
-@dataclass
+def check_data(task: Task, mesh: Mesh) -> None:
+    """Makes the first batch of every phase, before anything is written.
+
+    Raises:
+        InputError: the data of a phase are missing, or do not fit.
+    """
+    for phase in task.phases:
+        put(task.train_data(phase, *host_slice(mesh))[0], task.batch_spec, mesh)
+
+
+def open_board(workdir: Path, config: ml_collections.ConfigDict):
+    """Where else to show the run, as a context manager."""
+    if config.run.wandb and jax.process_index() == 0:
+        return Board(workdir, config)
+    return nullcontext()
+
+
+@dataclass(frozen=True)
 class Training:
-    """A run under way."""
+    """A run under way, from any state on."""
 
-    config: ml_collections.ConfigDict
-    workdir: Path
     task: Task
     mesh: Mesh
-    clock: Clock
+    compiler: Compiler
     checkpoints: Checkpoints
-    board: Board | None
     interruption: Interruption
     profile: Profile
     programs: dict[Phase, Programs] = field(default_factory=dict)
 
-    def __post_init__(self):
-        """Reads which batches earlier starts have skipped."""
-        path, self.phase = self.workdir / SKIPPED, self.task.phases[0]
-        self.rollbacks: list[dict[str, int]] = json.loads(path.read_text()) if path.exists() else []
+    def restore_or_init(self) -> State:
+        """The newest sound checkpoint, or a fresh state."""
+        with explained(self.task, self.task.phases[0]):
+            state = self.checkpoints.restore(partial(runs.layout, self.task, self.mesh))
+            return self.init_state() if state is None else state
 
-    def to_the_end(self) -> bool:
-        """From the newest checkpoint to the last step, or an interruption; returns whether it was the last step."""
-        step, state = restore_or_init(
-            self.task, self.mesh, self.checkpoints, self.config.seed, self.clock
+    def init_state(self) -> State:
+        """A fresh state of the first phase, with the networks that are given to it."""
+        phase = self.task.phases[0]
+        layout = rules.shardings(abstract_state(self.task, phase), self.mesh)
+        init = Program(
+            "the first state",
+            partial(self.task.init_state, phase),
+            self.compiler,
+            out_shardings=layout,
+            compiler_options=QUICK,
         )
-        phases, stopping, began = self.task.phases, False, step
-        with Reporter(self.workdir, phases, step, self.config.run.log, self.board) as reporter:
-            if step < phases[-1].stop:
-                reporter.state("running")
-            if step:
-                reporter.message(f"Continuing '{self.workdir}' after step {step:,}.")
-            for phase in phases:
-                if step < phase.stop and not stopping:
-                    self.phase = phase
-                    step, state, stopping = self.through(phase, step, state, reporter)
-                    stopping = (
-                        stopping or self.interruption.requested
-                    )  # rather than to compile the next phase
-            with self.clock("checkpoint"):
-                self.checkpoints.wait()
-            if self.task.corrupt:
-                reporter.message(
-                    f"{self.task.corrupt} corrupt records were skipped; `faceswap verify` tells more."
-                )
-            finished = step == phases[-1].stop
-            ending = "finished" if finished else "interrupted"
-            if step > began or progress.read(self.workdir).get("state") != ending:
-                reporter.state(ending)
-            if finished:
-                reporter.message(f"Finished: '{self.workdir}' is at step {step:,}.")
-            else:
-                reporter.message(
-                    f"Interrupted and saved at step {step:,}; the same command continues."
-                )
-            reporter.goodput(step, self.clock.seconds())
-            return finished
+        state = init(jax.random.key(self.task.config.seed))
+        given = self.task.frozen_inputs()
+        frozen = jax.device_put(given, {name: layout.extras[name] for name in given})
+        return replace(state, extras=state.extras | frozen)
 
-    def through(
-        self, phase: Phase, step: int, state: State, reporter: Reporter
-    ) -> tuple[int, State, bool]:
-        """The steps of a phase; returns the number of steps done, the state, and whether to stop there."""
-        every, task, clock = self.config.run, self.task, self.clock
-        part, parts = distributed.share(self.mesh)
+    def run(self, state: State, reporter: Reporter, skipped: Sequence[int]) -> bool:
+        """Trains to the last step, or to an interruption.
+
+        Args:
+            state: to begin with.
+            reporter: that tells of the steps.
+            skipped: numbers of the batches that are left out, ascending.
+
+        Returns:
+            Whether it was the last step.
+        """
+        reporter.begin()
+        for phase in self.task.phases:
+            # When asked to stop, do not compile another phase.
+            if int(state.step) < phase.stop and not self.interruption.stopping:
+                with explained(self.task, phase):
+                    state = self.run_phase(phase, state, reporter, skipped)
+        with self.compiler.clock("checkpoint"):
+            self.checkpoints.wait()
+        return reporter.end(int(state.step), self.compiler.clock.seconds(), self.task.corrupt)
+
+    def run_phase(
+        self, phase: Phase, state: State, reporter: Reporter, skipped: Sequence[int]
+    ) -> State:
+        """Makes the steps of a phase that are left, or those up to an interruption."""
+        every, clock, step = self.task.config.run, self.compiler.clock, int(state.step)
         if phase not in self.programs:
-            self.programs[phase] = programs_of(task, phase, self.mesh, clock)
+            self.programs[phase] = programs_of(self.task, phase, self.mesh, self.compiler)
         programs = self.programs[phase]
-        if step == phase.start and phase is not task.phases[0]:
+        if step == phase.start and step > 0:
             state = programs.enter(state)
-        held_out = HeldOut(task, phase, self.mesh, programs)
-        names = held_out.score_names(state) if every.best else ()
-        if every.best and every.best.removeprefix("-") not in names:
-            raise InputError(
-                f"config.run.best is '{every.best}'; the scores are {', '.join(names)}."
-            )
-        data = task.train_data(phase, part, parts)
-        stopping = False
-        iteration = pipeline.iterate(data, step, phase.stop, skipped=self.skipped)
-        with iteration as batches, clock("step"), closing(self.profile):
-            for host_batch in clock.each(
-                "data", until_failure(batches, lambda: self.keep(state, reporter))
-            ):
-                train_step = programs.steps[task.step_name(phase, step)]
-                batch, step = put(host_batch, task.batch_spec, self.mesh), step + 1
-                self.profile.before(step, state)
-                with jax.transfer_guard(
-                    "disallow"
-                ):  # what moves unasked makes the device wait for the host
-                    state, values, good = train_step(state, batch)
-                    reporter.train(
-                        step,
-                        phase,
-                        values,
-                        partial(finite.check, step, host_batch, values, state, good),
-                    )
-                self.profile.after(step, state)
-                stopping = self.interruption.after(
-                    step
-                )  # asked once: what comes later waits for the next step
-                last = step == phase.stop or stopping
-                showing, saving = (
-                    last or step % every.preview == 0,
-                    last or step % every.checkpoint == 0,
-                )
-                if showing or saving:
-                    reporter.flush()  # so that no diverged state is saved, and no row is lost
-                if showing:
-                    with clock("evaluation"):
-                        path, grid = None, held_out.grid(state)
-                        if grid is not None and jax.process_index() == 0:
-                            path = self.workdir / "previews" / f"step_{step:07d}.png"
-                            picture.save_grid(path, grid)
-                        scores = reporter.evaluation(step, held_out.scores(state), path)
-                if saving:
+        held_out = HeldOut(self.task, phase, self.mesh, programs)
+        held_out.check_best(every.best, state)
+
+        data = self.task.train_data(phase, *host_slice(self.mesh))
+        iterator = pipeline.iterate(data, step, phase.stop, skipped=skipped)
+        with iterator as batches, clock("step"), closing(self.profile):
+            while step < phase.stop:
+                try:
+                    with clock("data"):
+                        batch = next(batches)
+                except InputError:
+                    self.save_on_data_failure(state, reporter)
+                    raise
+                state = self.make_step(phase, step, state, batch, reporter)
+                step += 1
+                stopping = self.interruption.after(step)
+
+                # Now and then, and at the end
+                scores = {}
+                if step % every.preview == 0 or step == phase.stop:
+                    scores = self.evaluate(step, state, held_out, reporter)
+                if step % every.checkpoint == 0 or step == phase.stop or stopping:
+                    reporter.flush()  # no row is lost, and no diverged state is saved
                     with clock("checkpoint"):
-                        self.checkpoints.save(
-                            state, merit(every.best, phase, scores if showing else {})
-                        )
+                        self.checkpoints.save(state, merit(every.best, phase, scores))
                 if stopping:
                     break
-        return step, state, stopping
+        return state
 
-    def keep(self, state: State, reporter: Reporter) -> None:
-        """Saves what has been learned when the data fail; several processes cannot, for the others do not know."""
+    def make_step(
+        self, phase: Phase, step: int, state: State, host_batch: Batch, reporter: Reporter
+    ) -> State:
+        """Makes the step after `step` steps; what it measured is read when the next one is under way."""
+        train_step = self.programs[phase].steps[self.task.step_name(phase, step)]
+        batch = put(host_batch, self.task.batch_spec, self.mesh)
+        self.profile.before(step + 1, state)
+        # A transfer that nobody asked for would make the device wait for the host.
+        with jax.transfer_guard("disallow"):
+            state, metrics, good = train_step(state, batch)
+            check = partial(finite.check, step + 1, host_batch, metrics, state, good)
+            reporter.train(step + 1, phase, metrics, check)
+        self.profile.after(step + 1, state)
+        return state
+
+    def evaluate(
+        self, step: int, state: State, held_out: HeldOut, reporter: Reporter
+    ) -> dict[str, float]:
+        """Reports scores of held-out data and a preview."""
+        reporter.flush()
+        with self.compiler.clock("evaluation"):
+            path = None
+            if held_out.preview:
+                path = reporter.preview(step, held_out.preview, held_out.images(state))
+            return reporter.evaluation(step, held_out.scores(state), path)
+
+    def save_on_data_failure(self, state: State, reporter: Reporter) -> None:
+        """Saves what has been learned; several processes cannot, for the others do not know of the failure."""
         reporter.flush()
         if jax.process_count() == 1:
             self.checkpoints.save(state)
             self.checkpoints.wait()
             reporter.message(f"Saved at step {int(state.step):,}.")
 
-    @property
-    def skipped(self) -> list[int]:
-        """Numbers of the batches that are left out, ascending."""
-        return sorted(entry["batch"] for entry in self.rollbacks)
-
-    def skip(self, error: finite.NotFiniteError) -> None:
-        """Leaves out the batch with which NaN arose from now on.
-
-        Raises:
-            DivergedError: that is not wanted, or does not help.
-        """
-        about = finite.write_aside(error, self.workdir)
-        self.checkpoints.wait()
-        last = max(self.checkpoints.steps, default=0)
-        if self.config.run.not_finite == "stop":
-            raise DivergedError(
-                f"{about} The run stands at the checkpoint of step {last:,}; look at the batch and skip it with "
-                "--config.run.not_finite=rollback, or lower config.learning_rate in a new --workdir."
-            ) from error
-        if sum(entry["checkpoint"] == last for entry in self.rollbacks) == ROLLBACKS:
-            raise DivergedError(
-                f"{about} {ROLLBACKS} batches after the checkpoint of step {last:,} have been skipped, and it did not "
-                "help; lower config.learning_rate in a new --workdir."
-            ) from error
-        # All processes come to the same; one writes it down, for later starts.
-        self.rollbacks.append(
-            {"batch": pipeline.batch_number(error.step - 1, self.skipped), "checkpoint": last}
-        )
-        if jax.process_index() == 0:
-            write_json(self.workdir / SKIPPED, self.rollbacks)
-            logger.warning("%s Going back to step %d; this batch is skipped.", about, last)
-
 
 def merit(best: str, phase: Phase, scores: Mapping[str, float]) -> tuple[float, float] | None:
-    """How good a checkpoint is, by `config.run.best`: a later phase is better, then a higher score, or a lower one."""
-    name = best.removeprefix("-")
-    return (
-        (phase.start, -scores[name] if best.startswith("-") else scores[name])
-        if name in scores
-        else None
-    )
+    """How good a checkpoint is, by `config.run.best`: a later phase is better, then a higher score, or a lower one.
 
-
-def restore_or_init(
-    task: Task, mesh: Mesh, checkpoints: Checkpoints, seed: int, clock: Clock
-) -> tuple[int, State]:
-    """The newest sound checkpoint's step and state, or a fresh state."""
-    state = checkpoints.restore(partial(runs.layout, task, mesh))
-    if state is not None:
-        return int(state.step), state
-    phase, layout = task.phases[0], rules.shardings(abstract_state(task, task.phases[0]), mesh)
-    init = Program(
-        clock, partial(task.init_state, phase), out_shardings=layout, compiler_options=QUICK
-    )
-    state, frozen = init(jax.random.key(seed)), task.frozen_inputs()
-    given = jax.device_put(frozen, {name: layout.extras[name] for name in frozen})
-    return 0, replace(state, extras=state.extras | given)
-
-
-def until_failure(batches: Iterable[Batch], save: Callable[[], None]) -> Iterator[Batch]:
-    """The batches; when one cannot be made, calls `save` before the error goes on."""
-    try:
-        yield from batches
-    except InputError:
-        save()
-        raise
-
-
-def board(workdir: Path, config: ml_collections.ConfigDict):
-    """Where else to show the run, as a context manager."""
-    return (
-        Board(workdir, config) if config.run.wandb and jax.process_index() == 0 else nullcontext()
-    )
-
-
-@contextmanager
-def explained(task: Task, phase: Callable[[], Phase]) -> Iterator[None]:
-    """Says in a sentence what the runtime says in pages; `phase` is called for the one under way.
-
-    Raises:
-        InputError: there is not enough memory.
-        JobError: another process of the job has ended.
+    Returns:
+        Two numbers to compare one after the other; None if the score is not known.
     """
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        distributed.raise_if_lost(error)
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        gist = next(line for line in str(error).splitlines() if "RESOURCE_EXHAUSTED" in line)
-        raise InputError(
-            f"Out of memory at {phase().name} with config.batch={task.config.batch} ({gist[:200]}); continue on more "
-            f"devices, or, in a new --workdir, {task.memory_advice}. `faceswap compile` tells what every level needs."
-        ) from error
+    name = best.removeprefix("-")
+    if name not in scores:
+        return None
+    sign = -1 if best.startswith("-") else 1
+    return phase.start, sign * scores[name]

@@ -8,6 +8,7 @@ optimizer, random state) and the metrics of all its steps, which tell the order 
 that was left alone, to the last bit.
 """
 
+import json
 import os
 import random
 import subprocess
@@ -24,6 +25,7 @@ from absl import app, flags, logging
 from data_pipelines.puppets.dataset import write_records
 from faceswap_jax.checkpoints.digests import digests
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.reporting.reporter import METRICS, TIMES
 from faceswap_jax.training import runs
 
 TRIALS = flags.DEFINE_integer("trials", 20, "Trainings to kill.", lower_bound=1)
@@ -144,10 +146,16 @@ def _await_save(workdir: Path, step: int, process: subprocess.Popen) -> None:
         time.sleep(0.001)
 
 
-def _result(workdir: Path, last: int) -> tuple[int, dict[str, str], str]:
+def _result(workdir: Path, last: int) -> tuple[int, dict[str, str], list[dict]]:
     """Steps done, the digests of the state as a restore gives it, and the metrics."""
     state = runs.load(workdir, make_mesh(), last, optimizer=True).state
-    return int(state.step), digests(state), (workdir / "metrics.jsonl").read_text()
+    return int(state.step), digests(state), _metrics(workdir)
+
+
+def _metrics(workdir: Path) -> list[dict]:
+    """The rows of all steps, without the times."""
+    rows = map(json.loads, (workdir / METRICS).read_text().splitlines())
+    return [{name: row[name] for name in row if name not in TIMES} for row in rows]
 
 
 if __name__ == "__main__":

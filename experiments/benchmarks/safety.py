@@ -21,10 +21,9 @@ from experiments import demo
 from faceswap_jax.checkpoints.store import Checkpoints
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.registry import load_task
-from faceswap_jax.training.programs import programs_of
+from faceswap_jax.training.programs import Compiler, programs_of
 
 WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies all channel counts.")
 STEPS = flags.DEFINE_integer("steps", 20, "Of each kind.", lower_bound=1)
@@ -49,7 +48,7 @@ def main(_) -> None:
         init = jax.jit(partial(task.init_state, phase), out_shardings=layout)
         (name,) = task.steps(phase)
         plain = jax.jit(task.steps(phase)[name], donate_argnums=0, out_shardings=(layout, None))
-        steps = {"looking": programs_of(task, phase, mesh, Clock()).steps[name], "plain": plain}
+        steps = {"looking": programs_of(task, phase, mesh, Compiler()).steps[name], "plain": plain}
         states = {name: step(init(jax.random.key(0)), batch)[0] for name, step in steps.items()}
         seconds = {name: [] for name in steps}
         for _ in range(STEPS.value):

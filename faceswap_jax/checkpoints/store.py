@@ -34,7 +34,14 @@ class Checkpoints:
     which damage is told.
     """
 
-    def __init__(self, workdir: Path, config: ml_collections.ConfigDict, *, writing: bool = False):
+    def __init__(
+        self,
+        workdir: Path,
+        config: ml_collections.ConfigDict,
+        *,
+        writing: bool = False,
+        may_grow: Sequence[str] = (),
+    ):
         """Opens the folder.
 
         Args:
@@ -43,10 +50,12 @@ class Checkpoints:
                 the one with the best score.
             writing: whether this is the run itself. It removes what an interrupted save has left, and puts damaged
                 checkpoints aside. A reader changes nothing, also while the run is under way.
+            may_grow: fields of the config of which smaller values are of the same run, for what is written.
         """
         self._folder = workdir / FOLDER
         self._config = config
         self._writing = writing
+        self._may_grow = may_grow
         self._best = Best()
         policies = ocp.training.preservation_policies
         kept = [policies.LatestN(config.run.keep), self._best]
@@ -101,6 +110,7 @@ class Checkpoints:
         self._best.see(step, merit)
         about = {
             "config": configs.plain(self._config),
+            "may_grow": list(self._may_grow),
             "digests": digests(state),
             "merit": merit and list(merit),
         }
@@ -208,7 +218,8 @@ class Checkpoints:
         """The digests of a checkpoint's parts, if it is of the same config."""
         try:
             about = self._about(step)
-            changed = configs.differences(ml_collections.ConfigDict(about["config"]), self._config)
+            stored = ml_collections.ConfigDict(about["config"])
+            changed = configs.differences(stored, self._config, about["may_grow"])
             known = about["digests"]
         except CAUSES as error:
             raise DamagedError(gist(error)) from error

@@ -6,7 +6,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.parallel.distributed import share
+from faceswap_jax.parallel.distributed import host_slice
 
 
 def put(batch: PyTree, spec: PartitionSpec, mesh: Mesh) -> PyTree:
@@ -38,7 +38,7 @@ def _global_shape(array: np.ndarray, spec: PartitionSpec, mesh: Mesh) -> tuple[i
     shape = list(array.shape)
     for i, axis in enumerate(spec):
         if axis == "data":
-            shape[i] *= share(mesh)[1]
+            shape[i] *= host_slice(mesh)[1]
         if axis and shape[i] % mesh.shape[axis]:
             raise InputError(
                 f"A batch of shape {tuple(shape)} does not divide among the mesh "

@@ -19,7 +19,7 @@ def start() -> None:
     Where the processes are, and which one this is, says the environment: `ENVIRONMENT`, or what SLURM, Cloud TPU or
     Open MPI set.
 
-    Takes what libraries write to stdout from now on to nowhere: Gloo tells of every connection there.
+    Redirects stdout to /dev/null: Gloo logs every connection there.
 
     Raises:
         InputError: the environment does not say it, or says it wrongly.
@@ -51,18 +51,19 @@ def start() -> None:
 
 
 @functools.cache
-def share(mesh: Mesh) -> tuple[int, int]:
-    """Which part of every global batch this process loads, and how many parts there are.
+def host_slice(mesh: Mesh) -> tuple[int, int]:
+    """Tells which slice of every global batch this process loads, and how many slices there are.
 
-    Processes whose devices differ in their place along the persona axis alone load the same part; each uses what its
+    Processes whose devices differ in their place along the persona axis alone load the same slice; each uses what its
     own personas need of it.
     """
     owners = np.vectorize(lambda device: device.process_index)(mesh.devices)
-    places = {
-        owner: tuple(np.unique(np.argwhere(owners == owner)[:, 0])) for owner in np.unique(owners)
-    }
-    parts = sorted(set(places.values()))
-    return parts.index(places[jax.process_index()]), len(parts)
+    rows = {}
+    for owner in np.unique(owners):
+        along_data = np.argwhere(owners == owner)[:, 0]
+        rows[owner] = tuple(np.unique(along_data))
+    slices = sorted(set(rows.values()))
+    return slices.index(rows[jax.process_index()]), len(slices)
 
 
 def wait_for_all(what: str) -> None:

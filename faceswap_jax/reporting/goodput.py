@@ -18,16 +18,19 @@ class Clock:
 
     It sees what the host waits for. The device works on while the host waits for data, so that "data" is an upper bound
     of the time in which it had nothing to do.
+
+    Attributes:
+        part: for which it runs now.
     """
 
     def __init__(self):
         self._seconds = dict.fromkeys(PARTS, 0.0)
-        self._part, self._since = "start", time.monotonic()
+        self.part, self._since = "start", time.monotonic()
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
         """Runs for `part` in a `with` block."""
-        outer = self._part
+        outer = self.part
         self._switch(part)
         try:
             yield
@@ -47,10 +50,10 @@ class Clock:
 
     def seconds(self) -> dict[str, float]:
         """Time of each part until now; together, all time since the clock was made."""
-        self._switch(self._part)
+        self._switch(self.part)
         return dict(self._seconds)
 
     def _switch(self, part: str) -> None:
         now = time.monotonic()
-        self._seconds[self._part] += now - self._since
-        self._part, self._since = part, now
+        self._seconds[self.part] += now - self._since
+        self.part, self._since = part, now

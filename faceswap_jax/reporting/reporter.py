@@ -4,26 +4,32 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
-from rich.console import Console
+from jaxtyping import Float
 from rich.progress import BarColumn, Progress, TextColumn
 
 from faceswap_jax.errors import DivergedError, InputError
+from faceswap_jax.faces import picture
 from faceswap_jax.reporting import progress
 from faceswap_jax.reporting.board import Board
-from faceswap_jax.tasks.base import Metrics, Phase
+from faceswap_jax.reporting.terminal import Terminal
+from faceswap_jax.tasks.base import Metrics, Phase, Preview
 
-QUIET_SECONDS = (
-    5  # between two lines when the output is no terminal, and between two notes of progress
-)
+METRICS = "metrics.jsonl"
+TIMES = ("seconds", "steps_per_second")
+"""Fields of the rows that differ from one run to the next: time at work since the run began, and speed."""
+QUIET_SECONDS = 5
+"""Between two lines when the output is no terminal, and between two notes of progress."""
+WINDOW = 20
+"""Logged rows over which the speed is measured."""
 
 
 class Reporter:
-    """Writes `metrics.jsonl`, `goodput.jsonl` and `progress.json` of a run's folder, and shows them. A context manager.
+    """Writes the metrics, previews and progress of a run, and shows them. A context manager.
 
     Values of a step are read when the next one has been dispatched, so that the device never waits for the host, and
     the host is never further ahead than that.
@@ -32,9 +38,10 @@ class Reporter:
     def __init__(
         self,
         workdir: Path,
-        phases: list[Phase],
+        phases: Sequence[Phase],
         step: int,
         log_every: int,
+        terminal: Terminal | None = None,
         board: Board | None = None,
     ):
         """Begins to report.
@@ -44,24 +51,34 @@ class Reporter:
             phases: of the run.
             step: number of steps done.
             log_every: steps between the rows of `metrics.jsonl`; those after `step` are dropped from it.
-            board: where else to show them.
+            terminal: where people follow the run.
+            board: where else to show it.
         """
-        self._path, self._phases, self._log_every = workdir / "metrics.jsonl", phases, log_every
-        self._board, self._first_step, self._step, self._phase = board, step, step, None
-        self._pending = None
-        self._window: list[tuple[float, int]] = []
-        self._line_time = 0.0
+        self._workdir, self._phases, self._log_every = workdir, phases, log_every
+        self._first_step = self._step = step
+        self._terminal = terminal or Terminal()
+        self._board = board
+        self._pending: tuple | None = None
         self._main = jax.process_index() == 0
+
+        # Time and speed
+        self._began = time.monotonic()
+        self._window: list[tuple[float, int]] = []
+        self._window_phase: Phase | None = None
+        self._line_time = 0.0
+        self._estimated = False
+
         if self._main:
-            _drop_after(self._path, step)
-            self._file = self._path.open("a")
-        self._console = Console(stderr=True)
+            path = workdir / METRICS
+            self._began -= _drop_after(path, step)
+            self._file = path.open("a")
+        console = self._terminal.console
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[values]}"),
-            console=self._console,
-            disable=not (self._main and self._console.is_terminal),
+            console=console,
+            disable=not (self._main and console.is_terminal),
         )
         self._bar = self._progress.add_task(
             "", total=self._cost(0), completed=self._cost(0) - self._cost(step), values=""
@@ -79,9 +96,40 @@ class Reporter:
             self._progress.stop()
             if kind is not None:
                 with contextlib.suppress(InputError):  # there may be no room for it
-                    self.state("stopped", reason=str(error) or kind.__name__)
+                    self._note("stopped", reason=str(error) or kind.__name__)
             if self._main:
                 self._file.close()
+
+    def begin(self) -> None:
+        """Reports that the run is at work, unless nothing is left to do."""
+        if self._step < self._phases[-1].stop:
+            self._note("running")
+        if self._step:
+            self.message(f"Continuing '{self._workdir}' after step {self._step:,}.")
+
+    def end(self, step: int, seconds: Mapping[str, float], corrupt: int) -> bool:
+        """Reports the end of the run, or of a part of it.
+
+        Args:
+            step: number of steps done; all that was measured has been reported.
+            seconds: that this part took, by what they were spent on.
+            corrupt: records that were skipped.
+
+        Returns:
+            Whether it is the end of the run.
+        """
+        finished = step == self._phases[-1].stop
+        state = "finished" if finished else "interrupted"
+        if corrupt:
+            self.message(f"{corrupt} corrupt records were skipped; `faceswap verify` tells more.")
+        if step > self._first_step or progress.read(self._workdir).get("state") != state:
+            self._note(state)
+        if finished:
+            self.message(f"Finished: '{self._workdir}' is at step {step:,}.")
+        else:
+            self.message(f"Interrupted and saved at step {step:,}; the same command continues.")
+        self._goodput(step, seconds)
+        return finished
 
     def train(
         self, step: int, phase: Phase, values: Metrics, check: Callable[[], None] = lambda: None
@@ -101,16 +149,28 @@ class Reporter:
         """Reads what is pending, and reports it if its step is a logged one; raises what its check raises."""
         if self._pending is None:
             return
-        (step, phase, values, check), self._pending = self._pending, None
+        step, phase, values, check = self._pending
+        self._pending = None
         check()
         self._step = step
         if step % self._log_every == 0 or step == phase.stop:
-            values = _read(values)
-            self._write({"step": step, "phase": phase.name} | values)
-            self._show(step, phase, values)
+            read = _read(values)
+            speed = self._speed(step, phase)
+            self._write({"step": step, "phase": phase.name} | self._times(speed) | read)
+            self._show(step, phase, read, speed)
+
+    def preview(
+        self, step: int, preview: Preview, images: Float[np.ndarray, "rows columns h w 3"]
+    ) -> Path | None:
+        """Saves a preview's images; returns where they are, if this process has written them."""
+        if not self._main:
+            return None
+        path = self._workdir / "previews" / f"step_{step:07d}.png"
+        picture.save_grid(path, images)
+        return path
 
     def evaluation(
-        self, step: int, scores: dict[str, float], preview: Path | None = None
+        self, step: int, scores: Mapping[str, float], preview: Path | None = None
     ) -> dict[str, float]:
         """Reports scores of held-out data, and their picture, at once; returns the scores.
 
@@ -124,93 +184,111 @@ class Reporter:
                     f"The score {name} of held-out data is {value} at step {step:,}; look at the data, or lower "
                     "config.learning_rate."
                 )
-        self._write(
-            {"step": step} | {f"eval/{name}": value for name, value in scores.items()}, preview
-        )
-        self.message(
-            f"step {step:,}  "
-            + "  ".join(f"eval/{name} {value:.4g}" for name, value in scores.items())
-        )
+        row = {f"eval/{name}": value for name, value in scores.items()}
+        self._write({"step": step} | self._times(None) | row, preview)
+        text = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
+        self.message(f"step {step:,}  {text}")
         return scores
 
-    def state(self, state: str, **more: object) -> None:
+    def message(self, text: str) -> None:
+        """A line for people."""
+        self._terminal.say(text)
+
+    def _note(self, state: str, **more: object) -> None:
         """Notes what has become of the run, see `progress.note`."""
         if self._main:
-            progress.note(self._path.parent, state, self._step, self._phases[-1].stop, **more)
+            progress.note(self._workdir, state, self._step, self._phases[-1].stop, **more)
 
-    def goodput(self, step: int, seconds: dict[str, float]) -> None:
+    def _goodput(self, step: int, seconds: Mapping[str, float]) -> None:
         """Reports what the time of the steps up to `step` was spent on, if there were any.
 
-        A line of `goodput.jsonl` says after which step they began, the last one, and the seconds by part. It is no line
-        of `metrics.jsonl`, whose rows of training are the same however often a run was interrupted.
+        A line of `goodput.jsonl` says after which step they began, the last one, and the seconds by part.
         """
         if step == self._first_step:
             return
         total = sum(seconds.values())
-        shares = ", ".join(f"{part} {100 * value / total:.1f} %" for part, value in seconds.items())
-        self.message(f"{progress.duration(total)} for {step - self._first_step:,} steps: {shares}.")
+        parts = ", ".join(f"{part} {100 * value / total:.1f} %" for part, value in seconds.items())
+        self.message(f"{progress.duration(total)} for {step - self._first_step:,} steps: {parts}.")
         if self._main:
-            with self._path.with_name("goodput.jsonl").open("a") as file:
-                print(
-                    json.dumps({"after": self._first_step, "step": step, "seconds": seconds}),
-                    file=file,
-                )
+            row = {"after": self._first_step, "step": step, "seconds": dict(seconds)}
+            with (self._workdir / "goodput.jsonl").open("a") as file:
+                print(json.dumps(row), file=file)
 
-    def message(self, text: str) -> None:
-        """A line for people."""
-        if self._main:
-            self._console.print(text, highlight=False, soft_wrap=True)
-
-    def _write(self, row: dict, picture: Path | None = None) -> None:
+    def _write(self, row: dict, preview: Path | None = None) -> None:
         if self._main:
             print(json.dumps(row), file=self._file, flush=True)
         if self._board:
-            self._board.log(row, picture)
+            self._board.log(row, preview)
+
+    def _times(self, speed: float | None) -> dict[str, float]:
+        """The fields `TIMES` of a row, as far as they are known."""
+        seconds = {"seconds": round(time.monotonic() - self._began, 3)}
+        return seconds | ({"steps_per_second": float(f"{speed:.4g}")} if speed else {})
+
+    def _speed(self, step: int, phase: Phase) -> float | None:
+        """Steps per second over the last logged rows; None if this is the first row of a phase."""
+        now = time.monotonic()
+        if phase is not self._window_phase:  # a new phase has another speed
+            self._window_phase, self._window = phase, []
+        self._window = [*self._window[-WINDOW:], (now, step)]
+        first_time, first_step = self._window[0]
+        if step == first_step or now == first_time:
+            return None
+        return (step - first_step) / (now - first_time)
 
     def _cost(self, step: int) -> float:
         """Relative time from `step` to the end of the run."""
         return sum(p.cost * (p.stop - max(step, p.start)) for p in self._phases if p.stop > step)
 
-    def _show(self, step: int, phase: Phase, values: dict[str, float]) -> None:
-        now = time.monotonic()
-        if phase is not self._phase:  # a new phase has another speed
-            self._phase, self._window = phase, []
-        self._window = [*self._window[-20:], (now, step)]
-        first_time, first_step = self._window[0]
-        text, speed = f"step {step:,}/{self._phases[-1].stop:,}", {}
-        text += "".join(
-            f"  {n} {v:.4f}" for n, v in values.items() if n.startswith("loss") and "/" not in n
-        )
-        if step > first_step:
-            seconds = (now - first_time) / (step - first_step)
-            speed = {
-                "steps_per_second": 1 / seconds,
-                "seconds_left": seconds / phase.cost * self._cost(step),
-            }
-            text += f"  {1 / seconds:.2f} steps/s  {progress.duration(speed['seconds_left'])} left"
-        if self._console.is_terminal:
+    def _show(
+        self, step: int, phase: Phase, values: Mapping[str, float], speed: float | None
+    ) -> None:
+        last = self._phases[-1].stop
+        text, known = f"step {step:,}/{last:,}", {}
+        for name, value in values.items():
+            if name.startswith("loss") and "/" not in name:
+                text += f"  {name} {value:.4f}"
+        if speed:
+            left = self._cost(step) / phase.cost / speed
+            known = {"steps_per_second": speed, "seconds_left": left}
+            text += f"  {speed:.2f} steps/s  {progress.duration(left)} left"
+            if not self._estimated:
+                self._estimated = True
+                self.message(f"About {progress.duration(left)} to step {last:,} at this speed.")
+        if self._terminal.console.is_terminal:
             done = self._cost(0) - self._cost(step)
             self._progress.update(self._bar, description=phase.name, completed=done, values=text)
+        now = time.monotonic()
         if now - self._line_time > QUIET_SECONDS:
             self._line_time = now
-            self.state("running", phase=phase.name, **speed)
-            if not self._console.is_terminal:
+            self._note("running", phase=phase.name, **known)
+            if not self._terminal.console.is_terminal:
                 self.message(f"{phase.name}  {text}")
 
 
-def _read(values: Metrics | dict[str, float]) -> dict[str, float]:
-    """Numbers as people wrote them: 0.0007, of which float32 makes 0.000699999975."""
+def _read(values: Mapping[str, object]) -> dict[str, float]:
+    """Numbers as people wrote them: 0.0007, which float32 makes 0.000699999975."""
     values = jax.device_get(values)
     return {name: float(str(np.float32(value))) for name, value in values.items()}
 
 
-def _drop_after(path: Path, step: int) -> None:
-    """Cuts off the rows of steps that a resumed run will do again, and a last row that is not complete."""
-    if path.exists():
-        with path.open("rb+") as file:
-            kept = 0
-            for line in file:
-                if not line.endswith(b"\n") or json.loads(line)["step"] > step:
-                    break
-                kept += len(line)
-            file.truncate(kept)
+def _drop_after(path: Path, step: int) -> float:
+    """Cuts off the rows of steps that a resumed run will do again, and a last row that is not complete.
+
+    Returns:
+        Seconds at which the last row that stays was written.
+    """
+    if not path.exists():
+        return 0.0
+    seconds, kept = 0.0, 0
+    with path.open("rb+") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            row = json.loads(line)
+            if row["step"] > step:
+                break
+            seconds = row["seconds"]
+            kept += len(line)
+        file.truncate(kept)
+    return seconds

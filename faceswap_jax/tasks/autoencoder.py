@@ -64,6 +64,7 @@ class Task(FaceTask):
     """One phase per growth level. Batches are [persona, batch, ...]."""
 
     batch_spec = rules.BATCH
+    may_grow = ("final_steps",)
 
     def __init__(self, config: ml_collections.ConfigDict):
         super().__init__(config)

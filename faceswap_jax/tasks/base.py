@@ -20,6 +20,9 @@ Batch = PyTree
 Metrics = dict[str, Float[Array, ""]]
 Step = Callable[[State, Batch], tuple[State, Metrics]]
 
+# Personas whose images a training counts one by one when it begins.
+NAMED = 8
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -109,6 +112,9 @@ class Task:
     batch_spec: PartitionSpec = PartitionSpec("data")
     memory_advice: str = "lower config.batch"
     """What to change when the memory does not suffice."""
+    may_grow: Sequence[str] = ()
+    """Fields of the config that a continued run may raise, because that adds steps to its end and changes none before.
+    A schedule that depends on such a field, as a cosine that ends with the run, would change them."""
 
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
@@ -170,6 +176,10 @@ class Task:
         """Batches of held-out data, by number."""
         raise NotImplementedError
 
+    def data_summary(self) -> str:
+        """What the data are, in a line for people."""
+        return ""
+
     @property
     def corrupt(self) -> int:
         """Number of corrupt records that were met and skipped so far."""
@@ -183,6 +193,14 @@ class FaceTask(Task):
     def data(self) -> Mapping[str, sources.PersonaSource]:
         """All records of each persona; `corrupt` of a source tells which of them had to be skipped so far."""
         return datasets.open_data(self.config.data)
+
+    def data_summary(self) -> str:
+        """How many images there are of whom; of many personas their number alone."""
+        counts = {name: len(source) for name, source in self.data.items()}
+        text = f"{len(counts):,} personas, {sum(counts.values()):,} images"
+        if len(counts) <= NAMED:
+            text += f" ({', '.join(f'{name} {count:,}' for name, count in counts.items())})"
+        return text
 
     @property
     def corrupt(self) -> int:

@@ -29,10 +29,9 @@ from rich.table import Table
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state
 from faceswap_jax.tasks.registry import load_task, task_class
-from faceswap_jax.training.programs import programs_of, step_title
+from faceswap_jax.training.programs import Compiler, programs_of, step_title
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
 COLUMNS = (
@@ -156,7 +155,7 @@ def lower(task: Task, phase: Phase, mesh: Mesh, batch: Batch, name: str) -> jax.
     """The loop's own step, for a state that is never made."""
     with jax.set_mesh(mesh):
         state = rules.sharded(abstract_state(task, phase), mesh)
-        step = programs_of(task, phase, mesh, Clock()).steps[name]
+        step = programs_of(task, phase, mesh, Compiler()).steps[name]
         return step.lower(state, batch)
 
 

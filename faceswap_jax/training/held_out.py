@@ -7,21 +7,27 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from faceswap_jax.parallel import distributed
+from faceswap_jax.errors import InputError
 from faceswap_jax.parallel.batches import put
+from faceswap_jax.parallel.distributed import host_slice
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Phase, Task
 from faceswap_jax.training.programs import Programs
 
 
 class HeldOut:
-    """The held-out data of a phase, and what its task measures and shows of them."""
+    """The held-out data of a phase, and what its task measures and shows of them.
+
+    Attributes:
+        preview: the task's; None if it shows nothing.
+    """
 
     def __init__(self, task: Task, phase: Phase, mesh: Mesh, programs: Programs):
         """Reads the first batch, which stays on the devices."""
+        self.preview = task.preview(phase)
         self._task, self._mesh, self._programs = task, mesh, programs
         self._evaluators = task.evaluators(phase)
-        self._data = task.eval_data(phase, *distributed.share(mesh))
+        self._data = task.eval_data(phase, *host_slice(mesh))
         self._first = self._batch(0)
 
     def scores(self, state: State) -> dict[str, float]:
@@ -34,7 +40,21 @@ class HeldOut:
                     measured[i].append(jax.device_get(values))
         return self._summarise(measured)
 
-    def score_names(self, state: State) -> list[str]:
+    def images(self, state: State) -> Float[np.ndarray, "rows columns h w 3"]:
+        """The grid of the preview."""
+        return jax.device_get(self._programs.draw(state, self._first))
+
+    def check_best(self, best: str, state: State) -> None:
+        """Checks that `config.run.best` is the name of a score, before a step is made.
+
+        Raises:
+            InputError: it is not.
+        """
+        names = self._score_names(state) if best else ()
+        if best and best.removeprefix("-") not in names:
+            raise InputError(f"config.run.best is '{best}'; the scores are {', '.join(names)}.")
+
+    def _score_names(self, state: State) -> list[str]:
         """Names of the scores, without measuring anything: the evaluators summarise zeros."""
         measured = []
         for evaluator in self._evaluators:
@@ -43,12 +63,6 @@ class HeldOut:
             measured.append([zeros] * evaluator.batches)
         with np.errstate(all="ignore"):
             return list(self._summarise(measured))
-
-    def grid(self, state: State) -> Float[np.ndarray, "rows columns h w 3"] | None:
-        """The images of the task's preview."""
-        if self._programs.draw is None:
-            return None
-        return jax.device_get(self._programs.draw(state, self._first))
 
     def _batches(self) -> Iterator[Batch]:
         count = max((evaluator.batches for evaluator in self._evaluators), default=0)

@@ -3,9 +3,12 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import jax
 from jax.experimental import multihost_utils
+
+from faceswap_jax.reporting.goodput import Clock
 
 ECHO_SECONDS = 1.0
 """A signal that follows so soon is the same one, sent to a group of processes and passed on by a launcher as well."""
@@ -18,8 +21,19 @@ class Interruption:
     purpose, lets them agree on one. They heed no later SIGTERM.
     """
 
+    def __init__(self, clock: Clock, say: Callable[[str], None]):
+        """Says how a request is answered.
+
+        Args:
+            clock: tells what the run is doing when the request comes.
+            say: writes a line for people.
+        """
+        self._clock, self._say = clock, say
+        self._several = jax.process_count() > 1
+        self._agreed = False
+        self._requested_at: float | None = None
+
     def __enter__(self) -> "Interruption":
-        self._requested_at, self._several = None, jax.process_count() > 1
         caught = [signal.SIGINT] if self._several else [signal.SIGINT, signal.SIGTERM]
         self._previous = {number: signal.signal(number, self._request) for number in caught}
         return self
@@ -29,20 +43,22 @@ class Interruption:
             signal.signal(number, handler)
 
     @property
-    def requested(self) -> bool:
-        """Whether this process, being the only one, has been asked to stop."""
-        return self._requested_at is not None and not self._several
+    def stopping(self) -> bool:
+        """Whether to begin nothing new. Several processes know it after a step, when they have agreed."""
+        return self._agreed if self._several else self._requested_at is not None
 
     def after(self, step: int) -> bool:
         """Whether to stop after this step; to be called once after each."""
-        return (
-            multihost_utils.reached_preemption_sync_point(step) if self._several else self.requested
-        )
+        if self._several:
+            self._agreed = multihost_utils.reached_preemption_sync_point(step)
+        return self.stopping
 
     def _request(self, _number, _frame):
         now = time.monotonic()
         if self._requested_at is None:
             self._requested_at = now
+            work = "this compilation and one step" if self._clock.part == "compile" else "this step"
+            self._say(f"Stopping after {work}; nothing is lost. Interrupt again to stop at once.")
             if self._several:
                 os.kill(os.getpid(), signal.SIGTERM)
         elif now - self._requested_at >= ECHO_SECONDS:

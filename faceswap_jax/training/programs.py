@@ -1,25 +1,56 @@
 """The compiled functions of a phase."""
 
-import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 
 import jax
-import psutil
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, PyTree
 
 from faceswap_jax.parallel import rules
 from faceswap_jax.reporting.goodput import Clock
+from faceswap_jax.reporting.progress import duration
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Metrics, Phase, Step, Task, abstract_state
 from faceswap_jax.training import finite
+from faceswap_jax.training.memory import warn_if_large
 
-logger = logging.getLogger(__name__)
+SLOW = 5
+"""Seconds of a compilation from which it is said how long it took."""
 
 # For what runs once: compiles in half the time, to the same numbers.
 QUICK = {"xla_backend_optimization_level": 1}
+
+
+def _nothing(_text: str) -> None:
+    """Says nothing."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """Compiles, and says so.
+
+    Attributes:
+        clock: tells how long it takes.
+        say: writes a line for people.
+    """
+
+    clock: Clock = field(default_factory=Clock)
+    say: Callable[[str], None] = _nothing
+
+    def __call__(self, title: str, lower: Callable[[], jax.stages.Lowered]) -> jax.stages.Compiled:
+        """Compiles what `lower` traces; `title` is for people."""
+        self.say(f"Compiling {title} ...")
+        began = time.monotonic()
+        with self.clock("compile"):
+            compiled = _compile(lower())
+        seconds = time.monotonic() - began
+        if seconds >= SLOW:
+            self.say(f"Compiled {title} in {duration(seconds)}.")
+        return compiled
 
 
 class Program:
@@ -30,8 +61,9 @@ class Program:
 
     def __init__(
         self,
-        clock: Clock,
+        title: str,
         function: Callable,
+        compiler: Compiler,
         *,
         judge: Callable[[jax.stages.Compiled], None] | None = None,
         **options,
@@ -39,21 +71,22 @@ class Program:
         """Says what to compile.
 
         Args:
-            clock: that tells how long it takes.
+            title: what it is, for people, e.g. "level 2, 16 px: step".
             function: of arrays.
+            compiler: that compiles it.
             judge: is shown the compiled program.
             options: of `jax.jit`.
         """
-        self._clock = clock
+        self._title = title
         self._function = jax.jit(function, **options)
+        self._compiler = compiler
         self._judge = judge
         self._compiled = None
 
     def __call__(self, *arguments: PyTree) -> PyTree:
         """Compiles if need be, and dispatches."""
         if self._compiled is None:
-            with self._clock("compile"):
-                self._compiled = self.lower(*arguments).compile()
+            self._compiled = self._compiler(self._title, partial(self.lower, *arguments))
             if self._judge:
                 self._judge(self._compiled)
         return self._compiled(*arguments)
@@ -61,10 +94,6 @@ class Program:
     def lower(self, *arguments: PyTree) -> jax.stages.Lowered:
         """The traced program; arguments may be abstract."""
         return self._function.lower(*arguments)
-
-    def shapes(self, *arguments: PyTree) -> PyTree:
-        """Shapes and types of the results."""
-        return self._function.eval_shape(*arguments)
 
 
 @dataclass(frozen=True)
@@ -79,38 +108,44 @@ class Programs:
     """
 
     enter: Callable[[State], State]
-    steps: Mapping[str, Callable]
-    measures: Sequence[Callable]
-    draw: Callable | None
+    steps: Mapping[str, Program]
+    measures: Sequence[Program]
+    draw: Program | None
 
 
-def programs_of(task: Task, phase: Phase, mesh: Mesh, clock: Clock) -> Programs:
+def programs_of(task: Task, phase: Phase, mesh: Mesh, compiler: Compiler) -> Programs:
     """The functions of a phase; each is compiled when it is first called."""
     layout = rules.shardings(abstract_state(task, phase), mesh)
-    replicated = NamedSharding(mesh, PartitionSpec())  # what the host reads
-
-    def enter() -> Program:
-        function = partial(task.enter, phase)
-        return Program(clock, function, out_shardings=layout, compiler_options=QUICK)
+    # What the host reads is whole on every device.
+    replicated = NamedSharding(mesh, PartitionSpec())
 
     def train_step(name: str, step: Step) -> Program:
+        title = step_title(task, phase, name)
         return Program(
-            clock,
+            title,
             _watched(step),
-            judge=partial(warn_if_large, task, step_title(task, phase, name)),
+            compiler,
+            judge=partial(warn_if_large, task, title),
             donate_argnums=0,
             out_shardings=(layout, replicated, replicated),
         )
 
+    def reading(what: str, function: Callable) -> Program:
+        return Program(f"{phase.name}: {what}", function, compiler, out_shardings=replicated)
+
+    enter = Program(
+        f"{phase.name}: its beginning",
+        partial(task.enter, phase),
+        compiler,
+        out_shardings=layout,
+        compiler_options=QUICK,
+    )
     preview = task.preview(phase)
     return Programs(
-        enter=enter(),
+        enter=enter,
         steps={name: train_step(name, step) for name, step in task.steps(phase).items()},
-        measures=[
-            Program(clock, evaluator.measure, out_shardings=replicated)
-            for evaluator in task.evaluators(phase)
-        ],
-        draw=Program(clock, preview.draw, out_shardings=replicated) if preview else None,
+        measures=[reading("scores", evaluator.measure) for evaluator in task.evaluators(phase)],
+        draw=reading("preview", preview.draw) if preview else None,
     )
 
 
@@ -129,18 +164,10 @@ def _watched(step: Step) -> Callable[[State, Batch], tuple[State, Metrics, Bool[
     return watched
 
 
-def warn_if_large(task: Task, name: str, compiled: jax.stages.Compiled) -> None:
-    """Warns when a step needs more memory than a CPU has: the system kills a process without a word."""
-    if jax.default_backend() == "cpu":
-        needed = compiled.memory_analysis().temp_size_in_bytes * jax.local_device_count()
-        free = psutil.virtual_memory().available
-        if needed > free:
-            logger.warning(
-                "%s needs %.1f GiB for a step with config.batch=%d, of which %.1f are free: if the process is killed, "
-                "continue on more machines, or, in a new --workdir, %s.",
-                name,
-                needed / 2**30,
-                task.config.batch,
-                free / 2**30,
-                task.memory_advice,
-            )
+def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compiles in a thread of its own: XLA would keep the main thread from hearing Ctrl-C."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(lowered.compile).result()
+    finally:
+        pool.shutdown(wait=False)

@@ -218,7 +218,7 @@ def mesh_of(owners) -> Mesh:
 def test_shares_of_a_batch(monkeypatch, owners, shares):
     for process, share in shares.items():
         monkeypatch.setattr(jax, "process_index", lambda process=process: process)
-        assert distributed.share(mesh_of(owners)) == share
+        assert distributed.host_slice(mesh_of(owners)) == share
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from faceswap_jax.reporting import progress
 from faceswap_jax.reporting import reporter as metrics
 from faceswap_jax.reporting.reporter import Reporter
 from faceswap_jax.tasks.base import Phase
+from tests.support.tiny_run import all_rows
 
 PHASES = [Phase("small", 0, 10, stage=0, cost=1.0), Phase("large", 10, 30, stage=1, cost=4.0)]
 
@@ -41,7 +42,7 @@ def test_logged_steps_and_ends_of_phases_are_written(tmp_path, capfd):
             if step == 5:
                 assert steps(tmp_path) == [4]  # one step behind
         reporter.evaluation(12, {"psnr": jnp.float32(30)})
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rows = all_rows(tmp_path)
     assert [row["step"] for row in rows if "phase" in row] == [4, 8, 10, 12]
     assert rows[0] == {"step": 4, "phase": "small", "loss": 4.0, "loss/ada": 0.25}
     assert {"step": 12, "eval/psnr": 30.0} in rows
@@ -54,11 +55,13 @@ def test_time_left_weighs_the_phases(tmp_path, clock, capfd):
         for step in range(1, 6):
             reporter.train(step, PHASES[0], values())
             clock[0] += 2
-        first, second = capfd.readouterr().err.splitlines()
+        first, estimate, second = capfd.readouterr().err.splitlines()
         assert first == "small  step 2/30  loss 0.5000"  # no speed yet
-        assert (
-            second == "small  step 4/30  loss 0.5000  0.50 steps/s  2m 52s left"
-        )  # 6 * 2 s + 20 * 8 s
+        assert "2m 52s" in estimate  # 6 * 2 s + 20 * 8 s
+        assert second == "small  step 4/30  loss 0.5000  0.50 steps/s  2m 52s left"
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["seconds"] for row in rows] == [4, 8]
+    assert [row.get("steps_per_second") for row in rows] == [None, 0.5]
 
 
 def test_a_new_phase_measures_anew(tmp_path, clock, capfd):
@@ -69,20 +72,31 @@ def test_a_new_phase_measures_anew(tmp_path, clock, capfd):
     assert "large  step 12/30  loss 0.5000  0.12 steps/s  2m 24s left" in capfd.readouterr().err
 
 
-def test_rows_after_the_resumed_step_are_dropped(tmp_path):
+def test_rows_after_the_resumed_step_are_dropped_and_time_goes_on(tmp_path, clock):
     path = tmp_path / "metrics.jsonl"
-    lines = [json.dumps({"step": step, "phase": "small"}) + "\n" for step in (2, 4, 6, 8)]
+    known = [{"step": step, "phase": "small", "seconds": 10 * step} for step in (2, 4, 6, 8)]
+    lines = [json.dumps(row) + "\n" for row in known]
     path.write_text("".join(lines) + '{"step": 2')  # the last one was cut off
-    with Reporter(tmp_path, PHASES, 6, log_every=2):
+    with Reporter(tmp_path, PHASES, 6, log_every=2) as reporter:
         assert path.read_text() == "".join(lines[:3])
+        clock[0] += 3
+        reporter.evaluation(7, {"psnr": jnp.float32(30)})
+    assert json.loads(path.read_text().splitlines()[-1])["seconds"] == 63
+
+
+def test_numbers_are_written_as_people_wrote_them(tmp_path):
+    with Reporter(tmp_path, PHASES, 0, log_every=1) as reporter:
+        reporter.train(1, PHASES[0], {"learning_rate": jnp.float32(0.0007), "n": jnp.int32(3)})
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert '"learning_rate": 0.0007' in text and '"n": 3.0' in text
 
 
 def test_shares_of_the_time_make_a_whole(tmp_path, capfd):
     with Reporter(tmp_path, PHASES, 2, log_every=2) as reporter:
-        reporter.goodput(2, {"start": 1.0, "step": 0.0})  # nothing was done
-        assert not (tmp_path / "goodput.jsonl").exists() and not capfd.readouterr().err
-        reporter.goodput(12, {"start": 30.0, "step": 90.0})
-    assert capfd.readouterr().err == "2m 00s for 10 steps: start 25.0 %, step 75.0 %.\n"
+        assert not reporter.end(2, {"start": 1.0, "step": 0.0}, corrupt=0)  # nothing was done
+        assert not (tmp_path / "goodput.jsonl").exists()
+        assert not reporter.end(12, {"start": 30.0, "step": 90.0}, corrupt=0)
+    assert "2m 00s for 10 steps: start 25.0 %, step 75.0 %." in capfd.readouterr().err
     row = json.loads((tmp_path / "goodput.jsonl").read_text())
     assert row == {"after": 2, "step": 12, "seconds": {"start": 30, "step": 90}}
 
@@ -101,12 +115,8 @@ def test_a_step_that_fails_its_check_is_not_reported(tmp_path):
             reporter.train(step, PHASES[0], values(), check)
     assert steps(tmp_path) == [1]
     note = progress.read(tmp_path)
-    assert (note["state"], note["reason"], note["step"], note["of"]) == (
-        "stopped",
-        "loss is wrong",
-        1,
-        30,
-    )
+    expected = {"state": "stopped", "reason": "loss is wrong", "step": 1, "of": 30}
+    assert note | expected == note
 
 
 def test_the_last_step_is_checked_and_the_file_closed(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import ml_collections
 
 from experiments import comb
+from faceswap_jax.reporting.reporter import METRICS, TIMES
 
 PERSONAS = ("ada", "ben")
 SIZE, FRAMES, RATE = 96, 10, 12.5  # of their clips
@@ -26,7 +27,12 @@ def experiment(data: Path | str = "data") -> ml_collections.ConfigDict:
     return c
 
 
+def all_rows(workdir: Path) -> list[dict]:
+    """The lines of metrics.jsonl, without the times, which differ from one run to the next."""
+    lines = map(json.loads, (workdir / METRICS).read_text().splitlines())
+    return [{name: row[name] for name in row if name not in TIMES} for row in lines]
+
+
 def rows(workdir: Path, evaluation: bool = False) -> list[dict]:
-    """The lines of metrics.jsonl, of training steps or of evaluations."""
-    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    return [row for row in lines if ("phase" in row) is not evaluation]
+    """Those of training steps, or of evaluations."""
+    return [row for row in all_rows(workdir) if ("phase" in row) is not evaluation]

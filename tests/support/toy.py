@@ -29,7 +29,7 @@ OPTIMIZERS = {
 def config() -> ml_collections.ConfigDict:
     """Four steps of the generator alone and five adversarial ones; what goes wrong is for tests to set."""
     c = ml_collections.ConfigDict({"task": __name__, "seed": 3, "batch": 8})
-    c.update(diverge_at=-1, overflow_at=-1, spike_at=-1, bad_batches=())
+    c.update(more_steps=0, diverge_at=-1, overflow_at=-1, spike_at=-1, bad_batches=())
     c.update(configs.defaults())
     c.mesh.cpu_devices = 8
     c.run.update(log=2, preview=3, checkpoint=3)
@@ -39,8 +39,19 @@ def config() -> ml_collections.ConfigDict:
 class Task(base.Task):
     """A generator fits frozen random features, a critic its residual; batches {"x": [b, 3]}."""
 
-    phases = (Phase("alone", 0, 4, stage=0), Phase("adversarial", 4, 9, stage=1, cost=2.0))
+    may_grow = ("more_steps",)
     corrupt = 2  # as if two records of the data had been
+
+    def __init__(self, config):
+        super().__init__(config)
+        last = 9 + config.more_steps
+        self.phases = (
+            Phase("alone", 0, 4, stage=0),
+            Phase("adversarial", 4, last, stage=1, cost=2.0),
+        )
+
+    def data_summary(self):
+        return "1,000 points"
 
     def init_state(self, phase, key):
         params = {"generator": {"w": jax.random.normal(key, (3, 3))}}
@@ -161,3 +172,17 @@ def spread(outputs):
     """A score of a whole set, as FID is: of the covariance of all outputs."""
     covariance = np.cov(np.concatenate(outputs), rowvar=False)
     return {"spread": float(np.trace(covariance))}
+
+
+def trained_by_hand(task, numbers):
+    """The state after steps on batches of these numbers, without the training loop and its compiled programs."""
+    state = task.init_state(task.phases[0], jax.random.key(task.config.seed))
+    state = replace(state, extras=state.extras | task.frozen_inputs())
+    data = task.train_data(None, 0, 1)
+    for step, number in enumerate(numbers):
+        phase = base.phase_of(task, step + 1)
+        if step == phase.start > 0:
+            state = task.enter(phase, state)
+        train_step = task.steps(phase)[task.step_name(phase, step)]
+        state, _ = train_step(state, {"x": data[number]["x"]})
+    return state

@@ -15,11 +15,10 @@ from jax.sharding import PartitionSpec as P
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import AXES, make_mesh
-from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.tasks.autoencoder import Task
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.training.cost import Collective, batch_of, collectives, cost, costs, lower, table
-from faceswap_jax.training.programs import programs_of
+from faceswap_jax.training.programs import Compiler, programs_of
 from tests.support.tiny_run import experiment
 
 
@@ -117,7 +116,7 @@ def test_it_is_the_program_of_the_loop(task, mesh, monkeypatch):
         )
         batch = put(task.train_data(phase, 0, 1)[0], task.batch_spec, mesh)
         with pytest.raises(Enough):
-            programs_of(task, phase, mesh, Clock()).steps[name](state, batch)
+            programs_of(task, phase, mesh, Compiler()).steps[name](state, batch)
     with pytest.raises(Enough):
         lower(task, phase, mesh, batch_of(task, phase, mesh), name).compile()
     assert texts[0] == texts[1]
