@@ -80,7 +80,7 @@ def test_a_wrong_config_leaves_nothing(toy, tmp_path, changes, message):
 def test_pictures_that_are_too_small_are_told_before_the_first_step(data, tmp_path):
     config = experiment(data)
     config.level_steps = (0, 4, 4, 4)
-    with pytest.raises(InputError, match="have 16 px, but 32 px are wanted"):
+    with pytest.raises(InputError, match="32 px, but the data have 16 px"):
         train(config, tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
