@@ -56,3 +56,16 @@ def run(data, tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("runs") / "run"
     assert train(experiment(data), workdir)
     return workdir
+
+
+@pytest.fixture
+def faceswap(capfd):
+    """Runs the command; returns its exit code, stdout and stderr."""
+    from faceswap_jax import cli
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = cli.main([str(a) for a in arguments])
+        return code, *capfd.readouterr()
+
+    return run

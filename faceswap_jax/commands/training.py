@@ -97,15 +97,15 @@ class Sweep(Command):
     """Search hyperparameters with trials of `train`; run it again to continue."""
 
     name = "sweep"
-    usage = "FILE --local N --output DIR [--devices N,...]"
+    usage = "FILE --output DIR [--local N] [--devices N,...] [--config.FIELD=VALUE ...]"
     inputs = (1, 1)
-    required = ("local", "output")
+    required = ("output",)
 
     def define(self, values, arguments):
         flags.DEFINE_integer(
             "local",
             None,
-            "How many trials to run on this machine, in all.",
+            "How many trials to run on this machine, in all. By default the file's run_cap, or the whole grid.",
             lower_bound=1,
             flag_values=values,
         )
@@ -119,12 +119,24 @@ class Sweep(Command):
             "which sees every device.",
             values,
         )
+        for name in fields_in(arguments):
+            flags.DEFINE_string(f"config.{name}", None, "", values)
 
     def run(self, values, inputs):
-        from faceswap_jax.sweeps.trials import sweep
+        from faceswap_jax.sweeps import files, journal, trials
 
-        devices = values.devices or [None]
-        good = sweep(Path(inputs[0]), values.local, Path(values.output), devices, read_train_config)
+        overrides = []
+        for name in values:
+            if name.startswith("config."):
+                overrides.append(f"--{name}={values[name].value}")
+        search = files.load(Path(inputs[0]), overrides, read_train_config)
+        count = files.count_of(search, values.local)
+        output = Path(values.output)
+        if not journal.has_outcomes(output):
+            from faceswap_jax.sweeps import foresight
+
+            foresight.check_trials(search, count, read_train_config)
+        good = trials.sweep(search, count, output, values.devices or [None])
         return 0 if good else 1
 
 
@@ -150,9 +162,8 @@ def define_config(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     path = experiment_of(arguments)
     if path is not None:
         known = configs.fields(configs.from_experiment(path))
-        for argument in arguments:
-            name = argument.removeprefix(FIELD).partition("=")[0]
-            if argument.startswith(FIELD) and name not in known:
+        for name in fields_in(arguments):
+            if name not in known:
                 (close,) = difflib.get_close_matches(name, known, n=1, cutoff=0)
                 raise InputError(f"'{path}' has no field '{name}'; did you mean {FIELD}{close}?")
     config_flags.DEFINE_config_file(
@@ -162,6 +173,16 @@ def define_config(values: flags.FlagValues, arguments: Sequence[str]) -> None:
         flag_values=values,
         sys_argv=list(arguments),
     )
+
+
+def fields_in(arguments: Sequence[str]) -> list[str]:
+    """The fields that flags change, each once."""
+    names = []
+    for argument in arguments:
+        name = argument.removeprefix(FIELD).partition("=")[0]
+        if argument.startswith(FIELD) and name not in names:
+            names.append(name)
+    return names
 
 
 def experiment_of(arguments: Sequence[str]) -> Path | None:

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from faceswap_jax import cli
-
 EXPERIMENT = """
 from tests.support import tiny_run
 
@@ -22,18 +20,6 @@ def experiment(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("experiment") / "tiny.py"
     path.write_text(EXPERIMENT)
     return path
-
-
-@pytest.fixture
-def faceswap(capfd):
-    """Runs the command; returns its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        capfd.readouterr()
-        code = cli.main([str(a) for a in arguments])
-        return code, *capfd.readouterr()
-
-    return run
 
 
 @pytest.fixture
