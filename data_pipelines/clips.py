@@ -46,7 +46,7 @@ class RenderedClip(Clip, abc.ABC):
 
     @abc.abstractmethod
     def records(self, resolution: int) -> Iterator[FaceRecord]:
-        """The face record of each frame, with crops of `resolution` pixels."""
+        """The face record of each frame, made for crops of `resolution` pixels."""
 
 
 @dataclasses.dataclass(frozen=True)

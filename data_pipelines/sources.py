@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+from data_pipelines.records import stored_side
 from faceswap_jax.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class PersonaSource:
         name: of the persona.
         records: where they are.
         tracks: number of records of each face track, in order.
-        resolution: side of the pictures in pixels.
+        resolution: side in pixels of the crops that the records are made for; their images are larger, see `side`.
         files: name of each file behind the records, with the number of its records, in order.
         first: number in `records` of the first record of this source.
         corrupt: what is wrong with each corrupt record met so far, by its number in `records`; a source and its parts
@@ -55,6 +56,11 @@ class PersonaSource:
     def __len__(self) -> int:
         """Number of records."""
         return self._length
+
+    @property
+    def side(self) -> int:
+        """Side of the stored images in pixels."""
+        return stored_side(self.resolution)
 
     @functools.cached_property
     def _length(self) -> int:

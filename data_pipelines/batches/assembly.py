@@ -10,7 +10,7 @@ import msgpack
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from data_pipelines.records import FaceRecord, decode
+from data_pipelines.records import FaceRecord, decode, stored_side
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import MIRROR
 
@@ -52,22 +52,20 @@ class Assembly:
             mirrored,
             similarities,
         )
-        scale = side / sizes
-        self._linear = np.zeros((len(sizes), 2, 2))
-        self._linear[:, 0, 0], self._linear[:, 1, 1] = np.where(mirrored, -scale, scale), scale
-        edge = (scale - 1) / 2  # pictures are scaled about their outer corner, (-0.5, -0.5)
-        self._offset = np.stack([np.where(mirrored, side - 1 - edge, edge), edge], -1)
+        # What becomes of the aligned crop
+        self._then = np.tile(np.eye(2, 3), (len(sizes), 1, 1))
+        self._then[mirrored, 0, 0], self._then[mirrored, 0, 2] = -1, side - 1
         if similarities is not None:
             angle, factor = np.deg2rad(similarities[:, 0]), 1 + similarities[:, 1]
             cosine, sine = factor * np.cos(angle), factor * np.sin(angle)
             turn = np.stack([cosine, -sine, sine, cosine], -1).reshape(-1, 2, 2)
             middle = (side - 1) / 2
-            self._linear = turn @ self._linear
-            self._offset = (
-                (turn @ (self._offset - middle)[..., None])[..., 0]
-                + middle
-                + side * similarities[:, 2:]
-            )
+            self._then[:, :, 2] -= middle
+            self._then = turn @ self._then
+            self._then[:, :, 2] += middle + side * similarities[:, 2:]
+        # From the stored image to that of the batch; `add` knows the alignment.
+        self._linear = np.empty((len(sizes), 2, 2))
+        self._offset = np.empty((len(sizes), 2))
         self._image = np.empty((len(sizes), side, side, 3), np.uint8)
         self._records: list[FaceRecord | None] = [None] * len(sizes)
 
@@ -83,10 +81,10 @@ class Assembly:
         ):
             raise ValueError("its landmarks or outline are no numbers")
         encoded = msgpack.unpackb(data)["image"]
+        cut = align.alignment_transform(record.landmarks, side, "eyes")
         # Only JPEG is shrunk by its decoder; OpenCV decodes others in full and then drops pixels.
-        shrink = (
-            next(k for k in _SHRINK if size >= k * side) if encoded.startswith(b"\xff\xd8") else 1
-        )
+        is_jpeg = encoded.startswith(b"\xff\xd8")
+        shrink = next(k for k in _SHRINK if size >= k * stored_side(side)) if is_jpeg else 1
         flags = _SHRINK[shrink] | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
         try:
             image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
@@ -97,21 +95,15 @@ class Assembly:
         if image.shape[:2] != (size // shrink,) * 2:
             raise ValueError(f"its picture has not {size} x {size} px")
         self._records[slot] = record
-        if self._similarities is not None:
-            transform = np.column_stack([self._linear[slot], self._offset[slot]])
-            transform[:, 2] += transform[:, :2] @ np.full(
-                2, (shrink - 1) / 2
-            )  # from the pixels of the smaller picture
-            transform[:, :2] *= shrink
-            image = align.warp(image, transform, side, side)
-        elif len(image) != side:
-            image = align.resize(image, side)
+        transform = self._then[slot] @ np.vstack([cut, [0, 0, 1]])
+        self._linear[slot], self._offset[slot] = transform[:, :2], transform[:, 2]
+        # From the pixels of the smaller image
+        transform[:, 2] += transform[:, :2] @ np.full(2, (shrink - 1) / 2)
+        transform[:, :2] *= shrink
+        image = align.crop(image, transform, side)
         if image.dtype == np.uint16:
             image = cv2.convertScaleAbs(image, alpha=255 / 65535)
-        if self._mirrored[slot] and self._similarities is None:
-            cv2.flip(image, 1, dst=self._image[slot])
-        else:
-            self._image[slot] = image
+        self._image[slot] = image
 
     def finish(self) -> dict[str, np.ndarray]:
         """The arrays of `Pictures`, faces along the leading axis."""

@@ -139,7 +139,7 @@ def persona_batches(
     _check_present(sources)
     strengths = jitter.strengths if jitter and any(jitter.strengths) else None
     orders = [_order(len(source), (seed, _ORDER, p)) for p, source in enumerate(sources)]
-    sizes = np.repeat([source.resolution for source in sources], batch // hosts)
+    sizes = np.repeat([source.side for source in sources], batch // hosts)
     all_draws, own = (
         (len(sources), batch),
         share(batch, host, hosts),
@@ -231,9 +231,7 @@ def paired_batches(
             chosen, np.int32
         ).T.ravel()  # all sources, all driving frames, all others
         mirrored = mirror & (draws[:, [5, 5, 6]] < 0.5).T.ravel()
-        assembly = Assembly(
-            resolution, np.array([sources[i].resolution for i in identities]), mirrored
-        )
+        assembly = Assembly(resolution, np.array([sources[i].side for i in identities]), mirrored)
         for b, (draw, (one, _, other)) in enumerate(zip(draws.tolist(), chosen, strict=True)):
             source, driving, stranger = (
                 functools.partial(assembly.add, slot)
@@ -295,7 +293,7 @@ def identity_batches(
         identities = np.array([identity(position) for position in positions], np.int32)
         assembly = Assembly(
             resolution,
-            np.array([sources[i].resolution for i in identities]),
+            np.array([sources[i].side for i in identities]),
             mirror & (chances < 0.5),
             similarities * strengths if strengths else None,
         )

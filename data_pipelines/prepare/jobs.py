@@ -215,14 +215,9 @@ def outcomes(
         InputError: there is nothing to find faces with.
     """
     if isinstance(clip, RenderedClip):
-        from data_pipelines.puppets.source import (
-            PuppetRecords,  # half a second that clips do without
-        )
-
-        records = PuppetRecords(clip, settings.resolution)
-        for index in range(clip.frames):
+        for record in clip.records(settings.resolution):
             looked()
-            yield records.render(index)
+            yield record
         return
     sidecar = landmarks.sidecar_path(clip.path)
     finder = None if sidecar.exists() else _mediapipe(settings.beta, threading.get_ident())

@@ -32,17 +32,18 @@ DIRECTIONS = np.stack(
 
 def analysis_crop(
     image: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"],
-    transform: Float[np.ndarray, "2 3"],
-    resolution: int,
+    landmarks: Float[np.ndarray, "68 2"],
 ) -> UInt8[np.ndarray, "128 128"]:
-    """Grey aligned crop of SIDE pixels, which makes measures comparable whatever the resolution of the data set.
+    """Grey crop of SIDE pixels by the alignment `eyes`: measures do not depend on the data set's resolution.
 
     Args:
         image: the frame, RGB.
-        transform: from frame pixels to those of the data set's crop.
-        resolution: side of that crop, pixels.
+        landmarks: in frame pixels.
+
+    Raises:
+        ValueError: the two eye centres coincide.
     """
-    transform = align.scale_transform(transform, SIDE / resolution)
+    transform = align.alignment_transform(landmarks, SIDE, "eyes")
     # A bilinear sample covers two pixels of the frame, so that every other one needs none: faster than align.crop.
     factor = max(1, math.ceil(0.5 / align.transform_scale(transform)))
     dense, side = align.scale_transform(transform, factor), factor * SIDE

@@ -5,6 +5,7 @@ sound) comes from a sample spread evenly over them, so that a report takes secon
 data set is.
 """
 
+import contextlib
 import dataclasses
 import math
 import shutil
@@ -18,7 +19,7 @@ from jaxtyping import Int64, UInt8
 from data_pipelines.prepare import charts, contact_sheet
 from data_pipelines.prepare.catalogue import Catalogue, spread
 from data_pipelines.prepare.page import Measures, PersonaRow, render_page
-from data_pipelines.records import FaceRecord, Manifest
+from data_pipelines.records import FaceRecord, Manifest, aligned_crop
 from faceswap_jax.faces import align
 from faceswap_jax.faces.audio import RATE as AUDIO_RATE
 from faceswap_jax.faces.picture import is_picture
@@ -77,7 +78,7 @@ def write_report(directory: Path) -> Path:
     wanted = list(even)
     for p in shown:
         wanted += catalogue.spread(p, most // len(shown))
-    sample = _measure(catalogue, wanted, manifest.resolution)
+    sample = _measure(catalogue, wanted)
 
     counts = dict.fromkeys(shown, THUMBNAILS) | dict.fromkeys(on_sheet, contact_sheet.SAMPLES)
     crops = _read_crops(catalogue, counts)
@@ -161,7 +162,7 @@ class _Sample:
         return Measures(**columns)
 
 
-def _measure(catalogue: Catalogue, wanted: Iterable[int], resolution: int) -> _Sample:
+def _measure(catalogue: Catalogue, wanted: Iterable[int]) -> _Sample:
     """Reads the wanted records, without their images."""
     numbers = []
     columns: dict[str, list[float]] = {field.name: [] for field in dataclasses.fields(Measures)}
@@ -170,17 +171,18 @@ def _measure(catalogue: Catalogue, wanted: Iterable[int], resolution: int) -> _S
         numbers.append(number)
         columns["yaw"].append(yaw)
         columns["pitch"].append(pitch)
-        columns["size"].append(_eye_distance(record, resolution))
+        columns["size"].append(_eye_distance(record))
         columns["sharpness"].append(record.sharpness)
         columns["sound"].append(len(record.sound) / AUDIO_RATE)
     measures = {name: np.array(values, np.float64) for name, values in columns.items()}
     return _Sample(np.array(numbers, np.int64), Measures(**measures))
 
 
-def _eye_distance(record: FaceRecord, resolution: int) -> float:
+def _eye_distance(record: FaceRecord) -> float:
     """Returns the distance between the eye centres in frame pixels; NaN if the record cannot tell."""
     scale = align.transform_scale(record.transform)
-    return align.INTEROCULAR * resolution / scale if scale else math.nan
+    right, left = align.eye_centres(record.landmarks)
+    return float(np.hypot(*(left - right))) / scale if scale else math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,19 +211,21 @@ def _read_crops(catalogue: Catalogue, counts: Mapping[int, int]) -> dict[int, li
 
     crops: dict[int, list[_Crop]] = {p: [] for p in counts}
     for number, record in catalogue.read(owner, image=True):
-        crops[owner[number]].append(_crop(record))
+        # Landmarks at one point are left to `faceswap verify`.
+        with contextlib.suppress(ValueError):
+            crops[owner[number]].append(_crop(record))
     return crops
 
 
 def _crop(record: FaceRecord) -> _Crop:
-    image = record.image
+    image = aligned_crop(record, contact_sheet.CELL, "eyes")
     if image.dtype == np.uint16:
         image = (image // 257).astype(np.uint8)
 
     # The name without the persona and without the times of a part.
     file = Path(record.clip.partition("#t=")[0])
     caption = file.name if is_picture(file) else f"{record.time:.1f} s  {file.name}"
-    return _Crop(align.resize(image, contact_sheet.CELL), caption)
+    return _Crop(image, caption)
 
 
 # Personas

@@ -22,7 +22,9 @@ class Settings:
     interval off, except --max_outside, which 1 does.
     """
 
-    resolution: int = _field(256, "Side of the aligned crops in pixels, a power of two.")
+    resolution: int = _field(
+        256, "Side in pixels, a power of two, of the aligned crops that the records are made for."
+    )
     image: str = _field(
         "jpeg", "How crops are stored: jpeg, png, or png16 with 16 bits per channel."
     )

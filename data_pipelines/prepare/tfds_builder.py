@@ -2,7 +2,7 @@
 
     python -m data_pipelines.prepare.tfds_builder INPUT... --output DIR [flags] [-- options of Beam]
 
-The flags are those of `faceswap prepare`. The command makes DIR/face_tracks/2.0.0, a TFDS data set
+The flags are those of `faceswap prepare`. The command makes DIR/face_tracks/3.0.0, a TFDS data set
 with the splits train, validation and test, divided by identity. Its features are the keys of a
 record (`records.py`), and its records are those that `faceswap prepare` makes of the same clips.
 `tfds_records.py` reads it. Neither making nor reading needs TensorFlow; reading needs no Beam.

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_pb2
 
 from data_pipelines.prepare.settings import Settings
-from data_pipelines.records import ARRAYS, SCHEMA_VERSION, FaceRecord, decode, encode
+from data_pipelines.records import ARRAYS, SCHEMA_VERSION, FaceRecord, decode, encode, stored_side
 from faceswap_jax.errors import InputError
 
 NAME = "face_tracks"
@@ -45,14 +45,15 @@ _TYPES = {field.name: field.type for field in dataclasses.fields(FaceRecord)}
 
 def features_of(settings: Settings) -> tfds.features.FeaturesDict:
     """Returns how TFDS stores each key of a record."""
+    side = stored_side(settings.resolution)
     image = tfds.features.Image(
-        shape=(settings.resolution, settings.resolution, 3),
+        shape=(side, side, 3),
         dtype=np.uint16 if settings.image == "png16" else np.uint8,
         encoding_format="jpeg" if settings.image == "jpeg" else "png",
     )
     arrays = {
         name: tfds.features.Tensor(
-            shape=tuple(None if side < 0 else side for side in shape),
+            shape=tuple(None if length < 0 else length for length in shape),
             dtype=np.dtype(dtype),
             encoding="bytes",
         )
@@ -105,7 +106,7 @@ class TfdsRecords:
 
     Attributes:
         tracks: number of records of each face track, in order.
-        resolution: side of the pictures in pixels.
+        resolution: side in pixels of the crops that the records are made for.
     """
 
     def __init__(

@@ -12,12 +12,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Int16, UInt8, UInt16
+from jaxtyping import Float, Float64, Int16, UInt8, UInt16
 
 from data_pipelines.clips import Clip
 from data_pipelines.prepare import quality, tracking
 from data_pipelines.prepare.settings import Settings
-from data_pipelines.records import FaceRecord
+from data_pipelines.records import FaceRecord, stored_side
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.audio import RATE as AUDIO_RATE
@@ -155,8 +155,7 @@ def _records(
             "track": number,
         }
         try:
-            transform = align.alignment_transform(face.landmarks, settings.resolution, "eyes")
-            grey = quality.analysis_crop(frame.image, transform, settings.resolution)
+            grey = quality.analysis_crop(frame.image, face.landmarks)
             record = face_record(
                 frame.image, face, settings.resolution, sharpness=quality.sharpness(grey), **where
             )
@@ -227,6 +226,25 @@ def _with_sound(
         yield sounding(waiting, waiting.time + seen.spacing)
 
 
+def record_transform(
+    landmarks: Float[np.ndarray, "68 2"], resolution: int
+) -> Float64[np.ndarray, "2 3"]:
+    """Scale and shift from frame pixels to those of a record's image.
+
+    The crop of `stable` lies in the middle of the image and has `resolution` pixels, so that turned heads keep their
+    size. The image stays as upright as the frame: the alignment `box` shows a tilted head tilted.
+
+    Raises:
+        ValueError: the landmarks coincide.
+    """
+    to_crop = align.alignment_transform(landmarks, resolution, "stable")
+    scale = align.transform_scale(to_crop)
+    to_frame = align.invert(to_crop)
+    centre = to_frame @ [(resolution - 1) / 2, (resolution - 1) / 2, 1]
+    middle = (stored_side(resolution) - 1) / 2
+    return np.column_stack([scale * np.eye(2), middle - scale * centre])
+
+
 def face_record(
     image: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"],
     face: Face,
@@ -239,19 +257,19 @@ def face_record(
     track: int,
     sharpness: float = math.nan,
 ) -> FaceRecord:
-    """Aligns and crops one face of a picture; the other arguments are copied into the record, which has no sound.
+    """Cuts one face from an image; the other arguments are copied into the record, which has no sound.
 
     Raises:
-        ValueError: the two eye centres coincide.
+        ValueError: the landmarks coincide.
     """
-    transform = align.alignment_transform(face.landmarks, resolution, "eyes")
+    transform = record_transform(face.landmarks, resolution)
     landmarks = align.transform_points(face.landmarks, transform)
     return FaceRecord(
-        image=align.crop(image, transform, resolution),
+        image=align.crop(image, transform, stored_side(resolution)),
         landmarks=landmarks,
         irises=align.transform_points(face.irises, transform),
         polygon=align.face_polygon(landmarks),
-        transform=np.asarray(transform, np.float64),
+        transform=transform,
         pose=head_pose(face.landmarks),
         frame_size=(image.shape[0], image.shape[1]),
         time=float(time),

@@ -29,6 +29,7 @@ from data_pipelines.records import (
     Shard,
     ShardWriter,
     decode,
+    stored_side,
 )
 from faceswap_jax.errors import InputError
 from faceswap_jax.files import is_partial, locked
@@ -180,7 +181,7 @@ def _first_part(error: Exception) -> str:
 
 def _check(record: FaceRecord, persona: str, manifest: Manifest) -> None:
     """Raises ValueError if a record that can be decoded does not belong here."""
-    side = manifest.resolution
+    side = stored_side(manifest.resolution)
     bits = np.uint16 if manifest.settings["image"] == "png16" else np.uint8
     if record.image.shape != (side, side, 3) or record.image.dtype != bits:
         raise ValueError(

@@ -92,7 +92,7 @@ class PuppetRecords:
     def render(self, index: int) -> FaceRecord:
         """The record of one frame, rendered anew."""
         clip = self._clip
-        # A puppet's face fills about half of its picture and all of the crop.
+        # The crop covers about half of a puppet's frame.
         size = min(2 * self._resolution, MAX_SIZE)
         frame = render_frame(clip.world_seed, clip.puppet, clip.track, index, size, clip.rate)
         record = face_record(
@@ -110,9 +110,7 @@ class PuppetRecords:
         return dataclasses.replace(
             record,
             pose=np.array([pose.yaw, pose.pitch, pose.roll], np.float32),
-            sharpness=quality.sharpness(
-                quality.analysis_crop(frame.image, record.transform, self._resolution)
-            ),
+            sharpness=quality.sharpness(quality.analysis_crop(frame.image, frame.landmarks)),
             sound=self._sound[first:last],
         )
 

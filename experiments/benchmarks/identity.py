@@ -91,9 +91,9 @@ def read(
     track = [names.setdefault((i, record.clip, record.track), len(names)) for i, record in found]
     crops, outlines = [], []
     for _, record in found:
-        scaled = align.scale_transform(np.eye(2, 3), side / len(record.image))
-        crops.append(align.resize(record.image, side))
-        outlines.append(align.transform_points(record.polygon, scaled))
+        transform = align.alignment_transform(record.landmarks, side, "eyes")
+        crops.append(align.crop(record.image, transform, side))
+        outlines.append(align.transform_points(record.polygon, transform))
     masks = polygon_masks(
         np.concatenate(outlines), np.array([len(outline) for outline in outlines]), side
     )

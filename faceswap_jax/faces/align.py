@@ -28,6 +28,8 @@ BOX_CONTEXT = 1.5
 
 MASK_SUPERSAMPLING = 8
 
+_SHRINKS = 1 - 1e-6  # a smaller scale makes an image smaller; closer to 1 it is rounding
+
 
 def alignment_transform(
     landmarks: Float[np.ndarray, "68 2"], resolution: int, alignment: str
@@ -62,7 +64,7 @@ def _eyes(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
 
     A turned head comes closer, since its eyes do: 1.38 times at a yaw of 40 degrees.
     """
-    right, left = _eye_centres(landmarks)
+    right, left = eye_centres(landmarks)
     return _placed((left - right) / INTEROCULAR, (left + right) / 2, EYE_MIDPOINT)
 
 
@@ -98,7 +100,7 @@ def _ffhq(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
 
     What lies beyond the frame repeats its border, where the script mirrors and blurs.
     """
-    right, left = _eye_centres(landmarks)
+    right, left = eye_centres(landmarks)
     eyes, mouth = (right + left) / 2, (landmarks[48] + landmarks[54]) / 2
     across, down = left - right, mouth - eyes
     # Halfway between the line of the eyes and the normal of the line from eyes to mouth.
@@ -115,7 +117,7 @@ def _box(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     return _placed(np.array([side, 0]), (low + high) / 2, (0.5, 0.5))
 
 
-def _eye_centres(landmarks: Float[np.ndarray, "68 2"]) -> tuple[np.ndarray, np.ndarray]:
+def eye_centres(landmarks: Float[np.ndarray, "68 2"]) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the six landmarks of the person's right and left eye."""
     return landmarks[RIGHT_EYE].mean(0), landmarks[LEFT_EYE].mean(0)
 
@@ -198,7 +200,7 @@ def warp(
     """
     scale = transform_scale(transform)
     # Averaged samples may lie 1.2 source pixels apart.
-    halvings = max(1, int(np.ceil(-np.log2(1.2 * scale)))) if scale < 1 - 1e-6 else 0
+    halvings = max(1, int(np.ceil(-np.log2(1.2 * scale)))) if scale < _SHRINKS else 0
     after = min(halvings, 2)
     for _ in range(halvings - after):
         even = tuple(max(side // 2, 1) for side in image.shape[1::-1])
@@ -225,7 +227,7 @@ def crop(
     """Aligned crop of a frame; beyond the frame's border its outermost pixels are repeated."""
     cropped = warp(image, transform, resolution, resolution, shrinking=cv2.INTER_LINEAR)
     scale = transform_scale(transform)
-    if scale >= 1:
+    if scale >= _SHRINKS:
         return cropped
     # Linear interpolation has blurred with a triangle, whose variance is a sixth of a source pixel squared: the part of
     # second order is taken back, which cubic interpolation would have kept in eight times the time.

@@ -26,9 +26,9 @@ from faceswap_jax.errors import InputError
 from tests.support import stored
 
 
-def make_record(frame: int = 7, resolution: int = 32, bits: int = 8) -> FaceRecord:
-    """A record of smooth colours, so that JPEG changes little."""
-    y, x = np.mgrid[:resolution, :resolution] * (255 / resolution)
+def make_record(frame: int = 7, side: int = 40, bits: int = 8) -> FaceRecord:
+    """A record for crops of 32 px, of smooth colours, so that JPEG changes little."""
+    y, x = np.mgrid[:side, :side] * (255 / side)
     image = np.stack([x, y, 255 - x], -1)
     return FaceRecord(
         image=image.astype(np.uint8) if bits == 8 else (257 * image).astype(np.uint16),
@@ -117,7 +117,7 @@ def test_golden_bytes():
     record = make_record()
     data = records.encode(record)
     golden = {
-        "version": 2,
+        "version": 3,
         "image": msgpack.unpackb(data)["image"],
         "landmarks": record.landmarks.astype("<f4").tobytes(),
         "irises": bytes.fromhex("00002841000050410000c07f0000c07f"),
@@ -139,7 +139,7 @@ def test_golden_bytes():
 
 
 @pytest.mark.parametrize(
-    ("version", "problem"), [(3, "version 3, newer than 2"), (1, "version 1, older than 2")]
+    ("version", "problem"), [(4, "version 4, newer than 3"), (2, "version 2, older than 3")]
 )
 def test_record_of_another_version_is_refused(version, problem):
     fields = msgpack.unpackb(records.encode(make_record()))
@@ -226,7 +226,7 @@ def test_missing_folder_and_manifest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": 2, "personas": {"a": {}}}', '{"schema": 2']
+    "text", ["", "[]", "{}", '{"schema": 3, "personas": {"a": {}}}', '{"schema": 3']
 )
 def test_damaged_manifest(tmp_path, text):
     write_dataset(tmp_path)
@@ -246,8 +246,8 @@ def test_damaged_settings(tmp_path, text):
 def test_newer_manifest_is_refused(tmp_path):
     write_dataset(tmp_path)
     path = tmp_path / MANIFEST
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 3, "personas": "moved"}))
-    with pytest.raises(InputError, match=r"manifest\.json has schema version 3, newer than 2"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 4, "personas": "moved"}))
+    with pytest.raises(InputError, match=r"manifest\.json has schema version 4, newer than 3"):
         Manifest.load(tmp_path)
 
 

@@ -19,7 +19,6 @@ from data_pipelines.puppets.voice import track_audio
 from data_pipelines.records import (
     SHARDS,
     Counts,
-    FaceRecord,
     Manifest,
     Persona,
     ShardWriter,
@@ -29,31 +28,14 @@ from data_pipelines.records import (
 from data_pipelines.sources import PersonaSource, split
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
+from tests.support.records import record_of
 
 SIZE = 16
 
 
 def record(number: int, persona: str = "ann") -> bytes:
     image = np.random.default_rng(number).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
-    return encode(
-        FaceRecord(
-            image=image,
-            landmarks=np.zeros((68, 2), np.float32),
-            irises=np.zeros((2, 2), np.float32),
-            polygon=np.array([[2, 2], [12, 2], [7, 12]], np.float32),
-            transform=np.eye(2, 3),
-            pose=np.zeros(3, np.float32),
-            frame_size=(SIZE, SIZE),
-            time=number / 25,
-            frame=number,
-            confidence=1.0,
-            sharpness=0.0,
-            persona=persona,
-            clip="a.mp4",
-            track=0,
-            sound=np.zeros(0, np.int16),
-        )
-    )
+    return encode(record_of(image, time=number / 25, frame=number, persona=persona))
 
 
 def write_data(folder: Path, personas: dict[str, tuple[str, list[list[int]]]]) -> None:
@@ -247,7 +229,7 @@ def test_puppets():
     opened = open_data(ml_collections.ConfigDict(config))
     assert list(opened) == ["puppet000", "puppet001"]
     face = opened["puppet001"].read(2, decode)
-    assert (face.persona, face.frame, face.image.shape) == ("puppet001", 2, (SIZE, SIZE, 3))
+    assert (face.persona, face.frame, face.image.shape) == ("puppet001", 2, (20, 20, 3))
     assert opened["puppet001"].records[2] == puppet_source(0, 1, 0, 3, SIZE).records[2]
     with pytest.raises(InputError, match="'movies'; choose tracks, tfds or puppets"):
         open_data(ml_collections.ConfigDict({"kind": "movies"}))
@@ -271,10 +253,7 @@ def test_puppets_are_exact():
                 align.transform_points(rendered, face.transform), abs=1e-3
             )
         assert (
-            np.abs(
-                face.image.astype(int) - align.crop(frame.image, face.transform, resolution)
-            ).mean()
-            < 4
+            np.abs(face.image.astype(int) - align.crop(frame.image, face.transform, 80)).mean() < 4
         )
         assert face.sharpness > 0
     assert np.array_equal(

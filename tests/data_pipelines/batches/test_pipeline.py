@@ -22,12 +22,11 @@ from data_pipelines.batches.pipeline import (
     persona_batches,
 )
 from data_pipelines.puppets.source import puppet_source
-from data_pipelines.records import FaceRecord, decode, encode
+from data_pipelines.records import decode, encode
 from data_pipelines.sources import PersonaSource
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
-from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
-from faceswap_jax.faces.pose import head_pose
+from tests.support.records import record_of
 
 SIZE = 32
 STEP = 3  # between the grey levels that number the records: more than JPEG changes
@@ -35,29 +34,8 @@ TRIANGLE = ((8, 4), (28, 4), (28, 28))  # covers more of the right half
 
 
 def record(image, frame=0, codec="jpeg", persona="a", track=0, **fields) -> bytes:
-    points = {
-        "landmarks": np.zeros((68, 2), np.float32),
-        "irises": np.full((2, 2), np.nan, np.float32),
-        "polygon": np.array(TRIANGLE, np.float32),
-        "pose": np.zeros(3, np.float32),
-    }
-    return encode(
-        FaceRecord(
-            image=image,
-            transform=np.eye(2, 3),
-            frame_size=image.shape[:2],
-            time=frame / 25,
-            frame=frame,
-            confidence=1.0,
-            sharpness=0.0,
-            persona=persona,
-            clip="a.mp4",
-            track=track,
-            sound=np.zeros(0, np.int16),
-            **points | fields,
-        ),
-        codec,
-    )
+    where = {"time": frame / 25, "frame": frame, "persona": persona, "track": track}
+    return encode(record_of(image, **{"polygon": TRIANGLE} | where | fields), codec)
 
 
 def numbered(*tracks: int, first: int = 0, persona: str = "a") -> PersonaSource:
@@ -207,37 +185,6 @@ def test_each_epoch_covers_all_records_in_a_new_order():
     assert len(orders) == 8  # neither two epochs nor two personas share one
 
 
-def test_picture_shrinks_by_area():
-    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
-    source = one(record(image, codec="png"))
-    batch = persona_batches(source, resolution=8, batch=1, seed=0, mirror=False)[0]
-    areas = image.reshape(8, 4, 8, 4, 3).mean((1, 3))
-    assert np.abs(batch["image"][0, 0] - areas).max() <= 0.5
-
-
-@pytest.mark.parametrize("resolution", [32, 16, 8])
-def test_decoding_a_jpeg_smaller_is_as_good_as_averaging_it(resolution):
-    """On a rendered face with added noise, for noise is what a decoder could alias."""
-    face = puppet_source(0, 1, 0, 1, 128).read(0, decode)
-    noise = np.random.default_rng(0).normal(0, 10, face.image.shape)
-    data = record(np.clip(face.image + noise, 0, 255).astype(np.uint8))
-    batch = persona_batches(one(data, 128), resolution=resolution, batch=1, seed=0, mirror=False)[0]
-    averaged = cv2.resize(
-        decode(data).image, (resolution, resolution), interpolation=cv2.INTER_AREA
-    )
-    error = batch["image"][0, 0].astype(float) - averaged
-    assert np.sqrt(np.square(error).mean()) < 1.5 and abs(error.mean()) < 0.5
-
-
-def test_sixteen_bits_are_rounded_to_the_nearest_eight():
-    levels = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
-    data = record(np.repeat(levels[..., None], 3, -1), codec="png16")
-    batch = persona_batches(one(data, 256), resolution=256, batch=1, seed=0, mirror=False)[0]
-    np.testing.assert_array_equal(
-        batch["image"][0, 0, ..., 1], (levels.astype(int) * 255 + 32767) // 65535
-    )
-
-
 def polygon_mask(polygon, side: int) -> np.ndarray:
     return polygon_masks(polygon, np.array([len(polygon)]), side)[0]
 
@@ -294,113 +241,6 @@ def centroids(image) -> np.ndarray:
     return np.stack(
         [(weights * x[..., None]).sum((0, 1)), (weights * y[..., None]).sum((0, 1))], -1
     ) / weights.sum((0, 1)).reshape(3, 1)
-
-
-@pytest.mark.parametrize("jitter", [None, Jitter(rotation=20, scale=0.15, shift=0.1)])
-@pytest.mark.parametrize(("codec", "resolution"), [("png", 64), ("jpeg", 32)])
-def test_all_that_is_known_moves_with_the_picture(jitter, codec, resolution):
-    """Three dots stand where an eye corner, the left iris and the chin are; the polygon is a disc."""
-    landmarks = np.random.default_rng(0).uniform(16, 48, (68, 2)).astype(np.float32)
-    irises = np.array([[23, 29], [41, 26]], np.float32)
-    shown = np.stack([landmarks[36], irises[1], landmarks[8]])
-    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    disc = np.array([30.0, 34.0]) + 12 * np.stack([np.cos(angles), np.sin(angles)], -1)
-    data = record(
-        dots(64, shown),
-        codec=codec,
-        landmarks=landmarks,
-        irises=irises,
-        polygon=disc.astype(np.float32),
-        pose=np.array([20, 5, -10], np.float32),
-    )
-    batch = persona_batches(one(data, 64), resolution=resolution, batch=16, seed=0, jitter=jitter)[
-        0
-    ]
-    faces = share(batch, lambda array: array[0])
-    mirrored = faces["pose"][:, 0] < 0
-    assert 3 < mirrored.sum() < 13
-    for b in range(16):
-        # 45, 0 and 8 are the mirror images of 36, 1 and 8.
-        corner, iris = (45, 0) if mirrored[b] else (36, 1)
-        expected = np.stack(
-            [faces["landmarks"][b, corner], faces["irises"][b, iris], faces["landmarks"][b, 8]]
-        )
-        np.testing.assert_allclose(centroids(faces["image"][b]), expected, atol=0.3)
-    middle = align.transform_points(
-        np.array([[30.0, 34.0]]), align.scale_transform(np.eye(2, 3), resolution / 64)
-    )[0]
-    covered = (faces["mask"] / 255).sum((1, 2))
-    y, x = np.mgrid[:resolution, :resolution]
-    centre = (
-        np.stack([(faces["mask"] * grid).sum((1, 2)) for grid in (x, y)], -1)
-        / 255
-        / covered[:, None]
-    )
-    # A similarity takes the middle of the disc along as it takes any landmark.
-    record_points = np.concatenate([landmarks, [[30.0, 34.0]]])
-    for b in range(16):
-        seen = faces["landmarks"][b]
-        seen = align.mirror_landmarks(seen, resolution) if mirrored[b] else seen
-        design = np.concatenate([record_points, np.ones((69, 1))], 1)
-        affine = np.linalg.lstsq(design[:68], seen, rcond=None)[0]
-        np.testing.assert_allclose(design[:68] @ affine, seen, atol=1e-3)
-        expected = design[68] @ affine
-        if mirrored[b]:
-            expected[0] = resolution - 1 - expected[0]
-        np.testing.assert_allclose(centre[b], expected, atol=0.2)
-        enlargement = np.sqrt(abs(np.linalg.det(affine[:2])))
-        np.testing.assert_allclose(covered[b], np.pi * (12 * enlargement) ** 2, rtol=0.03)
-        turn = np.rad2deg(np.arctan2(affine[0, 1], affine[0, 0]))
-        yaw, pitch, roll = faces["pose"][b]
-        sign = -1 if mirrored[b] else 1
-        np.testing.assert_allclose(
-            [yaw, pitch, roll - sign * turn], [sign * 20, 5, sign * -10], atol=1e-2
-        )
-    if jitter is None:
-        np.testing.assert_allclose(
-            centre[~mirrored], np.tile(middle, (sum(~mirrored), 1)), atol=0.2
-        )
-        plain = persona_batches(
-            one(data, 64), resolution=resolution, batch=16, seed=0, mirror=False
-        )[0]
-        assert (plain["pose"] == np.float32([20, 5, -10])).all()
-    else:
-        assert np.ptp(faces["pose"][:, 2]) > 20
-
-
-def test_mirrored_landmarks_are_those_of_the_mirrored_picture():
-    face = puppet_source(0, 2, 0, 1, SIZE)
-    batch = persona_batches([face], resolution=SIZE, batch=32, seed=0)[0]
-    plain = face.read(0, decode)
-    mirrored = batch["pose"][0, :, 0] != plain.pose[0]
-    assert 8 < mirrored.sum() < 24
-    for b in range(32):
-        image, landmarks, irises = plain.image, plain.landmarks, plain.irises
-        if mirrored[b]:
-            image, landmarks = image[:, ::-1], align.mirror_landmarks(landmarks, SIZE)
-            irises = [SIZE - 1, 0] + [-1, 1] * irises[::-1]
-        np.testing.assert_array_equal(batch["image"][0, b], image)
-        np.testing.assert_allclose(batch["landmarks"][0, b], landmarks, atol=1e-4)
-        np.testing.assert_allclose(batch["irises"][0, b], irises, atol=1e-4)
-        right, left = (batch["landmarks"][0, b, eye].mean(0) for eye in (RIGHT_EYE, LEFT_EYE))
-        assert right[0] < left[0]  # the person's right eye is still the left one in the picture
-
-
-def test_pose_follows_mirror_and_jitter_as_the_pose_of_the_landmarks_does():
-    source = puppet_source(0, 2, 0, 1, 128)
-    plain = source.read(0, decode)
-    before = head_pose(plain.landmarks)
-    batch = persona_batches([source], resolution=64, batch=12, seed=0, jitter=Jitter(20, 0.1, 0.1))[
-        0
-    ]
-    signs = []
-    for landmarks, pose in zip(batch["landmarks"][0], batch["pose"][0], strict=True):
-        signs.append(np.sign(pose[0] * plain.pose[0]))
-        mirror = np.array([signs[-1], 1, signs[-1]])
-        np.testing.assert_allclose(
-            head_pose(landmarks) - mirror * before, pose - mirror * plain.pose, atol=0.1
-        )
-    assert {*signs} == {1, -1}
 
 
 def test_only_the_input_is_warped():
