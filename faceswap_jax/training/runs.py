@@ -47,9 +47,10 @@ def load(workdir: Path, mesh: Mesh, step: int | None = None, *, optimizer: bool 
     def parts(step: int) -> dict:
         groups = vars(layout(task, mesh, step)).copy()
         if not optimizer:
-            groups["opt"] = {}
+            del groups["opt"]
         return groups
 
     with Checkpoints(workdir, config) as checkpoints:
-        state = State(**existing(checkpoints.read(parts, step), workdir))
+        found = existing(checkpoints.read(parts, step), workdir)
+    state = State(**{"opt": {}} | found)
     return Run(config, task, phase_of(task, int(state.step)), state)
