@@ -23,50 +23,62 @@ from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 
 # Most landmarks are one vertex of the mesh. Where the mesh has none, two neighbours stand for the point halfway between
 # them: this spaces the jaw evenly and puts the root of the nose at the height of the eyes, as in iBUG's annotations.
+_JAW = [
+    (127, 127),
+    (234, 234),
+    (93, 132),
+    (132, 58),
+    (58, 172),
+    (136, 136),
+    (150, 149),
+    (176, 148),
+    (152, 152),
+    (400, 377),
+    (379, 378),
+    (365, 365),
+    (288, 397),
+    (361, 288),
+    (323, 361),
+    (454, 454),
+    (356, 356),
+]
+_BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
+_BRIDGE = [(168, 6), (197, 197), (195, 5), (4, 4)]
+_BELOW_NOSE = [75, 97, 2, 326, 305]
+_EYES = [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]
+_OUTER_LIPS = [61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181]
+_INNER_LIPS = [78, 82, 13, 312, 308, 317, 14, 87]
+
+
+def _twice(vertices: Sequence[int]) -> list[tuple[int, int]]:
+    return [(vertex, vertex) for vertex in vertices]
+
+
 MEDIAPIPE_TO_IBUG = np.array(
-    [
-        (127, 127),
-        (234, 234),
-        (93, 132),
-        (132, 58),
-        (58, 172),
-        (136, 136),
-        (150, 149),
-        (176, 148),
-        (152, 152),
-    ]  # jaw
-    + [
-        (400, 377),
-        (379, 378),
-        (365, 365),
-        (288, 397),
-        (361, 288),
-        (323, 361),
-        (454, 454),
-        (356, 356),
-    ]
-    + [(i, i) for i in (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)]  # brows
-    + [(168, 6), (197, 197), (195, 5), (4, 4)]  # bridge of the nose
-    + [(i, i) for i in (75, 97, 2, 326, 305)]  # below the nose
-    + [(i, i) for i in (33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380)]  # eyes
-    + [(i, i) for i in (61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181)]  # outer lips
-    + [(i, i) for i in (78, 82, 13, 312, 308, 317, 14, 87)]  # inner lips
+    _JAW
+    + _twice(_BROWS)
+    + _BRIDGE
+    + _twice(_BELOW_NOSE)
+    + _twice(_EYES)
+    + _twice(_OUTER_LIPS)
+    + _twice(_INNER_LIPS)
 )
 """The two vertices [68, 2] of MediaPipe's face mesh whose mean is each of the 68 landmarks."""
 
-_VERTICES = np.array([*MEDIAPIPE_TO_IBUG.ravel(), 10, 10])  # the last is the top of the forehead
+_FOREHEAD = 10  # vertex at its top
+_VERTICES = np.array([*MEDIAPIPE_TO_IBUG.ravel(), _FOREHEAD, _FOREHEAD])
 
 MESH_RESOLUTION = 192
-"""Side of the square picture that MediaPipe's face mesh network reads."""
+"""Side of the square image that MediaPipe's face mesh network reads."""
 
 FACE_MARGIN = 1.5
-"""Side of that picture's footprint in the frame, as a multiple of the face box."""
+"""Side of that image's footprint in the frame, as a multiple of the face box."""
 
 IRIS_RESOLUTION = 64
-"""Side of the square picture that MediaPipe's iris network reads."""
+"""Side of the square image that MediaPipe's iris network reads."""
 
 EYE_MARGIN = 2.3
-"""Side of that picture's footprint in the frame, as a multiple of the distance between the corners of the eye."""
+"""Side of that image's footprint in the frame, as a multiple of the distance between the corners of the eye."""
 
 MIN_CONFIDENCE = 0.5
 """Of the detectors and the mesh; below it a face is none."""
@@ -75,7 +87,7 @@ MAX_OVERLAP = 0.3
 """Intersection over union of the boxes of two faces; above it they are one."""
 
 CLOSE_UP = 0.25
-"""Side of the face box, as a share of the frame's long side, from which on no much smaller faces are looked for."""
+"""Side of the face box, as a fraction of the frame's long side, from which on no much smaller faces are looked for."""
 
 SEARCH_RESOLUTION = 480
 """Long side to which a larger frame is reduced before its parts are searched."""
@@ -94,10 +106,10 @@ class MediaPipeLandmarker:
     A face box is found by a detector and refined by a first run of the mesh. The box, of width w, is then shifted by
     beta * w in the eight compass directions, and the nine results are averaged, which takes a quarter to a half off the
     jitter that a crop of 1024 px would show (patent US 2020/0372621 A1, paragraph 0052). The nine windows are cut from
-    one picture; detection, refinement and irises are not repeated.
+    one image; detection, refinement and irises are not repeated.
 
     Args:
-        beta: shift of the box as a share of its width, rounded to whole pixels of the mesh's input; with 0 the mesh
+        beta: shift of the box as a fraction of its width, rounded to whole pixels of the mesh's input; with 0 the mesh
             runs once there, in less than half of the time.
 
     Raises:
@@ -106,13 +118,11 @@ class MediaPipeLandmarker:
 
     def __init__(self, beta: float = 0.05) -> None:
         self._shift = round(beta * MESH_RESOLUTION / FACE_MARGIN)
+        short_range, short_grids = "face_detection/face_detection_short_range", [(16, 2), (8, 6)]
+        full_range, full_grids = "face_detection/face_detection_full_range_sparse", [(48, 1)]
         with _without_chatter():
-            self._short_range = _Detector(
-                "face_detection/face_detection_short_range", [(16, 2), (8, 6)]
-            )
-            self._full_range = _Detector(
-                "face_detection/face_detection_full_range_sparse", [(48, 1)]
-            )
+            self._short_range = _Detector(short_range, short_grids)
+            self._full_range = _Detector(full_range, full_grids)
             self._mesh = _Network("face_landmark/face_landmark")
             self._iris = _Network("iris_landmark/iris_landmark")
 
@@ -120,10 +130,13 @@ class MediaPipeLandmarker:
         """Faces in a frame, the largest first; `index` plays no role."""
         pyramid = _Pyramid(image)
         found = self._short_range(*pyramid.reduced(self._short_range.side))
-        if not (found[:, 2] > CLOSE_UP * max(image.shape)).any():
-            found = np.concatenate(
-                [found, self._full_range(*pyramid.reduced(self._full_range.side))]
-            )
+
+        # Unless there is a close-up, smaller faces are looked for, too.
+        is_close_up = (found[:, 2] > CLOSE_UP * max(image.shape)).any()
+        if not is_close_up:
+            smaller = self._full_range(*pyramid.reduced(self._full_range.side))
+            found = np.concatenate([found, smaller])
+
         return self._faces(pyramid, found) or self._faces(pyramid, self._search(pyramid))
 
     def close(self) -> None:
@@ -132,33 +145,36 @@ class MediaPipeLandmarker:
 
     def _search(self, pyramid: "_Pyramid") -> Float32[np.ndarray, "n 9"]:
         """What the full-range detector finds in parts of a frame that overlap by a quarter or more."""
-        picture, scale = pyramid.reduced(SEARCH_RESOLUTION)
+        image, scale = pyramid.reduced(SEARCH_RESOLUTION)
+        height, width = image.shape[:2]
         side = self._full_range.side
-        corners = (_spread(length, side) for length in picture.shape[1::-1])
-        return np.concatenate(
-            [
-                self._full_range(picture[y : y + side, x : x + side], scale, corner=(x, y))
-                for x, y in itertools.product(*corners)
-            ]
-        )
+        found = []
+        for x, y in itertools.product(_spread(width, side), _spread(height, side)):
+            part = image[y : y + side, x : x + side]
+            found.append(self._full_range(part, scale, corner=(x, y)))
+        return np.concatenate(found)
 
     def _faces(self, pyramid: "_Pyramid", found: Float32[np.ndarray, "n 9"]) -> list[Face]:
         """Faces, the largest first, from the candidates of the detectors."""
         faces, boxes = [], []
         for *numbers, confidence in _merge(found):
+            # From the detector's box, a first run of the mesh gives a better one.
             centre, size, right, left = np.reshape(numbers, (4, 2))
-            points = self._localise(
-                pyramid, _Box(centre - 0.5, size.max(), *(left - right)), shift=0
-            )
+            box = _Box(centre - 0.5, size.max(), *(left - right))
+            points = self._localise(pyramid, box, shift=0)
             if points is None:
                 continue
             box = _face_box(points)
+
+            # The mesh may have slid onto a face that is known already.
             square = np.array([*box.centre, box.side, box.side])
             if boxes and (_overlap(square, np.array(boxes)) > MAX_OVERLAP).any():
-                continue  # the mesh has slid onto a face that is known already
+                continue
+
             points = self._localise(pyramid, box, self._shift)
             if points is not None:
-                faces.append(Face(points[:-1], float(confidence), self._irises(pyramid, points)))
+                irises = self._irises(pyramid, points)
+                faces.append(Face(points[:-1], float(confidence), irises))
                 boxes.append(square)
         return sorted(faces, key=lambda face: -_face_box(face.landmarks).side)
 
@@ -169,65 +185,79 @@ class MediaPipeLandmarker:
 
         With a shift, in pixels of the mesh's input, the mean over the box and its eight shifted copies.
         """
+        # One image that holds all windows.
         side = MESH_RESOLUTION + 2 * shift
         to_frame = box.to_frame(MESH_RESOLUTION / FACE_MARGIN, side)
-        picture = pyramid.crop(to_frame, side)
+        image = pyramid.crop(to_frame, side)
+
+        # One window after the other: LiteRT takes as long for a batch.
+        starts = (0, shift, 2 * shift) if shift else (0,)
         meshes, presences = [], []
-        # One after the other: LiteRT takes as long for a batch.
-        for x, y in itertools.product((0, shift, 2 * shift) if shift else (0,), repeat=2):
-            mesh, presence = self._mesh(
-                picture[y : y + MESH_RESOLUTION, x : x + MESH_RESOLUTION] / np.float32(255)
-            )
-            meshes.append(mesh.reshape(-1, 3)[_VERTICES, :2] + np.float32([x, y]))
+        for x, y in itertools.product(starts, repeat=2):
+            window = image[y : y + MESH_RESOLUTION, x : x + MESH_RESOLUTION]
+            mesh, presence = self._mesh(window / np.float32(255))
+            vertices = mesh.reshape(-1, 3)[_VERTICES, :2]
+            meshes.append(vertices + np.float32([x, y]))
             presences.append(_sigmoid(presence.item()))
         if np.mean(presences) < MIN_CONFIDENCE:
             return None
-        points = np.mean(meshes, axis=0).reshape(-1, 2, 2).mean(1) - 0.5
-        return align.transform_points(points, to_frame)
+
+        # Each landmark lies halfway between two vertices. The mesh counts from the corner of a pixel.
+        pairs = np.mean(meshes, axis=0).reshape(-1, 2, 2)
+        return align.transform_points(pairs.mean(1) - 0.5, to_frame)
 
     def _irises(
         self, pyramid: "_Pyramid", landmarks: Float[np.ndarray, "n 2"]
     ) -> Float32[np.ndarray, "2 2"]:
         """Centres of the person's right and left iris, frame pixels."""
         centres = []
-        for eye, step in ((RIGHT_EYE, 1), (LEFT_EYE, -1)):
+        for eye in (RIGHT_EYE, LEFT_EYE):
+            # A square around the eye, level with its corners.
             first, last = landmarks[eye[0]], landmarks[eye[3]]
-            box = _Box((first + last) / 2, float(np.hypot(*(last - first))), *(last - first))
+            along = last - first
+            box = _Box((first + last) / 2, float(np.hypot(*along)), *along)
             to_frame = box.to_frame(IRIS_RESOLUTION / EYE_MARGIN, IRIS_RESOLUTION)
-            picture = pyramid.crop(to_frame, IRIS_RESOLUTION)[
-                :, ::step
-            ]  # the network knows right eyes only
-            _, iris = self._iris(picture / np.float32(255))
+            image = pyramid.crop(to_frame, IRIS_RESOLUTION)
+
+            # The network knows right eyes only: left ones are mirrored.
+            is_left = eye is LEFT_EYE
+            _, iris = self._iris((image[:, ::-1] if is_left else image) / np.float32(255))
             x, y = iris[0, :2] - 0.5
-            centre = np.array([[x if step == 1 else IRIS_RESOLUTION - 1 - x, y]])
-            centres.append(align.transform_points(centre, to_frame))
+            if is_left:
+                x = IRIS_RESOLUTION - 1 - x
+            centres.append(align.transform_points(np.array([[x, y]]), to_frame))
         return np.concatenate(centres)
 
 
 class _Network:
-    """One of MediaPipe's networks; calls take a picture [h, w, 3] and give its outputs."""
+    """One of MediaPipe's networks; calls take an image [h, w, 3] and give its outputs."""
 
     def __init__(self, name: str) -> None:
-        # Importing MediaPipe itself takes a second and prints: only its folder is of interest.
-        package = importlib.util.find_spec("mediapipe")
-        path = Path(package.origin).parent / "modules" / f"{name}.tflite" if package else None
+        missing = InputError(
+            "Finding faces needs LiteRT and the networks in MediaPipe 0.10.21, which are not installed: "
+            "pip install 'faceswap-jax[faces]', or put a file of landmarks beside the clip."
+        )
         try:
             from ai_edge_litert.interpreter import Interpreter
-        except ModuleNotFoundError:
-            path = None
-        if path is None or not path.is_file():
-            raise InputError(
-                "Finding faces needs LiteRT and the networks in MediaPipe 0.10.21, which are not installed: "
-                "pip install 'faceswap-jax[faces]', or put a file of landmarks beside the clip."
-            )
+        except ModuleNotFoundError as error:
+            raise missing from error
+        # Importing MediaPipe itself takes a second and prints: only its folder is of interest.
+        package = importlib.util.find_spec("mediapipe")
+        if package is None:
+            raise missing
+        path = Path(package.origin).parent / "modules" / f"{name}.tflite"
+        if not path.is_file():
+            raise missing
+
         self._interpreter = Interpreter(os.fspath(path), num_threads=1)
         self._interpreter.allocate_tensors()
         (described,) = self._interpreter.get_input_details()
-        self._input, self.side = described["index"], int(described["shape"][1])
+        self._input = described["index"]
+        self.side = int(described["shape"][1])
         self._outputs = [described["index"] for described in self._interpreter.get_output_details()]
 
-    def __call__(self, picture: Float32[np.ndarray, "h w 3"]) -> list[np.ndarray]:
-        self._interpreter.set_tensor(self._input, picture[None])
+    def __call__(self, image: Float32[np.ndarray, "h w 3"]) -> list[np.ndarray]:
+        self._interpreter.set_tensor(self._input, image[None])
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(output) for output in self._outputs]
 
@@ -243,60 +273,68 @@ class _Detector:
     def __init__(self, name: str, grids: Sequence[tuple[int, int]]) -> None:
         self._network = _Network(name)
         self.side = self._network.side
+        # The middle of the cell of each candidate.
         anchors = []
         for cells, count in grids:
             ticks = (np.arange(cells) + 0.5) * (self.side / cells)
-            anchors.append(np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2).repeat(count, 0))
+            middles = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
+            anchors.append(middles.repeat(count, 0))
         self._anchors = np.concatenate(anchors).astype(np.float32)
 
     def __call__(
         self,
-        picture: UInt8[np.ndarray, "h w 3"],
+        image: UInt8[np.ndarray, "h w 3"],
         scale: Float[np.ndarray, "2"],
         corner: tuple[int, int] = (0, 0),
     ) -> Float32[np.ndarray, "n 9"]:
         """Candidates: centre, width and height, right and left eye, each as x and y; score.
 
         Args:
-            picture: part of a reduced frame that is no larger than the network's input.
+            image: part of a reduced frame that is no larger than the network's input.
             scale: frame pixels per pixel along x and y.
             corner: where in the reduced frame it lies. Candidates are in pixels from the frame's own corner.
         """
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         padded = np.full((self.side, self.side, 3), -1, np.float32)
-        padded[:height, :width] = picture / np.float32(127.5) - 1
-        numbers, scores = (output[0] for output in self._network(padded))
-        scores = _sigmoid(scores[:, 0])
+        padded[:height, :width] = image / np.float32(127.5) - 1
+        numbers, logits = self._network(padded)
+        scores = _sigmoid(logits[0, :, 0])
         likely = scores >= MIN_CONFIDENCE
-        points = numbers[likely, :8].reshape(-1, 4, 2)
+
+        # Centre, size, right and left eye; all but the size count from the anchor.
+        points = numbers[0, likely, :8].reshape(-1, 4, 2)
         points[:, [0, 2, 3]] += self._anchors[likely, None] + np.float32(corner)
         return np.column_stack([(points * scale).reshape(-1, 8), scores[likely]])
 
 
 class _Pyramid:
-    """A frame and its halvings, from which small pictures are sampled fast and with little aliasing."""
+    """A frame and its halvings, from which small images are sampled fast and with little aliasing."""
 
     def __init__(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
         image = np.ascontiguousarray(image)  # or OpenCV copies it for every crop
         self._levels = [image]
         while max(image.shape[:2]) >= 256 and min(image.shape[:2]) >= 2:
-            height, width = (length // 2 for length in image.shape[:2])
-            image = cv2.resize(
-                image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA
-            )
+            height, width = image.shape[0] // 2, image.shape[1] // 2
+            even = image[: 2 * height, : 2 * width]
+            image = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
             self._levels.append(image)
 
     def reduced(self, side: int) -> tuple[UInt8[np.ndarray, "..."], Float[np.ndarray, "2"]]:
         """The frame, reduced to fit into a square unless it does, and frame pixels per pixel along x and y."""
-        halvings = max(1, sum(max(level.shape) >= side for level in self._levels)) - 1
+        # The smallest level that is no smaller than the square.
+        large_enough = sum(max(level.shape) >= side for level in self._levels)
+        halvings = max(1, large_enough) - 1
         level = self._levels[halvings]
+
         size = np.array(level.shape[1::-1])
-        reduced = np.maximum(1, np.round(min(1, side / size.max()) * size)).astype(int)
+        factor = min(1, side / size.max())
+        reduced = np.maximum(1, np.round(factor * size)).astype(int)
         return cv2.resize(level, reduced.tolist()), 2**halvings * size / reduced
 
     def crop(self, to_frame: Float[np.ndarray, "2 3"], side: int) -> UInt8[np.ndarray, "s s 3"]:
         """Like `align.crop`, given the inverse transform: a little softer, in a tenth of the time."""
-        level = int(np.clip(np.log2(np.hypot(*to_frame[:, 0])), 0, len(self._levels) - 1))
+        frame_pixels = np.hypot(*to_frame[:, 0])  # per pixel of the crop
+        level = int(np.clip(np.log2(frame_pixels), 0, len(self._levels) - 1))
         return cv2.warpAffine(
             self._levels[level],
             align.scale_transform(to_frame, 0.5**level),
@@ -320,10 +358,12 @@ def _overlap(
     box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "n 4"]
 ) -> Float[np.ndarray, "n"]:
     """Intersection over union of one box (centre and size) with others."""
-    low = np.maximum(box[:2] - box[2:] / 2, boxes[:, :2] - boxes[:, 2:] / 2)
-    high = np.minimum(box[:2] + box[2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2)
-    both = np.maximum(high - low, 0).prod(1)
-    return both / (box[2:].prod() + boxes[:, 2:].prod(1) - both)
+    centre, size = box[:2], box[2:]
+    centres, sizes = boxes[:, :2], boxes[:, 2:]
+    low = np.maximum(centre - size / 2, centres - sizes / 2)
+    high = np.minimum(centre + size / 2, centres + sizes / 2)
+    intersection = np.maximum(high - low, 0).prod(1)
+    return intersection / (size.prod() + sizes.prod(1) - intersection)
 
 
 def _merge(found: Float32[np.ndarray, "n 9"]) -> list[Float32[np.ndarray, "9"]]:
@@ -333,8 +373,9 @@ def _merge(found: Float32[np.ndarray, "n 9"]) -> list[Float32[np.ndarray, "9"]]:
     while len(found):
         near = _overlap(found[0, :4], found[:, :4]) > MAX_OVERLAP
         near[0] = True  # whatever its size
-        merged.append(np.average(found[near], axis=0, weights=found[near, 8]))
-        merged[-1][8] = found[0, 8]
+        mean = np.average(found[near], axis=0, weights=found[near, 8])
+        mean[8] = found[0, 8]
+        merged.append(mean)
         found = found[~near]
     return merged
 
@@ -344,11 +385,11 @@ class _Box(NamedTuple):
 
     centre: Float[np.ndarray, "2"]
     side: float
-    x: float  # direction from left to right of the upright picture, e.g. from the right to the left eye
+    x: float  # direction from left to right of the upright image, e.g. from the right to the left eye
     y: float
 
     def to_frame(self, pixels: float, side: int) -> Float[np.ndarray, "2 3"]:
-        """Similarity to the frame from an upright square picture in the middle of which the box has `pixels`."""
+        """Similarity to the frame from an upright square image in the middle of which the box has `pixels`."""
         scale = self.side / pixels / np.hypot(self.x, self.y)
         linear = scale * np.array([[self.x, -self.y], [self.y, self.x]])
         return np.column_stack([linear, self.centre - linear.sum(1) * ((side - 1) / 2)])
@@ -356,8 +397,10 @@ class _Box(NamedTuple):
 
 def _face_box(landmarks: Float[np.ndarray, "n 2"]) -> _Box:
     """The square around a face that has the same tilt as the line through the eyes."""
+    # A frame in which the line through the eyes is level.
     x, y = landmarks[LEFT_EYE].mean(0) - landmarks[RIGHT_EYE].mean(0)
     upright = np.array([[x, y], [-y, x]], np.float64) / np.hypot(x, y)
+
     points = landmarks @ upright.T
     low, high = points.min(0), points.max(0)
     return _Box(upright.T @ (low + high) / 2, (high - low).max(), x, y)

@@ -1,4 +1,4 @@
-"""The head's pose from 68 landmarks of one picture.
+"""The head's pose from 68 landmarks of one image.
 
 A rigid mean head is brought to coincide with those landmarks that expressions hardly move: the jaw beside the ears, the
 bridge of the nose and the corners of the eyes. Brows, lids, lips, chin and the wings of the nose are left out. One head
@@ -14,7 +14,7 @@ from faceswap_jax.faces.ibug import MIRROR
 # Half way between where puppets have these landmarks (mean of 96) and where the face mesh network of MediaPipe sees
 # them in space (mean of 24 puppets in eight performances each, by generalised Procrustes analysis): it sees a deeper
 # head, and either alone turns the other's faces by a tenth too much or too little. Made symmetric. Origin amid the
-# corners of the eyes, x to the picture's right, y down, z away from the camera, unit one interocular distance. It looks
+# corners of the eyes, x to the image's right, y down, z away from the camera, unit one interocular distance. It looks
 # straight ahead where, on average, puppets do. experiments/benchmarks/pose.py makes it.
 _RIGHT = {
     0: (-1.035, -0.002, 0.703),
@@ -30,9 +30,9 @@ _MIDDLE = {
     30: (0.0, 0.64, -0.621),
 }
 _LEFT = {int(MIRROR[i]): (-x, y, z) for i, (x, y, z) in _RIGHT.items()}
-_POINTS, _HEAD = (
-    np.array(column) for column in zip(*(_RIGHT | _LEFT | _MIDDLE).items(), strict=True)
-)
+_ALL = _RIGHT | _LEFT | _MIDDLE
+_POINTS = np.array(list(_ALL))
+_HEAD = np.array(list(_ALL.values()))
 _HEAD -= _HEAD.mean(0)
 
 _DISTANCE = 17.0
@@ -42,8 +42,8 @@ _DISTANCE = 17.0
 def head_pose(landmarks: Float[np.ndarray, "68 2"]) -> Float32[np.ndarray, "3"]:
     """Yaw, pitch and roll of a head in degrees, as the camera that looks straight at it sees them.
 
-    As in the puppets' parameters: positive yaw turns the face to the right of the picture, positive pitch up, positive
-    roll clockwise; the head nods first, then turns, then tilts. Where and how large the face is in the picture plays
+    As in the puppets' parameters: positive yaw turns the face to the right of the image, positive pitch up, positive
+    roll clockwise; the head nods first, then turns, then tilts. Where and how large the face is in the image plays
     no role. Fitted by SQPnP (Terzakis and Lourakis 2020).
 
     Args:
@@ -56,14 +56,17 @@ def head_pose(landmarks: Float[np.ndarray, "68 2"]) -> Float32[np.ndarray, "3"]:
     if not np.isfinite(points).all() or not np.ptp(points, axis=0).any():
         raise ValueError("The landmarks define no head pose.")
     points -= points.mean(0)
+    points /= _spread(points)
+
+    # A camera for which the head has this size at its distance.
     focal = _DISTANCE / _spread(_HEAD[:, :2])
     camera = np.diag([focal, focal, 1.0])
-    _, rotation, _ = cv2.solvePnP(
-        _HEAD, points / _spread(points), camera, None, flags=cv2.SOLVEPNP_SQPNP
-    )
-    turn = cv2.Rodrigues(rotation)[0]
+    _, rotation, _ = cv2.solvePnP(_HEAD, points, camera, None, flags=cv2.SOLVEPNP_SQPNP)
+
+    turn, _ = cv2.Rodrigues(rotation)
     yaw = np.arcsin(np.clip(turn[2, 0], -1, 1))
-    pitch, roll = np.arctan2(-turn[2, 1], turn[2, 2]), np.arctan2(turn[1, 0], turn[0, 0])
+    pitch = np.arctan2(-turn[2, 1], turn[2, 2])
+    roll = np.arctan2(turn[1, 0], turn[0, 0])
     return np.rad2deg([yaw, pitch, roll]).astype(np.float32)
 
 
