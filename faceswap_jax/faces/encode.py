@@ -1,10 +1,10 @@
-"""Clips: encoding beside the untouched sound.
+"""Clips: encoding beside the untouched audio.
 
 What is kept of a clip: frame times (variable frame rates too), colour tags and range, pixel aspect ratio, and every
 audio stream packet by packet. What changes: frames are written upright, without rotation metadata; a width or height
 that is odd grows by one repeated column or row, because H.264 halves the resolution of colour; channels have 8 bits,
 though they can be read with 16; subtitles, data tracks and further video streams are left out. An .mkv file cannot
-start before time zero, so there sound and picture together start later by the sound's lead-in.
+start before time zero, so there audio and image together start later by the audio's lead-in.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ CRF = 16
 
 
 def write_video(path: Path, source: Path, frames: Iterable[Frame]) -> None:
-    """Encodes frames as H.264 beside the sound of the clip they were made from.
+    """Encodes frames as H.264 beside the audio of the clip they were made from.
 
     Frame times, colour tags, range and pixel aspect ratio are the source's; its audio packets are copied unchanged.
     The file appears under its name only when it is complete; it may be the source's own name.
@@ -50,7 +50,8 @@ def write_video(path: Path, source: Path, frames: Iterable[Frame]) -> None:
             with av.open(f"file:{aside}", "w") as output:
                 _mux(output, source, info, frames)
         except av.error.FFmpegError as error:
-            if isinstance(error, OSError):  # no permission, disk full, ...
+            # No permission, disk full, ...
+            if isinstance(error, OSError):
                 raise
             raise InputError(
                 f"{path} cannot be written ({error.strerror}); the sound of {source} may not fit into this kind of "
@@ -62,44 +63,55 @@ def _mux(
     output: av.container.OutputContainer, source: Path, info: VideoInfo, frames: Iterable[Frame]
 ) -> None:
     """Encodes the frames and copies the audio packets, interleaved by time."""
-    video = output.add_stream("libx264", rate=info.rate, options={"crf": str(CRF)})
-    context = video.codec_context
+    stream = _video_stream(output, info)
+    audio = _audio_packets(source, output)
+    packet = next(audio, None)
+    shape = previous = None
+    for frame in frames:
+        if shape is None:
+            shape = frame.image.shape
+            # Set before the first packet is written, which fixes the header. Odd sides grow by one.
+            stream.codec_context.height = shape[0] + shape[0] % 2
+            stream.codec_context.width = shape[1] + shape[1] % 2
+        elif frame.image.shape != shape:
+            raise InputError(
+                f"Frame {frame.index} of {source} has another size than the first; export the clip at one size."
+            )
+
+        # Audio up to the frame
+        while packet is not None and packet.dts * packet.time_base <= frame.time:
+            output.mux(packet)
+            packet = next(audio, None)
+
+        # The frame; players and x264 want strictly increasing times.
+        encoded = _encodable(frame.image, info)
+        encoded.time_base = info.time_base
+        encoded.pts = round(frame.time / info.time_base)
+        if previous is not None:
+            encoded.pts = max(encoded.pts, previous + 1)
+        previous = encoded.pts
+        encoded.duration = round(1 / info.rate / info.time_base)
+        output.mux(stream.encode(encoded))
+    if shape is None:
+        raise InputError(f"{source} gave no frame to write.")
+
+    # The rest of the audio, and what the encoder holds.
+    while packet is not None:
+        output.mux(packet)
+        packet = next(audio, None)
+    output.mux(stream.encode(None))
+
+
+def _video_stream(output: av.container.OutputContainer, info: VideoInfo) -> av.VideoStream:
+    """An H.264 stream with the times and colours of the source."""
+    stream = output.add_stream("libx264", rate=info.rate, options={"crf": str(CRF)})
+    context = stream.codec_context
     context.pix_fmt = "yuv420p"
     context.time_base = info.time_base
     context.sample_aspect_ratio = info.pixel_aspect
     context.color_range = ColorRange.JPEG if info.full_range else ColorRange.MPEG
     context.color_primaries, context.color_trc, context.colorspace = info.tags
-    audio = _audio_packets(source, output)
-    packet = next(audio, None)
-    first = previous = None
-    for frame in frames:
-        if first is None:
-            first = frame.image.shape
-            # Set before the first packet is written, which fixes the header.
-            context.height, context.width = (side + side % 2 for side in first[:2])
-        elif frame.image.shape != first:
-            raise InputError(
-                f"Frame {frame.index} of {source} has another size than the first; export the clip at one size."
-            )
-        while packet is not None and packet.dts * packet.time_base <= frame.time:
-            output.mux(packet)
-            packet = next(audio, None)
-        encoded = _encodable(frame.image, info)
-        encoded.time_base = info.time_base
-        encoded.pts = round(frame.time / info.time_base)
-        if previous is not None:
-            encoded.pts = max(
-                encoded.pts, previous + 1
-            )  # players and x264 want strictly increasing times
-        previous = encoded.pts
-        encoded.duration = round(1 / info.rate / info.time_base)
-        output.mux(video.encode(encoded))
-    if first is None:
-        raise InputError(f"{source} gave no frame to write.")
-    while packet is not None:
-        output.mux(packet)
-        packet = next(audio, None)
-    output.mux(video.encode(None))
+    return stream
 
 
 def _audio_packets(source: Path, output: av.container.OutputContainer) -> Iterator[av.Packet]:
@@ -114,7 +126,8 @@ def _audio_packets(source: Path, output: av.container.OutputContainer) -> Iterat
         if not streams:
             return
         for packet in container.demux(container.streams.audio):
-            if packet.dts is not None:  # the end of a stream
+            # The last packet of a stream is empty and has no time.
+            if packet.dts is not None:
                 packet.stream = streams[packet.stream.index]
                 yield packet
 
@@ -125,8 +138,10 @@ def _encodable(image: UInt8[np.ndarray, "h w 3"], info: VideoInfo) -> av.VideoFr
     if height % 2 or width % 2:
         image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+
     # In full range swscale truncates colour, a visible shift after a few generations; 12 bits make that negligible.
-    for pixel_format in ("yuv420p12le", "yuv420p") if info.full_range else ("yuv420p",):
+    formats = ("yuv420p12le", "yuv420p") if info.full_range else ("yuv420p",)
+    for pixel_format in formats:
         frame = frame.reformat(
             format=pixel_format,
             dst_colorspace=info.matrix,

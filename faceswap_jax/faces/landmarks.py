@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.face import Face, Landmarker
@@ -38,7 +38,8 @@ def write_landmarks(path: Path, landmarks: Mapping[int, Float[np.ndarray, "68 2"
         writer = csv.writer(file)
         writer.writerow(HEADER)
         for frame, points in sorted(landmarks.items()):
-            writer.writerow([frame, *(f"{value:.3f}" for value in np.asarray(points).reshape(136))])
+            values = np.asarray(points).reshape(136)
+            writer.writerow([frame, *(f"{value:.3f}" for value in values)])
 
 
 class SidecarLandmarker:
@@ -63,9 +64,8 @@ def _read_landmarks(path: Path) -> dict[int, list[Face]]:
     """Faces by frame number."""
     faces: dict[int, list[Face]] = {}
     try:
-        with open(
-            path, newline="", encoding="utf-8-sig"
-        ) as file:  # spreadsheets put a byte order mark first
+        # Spreadsheets put a byte order mark first.
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file)
             if next(rows, []) != HEADER:
                 raise InputError(
@@ -75,29 +75,10 @@ def _read_landmarks(path: Path) -> dict[int, list[Face]]:
                 if not row:
                     continue
                 where = f"{path}, line {rows.line_num}"
-                if len(row) != len(HEADER):
-                    raise InputError(
-                        f"{where}: {len(row)} values where {len(HEADER)} belong (frame and 68 x,y pairs)."
-                    )
-                try:
-                    frame, points = int(row[0]), np.array(row[1:], np.float32).reshape(68, 2)
-                except ValueError as error:
-                    raise InputError(f"{where}: not a number ({error}).") from error
-                if frame < 0:
-                    raise InputError(
-                        f"{where}: the frame number {frame} is negative; frames count from 0."
-                    )
+                frame, points = _parse(row, where)
                 if frame in faces:
                     raise InputError(
                         f"{where}: frame {frame} appears a second time; keep one row per frame."
-                    )
-                if not np.isfinite(points).all():
-                    raise InputError(
-                        f"{where}: a coordinate is not finite; leave the row out if there is no face."
-                    )
-                if np.allclose(points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)):
-                    raise InputError(
-                        f"{where}: both eyes lie at one point; leave the row out if there is no face."
                     )
                 faces[frame] = [Face(points, 1.0)]
     except FileNotFoundError as error:
@@ -107,6 +88,31 @@ def _read_landmarks(path: Path) -> dict[int, list[Face]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a landmarks file: {error}.") from error
     return faces
+
+
+def _parse(row: list[str], where: str) -> tuple[int, Float32[np.ndarray, "68 2"]]:
+    """Frame number and landmarks of a row; errors name `where` it stands."""
+    if len(row) != len(HEADER):
+        raise InputError(
+            f"{where}: {len(row)} values where {len(HEADER)} belong (frame and 68 x,y pairs)."
+        )
+    try:
+        frame = int(row[0])
+        points = np.array(row[1:], np.float32).reshape(68, 2)
+    except ValueError as error:
+        raise InputError(f"{where}: not a number ({error}).") from error
+
+    if frame < 0:
+        raise InputError(f"{where}: the frame number {frame} is negative; frames count from 0.")
+    if not np.isfinite(points).all():
+        raise InputError(
+            f"{where}: a coordinate is not finite; leave the row out if there is no face."
+        )
+    if np.allclose(points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)):
+        raise InputError(
+            f"{where}: both eyes lie at one point; leave the row out if there is no face."
+        )
+    return frame, points
 
 
 def open_landmarker(clip: Path, beta: float = 0.05) -> Landmarker:

@@ -43,7 +43,7 @@ class VideoInfo:
         frames: number of frames; an estimate from duration and rate where the file does not tell.
         duration: seconds.
         rotation: degrees counterclockwise that turn the stored frame upright: 0, 90, 180 or 270.
-        has_audio: whether there is sound.
+        has_audio: whether there is an audio stream.
         time_base: unit of the frame times, seconds.
         pixel_aspect: width over height of one pixel of the upright frame.
         matrix: YUV matrix that decodes the frames, numbered as swscale does: 1 BT.709, 5 BT.601, 9 BT.2020, ...
@@ -70,7 +70,7 @@ class Frame:
     """One frame of a clip.
 
     Attributes:
-        image: upright RGB picture.
+        image: upright, RGB.
         time: of presentation, seconds, as the file has it: the first frame may come later than 0.
         index: in the file, from 0, in presentation order.
     """
@@ -88,20 +88,19 @@ def probe(path: Path) -> VideoInfo:
     """
     if is_picture(path):
         height, width = read_picture(path).shape[:2]
-        one = Fraction(1)
         return VideoInfo(
-            width,
-            height,
-            one,
-            1,
-            0.0,
-            0,
-            False,
-            one,
-            one,
-            _guess_matrix(width, height),
-            False,
-            (2, 2, 2),
+            width=width,
+            height=height,
+            rate=Fraction(1),
+            frames=1,
+            duration=0.0,
+            rotation=0,
+            has_audio=False,
+            time_base=Fraction(1),
+            pixel_aspect=Fraction(1),
+            matrix=_guess_matrix(width, height),
+            full_range=False,
+            tags=(2, 2, 2),
         )
     with _open(path) as (container, stream):
         return _info(container, stream, next(_decode(path, container, stream)))
@@ -154,12 +153,16 @@ def _info(
         duration = float(stream.duration * stream.time_base)
     else:
         duration = (container.duration or 0) / av.time_base
+    matrix = _matrix(frame)
+    # An RGB clip has no matrix; its result does.
+    tagged_matrix = matrix if frame.format.is_rgb else frame.colorspace
+
     rotation = _rotation(frame)
     width, height = frame.width, frame.height
     pixel_aspect = stream.codec_context.sample_aspect_ratio or Fraction(1)
     if rotation % 180:
-        width, height, pixel_aspect = height, width, 1 / pixel_aspect
-    matrix = _matrix(frame)
+        width, height = height, width
+        pixel_aspect = 1 / pixel_aspect
     return VideoInfo(
         width=width,
         height=height,
@@ -172,12 +175,7 @@ def _info(
         pixel_aspect=pixel_aspect,
         matrix=matrix,
         full_range=_is_full_range(frame),
-        # An RGB clip has no matrix; its result does.
-        tags=(
-            frame.color_primaries,
-            frame.color_trc,
-            matrix if frame.format.is_rgb else frame.colorspace,
-        ),
+        tags=(frame.color_primaries, frame.color_trc, tagged_matrix),
     )
 
 
@@ -209,12 +207,11 @@ def _guess_matrix(width: int, height: int) -> int:
 def _to_rgb(
     frame: av.VideoFrame, depth: int, reformatter: VideoReformatter
 ) -> UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]:
-    """The upright picture of a decoded frame."""
-    bits, full_range = (
-        max(component.bits for component in frame.format.components),
-        _is_full_range(frame),
-    )
+    """The upright image of a decoded frame."""
+    bits = max(component.bits for component in frame.format.components)
+    full_range = _is_full_range(frame)
     deep = depth == 16 and bits > 8
+
     # swscale interpolates colour with vector instructions only if the result is planar; merged, it is three times as
     # fast as packed RGB and the same to the bit.
     planar = reformatter.reformat(
@@ -226,15 +223,17 @@ def _to_rgb(
         interpolation=SCALER,
         threads=1,
     )
-    planes = (
-        np.frombuffer(plane, "<u2" if deep else np.uint8).reshape(frame.height, -1)
-        for plane in planar.planes
-    )
-    green, blue, red = (plane[:, : frame.width] for plane in planes)
+    planes = []
+    for plane in planar.planes:
+        values = np.frombuffer(plane, "<u2" if deep else np.uint8)
+        planes.append(values.reshape(frame.height, -1)[:, : frame.width])
+    green, blue, red = planes
     image = cv2.merge((red, green, blue))
+
     if deep:
         # swscale shifts values to 16 bits, so that white falls short of 65535.
-        white = 2**16 - 2 ** (16 - min(bits, 16)) if full_range or frame.format.is_rgb else 255 << 8
+        full_white = 2**16 - 2 ** (16 - min(bits, 16))
+        white = full_white if full_range or frame.format.is_rgb else 255 << 8
         image = cv2.addWeighted(image, 65535 / white, image, 0, 0)
     elif depth == 16:
         image = image * np.uint16(257)
@@ -252,7 +251,8 @@ def _numbered(path: Path, start: float) -> Iterator[tuple[int, av.VideoFrame]]:
                     container.seek(target, stream=stream)
                 frames = _decode(path, container, stream, whole=False)
                 # Frames before the keyframe may lack the frames that they build on.
-                first = next((frame for frame in frames if frame.pts >= pts), None)
+                following = (frame for frame in frames if frame.pts >= pts)
+                first = next(following, None)
                 if first is not None and first.pts == pts:
                     yield from enumerate(itertools.chain([first], frames), index)
                     return
@@ -265,39 +265,41 @@ def _keyframe(path: Path, start: float) -> tuple[int, int, int] | None:
 
     Reads packets without decoding them, which takes a hundredth of the time.
     """
-    first, times, key = None, [], None
+    first = None  # pts of the first frame
+    times = []  # pts of the packets
+    key = None
     with _open(path) as (container, stream):
-        if container.format.name == "avi":  # no presentation times
+        # AVI has no presentation times.
+        if container.format.name == "avi":
             return None
         for packet in read_packets(container, stream):
+            # Packets before the first frame gave none. An interlaced packet may be half a frame.
             if first is None:
                 try:
                     frames = packet.decode()
                 except av.error.FFmpegError:
                     return None
-                if frames and frames[0].interlaced_frame:  # a packet may be half a frame
+                if frames and frames[0].interlaced_frame:
                     return None
-                first = frames[0].pts if frames else None  # packets before it gave no frame
-            if packet.is_discard or not packet.size:  # cut off by an edit list; the end
+                first = frames[0].pts if frames else None
+
+            # Cut off by an edit list, or the end.
+            if packet.is_discard or not packet.size:
                 continue
             if packet.pts is None:
                 return None
+            # A frame is never decoded after its time.
             if packet.dts is not None and packet.dts * stream.time_base >= start:
-                break  # a frame is never decoded after its time
+                break
+
             times.append(packet.pts)
-            if (
-                packet.is_keyframe
-                and packet.pts * stream.time_base <= start
-                and (not key or key.pts < packet.pts)
-            ):
+            is_before = packet.is_keyframe and packet.pts * stream.time_base <= start
+            if is_before and (key is None or key.pts < packet.pts):
                 key = packet
     if first is None or key is None:
         return None
-    return (
-        sum(first <= time < key.pts for time in times),
-        key.pts,
-        key.pts if key.dts is None else key.dts,
-    )
+    index = sum(first <= time < key.pts for time in times)
+    return index, key.pts, key.pts if key.dts is None else key.dts
 
 
 def read_packets(
@@ -310,18 +312,19 @@ def read_packets(
     """
     try:
         for packet in container.demux(stream):
-            if (
-                packet.size or packet.dts is None
-            ):  # AVI repeats a frame by an empty packet, which decoders misread
+            # AVI repeats a frame by an empty packet, which decoders misread.
+            if packet.size or packet.dts is None:
                 yield packet
         return
-    except IndexError:  # PyAV, after the last packet, if further streams turned up on the way
+    except IndexError:
+        # From PyAV, after the last packet, if further streams turned up on the way.
         pass
     except av.error.FFmpegError as error:
         if isinstance(error, OSError):
             raise
     last = av.Packet()
-    last.stream, last.time_base = stream, stream.time_base
+    last.stream = stream
+    last.time_base = stream.time_base
     yield last
 
 
@@ -339,7 +342,9 @@ def _decode(
         stream: of the container.
         whole: whether it is read from its beginning.
     """
-    count, damaged, hidden = 0, 0, 0
+    count = 0  # frames
+    damaged = 0  # packets
+    hidden = 0  # packets that an edit list cuts off
     # AVI stores no times of presentation: the first frame is shown when the first packet comes, and so on.
     times = collections.deque() if container.format.name == "avi" else None
     for packet in read_packets(container, stream):
@@ -358,11 +363,13 @@ def _decode(
                 frame.pts = round(count / _rate(stream) / stream.time_base)
             count += 1
             yield frame
+
     if whole and count == 0:
         raise InputError(
             f"{path} holds no frame that can be decoded; export it again, for example as H.264."
         )
-    announced = stream.frames if whole and times is None else 0  # AVI counts repetitions
+    # AVI counts repetitions.
+    announced = stream.frames if whole and times is None else 0
     missing = max(damaged, announced - hidden - count)
     if missing > 0:
         logger.warning("%s is damaged or cut off: %d frames could not be decoded.", path, missing)
@@ -393,15 +400,17 @@ def open_container(path: Path) -> Iterator[av.container.InputContainer]:
 def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """The opened clip and its video stream, with failures as sentences."""
     with open_container(path) as container:
-        # A picture attached to sound, such as a cover, is not a video.
+        # A picture attached to audio, such as a cover, is not a video. FFmpeg shows text as video.
         attached = av.stream.Disposition.attached_pic
-        stream = next((s for s in container.streams.video if not s.disposition & attached), None)
-        if stream is None or container.format.name == "tty":  # FFmpeg shows text as video
+        streams = [s for s in container.streams.video if not s.disposition & attached]
+        if not streams or container.format.name == "tty":
             raise InputError(f"{path} has no video; give a clip or a picture that shows a face.")
+        stream = streams[0]
         if stream.codec_context is None:
             raise InputError(
                 f"{path} is in a video format that FFmpeg cannot decode; export it again as H.264 mp4."
             )
         # Threads cost a fifth more work, and many clips are read at once.
-        stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
         yield container, stream
