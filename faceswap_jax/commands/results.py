@@ -13,12 +13,11 @@ class Swap(Command):
     name = "swap"
     usage = "INPUT --workdir DIR --persona NAME --output OUTPUT"
     inputs = (1, 1)
-    required = ("workdir", "persona", "output")
+    required = ("workdir", "output", "blend")
 
     def define(self, values, arguments):
         define_run(values)
-        flags.DEFINE_string("persona", None, "Whose face to give.", values)
-        flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", values)
+        define_who(values)
         flags.DEFINE_string(
             "blend", "multiband", "How the face is blended in: multiband, poisson or none.", values
         )
@@ -33,6 +32,32 @@ class Swap(Command):
             Path(values.output),
             values.blend,
             values.step,
+            [Path(picture) for picture in values.pictures],
+        )
+
+
+class Reenact(Command):
+    """Let a persona act as a picture or a clip does, in whole images of the model's own."""
+
+    name = "reenact"
+    usage = "INPUT --workdir DIR --persona NAME --output OUTPUT"
+    inputs = (1, 1)
+    required = ("workdir", "output")
+
+    def define(self, values, arguments):
+        define_run(values)
+        define_who(values)
+
+    def run(self, values, inputs):
+        from faceswap_jax.reenact import reenact
+
+        reenact(
+            Path(values.workdir),
+            values.persona,
+            Path(inputs[0]),
+            Path(values.output),
+            values.step,
+            [Path(picture) for picture in values.pictures],
         )
 
 
@@ -100,3 +125,15 @@ def define_run(values: flags.FlagValues) -> None:
         lower_bound=0,
         flag_values=values,
     )
+
+
+def define_who(values: flags.FlagValues) -> None:
+    """The flags that say whom to show, and where to."""
+    flags.DEFINE_string("persona", None, "Whom to show: one of the run's personas.", values)
+    flags.DEFINE_list(
+        "pictures",
+        [],
+        "In place of --persona, for a run that takes anybody: pictures or clips of one person, separated by commas.",
+        values,
+    )
+    flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", values)

@@ -1,6 +1,6 @@
 """The bench: a trained run swaps clips that it has not seen, and every result is scored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,12 +11,13 @@ from data_pipelines.clips import Clip
 from data_pipelines.puppets.dataset import CLIPS, PuppetClips
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
-from faceswap_jax.evaluation.frames import DEFAULT_BLEND
-from faceswap_jax.evaluation.report import Comparison, Score, summarise
+from faceswap_jax.evaluation.report import Comparison, Score, Summary, summarise
 from faceswap_jax.faces import blend
 from faceswap_jax.faces.picture import save_grid
+from faceswap_jax.inference.clip import swap_clip
+from faceswap_jax.inference.generator import Generator, Who
+from faceswap_jax.inference.trained import load
 from faceswap_jax.reporting.board import Board
-from faceswap_jax.swap import Model, load_models, swap_clip
 
 
 class Bench(Protocol):
@@ -35,23 +36,30 @@ class Bench(Protocol):
         ...
 
     def compare(
-        self, persona: str, clip: Clip, model: Model, swapped: Mapping[str, Path]
+        self, persona: str, clip: Clip, generator: Generator, swapped: Mapping[str, Path]
     ) -> Comparison:
-        """Scores a clip with a persona's face, swapped with one or more methods of blending."""
+        """Scores a clip with a persona's face.
+
+        Args:
+            persona: whose face.
+            clip: the target.
+            generator: what made the face.
+            swapped: the result of each method of blending.
+        """
         ...
 
     def columns(self, methods: Sequence[str]) -> list[str]:
-        """What the pictures of a comparison show."""
+        """What the images of a comparison show."""
         ...
 
 
 def evaluate(
     workdir: Path,
     data: Path,
-    methods: Sequence[str] = (DEFAULT_BLEND,),
+    methods: Sequence[str] = (blend.DEFAULT_METHOD,),
     embedder: Path | None = None,
 ) -> Path:
-    """Swaps every clip to every other persona that has a clip in the folder, and writes scores and pictures.
+    """Swaps every clip to every other persona that has a clip in the folder, and writes scores and images.
 
     Args:
         workdir: folder of a trained run.
@@ -69,55 +77,38 @@ def evaluate(
             face; or the embedder cannot be used.
     """
     for method in methods:
-        if method not in blend.METHODS:
-            raise InputError(
-                f"There is no blending '{method}'; choose one of {', '.join(blend.METHODS)}."
-            )
-    bench, models = _open(data, embedder), load_models(workdir)
-    pairs = bench.pairs(list(models))
-    if not pairs:
-        names = ", ".join(models)
+        blend.check_method(method)
+    bench = open_bench(data, embedder)
+    generator = load(workdir)
+    if generator.placement != "blended":
         raise InputError(
-            f"'{data}' has no persona of '{workdir}' ({names}) beside a clip of somebody else; add both."
+            f"'{workdir}' makes whole images, and the bench scores faces blended into clips; give "
+            "the folder of another run."
         )
-    console, step = Console(stderr=True, markup=False), next(iter(models.values())).step
-    output = workdir / "evaluation" / data.resolve().name / f"step_{step}"
-    clips = output / "clips"
-    clips.mkdir(parents=True, exist_ok=True)
+    pairs = bench.pairs(generator.personas)
+    if not pairs:
+        raise InputError(
+            f"'{data}' has no persona of '{workdir}' ({', '.join(generator.personas)}) beside a "
+            "clip of somebody else; add both."
+        )
+    output = workdir / "evaluation" / data.resolve().name / f"step_{generator.step}"
+    (output / "clips").mkdir(parents=True, exist_ok=True)
 
     results: dict[str, list[Comparison]] = {}
-    for number, (persona, clip) in enumerate(pairs, 1):
-        console.print(
-            f"{number} of {len(pairs)}: {clip.name} as {persona}", highlight=False, soft_wrap=True
-        )
-        name = clip.name.replace("/", "_")
-        swapped = {method: clips / f"{name}_as_{persona}_{method}.mp4" for method in methods}
-        for method, path in swapped.items():
-            swap_clip(models[persona], clip.path, path, method)
-        comparison = bench.compare(persona, clip, models[persona], swapped)
-        results.setdefault(f"{clip.persona} as {persona}", []).append(comparison)
-
-    summary = summarise(results, bench.scores, bench.floor, step)
-    summary.save(output / "scores")
-    config = configs.load(workdir / "config.json")
-    if config.run.wandb:
-        with Board(workdir, config) as board:
-            board.table(f"bench/{output.parent.name}", *summary.means())
-    pictures = [
-        comparison.pictures for comparisons in results.values() for comparison in comparisons
-    ]
-    save_grid(output / "grid.png", np.concatenate(pictures) / 255)
-    console.print(summary.table())
-    for path, what in (
-        (output / "grid.png", ", ".join(bench.columns(methods))),
-        (clips, "the swapped clips"),
-        (output / "scores.md", "all tables, with intervals; scores.json has all digits"),
-    ):
-        console.print(f"{path}: {what}", highlight=False, soft_wrap=True)
+    for name, comparison in _comparisons(bench, generator, pairs, methods, output / "clips"):
+        results.setdefault(name, []).append(comparison)
+    summary = summarise(results, bench.scores, bench.floor, generator.step)
+    _publish(summary, results, bench.columns(methods), output)
+    _show_on_board(summary, workdir, output.parent.name)
     return output
 
 
-def _open(data: Path, embedder: Path | None) -> Bench:
+def open_bench(data: Path, embedder: Path | None = None) -> Bench:
+    """The way to score the clips of a folder.
+
+    Raises:
+        InputError: `data` holds no clips, or the embedder cannot be used with them.
+    """
     if not data.is_dir():
         raise InputError(
             f"'{data}' is no folder; give one with clips of puppets, or with clips of each person."
@@ -134,3 +125,56 @@ def _open(data: Path, embedder: Path | None) -> Bench:
     from faceswap_jax.evaluation.without_truth import ClipBench
 
     return ClipBench(data, embedder)
+
+
+def _comparisons(
+    bench: Bench,
+    generator: Generator,
+    pairs: Sequence[tuple[str, Clip]],
+    methods: Sequence[str],
+    folder: Path,
+) -> Iterator[tuple[str, Comparison]]:
+    """Swaps and scores pair after pair; yields the names of the two ("ben as ada") with the scores."""
+    console = Console(stderr=True, markup=False)
+    for number, (persona, clip) in enumerate(pairs, 1):
+        progress = f"{number} of {len(pairs)}: {clip.name} as {persona}"
+        console.print(progress, highlight=False, soft_wrap=True)
+        identity = generator.identity(Who({persona: 1.0}))
+        stem = f"{clip.name.replace('/', '_')}_as_{persona}"
+        swapped = {method: folder / f"{stem}_{method}.mp4" for method in methods}
+        for method, path in swapped.items():
+            swap_clip(generator, identity, clip.path, path, method)
+        yield f"{clip.persona} as {persona}", bench.compare(persona, clip, generator, swapped)
+
+
+def _publish(
+    summary: Summary,
+    results: Mapping[str, Sequence[Comparison]],
+    columns: Sequence[str],
+    output: Path,
+) -> None:
+    """Writes tables and grid, prints the table, and names the files."""
+    summary.save(output / "scores")
+    lines, labels = [], []
+    for pair, comparisons in results.items():
+        for comparison in comparisons:
+            lines.append(comparison.images)
+            labels += [pair] * len(comparison.images)
+    save_grid(output / "grid.png", np.concatenate(lines) / 255, labels, columns)
+
+    console = Console(stderr=True, markup=False)
+    console.print(summary.table())
+    for name, what in (
+        ("grid.png", "faces of every pair, to look at"),
+        ("clips", "the swapped clips"),
+        ("scores.md", "all tables, with intervals; scores.json has all digits"),
+    ):
+        console.print(f"{output / name}: {what}", highlight=False, soft_wrap=True)
+
+
+def _show_on_board(summary: Summary, workdir: Path, name: str) -> None:
+    """Adds the table of means to the run in W&B, if it is shown there."""
+    config = configs.load(workdir / "config.json")
+    if config.run.wandb:
+        with Board(workdir, config) as board:
+            board.table(f"bench/{name}", *summary.means())

@@ -1,6 +1,5 @@
-"""Pictures and tables of results."""
+"""Scores of clips, and the tables that they make."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from faceswap_jax.evaluation.intervals import Interval, interval
+from faceswap_jax.files import write_json
 
 FLOOR = "own error"
 
@@ -53,12 +53,20 @@ class Comparison:
     Attributes:
         rows: the values of every row of the table: references such as "do nothing", and the swaps.
         seconds: how long the clip is; values a second apart are taken as independent.
-        pictures: some aligned faces of the clip, one line each.
+        images: some aligned faces of the clip, one line each.
     """
 
     rows: Mapping[str, Values]
     seconds: float
-    pictures: UInt8[np.ndarray, "lines columns h w 3"]
+    images: UInt8[np.ndarray, "lines columns h w 3"]
+
+
+def join_values(chunks: Sequence[Mapping[str, Values]]) -> dict[str, dict[str, np.ndarray]]:
+    """The values of a clip, row by row, from those of its chunks."""
+    return {
+        row: {name: np.concatenate([chunk[row][name] for chunk in chunks]) for name in values}
+        for row, values in chunks[0].items()
+    }
 
 
 Intervals = dict[str, dict[str, Interval]]
@@ -85,42 +93,36 @@ class Summary:
 
     def save(self, path: Path) -> None:
         """Writes `path`.json with all digits (null where a number is not defined), and `path`.md for people."""
-        content = _without_nan(
-            {**asdict(self), "scores": {name: score.title for name, score in self.scores.items()}}
-        )
-        path.with_suffix(".json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-        floor = [FLOOR] if self.floor else []
-        lines = [
-            [
-                score.title,
-                score.better,
-                *(_with_interval(score, row[name]) for row in self.overall.values()),
-            ]
-            + [score.text(self.floor.get(name, np.nan)) for _ in floor]
-            for name, score in self.scores.items()
-        ]
-        text = [
+        titles = {name: score.title for name, score in self.scores.items()}
+        content = _without_nan({**asdict(self), "scores": titles})
+        write_json(path.with_suffix(".json"), content)
+        sections = [
             f"# Scores after {self.step:,} steps",
             "Means with 95 % confidence intervals.",
             "## All pairs",
+            self._overall_table(),
         ]
-        text.append(_markdown(["score", "better", *self.overall, *floor], lines))
         for row in self.overall:
-            lines = [
-                [
-                    pair,
-                    *(
-                        _with_interval(score, rows[row][name])
-                        for name, score in self.scores.items()
-                    ),
-                ]
-                for pair, rows in self.pairs.items()
-            ]
-            text += [
-                f"## By pair: {row}",
-                _markdown(["pair", *(s.title for s in self.scores.values())], lines),
-            ]
-        path.with_suffix(".md").write_text("\n\n".join(text) + "\n")
+            sections += [f"## By pair: {row}", self._pairs_table(row)]
+        path.with_suffix(".md").write_text("\n\n".join(sections) + "\n")
+
+    def _overall_table(self) -> str:
+        """A line for each score, a column for each row that was scored."""
+        floor = [FLOOR] if self.floor else []
+        lines = []
+        for name, score in self.scores.items():
+            cells = [_with_interval(score, row[name]) for row in self.overall.values()]
+            cells += [score.text(self.floor.get(name, np.nan)) for _ in floor]
+            lines.append([score.title, score.better, *cells])
+        return _markdown(["score", "better", *self.overall, *floor], lines)
+
+    def _pairs_table(self, row: str) -> str:
+        """A line for each pair, a column for each score."""
+        lines = []
+        for pair, rows in self.pairs.items():
+            cells = [_with_interval(s, rows[row][name]) for name, s in self.scores.items()]
+            lines.append([pair, *cells])
+        return _markdown(["pair", *(score.title for score in self.scores.values())], lines)
 
     def means(self) -> tuple[list[str], list[list[str | float | None]]]:
         """Heads and rows of a table of the means over all pairs; None where a number is not defined."""
@@ -133,8 +135,11 @@ class Summary:
     def table(self) -> Table:
         """For the terminal: the means over all pairs."""
         columns = [*self.overall, *([FLOOR] if self.floor else [])]
+        # Words are not broken.
+        widths = [max(map(len, name.split())) for name in columns]
         heads = [
-            Column(name, justify="right", min_width=max(map(len, name.split()))) for name in columns
+            Column(name, justify="right", min_width=width)
+            for name, width in zip(columns, widths, strict=True)
         ]
         result = Table("", *heads, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
         result.columns[0].no_wrap = True
@@ -152,27 +157,25 @@ def summarise(
     step: int,
 ) -> Summary:
     """Means and intervals of the clips of every pair of personas, by the pair's name."""
-    rows = next(iter(results.values()))[0].rows
-    pairs = {
-        pair: {
-            row: {name: _of_pair(clips, row, name, score) for name, score in scores.items()}
-            for row in rows
-        }
-        for pair, clips in results.items()
-    }
-    overall = {
-        row: {
-            name: score.clipped(
-                interval([np.array([means[row][name].mean]) for means in pairs.values()], block=1)
-            )
-            for name, score in scores.items()
-        }
-        for row in rows
-    }
+    pairs = {pair: _of_pair(clips, scores) for pair, clips in results.items()}
+    overall: Intervals = {}
+    for row in next(iter(pairs.values())):
+        overall[row] = {}
+        for name, score in scores.items():
+            means = [np.array([rows[row][name].mean]) for rows in pairs.values()]
+            overall[row][name] = score.clipped(interval(means, block=1))
     return Summary(step, scores, overall, pairs, floor)
 
 
-def _of_pair(clips: Sequence[Comparison], row: str, name: str, score: Score) -> Interval:
+def _of_pair(clips: Sequence[Comparison], scores: Mapping[str, Score]) -> Intervals:
+    """Means and intervals of all rows and scores over the clips of a pair."""
+    return {
+        row: {name: _over_clips(clips, row, name, score) for name, score in scores.items()}
+        for row in clips[0].rows
+    }
+
+
+def _over_clips(clips: Sequence[Comparison], row: str, name: str, score: Score) -> Interval:
     values = [clip.rows[row][name] for clip in clips]
     per_second = np.isfinite(values[0]).sum() / clips[0].seconds
     return score.clipped(interval(values, max(1, round(per_second))))
@@ -189,13 +192,12 @@ def _without_nan(content: Any) -> Any:
 
 def _with_interval(score: Score, measured: Interval) -> str:
     text = score.text(measured.mean)
-    return (
-        text
-        if np.isnan(measured.low)
-        else f"{text} ({score.text(measured.low)} to {score.text(measured.high)})"
-    )
+    if np.isnan(measured.low):
+        return text
+    return f"{text} ({score.text(measured.low)} to {score.text(measured.high)})"
 
 
 def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))

@@ -1,6 +1,7 @@
 """Scores of swapped puppets against the rendered truth: this persona, in that performance and scene."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float, UInt8
 
 from data_pipelines.clips import Clip
 from data_pipelines.puppets import renderer
-from data_pipelines.puppets.dataset import PuppetClips
+from data_pipelines.puppets.dataset import PuppetClip, PuppetClips
 from data_pipelines.puppets.parameters import (
     DEGREES,
     EXPRESSION,
@@ -19,32 +20,31 @@ from data_pipelines.puppets.parameters import (
 from data_pipelines.puppets.tracks import Cast, Take, truth
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import identity, motion, scores, seam
-from faceswap_jax.evaluation.frames import Frames, chunks, row_name
+from faceswap_jax.evaluation.frames import Chunk, Frames, row_name, side_by_side, spread
 from faceswap_jax.evaluation.oracle import load_oracle
-from faceswap_jax.evaluation.report import Comparison, Score, Values
+from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
 from faceswap_jax.faces import align
-from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
-from faceswap_jax.swap import Model, blend_side, put_face
+from faceswap_jax.inference.clip import blend_side, put_face
+from faceswap_jax.inference.generator import Generator
 
 CHUNK = 64  # frames in memory at a time
-SHOWN, PICTURE = 2, 128  # faces of each clip in the grid, and their side in pixels
+SHOWN = 2  # faces of each clip in the grid
+SIDE = 128  # of these faces, pixels
 OPEN_LIDS = 0.3  # a less open eye shows no gaze
 
-# What a swapped face shows of a persona; hair stays the target's.
-FACE = [
-    i
-    for i, name in enumerate(PERSONA_SPANS)
-    if name not in ("hair_line", "hair_volume", "hair_length")
-]
+HAIR = ("hair_line", "hair_volume", "hair_length")
+FACE = [i for i, name in enumerate(PERSONA_SPANS) if name not in HAIR]
+"""Numbers of the parameters that a swapped face shows of a persona; hair stays the target's."""
 LIDS = [i for i, name in enumerate(PERFORMANCE_SPANS) if name in EXPRESSION["lids"]]
 
 
 class PuppetBench:
-    """Pictures are compared inside the target's face polygon; identity and performance are read by the oracle there.
+    """Images are compared inside the target's face polygon; the oracle reads identity and performance there.
 
-    Rows: "do nothing", the untouched target; "swap"; "ceiling", the truth's own face at the network's resolution behind
-    the same alignment and blending, the best that any network could do there; "truth", the rendered perfect swap.
+    Rows: "do nothing", the untouched target; "swap"; "ceiling", the truth's own face at the generator's resolution,
+    behind the generator's alignment and the blending: the best that any network could do there; "truth", the rendered
+    perfect swap.
     """
 
     scores: Mapping[str, Score] = {
@@ -69,12 +69,8 @@ class PuppetBench:
         self._puppets, self._oracle = puppets, load_oracle()
         self._clips = {folder / clip.file: clip for clip in puppets.clips}
         self._numbers = {clip.name: clip.persona for clip in puppets.clips}
-        self._identities = np.array(
-            [
-                [*vars(sample_persona(puppets.world_seed, number)).values()]
-                for number in self._numbers.values()
-            ]
-        )
+        personas = [sample_persona(puppets.world_seed, p) for p in self._numbers.values()]
+        self._identities = np.array([[*vars(persona).values()] for persona in personas])
         self._tolerances = np.array([self._oracle.errors[name] for name in PERSONA_SPANS])[FACE]
 
     @property
@@ -89,147 +85,207 @@ class PuppetBench:
 
     def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
         """Every persona that the folder knows, with every clip of the others."""
-        return [
-            (persona, Clip(path, clip.name, clip.file))
-            for persona in personas
-            for path, clip in self._clips.items()
-            if persona in self._numbers and clip.name != persona
-        ]
+        clips = [Clip(path, clip.name, clip.file) for path, clip in self._clips.items()]
+        known = [persona for persona in personas if persona in self._numbers]
+        return [(persona, clip) for persona in known for clip in clips if clip.persona != persona]
 
     def columns(self, methods: Sequence[str]) -> list[str]:
         """Source and target, the swaps, the truth, and how the first swap differs from it."""
-        return [
-            "source",
-            "target",
-            *(row_name("swap", method) for method in methods),
-            "truth",
-            "difference x 4",
-        ]
+        swaps = [row_name("swap", method) for method in methods]
+        return ["source", "target", *swaps, "truth", "difference x 4"]
 
     def compare(
-        self, persona: str, clip: Clip, model: Model, swapped: Mapping[str, Path]
+        self, persona: str, clip: Clip, generator: Generator, swapped: Mapping[str, Path]
     ) -> Comparison:
-        """Scores a clip with a persona's face."""
+        """See `bench.Bench.compare`."""
         puppet, number = self._clips[clip.path], self._numbers[persona]
-        landmarks = np.stack([face.landmarks for face in _faces(clip.path, puppet.frames)])
-        first = self._render(puppet.persona, puppet.persona, puppet.track, 0)
+        landmarks = self._landmarks(clip.path, puppet)
+        ceiling = Ceiling(generator.alignment, generator.resolution, landmarks[0])
+        shown = spread(SHOWN, puppet.frames)
+
+        values, lines = [], []
+        for chunk in side_by_side([clip.path, *swapped.values()], CHUNK):
+            takes = [Take(puppet.persona, puppet.track, i) for i in chunk.numbers]
+            perfect = [self._perfect(generator.placement, number, take) for take in takes]
+            points = landmarks[chunk.numbers.start : chunk.numbers.stop]
+            rows = _rows(chunk, perfect, points, ceiling, list(swapped))
+            values.append(self._values(rows, perfect, points, number, chunk.repeated))
+            for i in chunk.new:
+                if chunk.numbers[i] in shown:
+                    source = self._performed(Take(number, puppet.track, chunk.numbers[i]))
+                    frames = [frames[i] for frames in chunk.clips]
+                    lines.append(_line(source, frames, perfect[i].image, points[i]))
+        return Comparison(join_values(values), puppet.frames / self._puppets.rate, np.stack(lines))
+
+    def _landmarks(self, path: Path, puppet: PuppetClip) -> Float[np.ndarray, "n 68 2"]:
+        """The rendered landmarks that lie beside a clip.
+
+        Raises:
+            InputError: some are missing, or they are not those that would be rendered today.
+        """
+        landmarker = SidecarLandmarker(sidecar_path(path))
+        faces = [face for i in range(puppet.frames) for face in landmarker(None, i)]
+        if len(faces) != puppet.frames:
+            raise InputError(
+                f"{sidecar_path(path)} lacks frames of the clip; make the puppets anew in another "
+                "folder."
+            )
+        landmarks = np.stack([face.landmarks for face in faces])
+        first = self._performed(Take(puppet.persona, puppet.track, 0))
         if np.abs(first.landmarks - landmarks[0]).max() > 0.1:
             raise InputError(
-                f"{clip.path} was rendered by another version; make the puppets anew in another folder."
+                f"{path} was rendered by another version; make the puppets anew in another folder."
             )
-        side = blend_side(
-            align.alignment_transform(landmarks[0], model.resolution, "eyes"), model.resolution
-        )
-        shown = np.linspace(0, puppet.frames - 1, SHOWN + 2, dtype=int)[1:-1]
-        values, pictures, start = [], [], 0
-        for repeated, (target, *results) in chunks([clip.path, *swapped.values()], CHUNK):
-            numbers = range(start - repeated, start - repeated + len(target))
-            start = numbers.stop
-            rendered = [self._render(number, puppet.persona, puppet.track, i) for i in numbers]
-            points = landmarks[numbers.start : numbers.stop]
-            rows = {"do nothing": target}
-            rows |= {
-                row_name("swap", method): frames
-                for method, frames in zip(swapped, results, strict=True)
-            }
-            for method in swapped:
-                rows[row_name("ceiling", method)] = np.stack(
-                    [
-                        put_face(
-                            image, _face(true.image, face, model.resolution), face, side, method
-                        )
-                        for image, true, face in zip(target, rendered, points, strict=True)
-                    ]
-                )
-            rows["truth"] = np.stack([frame.image for frame in rendered])
-            values.append(self._values(rows, rendered, points, number, repeated))
-            difference = np.clip(
-                4 * np.abs(results[0].astype(np.int16) - rows["truth"]), 0, 255
-            ).astype(np.uint8)
-            columns = (target, *results, rows["truth"], difference)
-            for i in (i for i in range(repeated, len(target)) if numbers[i] in shown):
-                source = self._render(number, number, puppet.track, numbers[i])
-                faces = [_face(frames[i], points[i], PICTURE) for frames in columns]
-                pictures.append(np.stack([_face(source.image, source.landmarks, PICTURE), *faces]))
-        joined = {
-            row: {
-                name: np.concatenate([chunk[row][name] for chunk in values]) for name in self.scores
-            }
-            for row in values[0]
-        }
-        return Comparison(joined, puppet.frames / self._puppets.rate, np.stack(pictures))
+        return landmarks
 
-    def _render(self, persona: int, performer: int, track: int, frame: int) -> renderer.Frame:
-        """A persona in the performance of one frame of a track."""
+    def _perfect(self, placement: str, persona: int, driving: Take) -> renderer.Frame:
+        """What a perfect generator would make of a frame."""
+        own = Take(persona, driving.track, 0)
         p = self._puppets
-        cast = Cast.swap(persona, Take(performer, track, frame))
-        return truth(p.world_seed, cast, p.size, p.rate)
+        return truth(p.world_seed, cast_of(placement, own, driving), p.size, p.rate)
+
+    def _performed(self, take: Take) -> renderer.Frame:
+        """A frame of a puppet's own."""
+        return self._perfect("blended", take.persona, take)
 
     def _values(
         self,
         rows: Mapping[str, Frames],
-        rendered: list[renderer.Frame],
+        perfect: Sequence[renderer.Frame],
         landmarks: Float[np.ndarray, "n 68 2"],
         persona: int,
         repeated: int,
     ) -> dict[str, Values]:
         """All scores of all rows; the first `repeated` frames serve the flicker alone."""
-        target, true = rows["do nothing"], rows["truth"]
-        masks = np.stack(
-            [align.polygon_mask(align.face_polygon(face), *target.shape[1:3]) for face in landmarks]
-        )
-        performance = np.array([[*vars(frame.performance).values()] for frame in rendered])
-        number = list(self._numbers.values()).index(persona)
+        target = rows["do nothing"]
+        height, width = target.shape[1:3]
+        polygons = [align.face_polygon(points) for points in landmarks]
+        masks = np.stack([align.polygon_mask(polygon, height, width) for polygon in polygons])
+        performance = np.array([[*vars(frame.performance).values()] for frame in perfect])
         flicker = motion.flicker(rows, target, masks)
         result = {}
         for row, frames in rows.items():
-            reading = self._oracle(frames, landmarks, masks)
-            distance = identity.distances(
-                reading.persona[:, FACE], self._identities[:, FACE], self._tolerances
-            )
             values = {
-                **scores.compare(frames, true, masks),
-                "identity": 100 * identity.retrieved(distance, number),
-                "distance": distance[:, number],
-                **_performance_errors(np.abs(reading.performance - performance)),
+                **scores.compare(frames, rows["truth"], masks),
+                **self._read(frames, landmarks, masks, performance, persona),
                 "seam": seam.seam_ratio(frames, target, landmarks),
             }
-            # An eye that is nearly closed shows no gaze.
-            values["gaze"] = np.where(
-                performance[:, LIDS].min(1) > OPEN_LIDS, values["gaze"], np.nan
-            )
-            result[row] = {name: value[repeated:] for name, value in values.items()} | {
-                "flicker": flicker[row]
-            }
+            result[row] = {name: value[repeated:] for name, value in values.items()}
+            result[row]["flicker"] = flicker[row]
         return result
 
+    def _read(
+        self,
+        frames: Frames,
+        landmarks: Float[np.ndarray, "n 68 2"],
+        masks: Float[np.ndarray, "n h w"],
+        performance: Float[np.ndarray, "n 14"],
+        persona: int,
+    ) -> Values:
+        """What the oracle reads: whether it is the persona, and the errors of the performance."""
+        reading = self._oracle(frames, landmarks, masks)
+        distance = identity.distances(
+            reading.persona[:, FACE], self._identities[:, FACE], self._tolerances
+        )
+        number = list(self._numbers.values()).index(persona)
+        errors = _performance_errors(np.abs(reading.performance - performance))
+        # An eye that is nearly closed shows no gaze.
+        open_eyes = performance[:, LIDS].min(1) > OPEN_LIDS
+        errors["gaze"] = np.where(open_eyes, errors["gaze"], np.nan)
+        found = 100 * identity.retrieved(distance, number)
+        return {"identity": found, "distance": distance[:, number], **errors}
 
-def _performance_errors(errors: Float[np.ndarray, "n 14"]) -> Values:
-    """Errors of the parameters, by group: pose and gaze in degrees, the others in percent of the parameters' range."""
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The best that any network could do behind a generator's alignment and blending.
+
+    Attributes:
+        alignment: of the generator.
+        resolution: of the generator.
+        first: landmarks of the clip's first face, which decide about the blending's resolution.
+    """
+
+    alignment: str
+    resolution: int
+    first: Float[np.ndarray, "68 2"]
+
+    def __call__(
+        self,
+        target: UInt8[np.ndarray, "s s 3"],
+        perfect: UInt8[np.ndarray, "s s 3"],
+        landmarks: Float[np.ndarray, "68 2"],
+        method: str,
+    ) -> UInt8[np.ndarray, "s s 3"]:
+        """The target with the perfect face at the generator's resolution."""
+        side = blend_side(self.first, self.alignment, self.resolution)
+        face = _face(perfect, landmarks, self.resolution, self.alignment)
+        return put_face(target, face, landmarks, self.alignment, side, method)
+
+
+def cast_of(placement: str, source: Take, driving: Take) -> Cast:
+    """Which puppet plays which role in the truth of a generator.
+
+    Args:
+        placement: of the generator. Blended into the frame, its face takes scene and performance of the driving frame;
+            a whole image has scene and accessories of the source.
+        source: whom the generator shows.
+        driving: whose performance.
+    """
+    if placement == "blended":
+        return Cast.swap(source.persona, driving)
+    return Cast.reenactment(source, driving)
+
+
+def _rows(
+    chunk: Chunk,
+    perfect: Sequence[renderer.Frame],
+    landmarks: Float[np.ndarray, "n 68 2"],
+    ceiling: Ceiling,
+    methods: Sequence[str],
+) -> dict[str, Frames]:
+    """Everything that is scored, by the names of the table's rows."""
+    target, *results = chunk.clips
+    truths = np.stack([frame.image for frame in perfect])
+    rows = {"do nothing": target}
+    for method, frames in zip(methods, results, strict=True):
+        rows[row_name("swap", method)] = frames
+    for method in methods:
+        faces = zip(target, truths, landmarks, strict=True)
+        rows[row_name("ceiling", method)] = np.stack([ceiling(*face, method) for face in faces])
+    return rows | {"truth": truths}
+
+
+def _line(
+    source: renderer.Frame,
+    frames: Sequence[UInt8[np.ndarray, "s s 3"]],
+    perfect: UInt8[np.ndarray, "s s 3"],
+    landmarks: Float[np.ndarray, "68 2"],
+) -> UInt8[np.ndarray, "columns h w 3"]:
+    """One line of the grid; `frames` are the target and the swaps."""
+    error = np.abs(frames[1].astype(np.int16) - perfect)
+    difference = np.clip(4 * error, 0, 255).astype(np.uint8)
+    faces = [_face(frame, landmarks, SIDE, "eyes") for frame in (*frames, perfect, difference)]
+    return np.stack([_face(source.image, source.landmarks, SIDE, "eyes"), *faces])
+
+
+def _performance_errors(errors: Float[np.ndarray, "n 14"]) -> dict[str, Float[np.ndarray, "n"]]:
+    """Errors of the parameters by group: pose and gaze in degrees, the others in percent of their range."""
     error = dict(zip(PERFORMANCE_SPANS, errors.T, strict=True))
     grouped = {name: error[name] for name in ("yaw", "pitch", "roll")}
     grouped["gaze"] = np.hypot(*(DEGREES[name] * error[name] for name in ("gaze_x", "gaze_y")))
     for group, names in EXPRESSION.items():
         spans = [PERFORMANCE_SPANS[name] for name in names]
-        shares = [
-            error[name] / (span.high - span.low) for name, span in zip(names, spans, strict=True)
-        ]
-        grouped[group] = 100 * np.mean(shares, axis=0)
+        widths = [span.high - span.low for span in spans]
+        parts = [error[name] / width for name, width in zip(names, widths, strict=True)]
+        grouped[group] = 100 * np.mean(parts, axis=0)
     return grouped
 
 
-def _faces(clip: Path, frames: int) -> list[Face]:
-    """The rendered landmarks that lie beside a clip of puppets."""
-    landmarker = SidecarLandmarker(sidecar_path(clip))
-    faces = [face for i in range(frames) for face in landmarker(None, i)]
-    if len(faces) != frames:
-        raise InputError(
-            f"{sidecar_path(clip)} lacks frames of the clip; make the puppets anew in another folder."
-        )
-    return faces
-
-
 def _face(
-    image: UInt8[np.ndarray, "s s 3"], landmarks: Float[np.ndarray, "68 2"], side: int
-) -> np.ndarray:
-    return align.crop(image, align.alignment_transform(landmarks, side, "eyes"), side)
+    image: UInt8[np.ndarray, "s s 3"],
+    landmarks: Float[np.ndarray, "68 2"],
+    side: int,
+    alignment: str,
+) -> UInt8[np.ndarray, "r r 3"]:
+    return align.crop(image, align.alignment_transform(landmarks, side, alignment), side)

@@ -12,17 +12,29 @@ from data_pipelines.clips import Clip
 from data_pipelines.prepare.layouts import find_clips
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import expression, identity, motion, seam
-from faceswap_jax.evaluation.frames import Frames, chunks, row_name
-from faceswap_jax.evaluation.report import Comparison, Score, Values
+from faceswap_jax.evaluation.frames import Chunk, Frames, row_name, side_by_side, spread
+from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 from faceswap_jax.faces.video import CLIP_SUFFIXES
-from faceswap_jax.swap import Model
+from faceswap_jax.inference.generator import Generator
+from faceswap_jax.inference.who import spread_faces
 
 CHUNK = 16  # frames in memory at a time
-SHOWN, PICTURE = 2, 192  # faces of each clip in the grid, and their side in pixels
+SHOWN = 2  # faces of each clip in the grid
+SIDE = 192  # of these faces, pixels
 MARGIN = 16  # pixels around the face that the flow may need
 REFERENCES = 24  # faces that a persona's identity is measured on
+LOOKS = 2  # at the identity, a second
+
+Landmarks = Float32[np.ndarray, "n 68 2"]  # NaN where no face was found
+
+
+class Person(NamedTuple):
+    """What is known of a persona: embeddings of some faces in the order of time, and one aligned face."""
+
+    embeddings: Float32[np.ndarray, "n d"]
+    image: UInt8[np.ndarray, "h w 3"]
 
 
 class ClipBench:
@@ -51,155 +63,173 @@ class ClipBench:
     floor: Mapping[str, float] = {}
 
     def __init__(self, folder: Path, embedder: Path | None = None):
-        inputs = [
-            path
-            for path in sorted(folder.iterdir())
-            if path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES
-        ]
-        inputs = [path for path in inputs if not path.name.startswith(".")]
+        """Finds the clips of a folder.
+
+        Raises:
+            InputError: there are none, or the embedder cannot be used.
+        """
+        inputs = [path for path in sorted(folder.iterdir()) if _is_input(path)]
         if not inputs:
             raise InputError(
                 f"'{folder}' holds no clip; give a folder with a clip or a folder of each person."
             )
-        found = find_clips(inputs).clips
-        self._clips = [
-            clip
-            for clip in found
-            if clip.path.suffix.lower() in CLIP_SUFFIXES and clip.end == math.inf
-        ]
+        self._clips = [clip for clip in find_clips(inputs).clips if _is_whole_clip(clip)]
         self._embedder = identity.IResNetEmbedder(embedder) if embedder else identity.DlibEmbedder()
         self._landmarker = MediaPipeLandmarker()
-        self._sources: dict[str, Faces] = {}
+        self._people: dict[str, Person] = {}
 
     def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
         """Every persona of which the folder has a clip, with every clip of the others."""
-        known = {clip.persona for clip in self._clips}
-        return [
-            (p, clip) for p in personas if p in known for clip in self._clips if clip.persona != p
-        ]
+        shown = {clip.persona for clip in self._clips}
+        known = [persona for persona in personas if persona in shown]
+        return [(p, clip) for p in known for clip in self._clips if clip.persona != p]
 
     def columns(self, methods: Sequence[str]) -> list[str]:
         """The persona, the target, the swaps."""
         return ["persona", "target", *(row_name("swap", method) for method in methods)]
 
     def compare(
-        self, persona: str, clip: Clip, model: Model, swapped: Mapping[str, Path]
+        self, persona: str, clip: Clip, generator: Generator, swapped: Mapping[str, Path]
     ) -> Comparison:
-        """Scores a clip with a persona's face. Identity is looked at twice a second."""
+        """See `bench.Bench.compare`; identity is looked at LOOKS times a second."""
         names = ["do nothing", *(row_name("swap", method) for method in swapped)]
-        own, performer = self._source(persona), self._source(clip.persona)
-        every = max(1, round(video.probe(clip.path).rate / 2))
-        landmarks, values, shown, start = [], [], [], 0
-        for repeated, clips in chunks([clip.path, *swapped.values()], CHUNK):
-            rows = dict(zip(names, clips, strict=True))
-            points = {name: self._landmarks(frames, repeated) for name, frames in rows.items()}
-            looked_at = [
-                i for i in range(repeated, len(clips[0])) if (start + i - repeated) % every == 0
-            ]
-            start += len(clips[0]) - repeated
+        own, performer = self._person(persona), self._person(clip.persona)
+        info = video.probe(clip.path)
+        every = max(1, round(info.rate / LOOKS))
+
+        values, landmarks, lines = [], [], []
+        for chunk in side_by_side([clip.path, *swapped.values()], CHUNK):
+            rows = dict(zip(names, chunk.clips, strict=True))
+            points = {name: self._find(frames, chunk.new) for name, frames in rows.items()}
+            looked_at = [i for i in chunk.new if chunk.numbers[i] % every == 0]
+            values.append(self._values(rows, points, looked_at, chunk, (own, performer)))
+            landmarks.append({name: p[chunk.repeated :] for name, p in points.items()})
             target = points["do nothing"]
-            flicker = _flicker(rows, target)
-            chunk = {}
-            for name, frames in rows.items():
-                embedded = self._embedder(frames[looked_at], points[name][looked_at])
-                chunk[name] = {
-                    "identity": identity.cosine(embedded, identity.template(own.embeddings)),
-                    "performer": identity.cosine(embedded, identity.template(performer.embeddings)),
-                    "seam": _seam(frames, clips[0], target)[repeated:],
-                    "found": 100.0 * np.isfinite(points[name][repeated:, 0, 0]),
-                    "flicker": flicker[name],
-                }
-            values.append(chunk)
-            landmarks.append({name: p[repeated:] for name, p in points.items()})
-            faces = [i for i in looked_at if np.isfinite(target[i]).all()]
-            shown += [np.stack([_face(frames[i], target[i]) for frames in clips]) for i in faces]
-        rows = {name: _join([chunk[name] for chunk in values]) for name in names}
+            for i in looked_at:
+                if np.isfinite(target[i]).all():
+                    faces = [_face(frames[i], target[i]) for frames in chunk.clips]
+                    lines.append(np.stack([own.image, *faces]))
+
+        rows = join_values(values)
         found = _join(landmarks)
         for name in names:
-            errors = expression.pose_errors(found[name], found["do nothing"])
-            rows[name] |= dict(zip(("yaw", "pitch", "roll"), errors.T, strict=True))
-            ratios, driving = (expression.aspect_ratios(found[row]) for row in (name, "do nothing"))
-            correlation = expression.correlation(ratios, driving)
-            rows[name] |= {
-                ratio: value[None]
-                for ratio, value in zip(expression.RATIOS, correlation, strict=True)
-            }
-        half = len(own.embeddings) // 2
-        later = own.embeddings[half:]
-        rows["persona"] = {
-            "identity": identity.cosine(later, identity.template(own.embeddings[:half])),
-            "performer": identity.cosine(later, identity.template(performer.embeddings)),
-        }
-        nothing = dict.fromkeys(self.scores, np.full(1, np.nan))
-        rows = {name: nothing | row for name, row in rows.items()}
-        pictures = (
-            [shown[i] for i in np.linspace(0, len(shown) - 1, SHOWN + 2, dtype=int)[1:-1]]
-            if shown
-            else []
-        )
-        lines = [np.stack([own.picture, *faces]) for faces in pictures]
-        columns = len(names) + 1
-        return Comparison(
-            rows,
-            video.probe(clip.path).duration,
-            np.reshape(lines, (-1, columns, PICTURE, PICTURE, 3)).astype(np.uint8),
-        )
+            rows[name] |= _performance(found[name], found["do nothing"])
+        rows["persona"] = _halves(own, performer)
+        undefined = dict.fromkeys(self.scores, np.full(1, np.nan))
+        rows = {name: undefined | row for name, row in rows.items()}
+        empty = np.zeros((0, len(names) + 1, SIDE, SIDE, 3), np.uint8)
+        images = [lines[i][None] for i in spread(SHOWN, len(lines))]
+        return Comparison(rows, info.duration, np.concatenate([empty, *images]))
 
-    def _landmarks(self, frames: Frames, repeated: int) -> Float32[np.ndarray, "n 68 2"]:
-        """Of the largest face of each frame; NaN without one, and for the `repeated` first frames."""
+    def _values(
+        self,
+        rows: Mapping[str, Frames],
+        points: Mapping[str, Landmarks],
+        looked_at: Sequence[int],
+        chunk: Chunk,
+        people: tuple[Person, Person],
+    ) -> dict[str, Values]:
+        """The scores of a chunk that need its pixels.
+
+        Args:
+            rows: frames by row of the table.
+            points: landmarks by row.
+            looked_at: places of the frames whose identity is measured.
+            chunk: the frames' place in their clips.
+            people: the persona and the performer.
+        """
+        target = points["do nothing"]
+        own, performer = (identity.template(person.embeddings) for person in people)
+        flicker = _flicker(rows, target)
+        values = {}
+        for name, frames in rows.items():
+            embedded = self._embedder(frames[looked_at], points[name][looked_at])
+            visible_edge = _seam(frames, rows["do nothing"], target)
+            values[name] = {
+                "identity": identity.cosine(embedded, own),
+                "performer": identity.cosine(embedded, performer),
+                "seam": visible_edge[chunk.repeated :],
+                "found": 100.0 * np.isfinite(points[name][chunk.repeated :, 0, 0]),
+                "flicker": flicker[name],
+            }
+        return values
+
+    def _find(self, frames: Frames, places: Sequence[int]) -> Landmarks:
+        """Landmarks of the largest face of the frames at these places; NaN without one, and elsewhere."""
         points = np.full((len(frames), 68, 2), np.nan, np.float32)
-        for i in range(repeated, len(frames)):
+        for i in places:
             for face in self._landmarker(frames[i], i)[:1]:
                 points[i] = face.landmarks
         return points
 
-    def _source(self, persona: str) -> "Faces":
-        """Faces of a persona's clips, evenly over their time."""
-        if persona not in self._sources:
+    def _person(self, persona: str) -> Person:
+        """Faces of a persona's clips, evenly over their time.
+
+        Raises:
+            InputError: the clips show fewer than two.
+        """
+        if persona not in self._people:
             clips = [clip.path for clip in self._clips if clip.persona == persona]
-            frames, landmarks = [], []
+            each = max(2, REFERENCES // len(clips))
+            found = []
             for path in clips:
-                count = max(2, REFERENCES // len(clips))
-                wanted = set(
-                    np.linspace(0, video.probe(path).frames - 1, count, dtype=int).tolist()
-                )
-                for frame in video.read_frames(path):
-                    for face in (
-                        self._landmarker(frame.image, frame.index)[:1]
-                        if frame.index in wanted
-                        else ()
-                    ):
-                        frames.append(frame.image)
-                        landmarks.append(face.landmarks)
-            if len(frames) < 2:
+                found += spread_faces(path, each, self._landmarker)
+            if len(found) < 2:
                 raise InputError(
-                    f"The clips of {persona} show fewer than two faces; leave them out, or give others."
+                    f"The clips of {persona} show fewer than two faces; leave them out, or give "
+                    "others."
                 )
-            embeddings = np.concatenate(
-                [self._embedder(f[None], p[None]) for f, p in zip(frames, landmarks, strict=True)]
-            )
-            middle = len(frames) // 2
-            self._sources[persona] = Faces(embeddings, _face(frames[middle], landmarks[middle]))
-        return self._sources[persona]
+            embeddings = [
+                self._embedder(frame.image[None], face.landmarks[None]) for frame, face in found
+            ]
+            frame, face = found[len(found) // 2]
+            image = _face(frame.image, face.landmarks)
+            self._people[persona] = Person(np.concatenate(embeddings), image)
+        return self._people[persona]
 
 
-class Faces(NamedTuple):
-    """What is known of a persona: embeddings of some faces in the order of time, and one aligned picture."""
-
-    embeddings: Float32[np.ndarray, "n d"]
-    picture: UInt8[np.ndarray, "h w 3"]
+def _is_input(path: Path) -> bool:
+    is_clip = path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES
+    return is_clip and not path.name.startswith(".")
 
 
-def _flicker(rows: Mapping[str, Frames], landmarks: Float32[np.ndarray, "n 68 2"]) -> Values:
+def _is_whole_clip(clip: Clip) -> bool:
+    return clip.path.suffix.lower() in CLIP_SUFFIXES and clip.end == math.inf
+
+
+def _performance(landmarks: Landmarks, driving: Landmarks) -> dict[str, np.ndarray]:
+    """How well a clip follows the driving clip: errors of the pose, correlations of the expression."""
+    errors = expression.pose_errors(landmarks, driving)
+    values = dict(zip(("yaw", "pitch", "roll"), errors.T, strict=True))
+    ratios, expected = map(expression.aspect_ratios, (landmarks, driving))
+    correlations = expression.correlation(ratios, expected)
+    for ratio, correlation in zip(expression.RATIOS, correlations, strict=True):
+        values[ratio] = correlation[None]
+    return values
+
+
+def _halves(own: Person, performer: Person) -> dict[str, np.ndarray]:
+    """The later half of a persona's faces against the earlier half, and against the performer."""
+    half = len(own.embeddings) // 2
+    earlier, later = own.embeddings[:half], own.embeddings[half:]
+    return {
+        "identity": identity.cosine(later, identity.template(earlier)),
+        "performer": identity.cosine(later, identity.template(performer.embeddings)),
+    }
+
+
+def _flicker(rows: Mapping[str, Frames], landmarks: Landmarks) -> Values:
     """`motion.flicker` inside the face, of the part of the frames that shows it."""
     height, width = rows["do nothing"].shape[1:3]
-    found = np.isfinite(landmarks[:, 0, 0])
-    polygons = {i: align.face_polygon(landmarks[i]) for i in np.flatnonzero(found)}
-    corners = (
-        np.concatenate([*polygons.values(), np.zeros((0, 2))]) if polygons else np.zeros((1, 2))
-    )
-    left, top = np.clip(np.floor(corners.min(0)).astype(int) - MARGIN, 0, (width - 1, height - 1))
-    right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + MARGIN, 1, (width, height))
+    found = np.flatnonzero(np.isfinite(landmarks[:, 0, 0]))
+    polygons = {i: align.face_polygon(landmarks[i]) for i in found}
+    # The rectangle that holds all of them, with a margin, within the frame.
+    corners = np.concatenate([*polygons.values()]) if polygons else np.zeros((1, 2))
+    low = np.floor(corners.min(0)).astype(int) - MARGIN
+    high = np.ceil(corners.max(0)).astype(int) + MARGIN
+    left, top = np.clip(low, 0, (width - 1, height - 1))
+    right, bottom = np.clip(high, 1, (width, height))
+
     masks = np.zeros((len(landmarks), bottom - top, right - left), np.float32)
     for i, polygon in polygons.items():
         masks[i] = align.polygon_mask(polygon - (left, top), bottom - top, right - left)
@@ -207,9 +237,7 @@ def _flicker(rows: Mapping[str, Frames], landmarks: Float32[np.ndarray, "n 68 2"
     return motion.flicker(part, part["do nothing"], masks)
 
 
-def _seam(
-    frames: Frames, target: Frames, landmarks: Float32[np.ndarray, "n 68 2"]
-) -> Float32[np.ndarray, "n"]:
+def _seam(frames: Frames, target: Frames, landmarks: Landmarks) -> Float32[np.ndarray, "n"]:
     """`seam.seam_ratio`, NaN for frames without a face."""
     found = np.isfinite(landmarks[:, 0, 0])
     ratios = np.full(len(frames), np.nan, np.float32)
@@ -224,4 +252,5 @@ def _join(chunks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def _face(
     image: UInt8[np.ndarray, "h w 3"], landmarks: Float32[np.ndarray, "68 2"]
 ) -> UInt8[np.ndarray, "s s 3"]:
-    return align.crop(image, align.alignment_transform(landmarks, PICTURE, "eyes"), PICTURE)
+    """A face as people are shown it; identities are compared in views of their own."""
+    return align.crop(image, align.alignment_transform(landmarks, SIDE, "eyes"), SIDE)

@@ -14,6 +14,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces.align import invert, polygon_mask, transform_points, warp
 
 METHODS = ("multiband", "none", "poisson")
+DEFAULT_METHOD = "multiband"
 
 TARGET_LEVELS = 2
 """How many of the coarsest pyramid levels of the face come from the target; they keep its light and contrast."""
@@ -25,11 +26,17 @@ REACH = 2
 """Radius of cubic interpolation, in pixels."""
 
 
+def check_method(method: str) -> None:
+    """Raises InputError unless there is such a method of blending."""
+    if method not in METHODS:
+        raise InputError(f"There is no blending '{method}'; choose one of {', '.join(METHODS)}.")
+
+
 def blend(
     generated: UInt8[np.ndarray, "h w 3"],
     target: UInt8[np.ndarray, "h w 3"],
     polygon: Float[np.ndarray, "n 2"],
-    method: str = "multiband",
+    method: str = DEFAULT_METHOD,
     softness: float = SOFTNESS,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Puts the generated face into the target crop; both show the face at the same place.
@@ -49,10 +56,7 @@ def blend(
     Raises:
         InputError: no such method.
     """
-    if method not in METHODS:
-        raise InputError(
-            f"There is no blending method '{method}'; choose one of {', '.join(METHODS)}."
-        )
+    check_method(method)
     inside = _interior(polygon, *target.shape[:2])
     if not inside.any():
         return target.copy()

@@ -8,6 +8,8 @@ start before time zero, so there audio and image together start later by the aud
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -25,7 +27,9 @@ CRF = 16
 """Constant rate factor of x264: differences to the frames are hard to see."""
 
 
-def write_video(path: Path, source: Path, frames: Iterable[Frame]) -> None:
+def write_video(
+    path: Path, source: Path, frames: Iterable[Frame], *, square_pixels: bool = False
+) -> None:
     """Encodes frames as H.264 beside the audio of the clip they were made from.
 
     Frame times, colour tags, range and pixel aspect ratio are the source's; its audio packets are copied unchanged.
@@ -35,6 +39,7 @@ def write_video(path: Path, source: Path, frames: Iterable[Frame]) -> None:
         path: file to write, .mp4, .mov or .mkv.
         source: clip that gave the frames.
         frames: upright frames of one size, in order of their times.
+        square_pixels: whether the frames' pixels are square whatever the source's are.
 
     Raises:
         InputError: the source cannot be read, the path cannot be written, or there are no frames.
@@ -45,6 +50,8 @@ def write_video(path: Path, source: Path, frames: Iterable[Frame]) -> None:
             f"{path} has no suffix for H.264 video; choose one of {', '.join(OUTPUT_SUFFIXES)}."
         )
     info = probe(source)
+    if square_pixels:
+        info = replace(info, pixel_aspect=Fraction(1))
     with replacing(path) as aside:
         try:
             with av.open(f"file:{aside}", "w") as output:

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,11 +11,9 @@ import PIL.Image
 from jaxtyping import Float, UInt8, UInt16
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.grid import draw_grid
 from faceswap_jax.files import readable, replacing
 
-CELL = (
-    96  # pixels; smaller pictures of a grid are enlarged, so that early growth levels can be seen
-)
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 # What OpenCV has to say about a damaged picture goes to stderr in several lines; the exception says it.
@@ -82,17 +81,23 @@ def write_picture(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
         encoded.tofile(aside)
 
 
-def save_grid(path: Path, pictures: Float[np.ndarray, "rows columns h w 3"]) -> None:
-    """Writes a grid of pictures in [0, 1], and makes the folder for it.
+def save_grid(
+    path: Path,
+    images: Float[np.ndarray, "rows columns h w 3"],
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+) -> None:
+    """Writes a grid of images in [0, 1] with their labels, and makes the folder for it.
+
+    Args:
+        path: of the picture.
+        images: of one size; small ones are enlarged.
+        rows: what each row shows; () for no labels.
+        columns: what each column shows; () for no labels.
 
     Raises:
         InputError: it cannot be written.
     """
-    rows, columns, h, w, _ = pictures.shape
-    grid = np.round(np.clip(pictures, 0, 1) * 255).astype(np.uint8)
-    grid = grid.transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
-    factor = max(1, CELL // h)
+    cells = np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(
-        path, cv2.resize(grid, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
-    )
+    write_picture(path, draw_grid(cells, rows, columns))

@@ -1,6 +1,6 @@
-"""The contract of everything that makes pictures: who, what the face does, and perhaps an edit, make images.
+"""The contract of everything that makes images: who is shown, what the face does, and perhaps an edit.
 
-`swap`, `reenact`, the bench and previews on clips know Generators and nothing of tasks.
+`swap`, `reenact` and the bench know Generators and nothing of tasks. This file imports no JAX.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ class Who:
 
     Attributes:
         personas: weight of each persona by name; one persona of weight 1 is that persona.
-        pictures: frames that show the identity, cut as the generator's alignment says.
+        pictures: faces of the identity, cut as the generator's alignment says.
     """
 
     personas: Mapping[str, float] = field(default_factory=dict)
@@ -51,13 +51,14 @@ class Edit:
 
 
 class Generator(Protocol):
-    """Makes pictures. Comes from the folder of a run, see `load`.
+    """Makes images. Comes from the folder of a run, see `trained.load`.
 
     Attributes:
         alignment: how its faces are cut, one of `faces.align.ALIGNMENTS`.
         resolution: side of its images in pixels.
-        placement: whether its images are blended into the performer's frame, or whole pictures of their own.
+        placement: whether its images are blended into the performer's frame, or shown whole.
         inputs: names of the fields of `Faces` that it reads.
+        sound_window: how many samples of sound it reads around each frame, if it reads sound.
         personas: whom it knows by name; () if it takes anybody's pictures.
         step: how many steps it was trained.
     """
@@ -66,6 +67,7 @@ class Generator(Protocol):
     resolution: int
     placement: Literal["blended", "whole"]
     inputs: Sequence[str]
+    sound_window: int
     personas: Sequence[str]
     step: int
 
@@ -78,5 +80,8 @@ class Generator(Protocol):
         ...
 
     def __call__(self, identity: PyTree, faces: Faces, edit: Edit | None = None) -> Images:
-        """Images of the identity with the performance of each of the faces."""
+        """Images of the identity with the performance of each of the faces.
+
+        Each size of batch is compiled once: `batching.generate` fills all batches up to one size.
+        """
         ...

@@ -87,7 +87,8 @@ class Synthesis:
         variables: what `images` reads of the state.
         identity: from a `Who` to a tree of arrays that says who the output is; called once for each job.
         images: (variables, identity, inputs, edit) -> uint8 images [batch, r, r, 3]; pure, compiled once. `inputs` has
-            the arrays of `inputs`, by name, with a leading batch axis.
+            the arrays of `inputs`, by name, with a leading batch axis; `edit` the strengths of edits by name, or None.
+        sound_window: how many samples at 16 kHz it reads around each frame, if it reads sound.
     """
 
     alignment: str
@@ -98,6 +99,7 @@ class Synthesis:
     variables: PyTree
     identity: Callable[..., PyTree]
     images: Callable[..., Array]
+    sound_window: int = 3200
 
 
 class Task:

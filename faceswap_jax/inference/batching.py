@@ -1,0 +1,100 @@
+"""From frames and their faces to what a generator reads, and on to its images.
+
+The only place that cuts crops, moves landmarks, measures pose, cuts windows of sound and fills batches up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int16, PyTree
+
+from faceswap_jax.faces import align, audio
+from faceswap_jax.faces.face import Face
+from faceswap_jax.faces.pose import head_pose
+from faceswap_jax.faces.video import Frame
+from faceswap_jax.inference.generator import Edit, Faces, Generator, Images
+
+BATCH = 8
+"""Frames that go through the generator together."""
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What is to be acted: some frames of a clip.
+
+    Attributes:
+        frames: in any order.
+        faces: the face of each frame; not read if the generator hears only.
+        sound: of the whole clip, 16 kHz mono from time 0 on; None if the generator does not hear.
+    """
+
+    frames: Sequence[Frame]
+    faces: Sequence[Face]
+    sound: Int16[np.ndarray, "n"] | None = None
+
+
+def generate(
+    generator: Generator, identity: PyTree, performance: Performance, edit: Edit | None = None
+) -> Images:
+    """One image for each frame of a performance, in batches of BATCH."""
+    images = [np.zeros((0, generator.resolution, generator.resolution, 3), np.uint8)]
+    for start in range(0, len(performance.frames), BATCH):
+        part = Performance(
+            performance.frames[start : start + BATCH],
+            performance.faces[start : start + BATCH],
+            performance.sound,
+        )
+        batch = fill_up(read_inputs(generator, part))
+        images.append(generator(identity, batch, edit)[: len(part.frames)])
+    return np.concatenate(images)
+
+
+def read_inputs(generator: Generator, performance: Performance) -> Faces:
+    """The fields of `Faces` that the generator reads, and no others."""
+    frames, faces, side = performance.frames, performance.faces, generator.resolution
+    inputs = {}
+    if {"crops", "landmarks"} & set(generator.inputs):
+        transforms = [
+            align.alignment_transform(face.landmarks, side, generator.alignment) for face in faces
+        ]
+    if "crops" in generator.inputs:
+        pairs = zip(frames, transforms, strict=True)
+        inputs["crops"] = np.stack([align.crop(f.image, t, side) for f, t in pairs])
+    if "landmarks" in generator.inputs:
+        pairs = zip(faces, transforms, strict=True)
+        inputs["landmarks"] = np.stack([align.transform_points(f.landmarks, t) for f, t in pairs])
+    if "pose" in generator.inputs:
+        inputs["pose"] = np.stack([head_pose(face.landmarks) for face in faces])
+    if "sound" in generator.inputs:
+        windows = [
+            sound_window(performance.sound, frame.time, generator.sound_window) for frame in frames
+        ]
+        inputs["sound"] = np.stack(windows)
+    return Faces(**inputs)
+
+
+def sound_window(
+    sound: Int16[np.ndarray, "n"], time: float, length: int
+) -> Float32[np.ndarray, "length"]:
+    """Sound around a moment, in -1..1, silent beyond its ends.
+
+    Args:
+        sound: 16 kHz mono from time 0 on.
+        time: of the middle of the window, seconds.
+        length: of the window, samples.
+    """
+    first = round(time * audio.RATE) - length // 2
+    heard = sound[max(first, 0) : max(first + length, 0)]
+    window = np.zeros(length, np.float32)
+    before = min(max(-first, 0), length)
+    window[before : before + len(heard)] = heard / 2.0**15
+    return window
+
+
+def fill_up(faces: Faces) -> Faces:
+    """A batch of BATCH: the last face is repeated, so that one compiled program serves all."""
+    given = {name: array for name, array in vars(faces).items() if array is not None}
+    count = len(next(iter(given.values())))
+    chosen = np.minimum(np.arange(BATCH), count - 1)
+    return Faces(**{name: array[chosen] for name, array in given.items()})

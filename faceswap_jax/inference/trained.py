@@ -1,0 +1,77 @@
+"""Generators from the folders of runs: what a task synthesises, with the weights of a checkpoint."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+
+from faceswap_jax import config as configs
+from faceswap_jax.errors import InputError
+from faceswap_jax.inference.generator import Edit, Faces, Images, Who
+from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.tasks.base import Synthesis, abstract_state
+from faceswap_jax.tasks.registry import load_task
+from faceswap_jax.training import runs
+
+
+class TrainedGenerator:
+    """A task's synthesis as a `Generator`, compiled once for each size of batch."""
+
+    def __init__(self, synthesis: Synthesis, step: int, mesh: Mesh):
+        """Takes over what the synthesis says of itself.
+
+        Args:
+            synthesis: of the state that was restored.
+            step: how many steps it was trained.
+            mesh: the devices that hold the state.
+        """
+        self.alignment = synthesis.alignment
+        self.resolution = synthesis.resolution
+        self.placement = synthesis.placement
+        self.inputs = synthesis.inputs
+        self.sound_window = synthesis.sound_window
+        self.personas = synthesis.personas
+        self.step = step
+
+        self._synthesis = synthesis
+        self._images = jax.jit(synthesis.images)
+        self._mesh = mesh
+
+    def identity(self, who: Who) -> PyTree:
+        """See `Generator.identity`."""
+        with jax.set_mesh(self._mesh):
+            return self._synthesis.identity(who)
+
+    def __call__(self, identity: PyTree, faces: Faces, edit: Edit | None = None) -> Images:
+        """See `Generator.__call__`."""
+        inputs = {name: getattr(faces, name) for name in self.inputs}
+        strengths = None if edit is None else dict(edit.strengths)
+        with jax.set_mesh(self._mesh):
+            images = self._images(self._synthesis.variables, identity, inputs, strengths)
+        return np.asarray(images)
+
+
+def load(workdir: Path, step: int | None = None) -> TrainedGenerator:
+    """The generator of a run.
+
+    Args:
+        workdir: folder of the run; its data need not be there.
+        step: which checkpoint, by its number of steps; the newest sound one if not given.
+
+    Raises:
+        InputError: `workdir` holds no run, one that makes no images, or no such checkpoint.
+    """
+    config = configs.load(workdir / "config.json")
+    task = load_task(config)
+    first = task.phases[0]
+    # Asked of shapes alone, before a checkpoint is read for nothing.
+    if task.synthesis(first, abstract_state(task, first)) is None:
+        raise InputError(
+            f"'{workdir}' holds a run of '{config.task}', which makes no images; give another "
+            "--workdir."
+        )
+    mesh = make_mesh()
+    run = runs.load(workdir, mesh, step)
+    return TrainedGenerator(run.task.synthesis(run.phase, run.state), int(run.state.step), mesh)

@@ -1,0 +1,61 @@
+"""Who is to be shown: a persona by its name, or somebody by pictures and clips."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align, video
+from faceswap_jax.faces.face import Face, Landmarker
+from faceswap_jax.faces.landmarks import open_landmarker
+from faceswap_jax.inference.generator import Generator, Who
+
+FACES_OF_CLIP = 8
+"""How many frames of a clip show the identity."""
+
+
+def who_is(generator: Generator, persona: str | None, sources: Sequence[Path]) -> Who:
+    """The persona of that name, or whom the largest faces of some pictures or clips show.
+
+    Args:
+        generator: says how faces are cut.
+        persona: name; whether the generator knows it is for `Generator.identity` to say.
+        sources: pictures and clips of one person.
+
+    Raises:
+        InputError: not exactly one of the two is given, or a source cannot be read or shows no face.
+    """
+    if (persona is None) == (not sources):
+        raise InputError(
+            "Say who is to be shown: with --persona or with --pictures, one of the two."
+        )
+    if persona is not None:
+        return Who({persona: 1.0})
+
+    pictures = []
+    for path in sources:
+        with contextlib.closing(open_landmarker(path)) as landmarker:
+            found = spread_faces(path, FACES_OF_CLIP, landmarker)
+        if not found:
+            raise InputError(f"{path} shows no face; give another picture or clip.")
+        for frame, face in found:
+            side = generator.resolution
+            transform = align.alignment_transform(face.landmarks, side, generator.alignment)
+            pictures.append(align.crop(frame.image, transform, side))
+    return Who(pictures=pictures)
+
+
+def spread_faces(path: Path, count: int, landmarker: Landmarker) -> list[tuple[video.Frame, Face]]:
+    """The largest face of each of `count` frames, evenly over the time of a clip; frames without one are left out.
+
+    Raises:
+        InputError: the clip cannot be read.
+    """
+    wanted = set(np.linspace(0, video.probe(path).frames - 1, count, dtype=int).tolist())
+    found = []
+    for frame in video.read_frames(path):
+        if frame.index in wanted:
+            found += [(frame, face) for face in landmarker(frame.image, frame.index)[:1]]
+    return found

@@ -1,0 +1,68 @@
+"""Generators from the folders of runs."""
+
+import json
+import shutil
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from faceswap_jax import config as configs
+from faceswap_jax.errors import InputError
+from faceswap_jax.inference.generator import Edit, Faces, Who
+from faceswap_jax.inference.trained import TrainedGenerator, load
+from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.tasks.base import Synthesis
+from tests.support import toy
+from tests.support.tiny_run import RESOLUTION
+
+
+@pytest.fixture
+def crops():
+    return np.random.default_rng(0).integers(0, 256, (3, RESOLUTION, RESOLUTION, 3), np.uint8)
+
+
+def test_a_generator_needs_no_data(run, crops, tmp_path):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    config = json.loads((workdir / "config.json").read_text())
+    config["data"]["path"] = str(tmp_path / "gone")
+    (workdir / "config.json").write_text(json.dumps(config))
+    generator = load(workdir)
+    assert (generator.resolution, generator.placement, generator.step) == (RESOLUTION, "blended", 8)
+    ada, ben = (generator.identity(Who({name: 1.0})) for name in ("ada", "ben"))
+    images = generator(ada, Faces(crops=crops))
+    assert images.shape == crops.shape and images.dtype == np.uint8
+    assert (images != generator(ben, Faces(crops=crops))).any()
+
+
+def test_an_earlier_checkpoint(run, crops):
+    earlier, newest = load(run, 6), load(run)
+    assert (earlier.step, newest.step) == (6, 8)
+    ada = newest.identity(Who({"ada": 1.0}))
+    assert (earlier(ada, Faces(crops=crops)) != newest(ada, Faces(crops=crops))).any()
+
+
+def test_what_an_edit_says_reaches_the_task():
+    def images(variables, identity, inputs, edit):
+        smile = edit["smile"] if edit else 0.0
+        return jnp.full((len(inputs["pose"]), 2, 2, 3), variables * smile).astype(jnp.uint8)
+
+    synthesis = Synthesis("eyes", 2, "whole", ("pose",), (), 100.0, lambda who: None, images)
+    generator = TrainedGenerator(synthesis, 0, make_mesh())
+    faces = Faces(pose=np.zeros((1, 3), np.float32))
+    assert generator(None, faces, Edit({"smile": 0.5})).max() == 50
+    assert generator(None, faces).max() == 0
+
+
+def test_a_run_without_images_is_refused_before_a_checkpoint_is_read(tmp_path):
+    (tmp_path / "config.json").write_text(configs.to_json(toy.config()))
+    with pytest.raises(InputError, match=f"{tmp_path}.*makes no images.*--workdir"):
+        load(tmp_path)
+
+
+def test_a_folder_without_a_run_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}.* holds no run"):
+        load(tmp_path)
+    empty = shutil.copytree(run, tmp_path / "empty", ignore=shutil.ignore_patterns("6", "8"))
+    with pytest.raises(InputError, match=f"{empty}.* no checkpoint"):
+        load(empty)
