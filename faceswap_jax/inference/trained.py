@@ -11,7 +11,7 @@ from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Edit, Faces, Images, Who
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.tasks.base import Synthesis, abstract_state
+from faceswap_jax.tasks.base import Synthesis
 from faceswap_jax.tasks.registry import load_task
 from faceswap_jax.training import runs
 
@@ -64,10 +64,7 @@ def load(workdir: Path, step: int | None = None) -> TrainedGenerator:
         InputError: `workdir` holds no run, one that makes no images, or no such checkpoint.
     """
     config = configs.load(workdir / "config.json")
-    task = load_task(config)
-    first = task.phases[0]
-    # Asked of shapes alone, before a checkpoint is read for nothing.
-    if task.synthesis(first, abstract_state(task, first)) is None:
+    if not load_task(config).makes_images:  # before a checkpoint is read for nothing
         raise InputError(
             f"'{workdir}' holds a run of '{config.task}', which makes no images; give another "
             "--workdir."

@@ -167,6 +167,11 @@ class Task:
         """How this task makes images for people; None if it makes none."""
         return None
 
+    @property
+    def makes_images(self) -> bool:
+        """Whether the task says how it makes images: told without a state."""
+        return type(self).synthesis is not Task.synthesis
+
     def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """This host's part of the batch of every step, addressed by step number.
 

@@ -55,7 +55,7 @@ def test_what_an_edit_says_reaches_the_task():
 
 
 def test_a_run_without_images_is_refused_before_a_checkpoint_is_read(tmp_path):
-    (tmp_path / "config.json").write_text(configs.to_json(toy.config()))
+    configs.save(toy.config(), tmp_path / "config.json")
     with pytest.raises(InputError, match=f"{tmp_path}.*makes no images.*--workdir"):
         load(tmp_path)
 
