@@ -23,63 +23,69 @@ ID = "wandb_id"
 class Board:
     """One run in W&B, the same however often it is continued. A context manager.
 
-    Without an API key or an answer, or with WANDB_MODE=offline, all is kept in the folder of the run, from where `wandb
-    sync` takes it; no network is needed. W&B ignores steps that it has had: those that are done again after a crash or
-    a rollback.
+    The run stays in its folder, from where `wandb sync` takes it, if there is no API key, W&B does not answer, or
+    WANDB_MODE is offline. W&B ignores steps that it has had: those that are done again after a crash or a rollback.
     """
 
     def __init__(self, workdir: Path, config: ml_collections.ConfigDict):
         """Begins or continues a run in the project `config.run.wandb`."""
         import wandb  # takes a second
 
-        self._wandb, path = wandb, workdir / ID
-        if not path.exists():
-            with replacing(path) as aside:
-                given = os.environ.get("WANDB_RUN_ID")  # by an agent of a sweep
-                aside.write_text(given or secrets.token_hex(4))
-        init = partial(
+        self._wandb = wandb
+        settings = wandb.Settings(silent=True, console="off", init_timeout=PATIENCE)
+        begin = partial(
             wandb.init,
             project=config.run.wandb,
-            id=path.read_text().strip(),
+            id=run_id(workdir),
             resume="allow",
             dir=workdir,
             name=workdir.name,
             config=configs.fields(config),
-            settings=wandb.Settings(silent=True, console="off", init_timeout=PATIENCE),
+            settings=settings,
         )
-        mode = os.environ.get("WANDB_MODE") or (
-            "online" if _has_key(wandb.Settings().base_url) else "offline"
-        )
+        mode = os.environ.get("WANDB_MODE")
+        if not mode:
+            mode = "online" if _has_key(settings.base_url) else "offline"
         try:
-            self._run = init(mode=mode)
+            self._run = begin(mode=mode)
         except wandb.errors.Error as error:
             logger.warning(
                 "W&B cannot be reached (%s); the run is kept in '%s' for `wandb sync`.",
                 str(error).splitlines()[0],
                 workdir / "wandb",
             )
-            wandb.teardown()  # its service has taken the name of the run
-            self._run = init(mode="offline")
+            # The failed service has taken the name of the run.
+            wandb.teardown()
+            self._run = begin(mode="offline")
 
     def __enter__(self) -> "Board":
         return self
 
     def __exit__(self, kind, *_):
-        self._run.finish(exit_code=int(kind is not None))
+        failed = kind is not None
+        self._run.finish(exit_code=int(failed))
 
-    def log(self, row: Mapping[str, object], picture: Path | None = None) -> None:
-        """Shows the values of the step row["step"], and a picture."""
+    def log(self, row: Mapping[str, object], preview: Path | None = None) -> None:
+        """Shows the values of the step row["step"], and a preview."""
         values = {name: value for name, value in row.items() if name != "step"}
-        self._run.log(
-            values | ({"preview": self._wandb.Image(str(picture))} if picture else {}),
-            step=row["step"],
-        )
+        if preview:
+            values["preview"] = self._wandb.Image(str(preview))
+        self._run.log(values, step=row["step"])
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Shows a table."""
-        self._run.log(
-            {name: self._wandb.Table(columns=list(columns), data=[list(row) for row in rows])}
-        )
+        cells = [list(row) for row in rows]
+        self._run.log({name: self._wandb.Table(columns=list(columns), data=cells)})
+
+
+def run_id(workdir: Path) -> str:
+    """The name of the run in W&B, chosen when it is first asked for."""
+    path = workdir / ID
+    if not path.exists():
+        given = os.environ.get("WANDB_RUN_ID")  # by an agent of a sweep
+        with replacing(path) as aside:
+            aside.write_text(given or secrets.token_hex(4))
+    return path.read_text().strip()
 
 
 def _has_key(server: str) -> bool:

@@ -13,11 +13,9 @@ T = TypeVar("T")
 class Clock:
     """Splits the time since it was made among `PARTS`; at every moment it runs for exactly one of them.
 
-    It runs for "start" where nothing else is said. `with clock("data"):` runs for "data" until the block ends or a
-    block within it names another part.
-
-    It sees what the host waits for. The device works on while the host waits for data, so that "data" is an upper bound
-    of the time in which it had nothing to do.
+    It starts with "start". `with clock("data"):` runs for "data" until the block ends or a block within it names
+    another part. Times are the host's: the device works on while the host waits for data, so "data" is an upper bound
+    of the time in which the device was idle.
 
     Attributes:
         part: for which it runs now.
@@ -25,7 +23,8 @@ class Clock:
 
     def __init__(self):
         self._seconds = dict.fromkeys(PARTS, 0.0)
-        self.part, self._since = "start", time.monotonic()
+        self.part = "start"
+        self._since = time.monotonic()
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -38,7 +37,7 @@ class Clock:
             self._switch(outer)
 
     def each(self, part: str, items: Iterable[T]) -> Iterator[T]:
-        """The items, running for `part` while one is waited for."""
+        """Yields the items; runs for `part` while it waits for one."""
         items = iter(items)
         while True:
             with self(part):
@@ -56,4 +55,5 @@ class Clock:
     def _switch(self, part: str) -> None:
         now = time.monotonic()
         self._seconds[self.part] += now - self._since
-        self.part, self._since = part, now
+        self.part = part
+        self._since = now

@@ -12,12 +12,12 @@ from faceswap_jax.errors import InputError
 
 @dataclass
 class Profile:
-    """Which steps to trace, and where to; none if `folder` is not given.
+    """Which steps to trace, and where to.
 
     Attributes:
-        folder: in which XProf finds plugins/profile/.
-        first: number of the first step that is traced, of those that are done.
-        last: number of the last one.
+        folder: where XProf finds plugins/profile/; None for no trace.
+        first: number of the first step to trace, counted from 1.
+        last: number of the last step to trace.
     """
 
     folder: Path | None = None
@@ -40,14 +40,14 @@ class Profile:
         return cls(folder, int(match[1]), int(match[2]))
 
     def before(self, step: int, state: PyTree) -> None:
-        """Begins to trace if this step is the first one, when the device has done all before it."""
+        """Begins the trace if this step is the first one, after the device has done all before it."""
         if self.folder and not self._running and self.first <= step <= self.last:
             jax.block_until_ready(state)
             jax.profiler.start_trace(self.folder)
             self._running = True
 
     def after(self, step: int, state: PyTree) -> None:
-        """Ends the trace if this step was the last one, when the device has done it."""
+        """Ends the trace if this step was the last one, after the device has done it."""
         if self._running and step >= self.last:
             jax.block_until_ready(state)
             self.close()

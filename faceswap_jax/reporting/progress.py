@@ -1,4 +1,4 @@
-"""What a run says of itself while it is under way: `progress.json` in its folder."""
+"""How far a run is, for others to read: `progress.json` in its folder."""
 
 import json
 import socket
@@ -11,7 +11,15 @@ FILE = "progress.json"
 
 
 def note(workdir: Path, state: str, step: int, last: int, **more: object) -> None:
-    """Writes down the state, "running", "finished", "interrupted" or "stopped", after `step` of `last` steps."""
+    """Writes how far a run is.
+
+    Args:
+        workdir: folder of the run.
+        state: "running", "finished", "interrupted" or "stopped".
+        step: number of steps done.
+        last: number of steps of the whole run.
+        more: what else is known, such as the phase or the reason of the end.
+    """
     about = {
         "state": state,
         "step": step,
