@@ -13,12 +13,12 @@ shift 2
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')
 export JAX_COORDINATOR_ADDRESS=localhost:$port JAX_NUM_PROCESSES=$processes
-# Glibc gives memory back after every step and gets it again in small pages: a quarter of the time of a large network.
+# Glibc returns memory after every step and gets it back in small pages: a quarter of a large network's step.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 
 pids=()
 for ((i = 0; i < processes; i++)); do
-  # Without SIGINT, which a terminal sends to all: they are told by SIGTERM, once.
+  # In a session of its own: a terminal sends Ctrl-C to its whole session, and a process is to get one signal, SIGTERM.
   JAX_PROCESS_ID=$i setsid "$@" --distributed "--config.mesh.cpu_devices=$devices" &
   pids+=($!)
 done
@@ -30,7 +30,7 @@ trap '[[ -z $asked ]] || ((SECONDS - asked < 2)) || signal=KILL
 code=0
 while ((${#pids[@]})); do
   pid="" status=0
-  { wait -n -p pid "${pids[@]}" || status=$?; } 2>/dev/null # where bash would tell who was killed, and how
+  { wait -n -p pid "${pids[@]}" || status=$?; } 2>/dev/null # silences bash's own report of killed jobs
   for i in "${!pids[@]}"; do
     [[ ${pids[i]} == "${pid-}" ]] || continue # it is none when a signal has ended the waiting
     unset "pids[$i]"

@@ -9,12 +9,11 @@ from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import AXES
-from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.sweeps.files import ReadConfig, Search, Trial, as_flags, draw, wrong
 from faceswap_jax.tasks.base import Phase, Task, abstract_state
 from faceswap_jax.tasks.registry import load_task, task_class
 from faceswap_jax.training.held_out import HeldOut
-from faceswap_jax.training.programs import programs_of
+from faceswap_jax.training.programs import Compiler, programs_of
 
 MOST = 100  # random draws that are tried out
 MOST_BAYES = 3  # the later ones depend on outcomes
@@ -92,7 +91,7 @@ def _step_metrics(task: Task, phase: Phase, mesh: Mesh) -> set[str]:
 
 
 def _scores(task: Task, phase: Phase, mesh: Mesh) -> set[str]:
-    held_out = HeldOut(task, phase, mesh, programs_of(task, phase, mesh, Clock()))
+    held_out = HeldOut(task, phase, mesh, programs_of(task, phase, mesh, Compiler()))
     return {f"eval/{name}" for name in held_out.score_names(abstract_state(task, phase))}
 
 

@@ -50,11 +50,11 @@ class HeldOut:
         Raises:
             InputError: it is not.
         """
-        names = self._score_names(state) if best else ()
+        names = self.score_names(state) if best else ()
         if best and best.removeprefix("-") not in names:
             raise InputError(f"config.run.best is '{best}'; the scores are {', '.join(names)}.")
 
-    def _score_names(self, state: State) -> list[str]:
+    def score_names(self, state: State) -> list[str]:
         """Names of the scores, without measuring anything: the evaluators summarise zeros."""
         measured = []
         for evaluator in self._evaluators:

@@ -7,7 +7,7 @@ import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.sweeps.files import Trial, count_of, draw, ranking
-from tests.sweeps.conftest import RATE, load
+from tests.support.sweeps import RATE, load
 
 
 def test_a_grid_is_drawn_completely_and_once():

@@ -7,7 +7,7 @@ import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.sweeps.files import expand
-from tests.sweeps.conftest import RATE, ROOT, load
+from tests.support.sweeps import RATE, ROOT, load
 
 FILES = sorted((ROOT / "experiments" / "sweeps").glob("*.yaml"))
 FLAGS = ["--workdir=$WANDB_RUN_ID", "${args}"]

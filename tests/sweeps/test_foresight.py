@@ -11,7 +11,7 @@ import yaml
 
 from faceswap_jax.sweeps.files import draw
 from faceswap_jax.sweeps.foresight import foreseen
-from tests.sweeps.conftest import RATE, ROOT, started, table, wait_for
+from tests.support.sweeps import RATE, ROOT, started, table, wait_for
 
 EXPERIMENT = """
 import system

@@ -9,7 +9,7 @@ import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.sweeps import journal
-from tests.sweeps.conftest import started, sweep, table, wait_for
+from tests.support.sweeps import started, sweep, table, wait_for
 
 
 @pytest.fixture

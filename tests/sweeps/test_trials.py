@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from faceswap_jax.errors import InputError
-from tests.sweeps.conftest import RATE, started, sweep, table, wait_for
+from tests.support.sweeps import RATE, started, sweep, table, wait_for
 
 
 def grid(**values) -> dict:
