@@ -2,41 +2,49 @@
 
     OMP_NUM_THREADS=1 python -m experiments.benchmarks.puppets [--frames 48] [--repeats 5]
 
-Every frame shows another persona, so that glasses, beards and long hair count as often as they occur. The best of the
-repeats is told, in time of the process and on the wall.
+Every frame shows another persona, so that glasses, beards and long hair count as often as they occur.
+The best of the repeats counts, in time of the process and on the wall.
 """
 
 import time
 from collections.abc import Sequence
 
 from absl import app, flags
-from rich.console import Console
-from rich.table import Table
 
 from data_pipelines.puppets.tracks import render_frame
+from experiments.benchmarks.measuring import print_table
 
 FRAMES = flags.DEFINE_integer("frames", 48, "Pictures of each size.")
 REPEATS = flags.DEFINE_integer("repeats", 5, "The best of them counts.")
-WORLD, SIZES, GOALS = 1, (64, 128, 256), {128: 40, 256: 12}
+
+WORLD = 1
+SIZES = (64, 128, 256)
+
+GOALS = {128: 40, 256: 12}
+"""Frames per second wanted at a size."""
 
 
-def main(argv: Sequence[str]) -> None:
+def main(_: Sequence[str]) -> None:
     """Measures and prints the table."""
-    table = Table("size (px)", "frames/s, process", "frames/s, wall", "goal")
-    _render(16)  # samples the tracks
+    render(16)  # samples the tracks, which later frames find done
+    rows = []
     for size in SIZES:
-        process, wall = [], []
+        process = []
+        wall = []
         for _ in range(REPEATS.value):
-            start = time.process_time(), time.perf_counter()
-            _render(size)
-            process.append(time.process_time() - start[0])
-            wall.append(time.perf_counter() - start[1])
-        rates = (f"{FRAMES.value / min(seconds):.1f}" for seconds in (process, wall))
-        table.add_row(str(size), *rates, str(GOALS.get(size, "")))
-    Console().print(table)
+            process_begin = time.process_time()
+            wall_begin = time.perf_counter()
+            render(size)
+            process.append(time.process_time() - process_begin)
+            wall.append(time.perf_counter() - wall_begin)
+        in_process = f"{FRAMES.value / min(process):.1f}"
+        on_the_wall = f"{FRAMES.value / min(wall):.1f}"
+        rows.append([str(size), in_process, on_the_wall, str(GOALS.get(size, ""))])
+    print_table(("size (px)", "frames/s, process", "frames/s, wall", "goal"), rows)
 
 
-def _render(size: int) -> None:
+def render(size: int) -> None:
+    """Renders a frame of each persona, each of another moment."""
     for persona in range(FRAMES.value):
         render_frame(WORLD, persona, 0, 5 + 37 * (persona % 16), size)
 
