@@ -1,23 +1,23 @@
-"""What the comb network's options do to swaps: losses, order of updates, masking, on the bench, with equal steps.
+"""What the comb network's options do to swaps, on the bench, with equal steps.
 
     faceswap puppets --output data --format records --personas 8 --tracks 12 --frames 25 --rate 3 --resolution 64
     faceswap puppets --output held_out --personas 8 --first_track 12 --tracks 1 --frames 12 --rate 3 --size 128
     python -m experiments.benchmarks.comb_losses --data data --held_out held_out --embedder runs/identity \
         --workdir runs/comb_losses [--seeds 0,1] [--variants "none,+ identity"] [--level_steps 0,0,100,500]
 
-Every variant is trained with every seed and evaluated with --blend none, where the face is the network's own. The table
-has means over the seeds and, under them, half of the distance between the extreme seeds. The same command continues.
+Options are losses, the order of updates, and masking. Every variant is trained with every seed and
+evaluated with --blend none, where the face is the network's own. The table has means over the seeds
+and, under them, half of the distance between the extreme seeds. The same command continues.
 """
 
 import json
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags, logging
-from rich.console import Console
-from rich.table import Table
+from absl import app, flags
 
 from experiments import comb_puppets
+from experiments.benchmarks.measuring import print_table, silence_orbax
 from faceswap_jax.evaluation.bench import evaluate
 from faceswap_jax.train import train
 
@@ -43,7 +43,11 @@ VARIANTS = {
     "Eq. 1": {"loss.masking": "target"},
 }
 CHOSEN = flags.DEFINE_list("variants", list(VARIANTS), "Which variants.")
-BLEND, ROW, REFERENCES = "none", "swap --blend none", ("do nothing", "ceiling --blend none")
+
+BLEND = "none"
+ROW = "swap --blend none"
+REFERENCES = ("do nothing", "ceiling --blend none")
+
 SCORES = {
     "psnr": "PSNR (dB)",
     "ms_ssim": "MS-SSIM (%)",
@@ -58,60 +62,62 @@ SCORES = {
     "flicker": "flicker",
 }
 WIDTH = 170  # of the table, in characters
-PERCENT = ("ms_ssim", "sharpness")  # of what is stored as shares
+PERCENT = ("ms_ssim", "sharpness")  # stored as fractions
 
 Overall = dict[str, dict[str, dict[str, float]]]
+"""Statistics of each score of each row of the bench."""
 
 
 def main(_) -> None:
     """Trains, evaluates, prints the table."""
-    logging.set_verbosity(logging.ERROR)  # Orbax tells a lot
+    silence_orbax()
     found: dict[str, list[Overall]] = {}
-    for seed in SEEDS.value:  # so that a whole table of one seed is there early
+    # All variants of a seed first, so that a whole table is there early.
+    for seed in SEEDS.value:
         for variant in CHOSEN.value:
             found.setdefault(variant, []).append(run(variant, int(seed)))
-            Console(width=WIDTH).print(table(found))
+            print_scores(found)
 
 
 def run(variant: str, seed: int) -> Overall:
-    """Scores of one trained network; of what exists already, only what is missing is done."""
+    """Returns the scores of one trained network; does only what is still missing."""
     config = comb_puppets.get_config()
-    config.data.path, config.loss.embedder = DATA.value, EMBEDDER.value
-    config.seed, config.level_steps = seed, tuple(map(int, LEVEL_STEPS.value))
+    config.data.path = DATA.value
+    config.loss.embedder = EMBEDDER.value
+    config.seed = seed
+    config.level_steps = tuple(map(int, LEVEL_STEPS.value))
     config.final_steps = config.level_steps[-1] // 5
     config.update_from_flattened_dict(VARIANTS[variant])
+
     workdir = Path(WORKDIR.value) / f"{variant.replace(' ', '').replace('.', '')}_{seed}"
     if not train(config, workdir):
         raise SystemExit("Interrupted; the same command continues.")
+
     steps = sum(config.level_steps) + config.final_steps
-    path = (
-        workdir
-        / "evaluation"
-        / Path(HELD_OUT.value).resolve().name
-        / f"step_{steps}"
-        / "scores.json"
-    )
+    clips = Path(HELD_OUT.value).resolve()
+    path = workdir / "evaluation" / clips.name / f"step_{steps}" / "scores.json"
     if not path.exists():
-        evaluate(workdir, Path(HELD_OUT.value), [BLEND])
+        evaluate(workdir, clips, [BLEND])
     return json.loads(path.read_text())["overall"]
 
 
-def table(found: dict[str, list[Overall]]) -> Table:
-    """A line for each variant, after those of doing nothing and of the ceiling."""
-    result = Table("", *SCORES.values())
-    first = next(iter(found.values()))[:1]
-    for name, runs, row in [(r, first, r) for r in REFERENCES] + [
-        (v, runs, ROW) for v, runs in found.items()
-    ]:
-        cells = []
-        for score in SCORES:
-            values = np.array([run[row][score]["mean"] for run in runs]) * (
-                100 if score in PERCENT else 1
-            )
-            spread = f"\n± {np.ptp(values) / 2:.2f}" if len(values) > 1 else ""
-            cells.append(f"{values.mean():.2f}{spread}")
-        result.add_row(name, *cells)
-    return result
+def print_scores(found: dict[str, list[Overall]]) -> None:
+    """Prints a line for doing nothing, for the ceiling, and for each variant."""
+    first = next(iter(found.values()))
+    rows = [[reference, *cells(first[:1], reference)] for reference in REFERENCES]
+    rows += [[variant, *cells(runs, ROW)] for variant, runs in found.items()]
+    print_table(("", *SCORES.values()), rows, width=WIDTH)
+
+
+def cells(runs: list[Overall], row: str) -> list[str]:
+    """Returns mean and spread over the runs of each score of a row."""
+    texts = []
+    for score in SCORES:
+        scale = 100 if score in PERCENT else 1
+        values = scale * np.array([run[row][score]["mean"] for run in runs])
+        spread = f"\n± {np.ptp(values) / 2:.2f}" if len(values) > 1 else ""
+        texts.append(f"{values.mean():.2f}{spread}")
+    return texts
 
 
 if __name__ == "__main__":

@@ -3,27 +3,27 @@
     faceswap train --config experiments/identity.py --workdir runs/identity --config.data.path=data
     python -m experiments.benchmarks.identity --embedder runs/identity [--data DIR] [--resolution 64]
 
-Whole crops, and the face alone as identity losses see it. Accuracy and true accepts (TAR) follow the protocol of
-`evaluation/verification.py`, mean and standard error over ten folds, and need 20 people; the area under the ROC
-curve and the cosines of the same person and of others (mean and standard deviation) are of all pairs, those of one
-person from two tracks each.
+Rows: the face alone as identity losses see it, and whole crops. Accuracy and true accepts (TAR)
+follow the protocol of `evaluation/verification.py`, mean and standard error over ten folds, and need
+20 people. The area under the ROC curve and the cosines of the same person and of others (mean and
+standard deviation) are of all pairs, except pairs from the same track.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import ml_collections
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 from jaxtyping import Float, Float32, Int
-from rich.console import Console
-from rich.table import Column, Table
 
 from data_pipelines.batches.assembly import polygon_masks
 from data_pipelines.datasets import open_data
-from data_pipelines.records import FaceRecord, decode
+from data_pipelines.records import decode
 from data_pipelines.sources import PersonaSource
+from experiments.benchmarks.measuring import print_table, silence_orbax
 from faceswap_jax import config as configs
 from faceswap_jax.evaluation import verification
 from faceswap_jax.faces import align
@@ -44,64 +44,82 @@ PAIRS = flags.DEFINE_integer(
 RESOLUTION = flags.DEFINE_integer("resolution", 64, "Side of the crops in pixels.", lower_bound=8)
 
 BATCH = 64
-RATES = (1e-2, 1e-3)  # of false accepts
+
+RATES = (1e-2, 1e-3)
+"""Of false accepts."""
 
 
 def main(_) -> None:
     """Reads, embeds, compares."""
-    logging.set_verbosity(logging.ERROR)  # Orbax tells a lot
+    silence_orbax()
     path = Path(EMBEDDER.value)
-    if DATA.value:
-        data = ml_collections.ConfigDict(
-            {"kind": "tracks", "path": DATA.value, "split": SPLIT.value}
-        )
-        people = list(open_data(data).values())
-    else:
-        people = load_task(configs.load(path / "config.json")).held_out
-    identity, track, crops, masks = read(people, PICTURES.value, RESOLUTION.value)
+    people = load_people(path)
+    pictures = read(people, PICTURES.value, RESOLUTION.value)
     network = embedder.load(path)
-    table = Table(
-        "seen",
-        *(
-            Column(name, justify="right")
-            for name in ("accuracy %", *(f"TAR %, {rate:g}" for rate in RATES))
-        ),
-        *(Column(name, justify="right") for name in ("area", "same", "others")),
-        title=f"{len(people)} people, {len(crops)} pictures, {RESOLUTION.value} px",
+
+    rows = []
+    for name, masks in (("face", pictures.masks), ("crop", np.ones_like(pictures.masks))):
+        embeddings = embedded(network, pictures.crops, masks)
+        cells = fold_scores(embeddings, pictures) + pair_scores(embeddings, pictures)
+        rows.append([name, *cells])
+    rates = [f"TAR %, {rate:g}" for rate in RATES]
+    print_table(
+        ("seen", "accuracy %", *rates, "area", "same", "others"),
+        rows,
+        title=f"{len(people)} people, {len(pictures.crops)} pictures, {RESOLUTION.value} px",
     )
-    for name, shown in (("face", masks), ("crop", np.ones_like(masks))):
-        table.add_row(name, *scores(embedded(network, crops, shown), identity, track))
-    Console().print(table)
 
 
-def read(
-    people: Sequence[PersonaSource], pictures: int, side: int
-) -> tuple[
-    Int[np.ndarray, "n"],
-    Int[np.ndarray, "n"],
-    Float32[np.ndarray, "n s s 3"],
-    Float32[np.ndarray, "n s s"],
-]:
-    """Who and from which track, crops and masks in [0, 1], of pictures spread evenly over each person's."""
-    found: list[tuple[int, FaceRecord]] = []
-    for i, person in enumerate(people):
-        chosen = np.unique(np.linspace(0, len(person) - 1, pictures).round().astype(int)).tolist()
-        found += [(i, person.read(number, decode)) for number in chosen]
-    names: dict[tuple, int] = {}
-    track = [names.setdefault((i, record.clip, record.track), len(names)) for i, record in found]
-    crops, outlines = [], []
-    for _, record in found:
-        transform = align.alignment_transform(record.landmarks, side, "eyes")
-        crops.append(align.crop(record.image, transform, side))
-        outlines.append(align.transform_points(record.polygon, transform))
-    masks = polygon_masks(
-        np.concatenate(outlines), np.array([len(outline) for outline in outlines]), side
-    )
-    top = np.iinfo(crops[0].dtype).max
-    return (
-        np.array([i for i, _ in found]),
-        np.array(track),
-        np.float32(crops) / top,
+def load_people(path: Path) -> list[PersonaSource]:
+    """Returns the identities of --data, or those that the embedder's run has held out."""
+    if not DATA.value:
+        return load_task(configs.load(path / "config.json")).held_out
+    values = {"kind": "tracks", "path": DATA.value, "split": SPLIT.value}
+    return list(open_data(ml_collections.ConfigDict(values)).values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Pictures of people.
+
+    Attributes:
+        identity: number of the person.
+        track: number of the track; tracks of different people differ.
+        crops: in [0, 1].
+        masks: of the face, in [0, 1].
+    """
+
+    identity: Int[np.ndarray, "n"]
+    track: Int[np.ndarray, "n"]
+    crops: Float32[np.ndarray, "n s s 3"]
+    masks: Float32[np.ndarray, "n s s"]
+
+
+def read(people: Sequence[PersonaSource], pictures: int, side: int) -> Pictures:
+    """Reads pictures spread evenly over those of each person."""
+    identities = []
+    tracks = []
+    crops = []
+    outlines = []
+    numbers: dict[tuple, int] = {}  # of tracks
+    for identity, person in enumerate(people):
+        places = np.linspace(0, len(person) - 1, pictures).round().astype(int)
+        for place in np.unique(places).tolist():
+            record = person.read(place, decode)
+            key = (identity, record.clip, record.track)
+            identities.append(identity)
+            tracks.append(numbers.setdefault(key, len(numbers)))
+            transform = align.alignment_transform(record.landmarks, side, "eyes")
+            crops.append(align.crop(record.image, transform, side))
+            outlines.append(align.transform_points(record.polygon, transform))
+
+    lengths = np.array([len(outline) for outline in outlines])
+    masks = polygon_masks(np.concatenate(outlines), lengths, side)
+    white = np.iinfo(crops[0].dtype).max
+    return Pictures(
+        np.array(identities),
+        np.array(tracks),
+        np.float32(crops) / white,
         np.float32(masks) / 255,
     )
 
@@ -111,40 +129,46 @@ def embedded(
     crops: Float[np.ndarray, "n s s 3"],
     masks: Float[np.ndarray, "n s s"],
 ) -> Float[np.ndarray, "n d"]:
-    """Embeddings of unit length, batch by batch."""
+    """Returns embeddings of unit length, made batch by batch."""
     embed = jax.jit(embedder.embed, static_argnums=0)
     parts = []
     for start in range(0, len(crops), BATCH):
-        some = [np.resize(a[start : start + BATCH], (BATCH, *a.shape[1:])) for a in (crops, masks)]
-        parts.append(np.asarray(embed(network.config, network.params, network.statistics, *some)))
+        # The last batch is filled up, so that one program serves all.
+        some_crops = np.resize(crops[start : start + BATCH], (BATCH, *crops.shape[1:]))
+        some_masks = np.resize(masks[start : start + BATCH], (BATCH, *masks.shape[1:]))
+        part = embed(network.config, network.params, network.statistics, some_crops, some_masks)
+        parts.append(np.asarray(part))
     return np.concatenate(parts)[: len(crops)]
 
 
-def scores(
-    embeddings: Float[np.ndarray, "n d"],
-    identity: Int[np.ndarray, "n"],
-    track: Int[np.ndarray, "n"],
-) -> list[str]:
-    """The cells of a row."""
+def fold_scores(embeddings: Float[np.ndarray, "n d"], pictures: Pictures) -> list[str]:
+    """Returns accuracy and true accepts of drawn pairs; "-" where there are too few people."""
+    if len(np.unique(pictures.identity)) < 2 * verification.FOLDS:
+        return ["-"] * (1 + len(RATES))
+    pairs = verification.draw_pairs(pictures.identity, pictures.track, PAIRS.value)
+    cosines = (embeddings[pairs.first] * embeddings[pairs.second]).sum(1)
+    folds = [verification.accuracy(cosines, pairs)]
+    folds += [verification.true_accepts(cosines, pairs, rate) for rate in RATES]
+
     cells = []
-    if len(np.unique(identity)) < 2 * verification.FOLDS:
-        cells = ["-"] * (1 + len(RATES))
-    else:
-        pairs = verification.draw_pairs(identity, track, PAIRS.value)
-        cosines = (embeddings[pairs.first] * embeddings[pairs.second]).sum(1)
-        folds = [verification.accuracy(cosines, pairs)]
-        folds += [verification.true_accepts(cosines, pairs, rate) for rate in RATES]
-        cells = [f"{100 * f.mean():.1f}±{100 * f.std(ddof=1) / len(f) ** 0.5:.1f}" for f in folds]
-    first, second = np.triu_indices(len(identity), 1)
-    fair = (identity[first] != identity[second]) | (track[first] != track[second])
-    first, second = first[fair], second[fair]
-    cosines, same = (embeddings @ embeddings.T)[first, second], identity[first] == identity[second]
+    for values in folds:
+        standard_error = values.std(ddof=1) / len(values) ** 0.5
+        cells.append(f"{100 * values.mean():.1f}±{100 * standard_error:.1f}")
+    return cells
+
+
+def pair_scores(embeddings: Float[np.ndarray, "n d"], pictures: Pictures) -> list[str]:
+    """Returns the area under the ROC curve and the cosines, of all pairs from two tracks."""
+    first, second = np.triu_indices(len(embeddings), 1)
+    same = pictures.identity[first] == pictures.identity[second]
+    fair = pictures.track[first] != pictures.track[second]
+    cosines = (embeddings @ embeddings.T)[first, second]
+
+    same = same[fair]
+    cosines = cosines[fair]
     area = verification.area(cosines, same)
-    return [
-        *cells,
-        f"{area:.4f}",
-        *(f"{part.mean():.2f}±{part.std():.2f}" for part in (cosines[same], cosines[~same])),
-    ]
+    parts = [f"{part.mean():.2f}±{part.std():.2f}" for part in (cosines[same], cosines[~same])]
+    return [f"{area:.4f}", *parts]
 
 
 if __name__ == "__main__":

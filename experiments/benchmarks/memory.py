@@ -2,7 +2,8 @@
 
     python -m experiments.benchmarks.memory [--records 100000]
 
-A reader that keeps something of what it has read grows by it; this one must not: less than 2 % after a warm-up.
+A reader that keeps something of what it has read grows by it. This one must not: less than 2 % after
+a warm-up.
 """
 
 import os
@@ -13,9 +14,7 @@ from pathlib import Path
 import ml_collections
 import numpy as np
 from absl import app, flags
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from data_pipelines.batches import pipeline
 from data_pipelines.datasets import open_data
@@ -26,16 +25,23 @@ from data_pipelines.records import (
     FaceRecord,
     Manifest,
     Persona,
+    Shard,
     ShardWriter,
     encode,
 )
+from experiments.benchmarks.measuring import print_table
 
 RECORDS = flags.DEFINE_integer(
-    "records", 100_000, "Number of records, all of which are read twice."
+    "records", 100_000, "Number of records, all of which are read twice.", lower_bound=10_000
 )
-PERSONAS, SHARDS_EACH, TRACK = 4, 100, 25  # more shards than are kept open
-SIZE, BATCH, ROWS = 64, 32, 10
-WARM_UP = 0.2  # share of the records
+
+PERSONAS = 4
+SHARDS_EACH = 100  # more shards than are kept open
+TRACK = 25  # records
+SIZE = 64  # pixels
+BATCH = 32
+ROWS = 10
+WARM_UP = 0.2  # fraction of the records
 
 
 def main(_: Sequence[str]) -> None:
@@ -44,34 +50,36 @@ def main(_: Sequence[str]) -> None:
         write_data(Path(scratch))
         data = ml_collections.ConfigDict({"kind": "tracks", "path": scratch, "split": "train"})
         sources = list(open_data(data).values())
-        paired = pipeline.paired_batches(sources, resolution=SIZE, batch=BATCH, seed=0)
         batches = pipeline.persona_batches(sources, resolution=SIZE, batch=BATCH, seed=0, warp=0.05)
-        for name, dataset, per_step in (
-            ("persona_batches", batches, PERSONAS * BATCH),
-            ("paired_batches", paired, 3 * BATCH),
-        ):
-            measure(name, dataset, per_step)
+        measure("persona_batches", batches, PERSONAS * BATCH)
+        paired = pipeline.paired_batches(sources, resolution=SIZE, batch=BATCH, seed=0)
+        measure("paired_batches", paired, 3 * BATCH)
 
 
 def write_data(folder: Path) -> None:
-    """A data set of noise."""
+    """Writes a data set of noise."""
     (folder / SHARDS).mkdir()
-    rng, personas = np.random.default_rng(0), {}
-    count = RECORDS.value // (PERSONAS * SHARDS_EACH)
+    rng = np.random.default_rng(0)
+    personas = {}
     for p in track(range(PERSONAS), "writing", transient=True):
-        written = []
-        for index in range(SHARDS_EACH):
-            with ShardWriter(folder / SHARDS / f"{p}-{index:05d}.arrayrecord") as writer:
-                data = encode(noise(rng, str(p)))
-                for number in range(count):
-                    writer.write(data, number // TRACK)
-            written.append(writer.shard)
-        personas[str(p)] = Persona("train", written, Counts(0, 0, {}))
+        name = str(p)
+        shards = [write_shard(folder, rng, name, index) for index in range(SHARDS_EACH)]
+        personas[name] = Persona("train", shards, Counts(0, 0, {}))
     Manifest(Settings(resolution=SIZE).to_json(), personas, {}).save(folder)
 
 
+def write_shard(folder: Path, rng: np.random.Generator, persona: str, index: int) -> Shard:
+    """Writes a shard that repeats one record."""
+    data = encode(noise(rng, persona))
+    count = RECORDS.value // (PERSONAS * SHARDS_EACH)
+    with ShardWriter(folder / SHARDS / f"{persona}-{index:05d}.arrayrecord") as writer:
+        for number in range(count):
+            writer.write(data, number // TRACK)
+    return writer.shard
+
+
 def noise(rng: np.random.Generator, persona: str) -> FaceRecord:
-    """A record without a face."""
+    """Returns a record without a face."""
     return FaceRecord(
         image=rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8),
         landmarks=rng.uniform(0, SIZE, (68, 2)),
@@ -92,24 +100,32 @@ def noise(rng: np.random.Generator, persona: str) -> FaceRecord:
 
 
 def measure(name: str, dataset, per_step: int) -> None:
-    """Reads as many pictures as there are records and prints the memory on the way."""
+    """Reads as many pictures as there are records and prints the memory on the way.
+
+    Args:
+        name: of the kind of batches.
+        dataset: of batches.
+        per_step: pictures in a batch.
+    """
     steps = RECORDS.value // per_step
-    table = Table("pictures read", "resident, MiB", "growth after warm-up, %", title=name)
-    base = None
+    rows = []
+    base = None  # bytes after the warm-up
     with pipeline.iterate(dataset, 0, steps) as batches:
         for step, _ in enumerate(batches, 1):
-            if step % (steps // ROWS) == 0:
-                memory = resident()
-                if base is None and step >= WARM_UP * steps:
-                    base = memory
-                growth = f"{100 * (memory / base - 1):.2f}" if base else ""
-                table.add_row(f"{step * per_step:,}", f"{memory / 2**20:.1f}", growth)
-    Console().print(table)
+            if step % (steps // ROWS):
+                continue
+            memory = resident()
+            if base is None and step >= WARM_UP * steps:
+                base = memory
+            growth = f"{100 * (memory / base - 1):.2f}" if base else ""
+            rows.append([f"{step * per_step:,}", f"{memory / 2**20:.1f}", growth])
+    print_table(("pictures read", "resident, MiB", "growth after warm-up, %"), rows, title=name)
 
 
 def resident() -> int:
-    """Memory of this process in RAM, bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Returns the memory of this process in RAM, bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

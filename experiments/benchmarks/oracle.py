@@ -3,20 +3,20 @@
     faceswap train --config experiments/oracle.py --workdir runs/oracle
     python -m experiments.benchmarks.oracle --workdir runs/oracle [--output FILE] [--pictures 2048]
 
-The file holds the weights as float16, the errors of these very weights, and what tells a changed renderer.
+The file holds the weights as float16, the errors of these very weights, and reference pictures that
+tell whether the renderer has changed since.
 """
 
 from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 from jaxtyping import Float
-from rich.console import Console
-from rich.table import Column, Table
 
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import DEGREES
+from experiments.benchmarks.measuring import print_table, silence_orbax
 from faceswap_jax.evaluation import oracle
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.training import runs
@@ -28,20 +28,23 @@ PICTURES = flags.DEFINE_integer("pictures", 2048, "Puppets to measure on.", lowe
 
 def main(_) -> None:
     """Restores, stores, measures what was stored, stores that."""
-    logging.set_verbosity(logging.ERROR)  # Orbax tells a lot
-    path, world_seed, trained = Path(OUTPUT.value), *restore(Path(WORKDIR.value))
+    silence_orbax()
+    path = Path(OUTPUT.value)
+    world_seed, trained = restore(Path(WORKDIR.value))
+
+    # Measured as stored: float16 changes the errors.
     oracle.save_oracle(path, trained)
     final = oracle.measured(oracle.load_oracle(path), world_seed, range(PICTURES.value))
     oracle.save_oracle(path, final)
-    numbers = (
-        samples.parameters(samples.sample_frame(world_seed, i, 16)) for i in range(PICTURES.value)
-    )
-    truth = np.stack(list(numbers))
-    show(final, np.abs(truth - np.median(truth, axis=0)).mean(0))
+
+    frames = (samples.sample_frame(world_seed, i, 16) for i in range(PICTURES.value))
+    truth = np.stack([samples.parameters(frame) for frame in frames])
+    guessing = np.abs(truth - np.median(truth, axis=0)).mean(0)
+    show(final, guessing)
 
 
 def restore(workdir: Path) -> tuple[int, oracle.Oracle]:
-    """The seed of the test world, and the newest checkpoint, not measured yet."""
+    """Returns the seed of the test world, and the oracle of the newest checkpoint, not measured yet."""
     run = runs.load(workdir, make_mesh())
     trained = oracle.Oracle(run.task.model, run.state.params, {}, {}, oracle.reference())
     return run.config.data.test_world_seed, trained
@@ -49,19 +52,15 @@ def restore(workdir: Path) -> tuple[int, oracle.Oracle]:
 
 def show(final: oracle.Oracle, guessing: Float[np.ndarray, "40"]) -> None:
     """Prints the errors, and those of always saying the median."""
-    columns = ("span", "face only", "whole picture", "guessing", "face only, degrees")
-    table = Table(
-        "parameter",
-        *(Column(name, justify="right") for name in columns),
-        title="mean absolute error",
-    )
+    rows = []
     for (name, span), guess in zip(samples.SPANS.items(), guessing, strict=True):
-        errors = final.errors[name], final.picture_errors[name], guess
-        degrees = f"{errors[0] * DEGREES[name]:.2f}" if name in DEGREES else ""
-        table.add_row(
-            name, f"{span.low:g} .. {span.high:g}", *(f"{error:.3g}" for error in errors), degrees
-        )
-    Console().print(table)
+        face_only = final.errors[name]
+        whole = final.picture_errors[name]
+        degrees = f"{face_only * DEGREES[name]:.2f}" if name in DEGREES else ""
+        errors = [f"{error:.3g}" for error in (face_only, whole, guess)]
+        rows.append([name, f"{span.low:g} .. {span.high:g}", *errors, degrees])
+    columns = ("span", "face only", "whole picture", "guessing", "face only, degrees")
+    print_table(("parameter", *columns), rows, title="mean absolute error")
 
 
 if __name__ == "__main__":

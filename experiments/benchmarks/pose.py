@@ -1,15 +1,15 @@
-"""How well `faces.pose` tells the pose of puppets, and the mean head that it would take from the puppets of today.
+"""How well `faces.pose` finds the pose of puppets, and the mean head that puppets of today would give it.
 
-    python -m experiments.benchmarks.pose
+    python -m experiments.benchmarks.pose [--puppets 24] [--shapes 96]
 
-It takes half a minute. Expected: from rendered landmarks, mean absolute errors of yaw, pitch and roll of 0.9, 1.6 and
-0.3 degrees; from those of MediaPipe, which has its own idea of each puppet, 3.2, 5.3 and 1.3. The head half way is that
-of `_RIGHT` and `_MIDDLE` in `faces/pose.py` as long as nobody has changed the puppets' faces.
+It takes half a minute. Expected: from rendered landmarks, mean absolute errors of yaw, pitch and roll
+of 0.9, 1.6 and 0.3 degrees; from those of MediaPipe, which has its own idea of each puppet, 3.2, 5.3
+and 1.3. The head half way is that of `_RIGHT` and `_MIDDLE` in `faces/pose.py` as long as nobody has
+changed the puppets' faces.
 """
 
-import itertools
-
 import numpy as np
+from absl import app, flags
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
@@ -21,92 +21,130 @@ from data_pipelines.puppets.tracks import performance_track, render_frame
 from faceswap_jax.faces import mediapipe, pose
 from faceswap_jax.faces.ibug import MIRROR
 
-WORLD, TEST_WORLD, SIZE = 21, 7, 256
+PUPPETS = flags.DEFINE_integer("puppets", 24, "Seen by MediaPipe; a third more by their landmarks.")
+SHAPES = flags.DEFINE_integer("shapes", 96, "Puppets whose heads are averaged.")
+
+WORLD = 21
+TEST_WORLD = 7
+TRACKS = 8
+SIZE = 256  # pixels
+MOST_YAW = 30  # degrees
 FLIP = np.array([1, -1, -1])  # from the puppets' axes to those of `faces.pose`: y down, z away
 POINTS = pose._POINTS
 
 
-def main() -> None:
+def main(_) -> None:
     """Prints the head, then the errors."""
+    rendered = normalised(np.mean([normalised(head(p)) for p in range(SHAPES.value)], axis=0))
+    heads, found, expected = see_with_mediapipe()
+    seen = straight(heads)
+    half_way = normalised((rendered + seen) / 2)
+    print_heads(rendered, seen, half_way)
+    report("from MediaPipe's landmarks", found, expected)
+    report("from rendered landmarks", *see_with_landmarks())
+
+
+def see_with_mediapipe() -> tuple[
+    Float[np.ndarray, "m n 3"], Float[np.ndarray, "m 3"], Float[np.ndarray, "m 3"]
+]:
+    """Returns heads as MediaPipe sees them, turned straight, then poses found and true ones."""
     landmarker = mediapipe.MediaPipeLandmarker(0)
-    rendered = normalised(np.mean([normalised(head(WORLD, p)) for p in range(96)], axis=0))
-    seen, found, expected = [], [], []
-    for p, t in itertools.product(range(24), range(8)):
-        frame = render_frame(WORLD, p, t, 0, SIZE)
-        act = frame.performance
-        faces = landmarker(frame.image, 0)
-        if abs(act.yaw) <= 30 and faces:
-            turned = Pose.turn(act.pitch, act.yaw, act.roll) * np.outer(FLIP, FLIP)
-            seen.append(
-                normalised(mesh(landmarker, frame.image, faces[0].landmarks)[POINTS] @ turned)
-            )
+    heads = []
+    found = []
+    expected = []
+    for p in range(PUPPETS.value):
+        for track in range(TRACKS):
+            frame = render_frame(WORLD, p, track, 0, SIZE)
+            act = frame.performance
+            faces = landmarker(frame.image, 0)
+            if abs(act.yaw) > MOST_YAW or not faces:
+                continue
+            turn = Pose.turn(act.pitch, act.yaw, act.roll) * np.outer(FLIP, FLIP)
+            points = mesh(landmarker, frame.image, faces[0].landmarks)[POINTS]
+            heads.append(normalised(points @ turn))
             found.append(pose.head_pose(faces[0].landmarks))
             expected.append([act.yaw, act.pitch, act.roll])
-    average = normalised((rendered + straight(np.array(seen))) / 2)
-    print("index: rendered, seen by MediaPipe, half way")
-    for i, *points in zip(POINTS, rendered, straight(np.array(seen)), average, strict=True):
-        if i <= MIRROR[i]:
-            print(f"{i}:", *(tuple((point.round(3) + 0.0).tolist()) for point in points))
-    report("from MediaPipe's landmarks", np.array(found), np.array(expected))
+    return np.array(heads), np.array(found), np.array(expected)
 
-    found, expected = [], []
-    for p in range(32):
+
+def see_with_landmarks() -> tuple[Float[np.ndarray, "m 3"], Float[np.ndarray, "m 3"]]:
+    """Returns poses found from rendered landmarks, and true ones."""
+    found = []
+    expected = []
+    for p in range(PUPPETS.value * 4 // 3):
         for act in performance_track(TEST_WORLD, p, 0, 250)[::25]:
             anatomy = build(sample_persona(TEST_WORLD, p), act)
-            found.append(
-                pose.head_pose(Camera(SIZE).project(anatomy.pose.to_world(head_points(anatomy))))
-            )
+            points = anatomy.pose.to_world(head_points(anatomy))
+            found.append(pose.head_pose(Camera(SIZE).project(points)))
             expected.append([act.yaw, act.pitch, act.roll])
-    report("from rendered landmarks", np.array(found), np.array(expected))
+    return np.array(found), np.array(expected)
+
+
+def print_heads(*heads: Float[np.ndarray, "n 3"]) -> None:
+    """Prints the points of heads, of the right side and the middle."""
+    print("index: rendered, seen by MediaPipe, half way")
+    for i, *points in zip(POINTS, *heads, strict=True):
+        if i <= MIRROR[i]:
+            # Adding zero turns -0 into 0.
+            print(f"{i}:", *(tuple((point.round(3) + 0.0).tolist()) for point in points))
 
 
 def report(name: str, found: Float[np.ndarray, "n 3"], expected: Float[np.ndarray, "n 3"]) -> None:
-    """Errors where |yaw| is at most 30 degrees, and degrees found per degree turned."""
-    near = np.abs(expected[:, 0]) <= 30
-    found, expected = found[near], expected[near]
+    """Prints errors where |yaw| is at most MOST_YAW, and degrees found per degree turned."""
+    near = np.abs(expected[:, 0]) <= MOST_YAW
+    found = found[near]
+    expected = expected[near]
     gains = [np.polyfit(e, f, 1)[0] for e, f in zip(expected.T, found.T, strict=True)]
     errors = found - expected
     print(
-        f"{name}, {len(errors)} faces: yaw, pitch, roll: mean absolute error {np.abs(errors).mean(0).round(2)}, "
-        f"mean {errors.mean(0).round(2)}, gain {np.round(gains, 2)}"
+        f"{name}, {len(errors)} faces: yaw, pitch, roll: mean absolute error "
+        f"{np.abs(errors).mean(0).round(2)}, mean {errors.mean(0).round(2)}, "
+        f"gain {np.round(gains, 2)}"
     )
 
 
-def head(world: int, persona: int) -> Float[np.ndarray, "n 3"]:
-    """The rigid landmarks of a puppet at rest."""
-    return head_points(build(sample_persona(world, persona), Performance()))[POINTS] * FLIP
+def head(persona: int) -> Float[np.ndarray, "n 3"]:
+    """Returns the rigid landmarks of a puppet at rest."""
+    anatomy = build(sample_persona(WORLD, persona), Performance())
+    return head_points(anatomy)[POINTS] * FLIP
 
 
 def normalised(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-    """Origin amid the corners of the eyes, unit one interocular distance; mirror images averaged."""
-    mirror = [list(POINTS).index(MIRROR[i]) for i in POINTS]
+    """Puts the origin amid the corners of the eyes and makes their distance one, symmetrically."""
+    order = list(POINTS)
+    mirror = [order.index(MIRROR[i]) for i in POINTS]
     points = (points + points[mirror] * [-1, 1, 1]) / 2
-    right, left = (
-        points[[list(POINTS).index(i) for i in eye]].mean(0) for eye in ((36, 39), (42, 45))
-    )
+    right = points[[order.index(36), order.index(39)]].mean(0)
+    left = points[[order.index(42), order.index(45)]].mean(0)
     return (points - (right + left) / 2) / np.linalg.norm(left - right)
 
 
 def straight(heads: Float[np.ndarray, "m n 3"]) -> Float[np.ndarray, "n 3"]:
-    """Mean shape of heads (generalised Procrustes analysis), turned as they are on average."""
+    """Returns the mean shape (generalised Procrustes analysis), turned as the heads are on average."""
     centred = heads - heads.mean(1, keepdims=True)
     mean = centred.mean(0)
     for _ in range(10):
-        mean = np.mean(
-            [Rotation.align_vectors(mean, points)[0].apply(points) for points in centred], axis=0
-        )
-    return normalised(Rotation.align_vectors(centred.mean(0), mean)[0].apply(mean))
+        mean = np.mean([turned(points, mean) for points in centred], axis=0)
+    return normalised(turned(mean, centred.mean(0)))
+
+
+def turned(points: Float[np.ndarray, "n 3"], onto: Float[np.ndarray, "n 3"]) -> np.ndarray:
+    """Turns points so that they lie closest to others."""
+    rotation, _ = Rotation.align_vectors(onto, points)
+    return rotation.apply(points)
 
 
 def mesh(
     landmarker: mediapipe.MediaPipeLandmarker, image: np.ndarray, points: np.ndarray
 ) -> np.ndarray:
-    """The 68 landmarks in space as the mesh network sees them, in units of its input, as tilted as in the picture."""
+    """Returns the 68 landmarks in space as the mesh network sees them, tilted as in the picture."""
     box = mediapipe._face_box(points)
     side = mediapipe.MESH_RESOLUTION
     to_frame = box.to_frame(side / mediapipe.FACE_MARGIN, side)
     picture = mediapipe._Pyramid(image).crop(to_frame, side)
     vertices, _ = landmarker._mesh(picture / np.float32(255))
+
+    # Each landmark is the mean of two vertices; the network saw the face upright.
     upright = vertices.reshape(-1, 3)[mediapipe._VERTICES].reshape(-1, 2, 3).mean(1)
     tilt = np.eye(3)
     tilt[:2, :2] = to_frame[:, :2] / np.hypot(*to_frame[:, 0])
@@ -114,4 +152,4 @@ def mesh(
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

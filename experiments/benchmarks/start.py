@@ -1,9 +1,10 @@
-"""Time from the start of `faceswap train` to the values of its first step, with and without compiled programs at hand.
+"""Time from the start of `faceswap train` to the values of its first step, cold and warm.
 
     python -m experiments.benchmarks.start [--config FILE] [--width 0.125] [--level 4] [--repeats 3]
 
-Every start is a process of its own, on rendered puppets that are prepared before. Cold is with an empty compilation
-cache, warm with the one that the cold start has left. The fastest of the repeats counts.
+Every start is a process of its own, on rendered puppets that are prepared before. Cold is with an
+empty cache of compiled programs, warm with the one that the cold start has left. The fastest of the
+repeats counts.
 """
 
 import contextlib
@@ -15,25 +16,26 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import app, flags
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+
+from experiments.benchmarks.measuring import print_table
 
 CONFIG = flags.DEFINE_string(
     "config", "experiments/demo.py", "Experiment file of the comb network."
 )
 WIDTH = flags.DEFINE_float(
-    "width", None, "Share of the published width; as in the experiment if not given."
+    "width", None, "Multiplies all channel counts; as in the experiment if not given."
 )
 LEVEL = flags.DEFINE_integer(
     "level", None, "Level to begin with; as in the experiment if not given.", 2, 8
 )
 REPEATS = flags.DEFINE_integer("repeats", 3, "Cold and warm starts each.", 1)
-PERSONAS, FRAMES = 3, 25
+PERSONAS = 3
+FRAMES = 25
 PARTS = ("Python and imports", "tracing and lowering", "compiling or loading", "all else")
 TRACING = (
     "/jax/core/compile/jaxpr_trace_duration",
@@ -48,30 +50,31 @@ CHILD = "import sys; from experiments.benchmarks import start; start.child(float
 def main(_: Sequence[str]) -> None:
     """Measures and prints the table."""
     seconds = {"cold": [], "warm": []}
-    with tempfile.TemporaryDirectory() as scratch:
-        data = Path(scratch) / "data"
-        write_data(data)
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        write_data(scratch / "data")
         for repeat in track(range(REPEATS.value), "starting", transient=True):
             for kind, times in seconds.items():
-                times.append(
-                    start(data, Path(scratch) / f"cache{repeat}", Path(scratch) / f"{kind}{repeat}")
-                )
-    best = {
-        kind: min(times, key=lambda parts: sum(parts.values())) for kind, times in seconds.items()
-    }
-    table = Table(
-        "seconds", *best, title="from the start of the process to the first step's values"
+                cache = scratch / f"cache{repeat}"
+                times.append(start(scratch / "data", cache, scratch / f"{kind}{repeat}"))
+
+    cold = min(seconds["cold"], key=total)
+    warm = min(seconds["warm"], key=total)
+    rows = [[part, f"{cold[part]:.2f}", f"{warm[part]:.2f}"] for part in PARTS]
+    rows.append(["together", f"{total(cold):.2f}", f"{total(warm):.2f}"])
+    rows.append(["ratio", "", f"{total(warm) / total(cold):.2f}"])
+    print_table(
+        ("seconds", "cold", "warm"), rows, title="from the start to the first step's values"
     )
-    for part in PARTS:
-        table.add_row(part, *(f"{best[kind][part]:.2f}" for kind in best))
-    cold, warm = (sum(parts.values()) for parts in best.values())
-    table.add_row("together", f"{cold:.2f}", f"{warm:.2f}")
-    table.add_row("ratio", "", f"{warm / cold:.2f}")
-    Console().print(table)
+
+
+def total(parts: Mapping[str, float]) -> float:
+    """Returns the seconds of all parts together."""
+    return sum(parts.values())
 
 
 def write_data(folder: Path) -> None:
-    """A few puppets, as `faceswap puppets --format records` makes them."""
+    """Writes a few puppets, as `faceswap puppets --format records` makes them."""
     from data_pipelines.puppets.dataset import write_records
 
     resolution = 64 if LEVEL.value is None else max(64, 4 * 2**LEVEL.value)
@@ -80,7 +83,7 @@ def write_data(folder: Path) -> None:
 
 
 def start(data: Path, cache: Path, workdir: Path) -> dict[str, float]:
-    """Seconds of every part of one start."""
+    """Returns the seconds of every part of one start."""
     arguments = [
         "train",
         f"--config={CONFIG.value}",
@@ -112,8 +115,9 @@ def child(began: float, arguments: Sequence[str]) -> None:
     compilation.use_cache()
     import jax
 
-    from faceswap_jax.reporting import reporter as metrics
-    from faceswap_jax.tasks import autoencoder as comb  # noqa: F401
+    # The loop would import the task later, and its seconds would count as all else.
+    from faceswap_jax.reporting.reporter import Reporter
+    from faceswap_jax.tasks import autoencoder  # noqa: F401
 
     imported = time.time()
     spent = defaultdict(float)
@@ -122,16 +126,15 @@ def child(began: float, arguments: Sequence[str]) -> None:
         spent[event] += seconds
 
     def stop(self, row):
-        tracing, compiling = sum(spent[event] for event in TRACING), spent[COMPILING]
+        tracing = sum(spent[event] for event in TRACING)
+        compiling = spent[COMPILING]
         rest = time.time() - imported - tracing - compiling
-        print(
-            json.dumps(dict(zip(PARTS, (imported - began, tracing, compiling, rest), strict=True))),
-            flush=True,
-        )
+        seconds = (imported - began, tracing, compiling, rest)
+        print(json.dumps(dict(zip(PARTS, seconds, strict=True))), flush=True)
         os._exit(0)
 
     jax.monitoring.register_event_duration_secs_listener(note)
-    metrics.Reporter._write = stop
+    Reporter._write = stop
     sys.exit(cli.main(arguments))
 
 
