@@ -1,4 +1,4 @@
-"""Folders of puppets: what they hold, that they are finished or continued, and what is refused."""
+"""Folders of puppets' clips: what they hold, that they are finished or continued, and what is refused."""
 
 import dataclasses
 import json
@@ -7,28 +7,15 @@ import os
 import signal
 import time
 
-import ml_collections
 import numpy as np
 import pytest
 
-from data_pipelines.datasets import open_data
-from data_pipelines.prepare import jobs
-from data_pipelines.prepare.jobs import Job
-from data_pipelines.prepare.settings import Settings
-from data_pipelines.prepare.verify import verify
 from data_pipelines.puppets import dataset
-from data_pipelines.puppets.dataset import (
-    CLIPS,
-    PuppetClip,
-    PuppetClips,
-    write_clips,
-    write_records,
-)
-from data_pipelines.puppets.source import PuppetTrack
+from data_pipelines.puppets.dataset import CLIPS, PuppetClip, PuppetClips, write_clips
 from data_pipelines.puppets.tracks import render_frame
-from data_pipelines.records import SHARDS, Manifest, decode
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.video import read_frames
+from tests.support.folders import files
 
 NAMED = PuppetClips(
     world_seed=0,
@@ -36,15 +23,6 @@ NAMED = PuppetClips(
     rate=8.0,
     clips=(PuppetClip("ada/00.mp4", "ada", 0, 4, 3), PuppetClip("ben.mp4", "ben", 1, 5, 2)),
 )
-
-
-def files(folder) -> dict[str, int]:
-    """Every file in a folder, and when it was written."""
-    return {
-        str(path.relative_to(folder)): path.stat().st_mtime_ns
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -181,83 +159,6 @@ def test_a_damaged_table(tmp_path, text):
         InputError, match=r"puppets.json is damaged .*; make the puppets anew in another folder"
     ):
         PuppetClips.load(tmp_path)
-
-
-def test_records_are_a_prepared_data_set(tmp_path):
-    folder = tmp_path / "data"
-    arguments = {
-        "world_seed": 0,
-        "personas": range(1, 3),
-        "tracks": range(5, 7),
-        "frames": 3,
-        "rate": 8.0,
-    }
-    manifest = write_records(folder, **arguments, resolution=32)
-    assert manifest == Manifest.load(folder) and verify(folder)
-    opened = open_data(
-        ml_collections.ConfigDict({"kind": "tracks", "path": str(folder), "split": "train"})
-    )
-    assert {name: list(source.tracks) for name, source in opened.items()} == {
-        "puppet001": [3, 3],
-        "puppet002": [3, 3],
-    }
-    for name, persona in (("puppet001", 1), ("puppet002", 2)):
-        faces = [opened[name].read(index, decode) for index in range(6)]
-        assert [(face.persona, face.clip, face.frame) for face in faces] == [
-            (name, f"{name}/{track:02}", index) for track in (5, 6) for index in range(3)
-        ]
-        performance = render_frame(0, persona, 6, 2, 64, 8.0).performance
-        assert faces[5].pose == pytest.approx(
-            [performance.yaw, performance.pitch, performance.roll]
-        )
-    # Again: nothing is done anew. Half lost: it is made again, the same.
-    before = files(folder)
-    write_records(folder, **arguments, resolution=32)
-    assert files(folder / SHARDS) == {
-        name.removeprefix(f"{SHARDS}/"): stamp
-        for name, stamp in before.items()
-        if name.startswith(SHARDS)
-    }
-    (folder / SHARDS / "puppet002-00000.json").unlink()
-    assert write_records(folder, **arguments, resolution=32) == manifest
-
-
-def test_records_of_other_puppets_are_made_anew():
-    one, *others = (
-        jobs.key(Job("puppet001", 0, (PuppetTrack.of(*numbers),)), Settings())
-        for numbers in (
-            (0, 1, 2, 3, 8.0),
-            (1, 1, 2, 3, 8.0),
-            (0, 1, 2, 4, 8.0),
-            (0, 1, 2, 3, 9.0),
-            (0, 1, 3, 3, 8.0),
-        )
-    )
-    assert one not in others and len(set(others)) == 4
-
-
-def test_records_that_cannot_be_made(tmp_path):
-    good = {
-        "world_seed": 0,
-        "personas": range(2),
-        "tracks": range(2),
-        "frames": 3,
-        "rate": 8.0,
-        "resolution": 32,
-    }
-    for change, message in (
-        ({"personas": range(0)}, "0 puppets with 2 tracks are 0; make 1 to 100000"),
-        (
-            {"personas": range(1000), "tracks": range(1000)},
-            "1000 puppets with 1000 tracks are 1000000",
-        ),
-        ({"resolution": 33}, "--resolution=33 cannot be used; it must be a power of two"),
-        ({"frames": 0}, "has 0 frames"),
-        ({"rate": 1000.0}, "rate of puppets is 1000.0"),
-    ):
-        with pytest.raises(InputError, match=message):
-            write_records(tmp_path / "data", **good | change)
-    assert not (tmp_path / "data").exists()
 
 
 def test_a_process_that_dies_is_told(tmp_path, monkeypatch):
