@@ -3,6 +3,7 @@
 All features are functions of the surface point in the head's frame, so they turn with the head.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -48,6 +49,7 @@ _FRECKLE_LEFT = np.float32(-0.512)
 _FRECKLE_LOW = np.float32(-0.77)
 
 
+@functools.cache
 def _freckle_map() -> tuple[np.ndarray, np.ndarray]:
     """Number of the freckle at every place of the map [row, column] and its strength there."""
     y, x = np.mgrid[:_FRECKLE_CELLS, :_FRECKLE_CELLS].astype(np.float32) * _FRECKLE_CELL
@@ -56,9 +58,6 @@ def _freckle_map() -> tuple[np.ndarray, np.ndarray]:
     falling = np.float32(1.5) / np.square(_FRECKLES[:, 2])
     strength = np.clip(np.float32(1.5) - away * falling, 0.0, 1.0)
     return strength.argmax(-1), strength.max(-1)
-
-
-_FRECKLE_MAP = _freckle_map()
 
 
 class Canvas:
@@ -179,7 +178,7 @@ def _freckles(canvas: Canvas, palette: Palette) -> None:
     row = ((patch.y - _FRECKLE_LOW) * (1 / _FRECKLE_CELL)).astype(np.int32)
     np.clip(column, 0, _FRECKLE_CELLS - 1, out=column)
     np.clip(row, 0, _FRECKLE_CELLS - 1, out=row)
-    numbers, strengths = _FRECKLE_MAP
+    numbers, strengths = _freckle_map()
     there = numbers[row, column] < count
     patch.paint(palette.freckle, strengths[row, column] * (np.float32(0.55) * there))
 
