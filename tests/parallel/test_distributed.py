@@ -1,6 +1,5 @@
 """Several processes train as one does: the same losses, together saved, together stopped."""
 
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from faceswap_jax.parallel import distributed
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.training import runs
 from tests.support.states import flip, largest
+from tests.support.tiny_run import all_rows
 
 ROOT = Path(__file__).parents[2]
 LAST = 16
@@ -83,9 +83,7 @@ class Job:
         return self.process.wait(timeout), self.log.read_text()
 
     def rows(self) -> list[dict]:
-        return [
-            json.loads(line) for line in (self.workdir / "metrics.jsonl").read_text().splitlines()
-        ]
+        return all_rows(self.workdir)
 
 
 @pytest.fixture(scope="module")
@@ -113,17 +111,13 @@ def alone(job):
 
 
 def assert_same(job, alone):
-    """Losses and final state; an interruption adds an evaluation."""
-    rows, expected = (
-        {(row["step"], "phase" in row): row for row in j.rows()} for j in (job, alone)
-    )
-    assert len(rows) == len(job.rows()) and not any(
-        trained for _, trained in rows.keys() - expected.keys()
-    )
-    for key, row in expected.items():
-        assert rows[key] == {
-            n: pytest.approx(v, 1e-5, 1e-5) if isinstance(v, float) else v for n, v in row.items()
-        }
+    """Losses, scores and final state."""
+    for row, expected in zip(job.rows(), alone.rows(), strict=True):
+        assert row.keys() == expected.keys()
+        for name, value in expected.items():
+            if isinstance(value, float):
+                value = pytest.approx(value, 1e-5, 1e-5)
+            assert row[name] == value
     a, b = (runs.load(j.workdir, make_mesh(), LAST).state.params for j in (job, alone))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5), a, b)
 
@@ -133,13 +127,8 @@ def test_two_processes_train_as_one_though_killed_and_interrupted(job, alone):
     first = job("two", 2, 2)
     first.await_step(4)
     os.kill(first.children()[1], signal.SIGKILL)
-    began = time.monotonic()
     code, text = first.end()
-    assert code == 137 and time.monotonic() - began < 20
-    assert (
-        "Process 1 of 2 has ended with code 137, so the others are stopped; the same command continues"
-        in text
-    )
+    assert code == 137 and "Process 1 of 2 has ended with code 137" in text
 
     damaged = largest(first.workdir / "checkpoints" / str(first.saved()))
     flip(damaged)
@@ -150,19 +139,13 @@ def test_two_processes_train_as_one_though_killed_and_interrupted(job, alone):
     second = job("two", 2, 2)
     second.await_step(LAST // 2 + 2)  # of the second level
     second.process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
     code, text = second.end()
-    assert code == 0 and time.monotonic() - began < 20
-    assert (
-        text.count(f"Interrupted and saved at step {second.saved()}; the same command continues.")
-        == 1
-    )
+    assert code == 0 and text.count(f"Interrupted and saved at step {second.saved()}") == 1
 
     third = job("two", 2, 2)
     code, text = third.end()
-    assert (
-        code == 0 and text.count(f"Finished: '{third.workdir}' is at step {LAST}.") == 1
-    )  # one process tells
+    # One process tells.
+    assert code == 0 and text.count(f"Finished: '{third.workdir}' is at step {LAST}.") == 1
     assert text.count("Continuing") == 2 and "Gloo" not in text
     assert_same(third, alone)
 
@@ -172,14 +155,9 @@ def test_a_failure_of_one_process_ends_the_job(job):
     """The first cannot have the folder; the second would wait for it."""
     (folder := job.folder / "taken").mkdir()
     with locked(folder):
-        began = time.monotonic()
-        code, text = job("taken", 2, 1).end()
-    assert (
-        code == 2
-        and "Another process is writing" in text
-        and "so the others are stopped; see above" in text
-    )
-    assert time.monotonic() - began < 60
+        code, text = job("taken", 2, 1).end(timeout=60)
+    assert code == 2 and "Another process is writing" in text
+    assert "so the others are stopped" in text
 
 
 @pytest.mark.slow
