@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     reads what is printed any more.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    # Loggers of the libraries below. Of absl's nothing: Orbax tells in pages what it raises as well.
+    # Silence the libraries: Orbax logs in pages what it raises as well.
     logging.set_verbosity(logging.FATAL)
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -52,7 +52,7 @@ def guarded(arguments: Sequence[str]) -> int:
         print("faceswap: interrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more when it ends.
+        # Python flushes stdout once more when it ends; let that succeed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except Exception:
@@ -71,6 +71,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise InputError(f"There is no command '{name}'; choose one of {', '.join(COMMANDS)}.")
+    # Before JAX is imported, which reads the environment.
     cache.use_cache()
     return call(COMMANDS[name], others)
 

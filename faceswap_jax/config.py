@@ -56,7 +56,8 @@ def check_run(config: ml_collections.ConfigDict) -> None:
         "run.keep_every": multiple_of("run.checkpoint", config.run.checkpoint),
         "run.not_finite": one_of("stop", "rollback"),
     }
-    if config.run.best:  # a checkpoint without an evaluation has no score
+    # A checkpoint without an evaluation has no score.
+    if config.run.best:
         demands["run.checkpoint"] = multiple_of("run.preview", config.run.preview)
     check(config, demands)
 
@@ -87,12 +88,14 @@ def from_experiment(path: Path) -> ml_collections.ConfigDict:
         raise InputError(
             f"There is no config file '{path}'; give an experiment, such as experiments/comb.py."
         )
+    # Last in the path, so that its names hide no installed package.
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
     try:
         config = runpy.run_path(str(path))["get_config"]()
-    except Exception as error:  # whatever the file does
+    # Whatever the file does
+    except Exception as error:
         raise InputError(
             f"The config file '{path}' cannot be used ({type(error).__name__}: {error}); correct it."
         ) from error

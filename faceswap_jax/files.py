@@ -28,7 +28,8 @@ def readable(path: Path) -> Iterator[None]:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise InputError(f"{path} is a folder; give one file.")
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device may never end
+        # A pipe would be waited for, a device may never end.
+        if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path} is a pipe or a device; give a file.")
         if status.st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); copy or export it again.")
@@ -69,7 +70,7 @@ def unwritable(path: Path, problem: object) -> InputError:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, renamed to it at the end, removed if anything fails.
 
-    What was written is on the disk before it gets its name, so that no crash leaves half of it there.
+    No crash leaves half of what was written under the name.
 
     Raises:
         InputError: there is no such folder, or it cannot be written.
@@ -82,6 +83,7 @@ def replacing(path: Path) -> Iterator[Path]:
     aside = aside_of(path)
     try:
         yield aside
+        # On the disk before it gets its name.
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)

@@ -81,6 +81,7 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
     command.define(values, arguments)
     _, *inputs = values([f"faceswap {command.name}", *arguments])
 
+    # absl's own check names one missing flag at a time.
     missing = [f"--{name}" for name in command.required if values[name].value in (None, "", [])]
     least, most = command.inputs
     if missing:

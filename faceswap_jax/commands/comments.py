@@ -28,12 +28,14 @@ def of_source(source: str) -> dict[str, str]:
 
     A comment belongs to the assignment that it stands in or behind, or else directly above.
     """
+    # All comments, by line
     lines = source.splitlines()
     comments = {}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             comments[token.start[0]] = token.string.lstrip("# ")
 
+    # Assignments, with the comments inside their lines or else right above
     found = {}
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Attribute):

@@ -125,6 +125,7 @@ class Sweep(Command):
     def run(self, values, inputs):
         from faceswap_jax.sweeps import files, journal, trials
 
+        # Fields of the experiment, for all trials
         overrides = []
         for name in values:
             if name.startswith("config."):
@@ -160,6 +161,7 @@ def define_config(values: flags.FlagValues, arguments: Sequence[str]) -> None:
         InputError: the file cannot be used, or it has no such field.
     """
     path = experiment_of(arguments)
+    # absl would only say that the flag is unknown.
     if path is not None:
         known = configs.fields(configs.from_experiment(path))
         for name in fields_in(arguments):

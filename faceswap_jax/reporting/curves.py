@@ -49,11 +49,12 @@ def plot(name: str, points: Points, marks: Sequence[int]) -> str:
     for mark in inner:
         plotext.vline(mark)
 
+    # Plain numbers, where plotext would write 1e-05.
     ticks = _apart([steps[0], *inner, steps[-1]])
     plotext.xticks(ticks, [f"{step:,}" for step in ticks])
-    levels = np.linspace(min(values), max(values), Y_TICKS).tolist()
-    if levels[0] < levels[-1]:
-        plotext.yticks(levels, [plain(level, 3) for level in levels])
+    heights = np.linspace(min(values), max(values), Y_TICKS).tolist()
+    if heights[0] < heights[-1]:
+        plotext.yticks(heights, [plain(height, 3) for height in heights])
     return "\n" + plotext.uncolorize(plotext.build()).rstrip()
 
 

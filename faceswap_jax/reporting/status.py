@@ -53,6 +53,7 @@ def _detailed(workdir: Path) -> str:
         _place(rows, note),
         _checkpoints(workdir / "checkpoints"),
     ]
+    # Where levels begin
     marks = marks_of(rows)
     if len(marks) > 1:
         began = [f"{name} after step {step:,}" for name, step in marks.items() if step]
@@ -122,6 +123,7 @@ def _is_sweep(folder: Path) -> bool:
 
 
 def _state(workdir: Path, note: dict) -> str:
+    # A lock is seen on this machine only.
     if is_locked(workdir):
         return "running"
     state, host = note.get("state", "running"), note.get("host")
@@ -137,7 +139,9 @@ def _state(workdir: Path, note: dict) -> str:
 
 def _place(rows: Sequence[dict], note: dict) -> str:
     """Step, phase, speed and the time left."""
-    step, last = note.get("step", 0), note.get("of")
+    step = note.get("step", 0)
+    last = note.get("of")
+    # The note may be some seconds older than the last row.
     if rows:
         step = max(step, rows[-1]["step"])
     text = f"step {step:,}"

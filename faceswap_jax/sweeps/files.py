@@ -18,7 +18,8 @@ from absl import flags
 
 from faceswap_jax.errors import InputError
 
-with warnings.catch_warnings(action="ignore"):  # of a newer pydantic
+# They warn of a newer pydantic.
+with warnings.catch_warnings(action="ignore"):
     import sweeps
     from sweeps.params import HyperParameter, HyperParameterSet
 
@@ -90,12 +91,14 @@ def load(path: Path, overrides: Sequence[str], read_config: ReadConfig) -> Searc
     config = _read(path)
     _check_search(path, config)
     _check_command(path, config)
+    # The last flag of a name counts.
     config["command"] = [*config["command"], *overrides]
     for override in overrides:
         config["parameters"].pop(override.removeprefix("--").partition("=")[0], None)
     if not config["parameters"]:
         raise wrong(path, "the flags leave nothing to search", "leave one of them out")
 
+    # Try every value on the flags of `faceswap train`.
     try:
         arguments = _train_arguments(config)
         for parameter in HyperParameterSet.from_config(config["parameters"]):
@@ -143,6 +146,7 @@ def draw(config: dict, trials: Sequence[Trial], number: int) -> dict | None:
     Returns:
         Values in plain Python, by flag name; None when the grid is exhausted.
     """
+    # The library draws from both.
     random.seed(number)
     np.random.seed(number)
     runs = []
@@ -151,7 +155,8 @@ def draw(config: dict, trials: Sequence[Trial], number: int) -> dict | None:
         metrics = trial.metrics if trial.state == "finished" else {}
         state = sweeps.RunState(trial.state)
         runs.append(sweeps.SweepRun(state=state, config=values, summary_metrics=metrics))
-    with warnings.catch_warnings(action="ignore"):  # fits to few trials
+    # It warns of fits to few trials.
+    with warnings.catch_warnings(action="ignore"):
         run = sweeps.next_run(config, runs)
     if run is None:
         return None

@@ -9,6 +9,7 @@ from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import AXES
+from faceswap_jax.reporting.reporter import TIMES
 from faceswap_jax.sweeps.files import ReadConfig, Search, Trial, as_flags, draw, wrong
 from faceswap_jax.tasks.base import Phase, Task, abstract_state
 from faceswap_jax.tasks.registry import load_task, task_class
@@ -32,6 +33,7 @@ def check_trials(search: Search, count: int, read_config: ReadConfig) -> None:
     Raises:
         InputError: a value makes no sense, the data are missing or do not fit, or there is no such metric.
     """
+    # Not the environment, which trials inherit.
     jax.config.update("jax_platforms", "cpu")
     for number, parameters in enumerate(foreseen(search.config, count)):
         given = as_flags(parameters)
@@ -55,6 +57,7 @@ def foreseen(config: dict, count: int) -> Iterator[dict]:
         if parameters is None:
             return
         yield parameters
+        # A grid is drawn in order; other draws follow from the number.
         if method == "grid":
             drawn.append(Trial(number, parameters))
 
@@ -66,7 +69,8 @@ def build(arguments: list[str], read_config: ReadConfig) -> Task:
         InputError: they make no sense, or the data are missing or do not fit.
     """
     config = read_config(arguments)
-    config.mesh.persona = 1  # this process has one device
+    # The trial's devices are not this process's.
+    config.mesh.persona = 1
     config = task_class(config).resolve(config)
     configs.check_run(config)
     return load_task(config)
@@ -74,6 +78,7 @@ def build(arguments: list[str], read_config: ReadConfig) -> Task:
 
 def metric_names(task: Task, phase: Phase) -> set[str]:
     """The names in metrics.jsonl of what a phase reports; nothing is compiled."""
+    # One device is enough for shapes, and divides every batch.
     devices = jax.local_devices()[:1]
     mesh = jax.make_mesh((1, 1), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
     with jax.set_mesh(mesh):
@@ -96,7 +101,8 @@ def _scores(task: Task, phase: Phase, mesh: Mesh) -> set[str]:
 
 
 def _check_metric(search: Search, task: Task) -> None:
-    names = set()
+    # The last phase reports what trials are usually ranked by.
+    names = set(TIMES)
     for phase in reversed(task.phases):
         names |= metric_names(task, phase)
         if search.metric in names:

@@ -31,11 +31,13 @@ class Journal:
         """
         self._file = file
         file.seek(0)
-        whole = file.read().rpartition("\n")[0]  # a kill may have cut the last line off
+        # A kill may have cut the last line off.
+        whole = file.read().rpartition("\n")[0]
         old = None
         self.trials: dict[int, Trial] = {}
         try:
             rows = [json.loads(line) for line in whole.splitlines()]
+            # The first line says what is searched. Later lines of a trial replace earlier ones.
             if rows:
                 old, *rows = rows
             for row in rows:
@@ -44,7 +46,8 @@ class Journal:
             raise InputError(
                 f"'{file.name}' is damaged ({error}); choose a new --output."
             ) from error
-        file.truncate(len(f"{whole}\n".encode()) if whole else 0)
+        size = len(f"{whole}\n".encode()) if whole else 0
+        file.truncate(size)
 
         search = {name: config.get(name) for name in SEARCH}
         if old != search:
@@ -88,7 +91,8 @@ def opened(output: Path, config: dict) -> Iterator[tuple[Journal, int]]:
         InputError: the folder is another's, in use, or cannot be written.
     """
     path = output / FILE
-    if output.exists() and not path.exists() and (not output.is_dir() or any(output.iterdir())):
+    is_new = not output.exists() or (output.is_dir() and not any(output.iterdir()))
+    if not is_new and not path.exists():
         raise InputError(
             f"'{output}' exists and is not the folder of a sweep; choose a new --output."
         )

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from faceswap_jax.files import replacing
 from faceswap_jax.sweeps.files import Trial
 
 WIDEST = 1_000  # characters
@@ -23,9 +24,10 @@ def show(ranked: Sequence[Trial], metric: str, path: Path) -> None:
         if trial.state == "finished":
             score = [rank, trial.name, trial.metrics[metric]]
         rows.append([*score, *trial.parameters.values(), trial.step, state_of(trial)])
-    with path.open("w", newline="") as file:
+    with replacing(path) as aside, aside.open("w", newline="") as file:
         csv.writer(file).writerows([head, *rows])
 
+    # The same for people, five digits.
     table = Table(*head, box=SIMPLE_HEAD)
     for row in rows:
         table.add_row(*map(_short, row))

@@ -102,9 +102,13 @@ class Trials:
             if not self._running:
                 return
             time.sleep(POLL)
+
+            # Pass each signal on once.
             if self._signals_told < len(self._signals):
                 self._signals_told = len(self._signals)
                 self._terminate()
+
+            # Collect what has ended.
             for number, process in list(self._running.items()):
                 if process.popen.poll() is not None:
                     del self._running[number]
@@ -171,7 +175,9 @@ class Trials:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
     def _environment(self, trial: Trial, device: str | None) -> dict[str, str]:
+        # Without an account, unless the user says otherwise.
         environment = {"WANDB_MODE": "disabled"} | os.environ
+        # The `faceswap` of this environment, activated or not.
         own = str(Path(sys.executable).parent)
         environment["PATH"] = os.pathsep.join([own, os.environ.get("PATH", os.defpath)])
         environment["WANDB_RUN_ID"] = f"{self._output.name}_{trial.name}"
@@ -182,10 +188,12 @@ class Trials:
     def _settle(self, number: int, code: int) -> None:
         """Stores what a process that has ended leaves of its trial, and tells of it."""
         trial = outcome(self._journal.trials[number], self._output, code)
+        # Who stops a trial means the sweep.
         if trial.state == "running" and not self._signals:
-            self._signals.append(signal.SIGTERM)  # who stops a trial means the sweep
+            self._signals.append(signal.SIGTERM)
+        # A signal fails a trial that has hardly begun; it is continued like one that was stopped.
         if trial.state == "running" or (self._signals and trial.state == "failed"):
-            return  # a signal fails a trial that has hardly begun
+            return
         last_words = report.last_line(self._log(number))
         if trial.code in WRONG_INPUT and not self._journal.outcomes:
             raise InputError(f"The first trial of '{self._search.path}' failed: {last_words}")
