@@ -93,6 +93,20 @@ def replacing(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, unless it is there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}); name a folder elsewhere."
+        ) from error
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file that appears under its name, or replaces the one there, only when it is complete.
 

@@ -29,7 +29,7 @@ from data_pipelines.records import (
 )
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import landmarks, video
-from faceswap_jax.files import is_partial, locked, partial_files, write_json
+from faceswap_jax.files import is_partial, locked, make_folder, partial_files, write_json
 
 ROWS = 40
 """Personas in the table that is printed."""
@@ -128,12 +128,7 @@ def _claimed(output: Path, settings: Settings, personas: set[str]) -> Iterator[N
         raise InputError(
             f"{output} exists and is not an empty folder; name another folder for the data set."
         )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{output} cannot be written ({error.strerror}); name a folder elsewhere."
-        ) from error
+    make_folder(output)
     with locked(output):
         if stored is not None and (differences := settings.differences(stored)):
             raise InputError(

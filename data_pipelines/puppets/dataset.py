@@ -29,7 +29,7 @@ from data_pipelines.puppets.source import PuppetTrack
 from data_pipelines.puppets.tracks import check_rate
 from data_pipelines.records import Manifest
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import locked, partial_files, write_json
+from faceswap_jax.files import locked, make_folder, partial_files, write_json
 
 CLIPS = "puppets.json"
 
@@ -198,12 +198,12 @@ def write_clips(folder: Path, puppets: PuppetClips, processes: int = 1) -> None:
     if begun and PuppetClips._read(folder) != puppets:
         raise InputError(f"{folder} holds other puppets; name another folder, or ask for the same.")
 
-    _make(folder)
+    make_folder(folder)
     with locked(folder):
         puppets.save(folder)
         parents = {(folder / clip.file).parent for clip in puppets.clips}
         for parent in parents:
-            _make(parent)
+            make_folder(parent)
 
         left = [clip for clip in puppets.clips if not (folder / clip.file).exists()]
         done = len(puppets.clips) - len(left)
@@ -217,15 +217,6 @@ def write_clips(folder: Path, puppets: PuppetClips, processes: int = 1) -> None:
             for parent in parents:
                 for aside in partial_files(parent):
                     aside.unlink(missing_ok=True)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written ({error.strerror}); name a folder elsewhere."
-        ) from error
 
 
 def _write(

@@ -10,7 +10,7 @@ import ml_collections
 
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import locked
+from faceswap_jax.files import locked, make_folder
 from faceswap_jax.parallel.distributed import wait_for_all
 
 CONFIG = "config.json"
@@ -36,7 +36,7 @@ def claimed(
     main = jax.process_index() == 0
     wait_for_all("all have looked at the folder")
     if main:
-        _make(workdir)
+        make_folder(workdir)
     with locked(workdir) if main else nullcontext():
         try:
             if main and (stored is None or configs.fields(stored) != configs.fields(config)):
@@ -79,12 +79,3 @@ def _is_new(workdir: Path) -> bool:
     return workdir.is_dir() and all(
         entry.name.startswith(f".{Path(CONFIG).stem}.") for entry in workdir.iterdir()
     )
-
-
-def _make(workdir: Path) -> None:
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"'{workdir}' cannot be written ({error.strerror}); choose another --workdir."
-        ) from error
