@@ -152,6 +152,8 @@ def _place(rows: Sequence[dict], note: dict) -> str:
     if "seconds_left" in note:
         left = max(note["seconds_left"] - (time.time() - note["time"]), 0)
         text += f", {plain(note['steps_per_second'], 3)} steps/s, {duration(left)} left"
+    elif rows and "seconds" in rows[-1]:
+        text += f", {duration(rows[-1]['seconds'])} at work"
     return text
 
 

@@ -242,7 +242,8 @@ def _check_command(path: Path, config: dict) -> None:
         raise wrong(path, "its command takes no parameters", f"write {FORM}")
     # W&B's agent replaces ${envvar:...} once and for all, before the first trial has an id.
     if "WANDB_RUN_ID" not in text or "${envvar:WANDB_RUN_ID}" in text:
-        raise wrong(path, "W&B's trials would share a folder", f"write {FORM}")
+        problem = "its command has no ${WANDB_RUN_ID}: W&B's trials would share a folder"
+        raise wrong(path, problem, f"write {FORM}")
     known = _macros({}, "")
     for word in words:
         if re.fullmatch(r"\$\{\w+\}", word) and word not in known:
