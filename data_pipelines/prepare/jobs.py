@@ -7,12 +7,14 @@ again gives the same bytes. Its report appears beside the shard after the shard,
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import logging
+import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -84,47 +86,43 @@ def report_of(shard: Path) -> Path:
 
 def plan(clips: Iterable[Clip], clips_per_shard: int) -> list[Job]:
     """Divides clips, which come persona by persona, into jobs."""
-    jobs, group, work = [], [], 0.0
-    for clip in clips:
-        if group and (clip.persona != group[0].persona or work >= clips_per_shard):
-            jobs.append(_job(jobs, group))
-            group, work = [], 0.0
-        group.append(clip)
-        work += clips_per_shard / PICTURES_PER_SHARD if is_picture(clip.path) else 1
-    return [*jobs, _job(jobs, group)] if group else jobs
-
-
-def _job(before: Sequence[Job], clips: Sequence[Clip]) -> Job:
-    persona = clips[0].persona
-    number = before[-1].number + 1 if before and before[-1].persona == persona else 0
-    return Job(persona, number, tuple(clips))
+    jobs: list[Job] = []
+    for persona, of_persona in itertools.groupby(clips, lambda clip: clip.persona):
+        groups: list[list[Clip]] = []
+        work = math.inf
+        for clip in of_persona:
+            if work >= clips_per_shard:
+                groups.append([])
+                work = 0.0
+            groups[-1].append(clip)
+            work += clips_per_shard / PICTURES_PER_SHARD if is_picture(clip.path) else 1
+        jobs += [Job(persona, number, tuple(group)) for number, group in enumerate(groups)]
+    return jobs
 
 
 def size(job: Job) -> int:
     """Bytes of the files behind a job: roughly, how much work it is."""
-    return sum(stat[0] for stat in (_stat(clip.path) for clip in job.clips) if stat)
+    stats = [_stat(clip.path) for clip in job.clips]
+    return sum(stat[0] for stat in stats if stat)
 
 
 def key(job: Job, settings: Settings) -> str:
     """Fingerprint of all that decides about the shard: schema, settings, and each clip's name, part, size and age."""
-    clips = [
-        [str(value) for value in dataclasses.astuple(clip)]
-        if isinstance(clip, RenderedClip)
-        else (
-            clip.name,
-            clip.start,
-            clip.end,
-            _stat(clip.path),
-            _stat(landmarks.sidecar_path(clip.path)),
-        )
-        for clip in job.clips
-    ]
-    return hashlib.sha256(
-        json.dumps([SCHEMA_VERSION, settings.to_json(), job.persona, clips]).encode()
-    ).hexdigest()
+    clips = [_identity(clip) for clip in job.clips]
+    deciding = json.dumps([SCHEMA_VERSION, settings.to_json(), job.persona, clips])
+    return hashlib.sha256(deciding.encode()).hexdigest()
+
+
+def _identity(clip: Clip) -> list:
+    """What tells a clip from every other, and from itself after a change."""
+    if isinstance(clip, RenderedClip):
+        return [str(value) for value in dataclasses.astuple(clip)]
+    sidecar = landmarks.sidecar_path(clip.path)
+    return [clip.name, clip.start, clip.end, _stat(clip.path), _stat(sidecar)]
 
 
 def _stat(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change of a file; None if it is not there."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -141,8 +139,11 @@ def load_report(job: Job, directory: Path, settings: Settings) -> Report | None:
         report = Report(content["key"], shard, clips, content["unreadable"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    is_there = shard is None or job.shard_in(directory).is_file()
-    return report if is_there and report.key == key(job, settings) else None
+    if shard is not None and not job.shard_in(directory).is_file():
+        return None
+    if report.key != key(job, settings):
+        return None
+    return report
 
 
 def run(
@@ -168,26 +169,18 @@ def run(
     Raises:
         InputError: the shard cannot be written, or there is nothing to find faces with.
     """
-    fingerprint = key(
-        job, settings
-    )  # before the clips are read: if they change meanwhile, the job is not done
-    clips, unreadable = {}, dict(hopeless)
+    # Taken before the clips are read: if they change meanwhile, the job counts as not done.
+    fingerprint = key(job, settings)
+    clips = {}
+    unreadable = dict(hopeless)
     with ShardWriter(job.shard_in(directory)) as writer:
         for number, clip in enumerate(job.clips):
             if clip.name in hopeless:
                 continue
             looked(number, 0)
-            dropped, kept = Counter(), 0
-            for outcome in outcomes(clip, settings, unreadable, partial(looked, number, 1)):
-                if isinstance(outcome, FaceRecord):
-                    writer.write(
-                        encode(outcome, settings.image, settings.quality),
-                        (outcome.clip, outcome.track),
-                    )
-                    kept += 1
-                else:
-                    dropped[outcome.value] += 1
-            clips[clip.name] = Counts(kept + dropped.total(), kept, dict(sorted(dropped.items())))
+            faces = outcomes(clip, settings, unreadable, partial(looked, number, 1))
+            clips[clip.name] = _write(writer, faces, settings)
+
     shard = writer.shard
     if not shard.records:
         job.shard_in(directory).unlink()
@@ -197,13 +190,31 @@ def run(
     return report
 
 
+def _write(
+    writer: ShardWriter, faces: Iterable[FaceRecord | Dropped], settings: Settings
+) -> Counts:
+    """Writes the records of one clip and counts what became of its faces."""
+    kept = 0
+    dropped: Counter[str] = Counter()
+    for face in faces:
+        if isinstance(face, FaceRecord):
+            data = encode(face, settings.image, settings.quality)
+            writer.write(data, (face.clip, face.track))
+            kept += 1
+        else:
+            dropped[face.value] += 1
+    return Counts(kept + dropped.total(), kept, dict(sorted(dropped.items())))
+
+
 def outcomes(
     clip: Clip,
     settings: Settings,
     unreadable: dict[str, str],
     looked: Callable[[], None] = lambda: None,
 ) -> Iterator[FaceRecord | Dropped]:
-    """`face_tracks`, ended instead of interrupted by what is wrong with the clip; all that a puppet's track shows.
+    """Yields what `face_tracks` does, or the records of rendered frames.
+
+    What is wrong with a clip ends it and is noted; it stops no other.
 
     Args:
         clip: what to read.
@@ -231,9 +242,8 @@ def outcomes(
         yield from face_tracks(clip, settings, landmarker)
     except InputError as error:
         unreadable[clip.name] = " ".join(str(error).splitlines())
-    except (
-        Exception
-    ) as error:  # one clip in a million must not stop the others, whatever a decoder does with it
+    # One clip in a million must not stop the others, whatever a decoder does with it.
+    except Exception as error:
         logger.exception("%s", clip.path)
         unreadable[clip.name] = (
             f"{clip.path} cannot be processed ({type(error).__name__}: {error}); export it again."
@@ -242,5 +252,5 @@ def outcomes(
 
 @functools.cache
 def _mediapipe(beta: float, thread: int) -> mediapipe.MediaPipeLandmarker:
-    """One for all clips of a thread: it takes longer to load than a short clip to read."""
+    """Returns the one of a thread, for all its clips: it takes longer to load than a short clip to read."""
     return mediapipe.MediaPipeLandmarker(beta)

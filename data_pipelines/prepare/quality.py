@@ -20,13 +20,32 @@ MIDDLE = np.s_[40:84, 44:84]
 COARSE = 4
 """Side in crop pixels of the squares whose mean brightness is compared to find change."""
 
-_XX = np.array([[0, 0, 0], [1, -2, 1], [0, 0, 0]], np.float32)
-_XY = np.array([[1, 0, -1], [0, 0, 0], [-1, 0, 1]], np.float32) / 4
-SECOND_DERIVATIVES = (_XX, _XY, _XX.T)
-_ANGLES = np.pi * np.arange(8) / 8
-DIRECTIONS = np.stack(
-    [np.cos(_ANGLES) ** 2, 2 * np.cos(_ANGLES) * np.sin(_ANGLES), np.sin(_ANGLES) ** 2], axis=1
+_XX = np.array(
+    [
+        [0, 0, 0],
+        [1, -2, 1],
+        [0, 0, 0],
+    ],
+    np.float32,
 )
+_XY = (
+    np.array(
+        [
+            [1, 0, -1],
+            [0, 0, 0],
+            [-1, 0, 1],
+        ],
+        np.float32,
+    )
+    / 4
+)
+SECOND_DERIVATIVES = (_XX, _XY, _XX.T)
+"""Kernels of the derivatives along x twice, x and y, y twice."""
+
+_ANGLES = np.pi * np.arange(8) / 8
+_COSINES = np.cos(_ANGLES)
+_SINES = np.sin(_ANGLES)
+DIRECTIONS = np.stack([_COSINES**2, 2 * _COSINES * _SINES, _SINES**2], axis=1)
 """Weights of these three that make the second derivative along each of eight directions."""
 
 
@@ -44,35 +63,41 @@ def analysis_crop(
         ValueError: the two eye centres coincide.
     """
     transform = align.alignment_transform(landmarks, SIDE, "eyes")
-    # A bilinear sample covers two pixels of the frame, so that every other one needs none: faster than align.crop.
+
+    # A bilinear sample covers two pixels of the frame, so every other one needs none: faster than align.crop.
     factor = max(1, math.ceil(0.5 / align.transform_scale(transform)))
-    dense, side = align.scale_transform(transform, factor), factor * SIDE
+    dense = align.scale_transform(transform, factor)
+    side = factor * SIDE
+
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     grey = cv2.warpAffine(
         grey, dense, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return grey if grey.dtype == np.uint8 else np.rint(grey / 257).astype(np.uint8)
+    if grey.dtype == np.uint16:
+        grey = np.rint(grey / 257).astype(np.uint8)
+    return grey
 
 
 def sharpness(grey: UInt8[np.ndarray, "128 128"]) -> float:
-    """Least variance, over the directions, of the second derivative [squared grey levels] of the part MIDDLE.
+    """Least variance over directions of the second derivative in the part MIDDLE [squared grey levels].
 
-    The Laplacian's variance (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000) is the sum
-    over two directions and hardly falls when motion blurs along one of them; the least one does. A sharp background
-    does not count.
+    The Laplacian's variance (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000) sums two
+    directions. Motion blurs along one, and the sum hardly falls; the least of eight does. A sharp background does not
+    count.
     """
-    derivatives = np.stack(
-        [cv2.filter2D(grey, cv2.CV_32F, kernel)[MIDDLE].ravel() for kernel in SECOND_DERIVATIVES]
-    )
-    variances = np.einsum("di,ij,dj->d", DIRECTIONS, np.cov(derivatives), DIRECTIONS)
+    derivatives = []
+    for kernel in SECOND_DERIVATIVES:
+        derivative = cv2.filter2D(grey, cv2.CV_32F, kernel)
+        derivatives.append(derivative[MIDDLE].ravel())
+    variances = np.einsum("di,ij,dj->d", DIRECTIONS, np.cov(np.stack(derivatives)), DIRECTIONS)
     return float(variances.min())
 
 
 def change(grey: UInt8[np.ndarray, "128 128"], previous: UInt8[np.ndarray, "128 128"]) -> float:
-    """Mean absolute difference [grey levels] of the parts FACE of two analysis crops at a quarter of their resolution.
+    """Mean absolute difference of the parts FACE of two analysis crops [grey levels]; 0 for a repeated frame.
 
-    At that scale noise counts little; a repeated frame gives 0.
+    Measured at a quarter of their resolution, where noise counts little.
     """
     difference = grey[FACE].astype(np.float32) - previous[FACE]
     height, width = difference.shape
@@ -83,17 +108,19 @@ def change(grey: UInt8[np.ndarray, "128 128"], previous: UInt8[np.ndarray, "128 
 
 
 def outside(polygon: Float[np.ndarray, "n 2"], shape: tuple[int, int]) -> float:
-    """Share, 0..1, of a convex polygon's area that lies outside of a frame.
+    """Fraction, 0..1, of a convex polygon's area that lies outside a frame.
 
     Args:
         polygon: corners (x, y) in frame pixels.
         shape: height and width of the frame.
     """
     height, width = shape
-    frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - np.float32(
-        0.5
-    )
+    # Pixel centres lie at integers, so the frame's corner is half a pixel before the first.
+    corners = [(0, 0), (width, 0), (width, height), (0, height)]
+    frame = np.array(corners, np.float32) - np.float32(0.5)
     polygon = polygon.astype(np.float32)
     inside, _ = cv2.intersectConvexConvex(polygon, frame)
-    area = max(cv2.contourArea(polygon), 1e-6)  # without any area no face lies inside
+
+    # A polygon without any area lies outside.
+    area = max(cv2.contourArea(polygon), 1e-6)
     return float(np.clip(1 - inside / area, 0, 1))
