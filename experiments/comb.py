@@ -69,8 +69,8 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.loss = ml_collections.ConfigDict()
     c.loss.masking = "both"  # "target": Eq. 1, "both": Eq. 2
-    # Weights of the source's optional terms
-    c.loss.l1 = 0.0
+    # Weights of the source's optional terms:
+    c.loss.l1 = 0.0  # mean absolute difference over the face
     c.loss.identity = 0.0  # of swapped images: 1 - cosine to their persona
     c.loss.cycle = 0.0  # of images swapped to another persona and back
     c.loss.latent_cycle = 0.0  # of latents decoded as another persona and encoded again

@@ -1,12 +1,12 @@
-"""The comb network on eight rendered puppets, half an hour on two CPU cores: what the bench is read with.
+"""The comb network on eight rendered puppets: what the bench is read with.
 
-Reproduces: swaps between 56 ordered pairs of personas, on performances that none was trained on.
 Costs: about half an hour on two cores, and six minutes to evaluate.
 Expect: PSNR 14.2 dB against 13.1 of doing nothing, 16.8 with --blend none; the right persona in 68 % of the frames with
 --blend none; gaze and mouth hardly follow yet. docs/bench.md has the table and what it says.
+Reproduces: swaps between 56 ordered pairs of personas, on performances that none was trained on.
 
-What options do, at 32 px after 700 steps, with --blend none, mean of two seeds; half of the seeds' distance is at most
-0.05 dB, 0.2 % of MS-SSIM, 1.3 % of identity, 0.2 degrees (python -m experiments.benchmarks.comb_losses):
+What options do, at 32 px after 700 steps, with --blend none, is the mean of two seeds. The seeds are at most 0.1 dB,
+0.4 % of MS-SSIM, 2.6 % of identity and 0.4 degrees apart (python -m experiments.benchmarks.comb_losses):
 
                           time of a step    PSNR    MS-SSIM    identity found    yaw     pitch    sharpness
     joint, Eq. 2, no more        1          16.5     47.1           58 %        4.7 deg  7.7 deg     40 %
@@ -17,9 +17,9 @@ What options do, at 32 px after 700 steps, with --blend none, mean of two seeds;
     Eq. 1                        1.0        16.2     46.4           60 %        4.0      7.8         41 %
     ceiling                                 18.6     62.0           67 %        3.3      4.2         70 %
 
-Sequential updates win, and cost nothing: the encoder learns eight times a step. The demo has them, though with three
-personas they are only as good as joint ones; devices along the persona axis need joint ones. The losses of swapped
-pictures gain 0.2 to 0.3 dB, cost time and sharpness, and stay off. Eq. 2 is 0.3 dB better than Eq. 1, with which yaw is
+Sequential updates win and cost nothing: the encoder learns eight times a step. The demo has them, though with three
+personas they are only as good as joint ones. Devices along the persona axis need joint ones. The losses of swapped
+images gain 0.2 to 0.3 dB, cost time and sharpness, and stay off. Eq. 2 is 0.3 dB better than Eq. 1; with Eq. 1 yaw is
 followed better.
 
     faceswap puppets --output data --format records --personas 8 --tracks 12 --frames 25 --rate 3 --resolution 64

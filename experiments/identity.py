@@ -1,10 +1,10 @@
 """The face embedder: a small IResNet that learns with ArcFace to tell people apart, on rendered puppets.
 
-Reproduces: the loss, the margin and the optimizer of ArcFace (Deng et al. 2019) at desk size: 0.7 M weights that see
-crops of 64 px at 32 px, whole or the face alone, soft and in other light.
 Costs: on two CPU cores of a busy machine 3 minutes to render and 8 to train.
 Expect: on 60 puppets that it has never seen, verification accuracy 97.8 % of the face alone and 97.9 % of the whole
 crop, true accepts 56 and 79 % at a false accept rate of 1e-3, area under the ROC curve 0.994 and 0.996.
+Reproduces: the loss, the margin and the optimizer of ArcFace (Deng et al. 2019) at desk size: 0.7 M weights that see
+crops of 64 px at 32 px, whole or the face alone, soft and in other light.
 
     faceswap puppets --output data --world_seed 7 --format records --personas 600 --tracks 4 --frames 4 --rate 1 \
         --resolution 64
@@ -37,19 +37,19 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.path = "data"
     c.data.split = "train"  # whose identities to take
     c.data.manifest = ""  # digest of what the data are, taken from them
-    c.data.held_out = 0.1  # the last share of the identities, never trained on
-    c.data.test = 512  # pictures of these that the evaluations look at
-    c.data.jitter = ml_collections.ConfigDict()  # random misalignment of a picture and its mask
-    c.data.jitter.update(rotation=4.0, scale=0.04, shift=0.02)  # ± degrees, share, picture widths
+    c.data.held_out = 0.1  # the last fraction of the identities, never trained on
+    c.data.test = 512  # images of these that the evaluations look at
+    # Random misalignment of an image and its mask: ± degrees, fraction, image widths
+    c.data.jitter = ml_collections.ConfigDict()
+    c.data.jitter.update(rotation=4.0, scale=0.04, shift=0.02)
 
     c.alignment = "eyes"  # how faces are cut, see faces/align.py
     c.resolution = 64  # of the aligned crops, pixels
-    c.face_alone = 0.5  # share of the pictures that are seen through the mask of the face
-    c.blur = 0.02  # standard deviation in picture widths, up to this
-    c.augment = ml_collections.ConfigDict()  # random light and colour
-    c.augment.update(
-        brightness=0.05, contrast=0.1, saturation=0.0, hue=0.0
-    )  # ±, of 0..1; hue in turns
+    c.face_alone = 0.5  # fraction of the images that are seen through the mask of the face
+    c.blur = 0.02  # standard deviation in image widths, up to this
+    # Random light and colour, ± of 0..1; hue in turns
+    c.augment = ml_collections.ConfigDict()
+    c.augment.update(brightness=0.05, contrast=0.1, saturation=0.0, hue=0.0)
 
     c.model = ml_collections.ConfigDict()
     c.model.blocks = (1, 1, 1, 1)  # of each stage; (3, 4, 14, 3) is IResNet-50

@@ -1,11 +1,12 @@
-"""The oracle: a small network that tells all 40 parameters of a puppet from a picture of 64 px. It scores all systems.
+"""The oracle: a small network that tells all 40 parameters of a puppet from an image of 64 px. It scores all systems.
 
-A residual network of 0.40 M weights learns from pictures that are rendered beside the training, in part of faces alone
-(through varied masks), in part whole; softened, noisy and compressed, as swapped clips are. Its views are aligned by
-landmarks, so that the features of a face are always at about the same place.
 Costs: 17 minutes on two cores, the rendering of 16,000 puppets included.
-Expect: mean errors of yaw 2.8, pitch 3.3, gaze 10 and 9 degrees (x, y), lids 13 % of the range,
-mouth opening 9 %; docs/bench.md has all.
+Expect: mean errors of yaw 2.8, pitch 3.3, gaze 10 and 9 degrees (x, y), lids 13 % of the range, mouth opening 9 %;
+docs/bench.md has all.
+
+A residual network of 0.40 M weights learns from images that are rendered beside the training. Some show the face alone,
+through varied masks, others the whole crop; they are softened, noisy and compressed, as swapped clips are. Its views
+are aligned by landmarks, so that the features of a face are always at about the same place.
 
     faceswap train --config experiments/oracle.py --workdir runs/oracle
     python -m experiments.benchmarks.oracle --workdir runs/oracle
@@ -29,15 +30,14 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.world_seed = 101  # of the puppets to train on
     c.data.test_world_seed = 102  # of those that are never trained on
     c.data.fresh = 2  # new puppets of every batch; the others are drawn from all so far
-    c.data.test = 256  # pictures that the evaluations look at
+    c.data.test = 256  # images that the evaluations look at
 
     c.blur = 1.2  # standard deviation in pixels, up to this
     c.mask_blur = 1.5
     c.noise = 0.03  # standard deviation, up to this
-    c.augment = ml_collections.ConfigDict()  # random light and colour
-    c.augment.update(
-        brightness=0.04, contrast=0.06, saturation=0.0, hue=0.0
-    )  # ±, of 0..1; hue in turns
+    # Random light and colour, ± of 0..1; hue in turns
+    c.augment = ml_collections.ConfigDict()
+    c.augment.update(brightness=0.04, contrast=0.06, saturation=0.0, hue=0.0)
 
     c.model = ml_collections.ConfigDict()
     c.model.stem = 32  # channels at 32 px

@@ -28,8 +28,15 @@ from faceswap_jax.ops.resample import downsample, upsample
 CHANNELS = (512, 512, 512, 512, 256, 128, 64, 32, 16)  # of level 0 .. 8 at full width
 MAX_LEVEL = len(CHANNELS) - 1
 TIED_LEVELS = 2
-LEAK = 0.2
-REMAT = {"none": lambda block: block, "blocks": nn.remat}
+LEAK = 0.2  # slope of LeakyReLU below zero
+
+
+def _keep(block):
+    """Keeps all activations of a block for the gradient."""
+    return block
+
+
+REMAT = {"none": _keep, "blocks": nn.remat}
 """What happens to the class `Block`, by the names of `CombConfig.remat`."""
 
 
@@ -38,7 +45,7 @@ class CombConfig:
     """Shape of a comb network.
 
     Attributes:
-        level: growth level L; pictures are 4 * 2**L pixels wide.
+        level: growth level L; images are 4 * 2**L pixels wide.
         personas: number of persona decoders P.
         width: multiplies every channel count of `CHANNELS`, the latent excepted.
         latent: length of the latent z.
@@ -58,7 +65,7 @@ class CombConfig:
 
     @property
     def resolution(self) -> int:
-        """Side of the pictures in pixels."""
+        """Side of the images in pixels."""
         return resolution(self.level)
 
     def channels(self, level: int) -> int:
@@ -67,20 +74,19 @@ class CombConfig:
 
 
 def resolution(level: int) -> int:
-    """Side in pixels of the pictures of `level`."""
+    """Side in pixels of the images of `level`."""
     return 4 * 2**level
 
 
 def multiplications(config: CombConfig) -> int:
-    """Multiplications of one picture's 3 x 3 convolutions in the encoder, about as many as in a decoder."""
-    levels = range(config.level + 1)
-    channels = [
-        config.channels(level) for level in (0, *levels)
-    ]  # level 0 leads to itself, then to the latent
-    return sum(
-        9 * resolution(level) ** 2 * channels[level + 1] * (channels[level + 1] + channels[level])
-        for level in levels
-    )
+    """Multiplications of one image's 3 x 3 convolutions in the encoder, about as many as in a decoder."""
+    total = 0
+    for level in range(config.level + 1):
+        channels = config.channels(level)
+        below = config.channels(max(level - 1, 0))  # level 0 leads to itself, then to the latent
+        # The first convolution keeps the channels, the second leads to those of the level below.
+        total += 9 * resolution(level) ** 2 * channels * (channels + below)
+    return total
 
 
 class ConvLeaky(nn.Module):
@@ -117,17 +123,21 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        for i, (features, kernel, padding) in enumerate(
-            zip(self.features, self.kernels, self.paddings, strict=True)
-        ):
-            x = ConvLeaky(
-                features, kernel, self.dtype, padding, self.upsampled and i == 0, name=f"conv_{i}"
-            )(x)
+        for i in range(2):
+            conv = ConvLeaky(
+                features=self.features[i],
+                kernel=self.kernels[i],
+                dtype=self.dtype,
+                padding=self.paddings[i],
+                upsampled=self.upsampled and i == 0,
+                name=f"conv_{i}",
+            )
+            x = conv(x)
         return x
 
 
 class Encoder(nn.Module):
-    """Pictures to latents (Figure 3)."""
+    """Images to latents (Figure 3)."""
 
     config: CombConfig
 
@@ -142,20 +152,26 @@ class Encoder(nn.Module):
 
         h = from_rgb(c.level, x)
         for level in range(c.level, 0, -1):
-            h = downsample(
-                block(
-                    (c.channels(level), c.channels(level - 1)), dtype=c.dtype, name=f"level_{level}"
-                )(h)
-            )
+            features = (c.channels(level), c.channels(level - 1))
+            h = block(features, dtype=c.dtype, name=f"level_{level}")(h)
+            h = downsample(h)
             if level == c.level and c.fading:
                 h = (1 - alpha) * from_rgb(level - 1, downsample(x)) + alpha * h
             h = h.astype(c.dtype)
-        h = block((c.channels(0), c.latent), (3, 4), ("SAME", "VALID"), c.dtype, name="level_0")(h)
+
+        # 4 x 4 pixels to one: the latent
+        h = block(
+            features=(c.channels(0), c.latent),
+            kernels=(3, 4),
+            paddings=("SAME", "VALID"),
+            dtype=c.dtype,
+            name="level_0",
+        )(h)
         return h[:, 0, 0].astype(jnp.float32)
 
 
 class Decoder(nn.Module):
-    """Latents to pictures of one persona (Figure 4); `tie` says which of its modules are shared by all personas."""
+    """Latents to images of one persona (Figure 4). Modules below `TIED_LEVELS` are shared by all personas."""
 
     config: CombConfig
 
@@ -166,17 +182,22 @@ class Decoder(nn.Module):
         c, block = self.config, REMAT[self.config.remat](Block)
 
         def to_rgb(level, h):
-            return nn.sigmoid(
-                nn.Conv(3, (1, 1), dtype=c.dtype, name=f"to_rgb_{level}")(h).astype(jnp.float32)
-            )
+            y = nn.Conv(3, (1, 1), dtype=c.dtype, name=f"to_rgb_{level}")(h)
+            return nn.sigmoid(y.astype(jnp.float32))
 
         # A 4 x 4 'full' convolution of one pixel: the latent spreads over 4 x 4 positions, one bias a channel.
-        h = block((c.channels(0),) * 2, (4, 3), (3, "SAME"), c.dtype, name="level_0")(
-            z[:, None, None].astype(c.dtype)
-        )
+        h = block(
+            features=(c.channels(0), c.channels(0)),
+            kernels=(4, 3),
+            paddings=(3, "SAME"),
+            dtype=c.dtype,
+            name="level_0",
+        )(z[:, None, None].astype(c.dtype))
         for level in range(1, c.level + 1):
-            features = (c.channels(level),) * 2
-            below, h = h, block(features, dtype=c.dtype, upsampled=True, name=f"level_{level}")(h)
+            below = h
+            features = (c.channels(level), c.channels(level))
+            h = block(features, dtype=c.dtype, upsampled=True, name=f"level_{level}")(h)
+
         y = to_rgb(c.level, h)
         if c.level > 0 and c.fading:
             y = (1 - alpha) * upsample(to_rgb(c.level - 1, below)) + alpha * y
@@ -188,17 +209,14 @@ def level_of(module: str) -> int:
     return int(module.rsplit("_", 1)[1])
 
 
-@partial(
-    jax.jit, static_argnums=0
-)  # the networks are run for their shapes, which nobody computes in a program
+# Compiled: the networks are run for the shapes of their weights, and XLA drops what they compute.
+@partial(jax.jit, static_argnums=0)
 def init(config: CombConfig, key: PRNGKeyArray) -> Params:
     """Fresh parameters {"encoder", "tied", "personas"}; see the module's docstring."""
     encoder_key, tied_key, personas_key = jax.random.split(key, 3)
-    x, z, alpha = (
-        jnp.zeros((1, config.resolution, config.resolution, 3)),
-        jnp.zeros((1, config.latent)),
-        jnp.ones(()),
-    )
+    x = jnp.zeros((1, config.resolution, config.resolution, 3))
+    z = jnp.zeros((1, config.latent))
+    alpha = jnp.ones(())
 
     def decoder(key):
         return Decoder(config).init(key, z, alpha)["params"]
@@ -228,11 +246,12 @@ def decode(
     z: Float[Array, "b latent"],
     alpha: Float[Array, ""] | float = 1.0,
 ) -> Float[Array, "b h w 3"]:
-    """Pictures in [0, 1] of one persona, whose own weights `own` carry no persona axis."""
+    """Images in [0, 1] of one persona, whose own weights `own` carry no persona axis."""
     return Decoder(config).apply({"params": _used({**tied, **own}, config)}, z, alpha)
 
 
 def _used(modules: Params, config: CombConfig) -> Params:
+    """Modules that a network of this level has: none of the RGB layers that growing has left behind."""
     lowest_rgb = config.level - (config.fading and config.level > 0)
     return {n: w for n, w in modules.items() if "rgb" not in n or level_of(n) >= lowest_rgb}
 

@@ -40,7 +40,7 @@ class IResNetConfig:
         channels: of each stage.
         stem: channels before the first stage.
         embedding: length of the embeddings.
-        side: of the pictures in pixels; a multiple of 2**(number of stages).
+        side: of the images in pixels; a multiple of 2**(number of stages).
         dtype: type of the arithmetic; parameters, statistics and embeddings are float32 always.
     """
 
@@ -91,15 +91,20 @@ class Block(nn.Module):
         def norm(name):
             return _norm(self.train, self.dtype, name)
 
-        h = norm("norm_1")(conv(3, "conv_1")(norm("norm_0")(x)))
-        h = norm("norm_2")(conv(3, "conv_2", self.strides)(PReLU(name="slope")(h)))
+        h = norm("norm_0")(x)
+        h = conv(3, "conv_1")(h)
+        h = norm("norm_1")(h)
+        h = PReLU(name="slope")(h)
+        h = conv(3, "conv_2", self.strides)(h)
+        h = norm("norm_2")(h)
         if self.strides > 1:
-            x = norm("shortcut_norm")(conv(1, "shortcut", self.strides)(x))
+            x = conv(1, "shortcut", self.strides)(x)
+            x = norm("shortcut_norm")(x)
         return x + h
 
 
 class IResNet(nn.Module):
-    """Pictures in [-1, 1] to embeddings."""
+    """Images in [-1, 1] to embeddings."""
 
     config: IResNetConfig
     train: bool
@@ -107,11 +112,13 @@ class IResNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b s s 3"]) -> Float[Array, "b embedding"]:
         c = self.config
-        x = _norm(self.train, c.dtype, "stem_norm")(_conv(c.stem, 3, c.dtype, "stem")(x))
+        x = _conv(c.stem, 3, c.dtype, "stem")(x)
+        x = _norm(self.train, c.dtype, "stem_norm")(x)
         x = PReLU(name="stem_slope")(x)
         for i, (blocks, channels) in enumerate(zip(c.blocks, c.channels, strict=True)):
             for j in range(blocks):
-                x = Block(channels, 1 if j else 2, self.train, c.dtype, name=f"block_{i}_{j}")(x)
+                strides = 2 if j == 0 else 1
+                x = Block(channels, strides, self.train, c.dtype, name=f"block_{i}_{j}")(x)
         x = _norm(self.train, c.dtype, "norm")(x)
         # Channels first, as the published weights have it.
         x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
@@ -132,12 +139,13 @@ def apply(
     x: Float[Array, "b s s 3"],
     train: bool = False,
 ) -> tuple[Float[Array, "b embedding"], Statistics]:
-    """Embeddings, not normalised, of RGB pictures in [0, 1], and the statistics.
+    """Embeddings, not normalised, of RGB images in [0, 1], and the statistics.
 
     With `train` the batch's own means and variances normalise, and the running ones move a tenth of the way to them;
     otherwise the running ones normalise and stay.
     """
-    network, variables = IResNet(config, train), {"params": params, "batch_stats": statistics}
+    network = IResNet(config, train)
+    variables = {"params": params, "batch_stats": statistics}
     x = (2 * x - 1).astype(config.dtype)
     if not train:
         return network.apply(variables, x), statistics

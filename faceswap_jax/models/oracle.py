@@ -1,4 +1,4 @@
-"""The oracle: a small convolutional network that tells what a picture of a puppet shows.
+"""The oracle: a small convolutional network that tells what an image of a puppet shows.
 
 Parameters are {module name: weights}: stem, level_0 .. (each halves the side, then adds a residual block), squeeze,
 values.
@@ -20,7 +20,7 @@ class OracleConfig:
 
     Attributes:
         outputs: number of values to tell.
-        side: of the pictures in pixels; a multiple of 2 * 2**levels.
+        side: of the images in pixels; a multiple of 2 * 2**levels.
         stem: channels at half of that.
         levels: channels of each further level.
         squeeze: channels of the last level when it is laid flat.
@@ -48,33 +48,34 @@ class Level(nn.Module):
                 self.channels, (3, 3), strides, kernel_init=init, dtype=self.dtype, name=name
             )
 
-        init, zeros = nn.initializers.he_normal(), nn.initializers.zeros
+        init = nn.initializers.he_normal()
         h = nn.relu(conv("down", init, strides=2)(x))
+        added = nn.relu(conv("first", init)(h))
         # A block that adds nothing at first trains without normalisation (Zhang et al., Fixup Initialization, 2019).
-        return nn.relu(h + conv("second", zeros)(nn.relu(conv("first", init)(h))))
+        added = conv("second", nn.initializers.zeros)(added)
+        return nn.relu(h + added)
 
 
 class Oracle(nn.Module):
-    """Pictures to values."""
+    """Images to values."""
 
     config: OracleConfig
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b outputs"]:
         c, init = self.config, nn.initializers.he_normal()
+        # Each 2 x 2 pixels become 12 channels of one.
         b, h, w, _ = x.shape
-        x = (
-            x.reshape(b, h // 2, 2, w // 2, 2, 3)
-            .transpose(0, 1, 3, 2, 4, 5)
-            .reshape(b, h // 2, w // 2, 12)
-        )
+        x = x.reshape(b, h // 2, 2, w // 2, 2, 3)
+        x = x.transpose(0, 1, 3, 2, 4, 5)
+        x = x.reshape(b, h // 2, w // 2, 12)
+
         x = nn.relu(nn.Conv(c.stem, (3, 3), kernel_init=init, dtype=c.dtype, name="stem")(x))
         for i, channels in enumerate(c.levels):
             x = Level(channels, c.dtype, name=f"level_{i}")(x)
+        x = nn.Conv(c.squeeze, (1, 1), kernel_init=init, dtype=c.dtype, name="squeeze")(x)
         # Laid flat, not averaged: where things are is what many of the values are about.
-        x = nn.Conv(c.squeeze, (1, 1), kernel_init=init, dtype=c.dtype, name="squeeze")(x).reshape(
-            b, -1
-        )
+        x = x.reshape(b, -1)
         # Zeros: it starts by telling the middle of everything, and learns several times as fast as from noise.
         return 0.5 + nn.Dense(c.outputs, kernel_init=nn.initializers.zeros, name="values")(x)
 
@@ -87,5 +88,5 @@ def init(config: OracleConfig, key: PRNGKeyArray) -> Params:
 def apply(
     config: OracleConfig, params: Params, x: Float[Array, "b h w 3"]
 ) -> Float[Array, "b outputs"]:
-    """Values of what pictures in [0, 1] show."""
+    """Values of what images in [0, 1] show."""
     return Oracle(config).apply({"params": params}, (2 * x - 1).astype(config.dtype))

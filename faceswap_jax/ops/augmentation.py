@@ -13,7 +13,7 @@ class Strengths(Protocol):
 
     Attributes:
         brightness: added to all channels, ± this.
-        contrast: factor of the distance from the picture's mean colour, 1 ± this.
+        contrast: factor of the distance from the image's mean colour, 1 ± this.
         saturation: factor of the saturation, 1 ± this.
         hue: turn of the colour circle, ± this; 0.5 reaches every hue.
     """
@@ -25,45 +25,46 @@ class Strengths(Protocol):
 
 
 def photometric(
-    key: PRNGKeyArray, pictures: Float[Array, "*n h w 3"], strengths: Strengths
+    key: PRNGKeyArray, images: Float[Array, "*n h w 3"], strengths: Strengths
 ) -> Float[Array, "*n h w 3"]:
-    """Changes brightness, contrast, saturation and hue of every picture by amounts of its own, drawn uniformly.
+    """Changes brightness, contrast, saturation and hue of every image by amounts of its own, drawn uniformly.
 
-    A system that reconstructs what it sees should see the changed picture and be asked for the unchanged one: then it
+    A system that reconstructs what it sees should see the changed image and be asked for the unchanged one: then it
     learns that light and tint do not belong to the performance. Asked for the changed one, a decoder would learn
     colours that its persona never has.
 
     Args:
         key: decides on the amounts.
-        pictures: RGB, 0..1; leading axes count pictures and keep their sharding.
+        images: RGB, 0..1; leading axes count images and keep their sharding.
         strengths: such as `config.augment`.
 
     Returns:
         RGB, 0..1; the very same array if all strengths are zero.
     """
-    keys = jax.random.split(key, 4)
+    brightness_key, contrast_key, saturation_key, hue_key = jax.random.split(key, 4)
 
     def draw(key: PRNGKeyArray, strength: float, axes: int) -> Float[Array, "..."]:
-        amounts = jax.random.uniform(key, pictures.shape[:-3], minval=-strength, maxval=strength)
+        """One amount for each image, with so many axes behind it."""
+        amounts = jax.random.uniform(key, images.shape[:-3], minval=-strength, maxval=strength)
         return jnp.expand_dims(amounts, tuple(range(-axes, 0)))
 
     if strengths.brightness:
-        pictures = dm_pix.adjust_brightness(pictures, draw(keys[0], strengths.brightness, 3))
+        images = dm_pix.adjust_brightness(images, draw(brightness_key, strengths.brightness, 3))
     if strengths.contrast:
-        pictures = dm_pix.adjust_contrast(pictures, 1 + draw(keys[1], strengths.contrast, 3))
+        images = dm_pix.adjust_contrast(images, 1 + draw(contrast_key, strengths.contrast, 3))
     if strengths.brightness or strengths.contrast:
-        pictures = pictures.clip(0, 1)
+        images = images.clip(0, 1)
     if strengths.saturation:
-        pictures = dm_pix.adjust_saturation(pictures, 1 + draw(keys[2], strengths.saturation, 2))
+        images = dm_pix.adjust_saturation(images, 1 + draw(saturation_key, strengths.saturation, 2))
     if strengths.hue:
-        pictures = dm_pix.adjust_hue(pictures, draw(keys[3], strengths.hue, 2))
-    return pictures
+        images = dm_pix.adjust_hue(images, draw(hue_key, strengths.hue, 2))
+    return images
 
 
 def blurred(key: PRNGKeyArray, x: Float[Array, "b s s c"], most: float) -> Float[Array, "b s s c"]:
-    """Every picture blurred by a Gaussian of its own standard deviation, 0 to `most` pixels.
+    """Every image blurred by a Gaussian of its own standard deviation, 0 to `most` pixels.
 
-    Along each axis a product with a matrix: grouped convolutions are slow on CPUs.
+    Along each axis it is a product with a matrix, for grouped convolutions are slow on CPUs.
     """
     sigma = most * jax.random.uniform(key, (len(x), 1, 1)) + 1e-3
     position = jnp.arange(x.shape[1])

@@ -7,12 +7,12 @@ and A of their section 4.3,
     tile = A^T [ sum over channels of (B^T window B) * (G kernel G^T) ] A
 
 which is three matrix products here: of all windows with B (x) B, at every point over the channels, and with A (x) A.
-The gradient of the kernel is computed at the same points, where XLA's CPU backend has a convolution whose window is the
-whole picture. Pictures enlarged by 2 with nearest neighbours have windows of 4 x 4 pixels, and at 11 of the points they
-are zero. The coefficients go up to 8: errors are about 1e-5 of the largest value, ten times a plain convolution's.
+The gradient of the kernel is computed at the same points; XLA's CPU backend would use a convolution whose window is the
+whole image. Images enlarged by 2 with nearest neighbours have windows of 4 x 4 pixels, and at 11 of the points they are
+zero. The coefficients go up to 8: errors are about 1e-5 of the largest value, ten times a plain convolution's.
 
-GPUs and TPUs have such algorithms in their libraries, so they get `jax.lax.conv_general_dilated`; and so do other
-kernels, strides and types, and shapes that gain nothing.
+GPUs and TPUs have such algorithms in their libraries, so they get `jax.lax.conv_general_dilated`. So do other kernels,
+strides and types, and shapes that gain nothing.
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ from jaxtyping import Array, Float
 from faceswap_jax.ops.resample import upsample
 
 NHWC = ("NHWC", "HWIO", "NHWC")
-LEAST_WORK = (
-    2**24
-)  # pixels times input times output channels, which is what compiling more operations must be worth
-LAX_UP_TO = (
-    64 * 64
-)  # input times output channels; above, products outweigh the transforms of pictures
+
+# Pixels times input times output channels. Less work is not worth compiling more operations.
+LEAST_WORK = 2**24
+
+# Input times output channels. Up to here the transforms of images cost what the products save.
+LAX_UP_TO = 64 * 64
 
 
 def conv_general_dilated(
@@ -47,7 +47,13 @@ def conv_general_dilated(
 ) -> Float[Array, "b oh ow f"]:
     """`jax.lax.conv_general_dilated`, for `flax.linen.Conv(conv_general_dilated=...)`.
 
-    With `upsampled`, of pictures enlarged by 2 with nearest neighbours, which are given as they were before.
+    Args:
+        lhs: images, in float32 or another type.
+        rhs: kernel.
+        window_strides: of the kernel over the images.
+        padding: as of `jax.lax`.
+        upsampled: whether to convolve the images enlarged by 2 with nearest neighbours.
+        options: of `jax.lax.conv_general_dilated`.
     """
     x = upsample(lhs) if upsampled else lhs
     if _pays(x, rhs, window_strides, padding, options):
@@ -56,27 +62,27 @@ def conv_general_dilated(
 
 
 def _pays(x, kernel, strides, padding, options) -> bool:
-    """Whether filtering pays: a plain 3 x 3 convolution of pictures of whole tiles, on a CPU."""
-    plain = kernel.shape[:2] == (3, 3) and kernel.shape[2] == x.shape[3] and padding == "SAME"
+    """Whether filtering pays: a plain 3 x 3 convolution of images of whole tiles, on a CPU."""
+    if jax.default_backend() != "cpu" or x.dtype != jnp.float32:
+        return False
+
+    kh, kw, channels, features = kernel.shape
     steps = {*strides, *options.get("lhs_dilation", ()), *options.get("rhs_dilation", ())}
-    (_, h, w, c), features = x.shape, kernel.shape[-1]
-    worth = h % 4 == w % 4 == 0 and h * w * c * features > LEAST_WORK
-    return (
-        plain
-        and steps == {1}
-        and worth
-        and x.dtype == jnp.float32
-        and jax.default_backend() == "cpu"
-    )
+    grouped = channels != x.shape[3]
+    if (kh, kw) != (3, 3) or grouped or padding != "SAME" or steps != {1}:
+        return False
+
+    _, h, w, _ = x.shape
+    whole_tiles = h % 4 == w % 4 == 0
+    return whole_tiles and h * w * channels * features > LEAST_WORK
 
 
 def _varying_alike(x, kernel):
-    """In a `shard_map`, each varying over what the other does: the gradient of a shared kernel is then added up."""
-    axes, others = (jax.typeof(a).manual_axis_type.varying for a in (x, kernel))
-    x, kernel = (
-        lax.pcast(x, tuple(others - axes), to="varying"),
-        lax.pcast(kernel, tuple(axes - others), to="varying"),
-    )
+    """In a `shard_map`, makes each vary over the axes of the other: gradients of a shared kernel are then added up."""
+    of_x = jax.typeof(x).manual_axis_type.varying
+    of_kernel = jax.typeof(kernel).manual_axis_type.varying
+    x = lax.pcast(x, tuple(of_kernel - of_x), to="varying")
+    kernel = lax.pcast(kernel, tuple(of_x - of_kernel), to="varying")
     return x, kernel
 
 
@@ -96,11 +102,10 @@ def _forward(upsampled, x, kernel):
 def _backward(upsampled, residuals, g):
     x, kernel = residuals
     transposed = kernel[::-1, ::-1].swapaxes(2, 3)
-    # Every pixel of the input is two by two pixels enlarged, whose gradients add up.
-    input_gradient = (
-        filtered(REDUCED, g, transposed) if upsampled else _convolve(False, g, transposed)
-    )
-    return input_gradient, kernel_gradient(ENLARGED if upsampled else PLAIN, x, g)
+    if upsampled:
+        # Every pixel of the input is two by two pixels enlarged, whose gradients add up.
+        return filtered(REDUCED, g, transposed), kernel_gradient(ENLARGED, x, g)
+    return _convolve(False, g, transposed), kernel_gradient(PLAIN, x, g)
 
 
 _convolve.defvjp(_forward, _backward)
@@ -125,50 +130,72 @@ class Filter(NamedTuple):
         return self.window.shape[1] - 2
 
 
+# B^T, G and A^T of the source's section 4.3
+_WINDOW = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+)
+_KERNEL_24 = np.array(
+    [
+        [6, 0, 0],
+        [-4, -4, -4],
+        [-4, 4, -4],
+        [1, 2, 4],
+        [1, -2, 4],
+        [0, 0, 24],
+    ]
+)
+_KERNEL = _KERNEL_24 / 24
+_TILE = np.array(
+    [
+        [1, 1, 1, 1, 1, 0],
+        [0, 1, -1, 2, -2, 0],
+        [0, 1, 1, 4, 4, 0],
+        [0, 1, -1, 8, -8, 1],
+    ]
+)
+
+
 def _filter(spread: Float[np.ndarray, "6 window"], gather: Float[np.ndarray, "tile 4"]) -> Filter:
     """F(4, 3) of windows that `spread` makes of fewer pixels, whose tiles `gather` multiplies.
 
     Points that are always zero then, or never used, are left out.
     """
-    window = np.array(
-        [
-            [4, 0, -5, 0, 1, 0],
-            [0, -4, -4, 1, 1, 0],
-            [0, 4, -4, -1, 1, 0],
-            [0, -2, -1, 2, 1, 0],
-            [0, 2, -1, -2, 1, 0],
-            [0, 4, 0, -5, 0, 1],
-        ]
-    )
-    kernel = (
-        np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-    )
-    tile = np.array(
-        [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
-    )
-    window, tile = window @ spread, gather @ tile
+    window, tile = _WINDOW @ spread, gather @ _TILE
     used = window.any(1) & tile.any(0)
-    return Filter(*(np.float32(matrix) for matrix in (window[used], kernel[used], tile[:, used])))
+    return Filter(
+        window=np.float32(window[used]),
+        kernel=np.float32(_KERNEL[used]),
+        tile=np.float32(tile[:, used]),
+    )
 
 
 PLAIN = _filter(np.eye(6), np.eye(4))
-ENLARGED = _filter(
-    np.eye(4)[[0, 1, 1, 2, 2, 3]], np.eye(4)
-)  # of pictures that are to be enlarged by 2
-REDUCED = _filter(
-    np.eye(6), np.eye(2).repeat(2, axis=1)
-)  # every 2 x 2 pixels of the result added up
+
+# Of images that are to be enlarged by 2: a window of 6 pixels shows 4, the inner ones twice.
+ENLARGED = _filter(np.eye(4)[[0, 1, 1, 2, 2, 3]], np.eye(4))
+
+# Every 2 x 2 pixels of the result are added up.
+REDUCED = _filter(np.eye(6), np.eye(2).repeat(2, axis=1))
 
 
 def filtered(
     f: Filter, x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c f"]
 ) -> Float[Array, "b oh ow f"]:
     """The 'SAME' convolution, enlarged or reduced as `f` has it."""
-    points = _points(f.window, _windows(_padded(f, x), f.stride + 2, f.stride))
-    products = jnp.einsum(
-        "pbhwc,pcf->pbhwf", points, _points(f.kernel, kernel.reshape(9, *kernel.shape[2:]))
-    )
-    tiles, side = _points(f.tile, products), len(f.tile)
+    images = _points(f.window, _windows(_padded(f, x), f.stride + 2, f.stride))
+    kernels = _points(f.kernel, kernel.reshape(9, *kernel.shape[2:]))
+    products = jnp.einsum("pbhwc,pcf->pbhwf", images, kernels)
+    tiles = _points(f.tile, products)
+
+    # Tiles side by side: [side**2, b, h, w, f] to [b, side * h, side * w, f]
+    side = len(f.tile)
     _, b, h, w, features = tiles.shape
     tiles = tiles.reshape(side, side, b, h, w, features).transpose(2, 3, 0, 4, 1, 5)
     return tiles.reshape(b, side * h, side * w, features)
@@ -178,9 +205,9 @@ def kernel_gradient(
     f: Filter, x: Float[Array, "b h w c"], g: Float[Array, "b oh ow f"]
 ) -> Float[Array, "3 3 c f"]:
     """Gradient of the kernel in `filtered(f, x, kernel)`, from that of the result."""
-    points = _points(f.window, _windows(_padded(f, x), f.stride + 2, f.stride))
-    products = _points(f.tile.T, _windows(g, len(f.tile), len(f.tile)))
-    gradient = _points(f.kernel.T, jnp.einsum("pbhwc,pbhwf->pcf", points, products))
+    images = _points(f.window, _windows(_padded(f, x), f.stride + 2, f.stride))
+    tiles = _points(f.tile.T, _windows(g, len(f.tile), len(f.tile)))
+    gradient = _points(f.kernel.T, jnp.einsum("pbhwc,pbhwf->pcf", images, tiles))
     return gradient.reshape(3, 3, *gradient.shape[1:])
 
 
@@ -194,11 +221,15 @@ def _windows(x, size, stride):
     """Pixels of all size x size windows, [size**2, b, h, w, c]."""
     b, h, w, c = x.shape
     x = x.reshape(b, h // stride, stride, w // stride, stride, c)
-    h, w = (n // stride - (size - 1) // stride for n in (h, w))
-    at = [divmod(i, stride) for i in range(size)]
-    return jnp.stack(
-        [x[:, down : down + h, i, right : right + w, j] for down, i in at for right, j in at]
-    )
+    rows = h // stride - (size - 1) // stride  # windows along each axis
+    columns = w // stride - (size - 1) // stride
+    # Pixel i of a window: how many squares of `stride` pixels further, and where in that square
+    places = [divmod(i, stride) for i in range(size)]
+    pixels = []
+    for down, i in places:
+        for right, j in places:
+            pixels.append(x[:, down : down + rows, i, right : right + columns, j])
+    return jnp.stack(pixels)
 
 
 def _points(matrix, x):

@@ -1,4 +1,4 @@
-"""Pictures twice and half as large."""
+"""Images twice and half as large."""
 
 from jaxtyping import Array, Float
 
@@ -11,4 +11,6 @@ def upsample(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
 def downsample(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
     """2 x 2 average pooling; an odd last row or column is left out."""
     b, h, w, c = x.shape
-    return x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    even = x[:, : h // 2 * 2, : w // 2 * 2]
+    squares = even.reshape(b, h // 2, 2, w // 2, 2, c)
+    return squares.mean((2, 4))

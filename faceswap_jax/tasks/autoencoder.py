@@ -164,8 +164,12 @@ class Task(FaceTask):
         # Random light and colour of what the encoder sees
         key = jax.random.fold_in(jax.random.fold_in(state.key, AUGMENTATION), state.step)
         examples = _examples(network, batch)
-        seen = augmentation.photometric(key, precision.from_bytes(batch["input"]), c.augment)
-        examples = examples._replace(encoder_input=examples.encoder_input | {"image": seen})
+        encoder_input = augmentation.photometric(
+            key, precision.from_bytes(batch["input"]), c.augment
+        )
+        examples = examples._replace(
+            encoder_input=examples.encoder_input | {"image": encoder_input}
+        )
 
         # Whose performance each decoder shows in swaps
         key = jax.random.fold_in(jax.random.fold_in(state.key, PARTNER), state.step)
