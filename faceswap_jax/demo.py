@@ -14,40 +14,35 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.bench import evaluate
 from faceswap_jax.train import train
 
-WORLD, PERSONAS = 0, ("ada", "ben", "cleo")
+WORLD = 0
+PERSONAS = ("ada", "ben", "cleo")
 SIZE = 160  # pixels of a frame's side
-# Few frames a second, so that few frames show much of what a face can do.
-TRAINING_TRACKS, TRAINING_FRAMES, TRAINING_RATE = (
-    range(12),
-    25,
-    3.0,
-)  # of each persona; every track is another scene
-HELD_OUT_TRACK, HELD_OUT_FRAMES, HELD_OUT_RATE = 12, 40, 8.0
 RESOLUTION = 64
 PROCESSES = 2
 
+# Of each persona; every track is another scene. Few frames a second: so few frames show much of what a face can do.
+TRAINING_TRACKS = range(12)
+TRAINING_FRAMES = 25
+TRAINING_RATE = 3.0
+HELD_OUT_TRACK = 12
+HELD_OUT_FRAMES = 40
+HELD_OUT_RATE = 8.0
+
 
 def demo(output: Path) -> None:
-    """Does everything anew in `output`, and ends with the table of scores and the names of the pictures.
+    """Does everything anew in `output`, and ends with the table of scores and the names of the files.
 
     Raises:
         InputError: `output` exists and was not made by a demo.
     """
-    console, marker = Console(stderr=True), output / ".faceswap-demo"
-    if marker.exists():
-        shutil.rmtree(output)
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"'{output}' exists and was not made by a demo; choose another --output.")
-    output.mkdir(parents=True, exist_ok=True)
-    marker.touch()
+    _empty(output)
+    console = Console(stderr=True)
 
     console.rule("1 of 4: rendering clips")
-    write_clips(
-        output / "clips", _clips(TRAINING_TRACKS, TRAINING_FRAMES, TRAINING_RATE), PROCESSES
-    )
-    write_clips(
-        output / "held_out", _clips([HELD_OUT_TRACK], HELD_OUT_FRAMES, HELD_OUT_RATE), PROCESSES
-    )
+    training = _clips(TRAINING_TRACKS, TRAINING_FRAMES, TRAINING_RATE)
+    held_out = _clips([HELD_OUT_TRACK], HELD_OUT_FRAMES, HELD_OUT_RATE)
+    write_clips(output / "clips", training, PROCESSES)
+    write_clips(output / "held_out", held_out, PROCESSES)
 
     console.rule("2 of 4: preparing face tracks")
     folders = [output / "clips" / name for name in PERSONAS]
@@ -61,6 +56,21 @@ def demo(output: Path) -> None:
 
     console.rule("4 of 4: swapping held-out clips and scoring them")
     evaluate(output / "run", output / "held_out", ("multiband", "none"))
+
+
+def _empty(output: Path) -> None:
+    """Makes the folder, or clears that of an earlier demo, which a hidden file marks.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    marker = output / ".faceswap-demo"
+    if marker.exists():
+        shutil.rmtree(output)
+    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"'{output}' exists and was not made by a demo; choose another --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    marker.touch()
 
 
 def _clips(tracks: Iterable[int], frames: int, rate: float) -> PuppetClips:

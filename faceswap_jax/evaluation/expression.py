@@ -3,6 +3,8 @@
 Frames without a face have landmarks that are NaN, and so are their measures.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Float32
 
@@ -10,6 +12,10 @@ from faceswap_jax.faces.ibug import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 from faceswap_jax.faces.pose import head_pose
 
 RATIOS = ("right eye", "left eye", "right brow", "left brow", "mouth")
+INNER_LIPS = range(60, 68)
+# Pairs of an upper and a lower point, counted along the outline from its first corner.
+EYE_RIMS = ((1, 5), (2, 4))
+LIP_RIMS = ((1, 7), (2, 6), (3, 5))
 CONSTANT = 1e-4
 """A ratio whose standard deviation is no more than this does not move: far below what any landmarker resolves."""
 
@@ -22,17 +28,16 @@ def aspect_ratios(landmarks: Float[np.ndarray, "n 68 2"]) -> Float32[np.ndarray,
     play no part. Heights and widths of a turned head are foreshortened differently: compare equal poses.
     """
     points = landmarks.astype(np.float64)
-    eyes, brows = [], []
-    for eye, brow in ((RIGHT_EYE, RIGHT_BROW), (LEFT_EYE, LEFT_BROW)):
-        first, *rims, last = (points[:, eye[i]] for i in (0, 1, 5, 2, 4, 3))
-        width = last - first
-        above = points[:, list(brow)].mean(1) - first
-        eyes.append(_openness(first, last, rims))
-        brows.append(
-            (width[:, 1] * above[:, 0] - width[:, 0] * above[:, 1]) / np.square(width).sum(1)
-        )
-    first, last, *rims = (points[:, i] for i in (60, 64, 61, 67, 62, 66, 63, 65))
-    return np.stack([*eyes, *brows, _openness(first, last, rims)], 1).astype(np.float32)
+    right_eye, left_eye = points[:, list(RIGHT_EYE)], points[:, list(LEFT_EYE)]
+    right_brow, left_brow = points[:, list(RIGHT_BROW)], points[:, list(LEFT_BROW)]
+    ratios = [
+        _openness(right_eye, EYE_RIMS),
+        _openness(left_eye, EYE_RIMS),
+        _brow_height(right_brow, right_eye),
+        _brow_height(left_brow, left_eye),
+        _openness(points[:, INNER_LIPS], LIP_RIMS),
+    ]
+    return np.stack(ratios, 1).astype(np.float32)
 
 
 def correlation(
@@ -45,12 +50,11 @@ def correlation(
     both = np.isfinite(ratios).all(1) & np.isfinite(driving).all(1)
     if not both.any():
         return np.full(ratios.shape[1], np.nan, np.float32)
-    a, b = (values[both] - values[both].mean(0, dtype=np.float64) for values in (ratios, driving))
-    spread_a, spread_b = a.std(0), b.std(0)
-    moves = (spread_a > CONSTANT) & (spread_b > CONSTANT)
-    return np.where(
-        moves, (a * b).mean(0) / np.where(moves, spread_a * spread_b, 1), np.nan
-    ).astype(np.float32)
+    a = ratios[both] - ratios[both].mean(0, dtype=np.float64)
+    b = driving[both] - driving[both].mean(0, dtype=np.float64)
+    moves = (a.std(0) > CONSTANT) & (b.std(0) > CONSTANT)
+    spread = np.where(moves, a.std(0) * b.std(0), 1)
+    return np.where(moves, (a * b).mean(0) / spread, np.nan).astype(np.float32)
 
 
 def pose_errors(
@@ -65,10 +69,20 @@ def pose_errors(
     return errors
 
 
-def _openness(first, last, rims) -> np.ndarray:
-    """Mean distance of the pairs of rim points, upper and lower, over the distance of the corners."""
-    heights = [
-        np.linalg.norm(upper - lower, axis=1)
-        for upper, lower in zip(rims[::2], rims[1::2], strict=True)
-    ]
-    return np.mean(heights, axis=0) / np.linalg.norm(last - first, axis=1)
+def _openness(
+    outline: Float[np.ndarray, "n k 2"], rims: Sequence[tuple[int, int]]
+) -> Float[np.ndarray, "n"]:
+    """Mean distance of the pairs of rim points over the distance of the corners, which lie half an outline apart."""
+    heights = [np.linalg.norm(outline[:, up] - outline[:, low], axis=1) for up, low in rims]
+    width = np.linalg.norm(outline[:, outline.shape[1] // 2] - outline[:, 0], axis=1)
+    return np.mean(heights, axis=0) / width
+
+
+def _brow_height(
+    brow: Float[np.ndarray, "n 5 2"], eye: Float[np.ndarray, "n 6 2"]
+) -> Float[np.ndarray, "n"]:
+    """Height of the brow's mean above the line through the eye's corners, over the eye's width."""
+    width = eye[:, 3] - eye[:, 0]
+    above = brow.mean(1) - eye[:, 0]
+    cross = width[:, 1] * above[:, 0] - width[:, 0] * above[:, 1]
+    return cross / np.square(width).sum(1)

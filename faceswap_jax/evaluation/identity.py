@@ -20,7 +20,7 @@ def distances(
 ) -> Float32[np.ndarray, "n p"]:
     """How far every reading is from every persona, in errors of the oracle: about 1.3 for the right one.
 
-    The root mean square over the parameters of their differences, each divided by the oracle's error.
+    The root mean square, over the parameters, of the differences divided by the oracle's errors.
 
     Args:
         readings: parameters that the oracle reads off frames.
@@ -41,30 +41,26 @@ def retrieved(
 class DlibEmbedder:
     """The 128 numbers of dlib's face recognition network, of unit length.
 
-    A ResNet of 29 layers, trained by D. King on some three million faces (2017); dlib aligns the face to 150 px by the
-    landmarks. The embeddings are not centred: cosines of two people are about 0.85, of one person's frames about 0.97,
-    of puppets 0.91 and 0.95, so that a cosine tells something only beside those of the target and of the source. It
-    takes about 0.1 s a face on one core.
+    A ResNet of 29 layers, trained by D. King on some three million faces (2017). dlib itself aligns the face, to 150 px
+    by the corners of eyes and nose, whatever the alignment of a generator. The embeddings are not centred: cosines of
+    two people are about 0.85, of one person's frames about 0.97, of puppets 0.91 and 0.95. So a cosine tells something
+    only beside those of the target and of the source. A face takes about 0.1 s on one core.
 
     Raises:
         InputError: dlib or its networks are not installed.
     """
 
     def __init__(self) -> None:
-        # The package of networks imports what newer Pythons lack: only its folder is of interest.
-        package = importlib.util.find_spec("face_recognition_models")
-        path = (
-            package
-            and Path(package.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"
-        )
-        if not path or not path.is_file() or not importlib.util.find_spec("dlib"):
+        path = _dlib_weights()
+        if path is None or not importlib.util.find_spec("dlib"):
             raise InputError(
                 "The identity cosine needs dlib and its face recognition network, which are not installed: "
                 "pip install 'faceswap-jax[faces]'."
             )
         import dlib
 
-        self._dlib, self._network = dlib, dlib.face_recognition_model_v1(os.fspath(path))
+        self._dlib = dlib
+        self._network = dlib.face_recognition_model_v1(os.fspath(path))
 
     def __call__(
         self, frames: UInt8[np.ndarray, "n h w 3"], landmarks: Float[np.ndarray, "n 68 2"]
@@ -81,7 +77,9 @@ class DlibEmbedder:
 
 
 class IResNetEmbedder:
-    """The embeddings of an `embedder.load`, of unit length, of whole pictures; DlibEmbedder's interface.
+    """The embeddings, of unit length, of a network of `embedder.load`; DlibEmbedder's interface.
+
+    Faces are cut as the network knows them.
 
     Raises:
         InputError: `path` holds no embedder.
@@ -89,10 +87,9 @@ class IResNetEmbedder:
 
     def __init__(self, path: Path) -> None:
         loaded = embedder.load(path)
-        self._config, self._weights = (
-            loaded.config,
-            jax.device_put((loaded.params, loaded.statistics)),
-        )
+        self._config = loaded.config
+        self._alignment = loaded.alignment
+        self._weights = jax.device_put((loaded.params, loaded.statistics))
         self._embed = jax.jit(embedder.embed, static_argnums=0)
 
     def __call__(
@@ -103,11 +100,19 @@ class IResNetEmbedder:
         result = np.full((len(frames), self._config.embedding), np.nan, np.float32)
         for embedding, frame, points in zip(result, frames, landmarks, strict=True):
             if np.isfinite(points).all():
-                crop = align.crop(frame, align.alignment_transform(points, side, "eyes"), side)[
-                    None
-                ] / np.float32(255)
-                embedding[:] = self._embed(self._config, *self._weights, crop)[0]
+                transform = align.alignment_transform(points, side, self._alignment)
+                crop = align.crop(frame, transform, side) / np.float32(255)
+                embedding[:] = self._embed(self._config, *self._weights, crop[None])[0]
         return result
+
+
+def _dlib_weights() -> Path | None:
+    """Where dlib's network lies in its package, which is not imported: it needs what newer Pythons lack."""
+    package = importlib.util.find_spec("face_recognition_models")
+    if package is None:
+        return None
+    path = Path(package.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"
+    return path if path.is_file() else None
 
 
 def template(embeddings: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:

@@ -35,20 +35,29 @@ def interval(
         confidence: probability that such an interval covers the mean.
         seed: of the resampling.
     """
-    clips = [np.asarray(clip, np.float64)[np.isfinite(clip)] for clip in clips]
-    clips = [clip for clip in clips if len(clip)]
-    if len(clips) == 1:
-        count = len(clips[0]) // block
-        around = np.cumsum(np.concatenate([[0], clips[0], clips[0][:block]]))
-        values = (around[block:-1] - around[: -block - 1]) / block if count > 1 else clips[0]
+    defined = [np.asarray(clip, np.float64)[np.isfinite(clip)] for clip in clips]
+    defined = [clip for clip in defined if len(clip)]
+    if len(defined) == 1:
+        (clip,) = defined
+        count = len(clip) // block
+        values = _block_means(clip, block) if count > 1 else clip
     else:
-        count, values = len(clips), np.array([clip.mean() for clip in clips])
+        values = np.array([clip.mean() for clip in defined])
+        count = len(values)
     mean = values.mean() if len(values) else math.nan
     if count < 2:
         return Interval(float(mean), math.nan, math.nan)
+
+    # Resample, then widen for the few values.
     draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, count))
     tail = (1 - confidence) / 2
     widening = stdtrit(count - 1, tail) / ndtri(tail) * math.sqrt(count / (count - 1))
-    ends = np.quantile(values[draws].mean(1) - mean, [tail, 1 - tail])
-    low, high = mean + widening * ends
+    deviations = values[draws].mean(1) - mean
+    low, high = mean + widening * np.quantile(deviations, [tail, 1 - tail])
     return Interval(float(mean), float(low), float(high))
+
+
+def _block_means(clip: Float[np.ndarray, "n"], block: int) -> Float[np.ndarray, "n"]:
+    """Means of all blocks of consecutive frames; those at the end go on at the beginning."""
+    sums = np.cumsum(np.concatenate([[0], clip, clip[:block]]))
+    return (sums[block:-1] - sums[: -block - 1]) / block

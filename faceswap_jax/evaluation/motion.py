@@ -14,10 +14,11 @@ def flicker(
 ) -> dict[str, Float32[np.ndarray, "n-1"]]:
     """Warping error of every frame but the first, in grey levels of 255 (after Lai et al. 2018, without their square).
 
-    The optical flow of the target (DIS, Kroeger et al. 2016) carries each clip's last frame to the present one; the
-    mean absolute difference counts inside the mask where the flow there and back agree. Give the target itself as a
-    row, too, and the truth if there is one: noise, light, interpolation, and features of the new face that move a
-    little otherwise than the target's, are in their values. NaN where no flow agrees.
+    The optical flow of the target (DIS, Kroeger et al. 2016) carries each clip's last frame to the present one. The
+    mean absolute difference counts inside the mask, where the flows there and back agree. NaN where none does.
+
+    Noise, light, interpolation and features of the new face that move a little otherwise than the target's count, too.
+    How much they do is told by the target itself as a row, and by the truth if there is one.
 
     Args:
         rows: clips that show the motion of the target, by name.
@@ -29,21 +30,22 @@ def flicker(
     method.setFinestScale(0)
     result = {name: np.full(max(len(target) - 1, 0), np.nan, np.float32) for name in rows}
     for i in range(1, len(target)):
-        back, forth = (
-            method.calc(greys[i], greys[i - 1], None),
-            method.calc(greys[i - 1], greys[i], None),
-        )
+        back = method.calc(greys[i], greys[i - 1], None)
+        forth = method.calc(greys[i - 1], greys[i], None)
         weight = masks[i] * consistent(back, forth)
-        if total := weight.sum():
-            for name, frames in rows.items():
-                error = np.abs(frames[i].astype(np.float32) - carry(frames[i - 1], back)).mean(-1)
-                result[name][i - 1] = np.sum(weight * error) / total
+        total = weight.sum()
+        if not total:
+            continue
+        for name, frames in rows.items():
+            error = np.abs(frames[i].astype(np.float32) - carry(frames[i - 1], back)).mean(-1)
+            result[name][i - 1] = np.sum(weight * error) / total
     return result
 
 
 def carry(image: np.ndarray, flow: Float32[np.ndarray, "h w 2"]) -> Float32[np.ndarray, "h w *c"]:
-    """The picture [h, w, ...] whose pixel (x, y) is the image's at (x, y) + flow, cubically interpolated."""
-    x, y = np.meshgrid(*(np.arange(side, dtype=np.float32) for side in flow.shape[1::-1]))
+    """The image [h, w, ...] whose pixel (x, y) is the given image's at (x, y) + flow, cubically interpolated."""
+    height, width = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return cv2.remap(
         image.astype(np.float32),
         x + flow[..., 0],
@@ -58,5 +60,6 @@ def consistent(
 ) -> np.ndarray:
     """Where going back and forth ends where it began [h, w], bool (Sundaram et al. 2010)."""
     forth = carry(forth, back)
-    error, size = np.square(back + forth).sum(-1), (np.square(back) + np.square(forth)).sum(-1)
+    error = np.square(back + forth).sum(-1)
+    size = np.square(back).sum(-1) + np.square(forth).sum(-1)
     return error < 0.01 * size + 0.5

@@ -1,4 +1,4 @@
-"""The oracle that this project ships: one network that reads the parameters of puppets from pictures.
+"""The oracle that this project ships: one network that reads the parameters of puppets from images.
 
 experiments/oracle.py trains it; experiments/benchmarks/oracle.py measures a trained one and writes the file.
 """
@@ -23,11 +23,12 @@ from faceswap_jax.models import oracle as network
 from faceswap_jax.ops.masks import GREY, masked
 
 SHIPPED = Path(__file__).with_name("oracle.npz")
-_BATCH = 64  # pictures read at a time; fewer are filled up, so that one program serves all
+BATCH = 64
+"""Images that are read at a time; fewer are filled up, so that one compiled program serves all."""
 
 
 class Reading(NamedTuple):
-    """What pictures show, in the units of the parameters, in the order of their tables of spans."""
+    """What images show, in the units of the parameters, in the order of their tables of spans."""
 
     persona: Float32[np.ndarray, "n 26"]
     performance: Float32[np.ndarray, "n 14"]
@@ -42,8 +43,8 @@ class Oracle:
         params: its weights.
         errors: mean absolute error of every parameter in its own unit, read of the face alone, on puppets that the
             network has never seen.
-        picture_errors: the same read of whole pictures.
-        reference: pictures of the renderer whose puppets it knows.
+        picture_errors: the same read of whole images.
+        reference: images of the renderer whose puppets it knows.
     """
 
     config: network.OracleConfig
@@ -58,47 +59,50 @@ class Oracle:
         landmarks: Float[np.ndarray, "n 68 2"],
         masks: Float[np.ndarray, "n s s"] | None = None,
     ) -> Reading:
-        """Reads faces in whole pictures of puppets as the renderer frames them.
+        """Reads faces in whole images of puppets as the renderer frames them.
 
         Args:
             frames: RGB, of any size.
-            landmarks: in their pixels, where to look: of the target, for all results of swapping it.
-            masks: 0..1, what may be seen; what is outside of it has no influence. With the mask of the face only
-                what a face swap can change is read. Hair is then a guess, as its errors say.
+            landmarks: where to look, in pixels: those of the target, for all results of swapping it. The view that they
+                give has an alignment of its own, `samples.view`, whatever that of a generator.
+            masks: 0..1, what may be seen; what is outside has no influence. Within the mask of the face only what a
+                swap can change is read; hair is then a guess, as its errors say.
 
         Raises:
-            InputError: the pictures are not square.
+            InputError: the images are not square.
         """
         _, height, width, _ = frames.shape
         if height != width:
             raise InputError(f"The oracle reads square pictures, not {width} x {height} px.")
         values = [np.zeros((0, self.config.outputs), np.float32)]
-        for i in range(0, len(frames), _BATCH):
-            views = [samples.view(face) for face in landmarks[i : i + _BATCH]]
-            seen = frames[i : i + _BATCH].astype(np.float32) / 255
+        for start in range(0, len(frames), BATCH):
+            part = slice(start, start + BATCH)
+            seen = frames[part].astype(np.float32) / 255
             if masks is not None:
-                seen = masked(seen, masks[i : i + _BATCH].astype(np.float32))
-            x = np.full((_BATCH, samples.SIDE, samples.SIDE, 3), GREY, np.float32)
-            for picture, whole, transform in zip(x, seen, views, strict=False):
-                picture[:] = align.warp(np.asarray(whole), transform, samples.SIDE, samples.SIDE)
-            normalised = np.asarray(_apply(self.config, self.params, x))[: len(views)]
-            values.append(
-                np.stack(
-                    [
-                        samples.denormalise(s, v, width)
-                        for s, v in zip(normalised, views, strict=True)
-                    ]
-                )
-            )
-        low, high = (
-            np.array([span[end] for span in samples.SPANS.values()], np.float32) for end in (0, 1)
-        )
-        return Reading(
-            *np.split(np.concatenate(values).clip(low, high), [len(PERSONA_SPANS)], axis=1)
-        )
+                seen = np.asarray(masked(seen, masks[part].astype(np.float32)))
+            values.append(self._read_batch(seen, landmarks[part]))
+
+        # The network may answer with what no puppet has.
+        low = np.array([span.low for span in samples.SPANS.values()], np.float32)
+        high = np.array([span.high for span in samples.SPANS.values()], np.float32)
+        parameters = np.concatenate(values).clip(low, high)
+        persona, performance = np.split(parameters, [len(PERSONA_SPANS)], axis=1)
+        return Reading(persona, performance)
+
+    def _read_batch(
+        self, frames: Float32[np.ndarray, "n s s 3"], landmarks: Float[np.ndarray, "n 68 2"]
+    ) -> Float32[np.ndarray, "n 40"]:
+        """The parameters of up to BATCH images in 0..1, in their units."""
+        views = [samples.view(face) for face in landmarks]
+        x = np.full((BATCH, samples.SIDE, samples.SIDE, 3), GREY, np.float32)
+        for i, (frame, view) in enumerate(zip(frames, views, strict=True)):
+            x[i] = align.warp(frame, view, samples.SIDE, samples.SIDE)
+        normalised = np.asarray(_apply(self.config, self.params, x))
+        width = frames.shape[2]
+        return np.stack([samples.denormalise(normalised[i], v, width) for i, v in enumerate(views)])
 
     def drift(self) -> float:
-        """Mean difference, in grey levels, of the renderer's pictures now and when the network was trained.
+        """Mean difference, in grey levels, of the renderer's images now and when the network was trained.
 
         A hash would also tell machines apart whose last digits differ.
         """
@@ -116,12 +120,7 @@ def load_oracle(path: Path = SHIPPED) -> Oracle:
             about = json.loads(stored["about"].item())
             about["config"]["levels"] = tuple(about["config"]["levels"])
             config = network.OracleConfig(**about["config"])
-            params = jax.tree_util.tree_map_with_path(
-                lambda where, leaf: jnp.asarray(stored[_name(where)], leaf.dtype).reshape(
-                    leaf.shape
-                ),
-                _abstract(config),
-            )
+            params = _read_weights(config, stored)
             return Oracle(
                 config, params, about["errors"], about["picture_errors"], stored["reference"]
             )
@@ -147,28 +146,39 @@ def measured(oracle: Oracle, world_seed: int, numbers: Sequence[int], size: int 
     """The oracle with its errors on the puppets of these numbers of `samples.sample_frame`."""
     frames = [samples.sample_frame(world_seed, number, size) for number in numbers]
     truth = np.stack([samples.parameters(frame) for frame in frames])
-    pictures, landmarks = (
-        np.stack([f.image for f in frames]),
-        np.stack([f.landmarks for f in frames]),
-    )
-    masks = np.stack([f.mask for f in frames]) / np.float32(255)
-    by_way = []
-    for shown in (masks, None):
-        error = np.abs(np.concatenate(oracle(pictures, landmarks, shown), axis=1) - truth).mean(0)
-        by_way.append(dict(zip(samples.SPANS, error.astype(float).tolist(), strict=True)))
-    return dataclasses.replace(oracle, errors=by_way[0], picture_errors=by_way[1])
+    images = np.stack([frame.image for frame in frames])
+    landmarks = np.stack([frame.landmarks for frame in frames])
+    masks = np.stack([frame.mask for frame in frames]) / np.float32(255)
+
+    def errors(shown: np.ndarray | None) -> dict[str, float]:
+        read = np.concatenate(oracle(images, landmarks, shown), axis=1)
+        mean = np.abs(read - truth).mean(0)
+        return dict(zip(samples.SPANS, mean.astype(float).tolist(), strict=True))
+
+    return dataclasses.replace(oracle, errors=errors(masks), picture_errors=errors(None))
 
 
 def reference() -> UInt8[np.ndarray, "4 64 64 3"]:
-    """Pictures of a few puppets, as the renderer makes them now."""
+    """Images of a few puppets, as the renderer makes them now."""
     return np.stack([samples.sample_frame(0, number, 64).image for number in range(4)])
 
 
 _apply = jax.jit(network.apply, static_argnums=0)
 
 
-def _abstract(config: network.OracleConfig) -> network.Params:
-    return jax.eval_shape(lambda: network.init(config, jax.random.key(0)))
+def _read_weights(config: network.OracleConfig, stored: Mapping[str, np.ndarray]) -> network.Params:
+    """The stored weights in the shapes and types that the network wants.
+
+    Raises:
+        KeyError: a weight is missing.
+        ValueError: one has another size.
+    """
+
+    def read(where: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        return jnp.asarray(stored[_name(where)], leaf.dtype).reshape(leaf.shape)
+
+    abstract = jax.eval_shape(lambda: network.init(config, jax.random.key(0)))
+    return jax.tree_util.tree_map_with_path(read, abstract)
 
 
 def _name(where: tuple) -> str:

@@ -6,7 +6,7 @@ import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Array, Float, Float32, UInt8
 
 from faceswap_jax.losses.measures import ms_ssim, psnr, ssim
 
@@ -32,9 +32,8 @@ def sharpness(
         inner = cv2.erode(
             mask.astype(np.float32), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0
         )
-        energy, expected = (
-            float(np.sum(inner * _detail(picture) ** 2)) for picture in (frame, other)
-        )
+        energy = float(np.sum(inner * _detail(frame) ** 2))
+        expected = float(np.sum(inner * _detail(other) ** 2))
         ratios.append(math.sqrt(energy / expected) if expected > 0 else math.nan)
     return np.array(ratios, np.float32)
 
@@ -46,20 +45,23 @@ def compare(
 ) -> dict[str, Float32[np.ndarray, "n"]]:
     """PSNR (dB), SSIM, MS-SSIM and sharpness of every frame against the truth, inside its mask (0..1)."""
     # Frame by frame: one compilation serves clips of any length.
-    measured = [_similarity(*pictures) for pictures in zip(frames, truth, masks, strict=True)]
+    measured = [_similarity(*images) for images in zip(frames, truth, masks, strict=True)]
     similarities = np.array(measured, np.float32).reshape(len(frames), 3)
-    return dict(zip(("psnr", "ssim", "ms_ssim"), similarities.T, strict=True)) | {
-        "sharpness": sharpness(frames, truth, masks)
-    }
+    values = dict(zip(("psnr", "ssim", "ms_ssim"), similarities.T, strict=True))
+    return values | {"sharpness": sharpness(frames, truth, masks)}
 
 
 @jax.jit
-def _similarity(frame, truth, mask):
-    x, y = (jnp.float32(picture)[None] / 255 for picture in (frame, truth))
+def _similarity(
+    frame: UInt8[Array, "h w 3"], truth: UInt8[Array, "h w 3"], mask: Float[Array, "h w"]
+) -> Float[Array, "3"]:
+    """PSNR, SSIM and MS-SSIM of one frame."""
+    x, y = jnp.float32(frame)[None] / 255, jnp.float32(truth)[None] / 255
     mask = jnp.float32(mask)[None, ..., None]
     return jnp.concatenate([score(x, y, mask) for score in (psnr, ssim, ms_ssim)])
 
 
 def _detail(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
+    """The Laplacian of the image's grey levels, seen through the Gaussian."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), FINE), cv2.CV_32F)

@@ -1,10 +1,11 @@
-"""Face verification, whether two pictures show one person: accuracy, true accepts at few false ones, the ROC's area.
+"""Face verification, whether two images show one person: accuracy, true accepts at few false ones, the ROC's area.
 
 The protocol is that of Labeled Faces in the Wild (Huang et al. 2007, view 2): ten folds that share no person, as many
 pairs of one person as of two, and every fold is judged with a threshold that the other nine have chosen.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +18,10 @@ FOLDS = 10
 
 
 class Pairs(NamedTuple):
-    """Pairs of pictures, fold after fold.
+    """Pairs of images, fold after fold.
 
     Attributes:
-        first: index of one picture of each pair.
+        first: index of one image of each pair.
         second: index of the other one.
         same: whether both show the same person.
         fold: 0 to FOLDS - 1.
@@ -33,19 +34,19 @@ class Pairs(NamedTuple):
 
 
 def draw_pairs(
-    identity: Int[np.ndarray, "pictures"],
-    track: Int[np.ndarray, "pictures"],
+    identity: Int[np.ndarray, "images"],
+    track: Int[np.ndarray, "images"],
     count: int = 300,
     seed: int = 0,
 ) -> Pairs:
     """Pairs for a verification, the same for the same arguments.
 
-    Persons are dealt out to the folds at random. Two pictures of one person come from two tracks, for neighbouring
+    Persons are dealt out to the folds at random. Two images of one person come from two tracks, for neighbouring
     frames hardly differ.
 
     Args:
-        identity: who is on each picture.
-        track: where each picture comes from; a number belongs to one track of one person.
+        identity: whom each image shows.
+        track: where each image comes from; a number belongs to one track of one person.
         count: pairs of the same, and as many of different persons, in each fold; fewer where a fold has not so many.
         seed: of the draw.
 
@@ -60,22 +61,26 @@ def draw_pairs(
         )
     folds = []
     for fold, members in enumerate(np.array_split(persons, FOLDS)):
-        pictures = np.flatnonzero(np.isin(identity, members))
-        first, second = pictures[np.stack(np.triu_indices(len(pictures), 1))]
+        images = np.flatnonzero(np.isin(identity, members))
+        first, second = images[np.stack(np.triu_indices(len(images), 1))]
         same = identity[first] == identity[second]
-        kinds = np.flatnonzero(same & (track[first] != track[second])), np.flatnonzero(~same)
-        size = min(count, *map(len, kinds))
+        of_one = np.flatnonzero(same & (track[first] != track[second]))
+        of_two = np.flatnonzero(~same)
+        size = min(count, len(of_one), len(of_two))
         if not size:
             raise InputError(
                 "Nobody in a fold of the verification has two face tracks; prepare more clips of each."
             )
-        chosen = np.concatenate([rng.choice(kind, size, replace=False) for kind in kinds])
-        folds.append((first[chosen], second[chosen], same[chosen], np.full(len(chosen), fold)))
+        chosen = np.concatenate(
+            [rng.choice(of_one, size, replace=False), rng.choice(of_two, size, replace=False)]
+        )
+        numbers = np.full(len(chosen), fold)
+        folds.append(Pairs(first[chosen], second[chosen], same[chosen], numbers))
     return Pairs(*map(np.concatenate, zip(*folds, strict=True)))
 
 
 def accuracy(scores: Float[np.ndarray, "n"], pairs: Pairs) -> Float[np.ndarray, "folds"]:
-    """Share of pairs judged rightly in each fold, by the threshold that judges most of the other folds' pairs rightly.
+    """Fraction of pairs judged rightly in each fold, by the threshold that is best for the other folds.
 
     Args:
         scores: of each pair, higher for the same person, e.g. cosines of embeddings.
@@ -92,8 +97,10 @@ def accuracy(scores: Float[np.ndarray, "n"], pairs: Pairs) -> Float[np.ndarray, 
 def true_accepts(
     scores: Float[np.ndarray, "n"], pairs: Pairs, false_accepts: float
 ) -> Float[np.ndarray, "folds"]:
-    """Share of the pairs of one person that each fold accepts (TAR) by a threshold at which the others accept a share
-    `false_accepts` of their pairs of two persons (FAR); NaN where these are too few to tell.
+    """Fraction of the pairs of one person that each fold accepts (TAR) at a given fraction of false accepts (FAR).
+
+    The threshold is the one at which the other folds accept a fraction `false_accepts` of their pairs of two persons.
+    NaN where these are too few to tell.
 
     Args:
         scores: of each pair, higher for the same person.
@@ -121,14 +128,18 @@ def area(scores: Float[np.ndarray, "n"], same: Bool[np.ndarray, "n"]) -> float:
     return float(above / (count * (len(same) - count)))
 
 
-def _by_fold(judge, pairs: Pairs) -> Float[np.ndarray, "folds"]:
+def _by_fold(
+    judge: Callable[[Bool[np.ndarray, "n"], Bool[np.ndarray, "n"]], float], pairs: Pairs
+) -> Float[np.ndarray, "folds"]:
+    """What `judge` says of the pairs of each fold, given the others to choose a threshold on."""
     return np.array([judge(pairs.fold == fold, pairs.fold != fold) for fold in range(FOLDS)])
 
 
 def _best_threshold(scores: Float[np.ndarray, "n"], same: Bool[np.ndarray, "n"]) -> float:
     """Between two scores, or below all: accepting what lies above makes the fewest mistakes."""
     values, place = np.unique(scores, return_inverse=True)
-    different, alike = (np.bincount(place[kind], minlength=len(values)) for kind in (~same, same))
+    different = np.bincount(place[~same], minlength=len(values))
+    alike = np.bincount(place[same], minlength=len(values))
     # Right are the different up to a value and the same above it.
     right = np.concatenate([[0], np.cumsum(different - alike)])
     edges = np.concatenate([[-np.inf], (values[:-1] + values[1:]) / 2, values[-1:]])

@@ -8,7 +8,7 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.align import invert, polygon_mask, transform_points, warp
@@ -42,8 +42,8 @@ def blend(
     """Puts the generated face into the target crop; both show the face at the same place.
 
     Args:
-        generated: picture of the new face.
-        target: picture that gives everything outside the face.
+        generated: image of the new face.
+        target: image that gives everything outside the face.
         polygon: outline of the face in the target [n, 2], crop pixels.
         method: "multiband", the enhanced multi-band blending of US 2020/0372621 A1, Fig. 5; "none", an alpha mask
             alone; "poisson", OpenCV's seamless cloning, which flickers in video because the light of the whole face
@@ -85,26 +85,37 @@ def paste(
         frame: the frame that the crop was taken from.
         before: the crop as it was.
         after: the edited crop.
-        transform: similarity from frame to crop pixels.
+        transform: affine, from frame to crop pixels.
     """
+    result = frame.copy()
     change = after.astype(np.float32) - before
-    x, y, columns, rows = cv2.boundingRect(change.any(axis=2).astype(np.uint8))
-    # Frame pixels in reach of the change: its rectangle in the crop, widened by the interpolation's radius.
-    left, top, right, bottom = x - REACH, y - REACH, x + columns + REACH, y + rows + REACH
-    corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)], np.float64)
+    changed = change.any(axis=2)
+    if not changed.any():
+        return result
+
+    # The rectangle of the frame that the change can reach
     back = invert(transform)
-    corners = transform_points(corners, back)
     height, width = frame.shape[:2]
+    corners = transform_points(_reached_corners(changed), back)
     left, top = np.clip(np.floor(corners.min(0)).astype(int), 0, (width, height))
     right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, (width, height))
-    result = frame.copy()
-    if columns and left < right and top < bottom:
-        region = result[top:bottom, left:right]
-        back[:, 2] -= left, top
-        region[:] = _add(
-            region, warp(change, back, right - left, bottom - top, cv2.BORDER_CONSTANT)
-        )
+    if left >= right or top >= bottom:
+        return result
+
+    # Warp the change there
+    back[:, 2] -= left, top
+    warped = warp(change, back, right - left, bottom - top, cv2.BORDER_CONSTANT)
+    region = result[top:bottom, left:right]
+    region[:] = _add(region, warped)
     return result
+
+
+def _reached_corners(changed: Bool[np.ndarray, "r r"]) -> Float[np.ndarray, "4 2"]:
+    """Corners of the rectangle around all that changed, widened by the interpolation's radius; crop pixels."""
+    x, y, columns, rows = cv2.boundingRect(changed.astype(np.uint8))
+    left, right = x - REACH, x + columns + REACH
+    top, bottom = y - REACH, y + rows + REACH
+    return np.array([(left, top), (right, top), (left, bottom), (right, bottom)], np.float64)
 
 
 def _add(
@@ -128,7 +139,7 @@ def _interior(
     )
 
 
-def _inward_smoothed(inside: np.ndarray, sigma: float) -> Float[np.ndarray, "h w"]:
+def _inward_smoothed(inside: UInt8[np.ndarray, "h w"], sigma: float) -> Float[np.ndarray, "h w"]:
     """Mask smoothed towards its inside only: 0 outside and on the edge, rising to 1 within about 2 sigma.
 
     A Gaussian gives 1/2 on a straight edge; the half above that is stretched to 0..1 and the half below cut off.
@@ -148,15 +159,19 @@ def _multiband(
     difference, is enough, and its levels taken from the target are zero. The mask is softened once and propagated
     through the pyramid, so that the result does not depend on the resolution of the blending.
     """
+    # The Gaussian pyramid, the coarsest level first, as the source counts
     levels = [difference]
     for _ in range(int(math.log2(min(mask.shape))) - 1):
         levels.append(cv2.pyrDown(levels[-1]))
-    levels.reverse()  # the source's order: the first is the coarsest
+    levels.reverse()
+
+    # Add up the bands that the generated face gives
     change = np.zeros_like(levels[min(TARGET_LEVELS, len(levels)) - 1])
     for coarse, fine in zip(levels[TARGET_LEVELS - 1 :], levels[TARGET_LEVELS:], strict=False):
         size = fine.shape[1::-1]
         small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)[..., None]
-        change = cv2.pyrUp(change, dstsize=size) + small * (fine - cv2.pyrUp(coarse, dstsize=size))
+        band = fine - cv2.pyrUp(coarse, dstsize=size)
+        change = cv2.pyrUp(change, dstsize=size) + small * band
     return change
 
 
@@ -165,7 +180,7 @@ def _poisson(
     target: UInt8[np.ndarray, "h w 3"],
     inside: UInt8[np.ndarray, "h w"],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """OpenCV's seamless cloning; the interior stays clear of the picture's border, as it demands."""
+    """OpenCV's seamless cloning; the interior stays clear of the crop's border, as it demands."""
     x, y, width, height = cv2.boundingRect(inside)
     centre = (x + width // 2, y + height // 2)
     cloned = cv2.seamlessClone(generated, target, 255 * inside, centre, cv2.NORMAL_CLONE)

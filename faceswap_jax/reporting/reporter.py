@@ -166,7 +166,7 @@ class Reporter:
         if not self._main:
             return None
         path = self._workdir / "previews" / f"step_{step:07d}.png"
-        picture.save_grid(path, images)
+        picture.save_grid(path, images, preview.rows, preview.columns)
         return path
 
     def evaluation(
