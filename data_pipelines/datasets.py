@@ -13,7 +13,7 @@ from pathlib import Path
 import ml_collections
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_pipelines.records import MANIFEST, SHARDS, Manifest
+from data_pipelines.records import MANIFEST, SHARDS, Manifest, Shard
 from data_pipelines.sources import PersonaSource
 from faceswap_jax.errors import InputError
 
@@ -44,7 +44,8 @@ def open_data(data: ml_collections.ConfigDict) -> Mapping[str, PersonaSource]:
             for name, records in tfds_records.open_tfds(Path(data.path), data.split).items()
         }
     if data.kind == "puppets":
-        from data_pipelines.puppets.source import puppet_source  # so is the renderer
+        # So is the renderer.
+        from data_pipelines.puppets.source import puppet_source
 
         sources = [
             puppet_source(data.world_seed, p, 0, data.frames, data.resolution)
@@ -83,32 +84,24 @@ def _open_tracks(folder: Path, split: str) -> dict[str, PersonaSource]:
     }
     if not personas:
         splits = Counter(persona.split for persona in manifest.personas.values())
+        others = ", ".join(f"{count} in {name!r}" for name, count in splits.items())
         raise InputError(
-            f"{folder} has no persona in the split {split!r}; it has "
-            f"{', '.join(f'{count} in {name!r}' for name, count in splits.items()) or 'none at all'}."
+            f"{folder} has no persona in the split {split!r}; it has {others or 'none at all'}."
         )
-    shards = [
-        (folder / SHARDS / shard.file, shard.records)
-        for p in personas.values()
-        for shard in p.shards
-    ]
-    with ThreadPoolExecutor(
-        16
-    ) as pool:  # a data set may have tens of thousands of shards on a distant disk
-        list(pool.map(lambda shard: _check_shard(*shard), shards))
+
+    shards = [shard for persona in personas.values() for shard in persona.shards]
+    # A data set may have tens of thousands of shards on a distant disk.
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(functools.partial(_check_shard, folder / SHARDS), shards))
+
     reader = functools.lru_cache(OPEN_FILES)(_open_shard)
-    return {
-        name: PersonaSource(
-            name,
-            StoredRecords(
-                [(folder / SHARDS / shard.file, shard.records) for shard in persona.shards], reader
-            ),
-            persona.tracks,
-            manifest.resolution,
-            [(f"{SHARDS}/{shard.file}", shard.records) for shard in persona.shards],
-        )
-        for name, persona in personas.items()
-    }
+    sources = {}
+    for name, persona in personas.items():
+        files = [(folder / SHARDS / shard.file, shard.records) for shard in persona.shards]
+        names = [(f"{SHARDS}/{shard.file}", shard.records) for shard in persona.shards]
+        records = StoredRecords(files, reader)
+        sources[name] = PersonaSource(name, records, persona.tracks, manifest.resolution, names)
+    return sources
 
 
 class StoredRecords:
@@ -133,12 +126,12 @@ class StoredRecords:
             InputError: its file has disappeared.
         """
         file = bisect_right(self._ends, index)
+        begin = self._ends[file - 1] if file else 0
         try:
-            return self._reader(self._paths[file]).read(
-                [index - self._ends[file - 1] if file else index]
-            )[0]
+            return self._reader(self._paths[file]).read([index - begin])[0]
         except RuntimeError as error:
-            with contextlib.suppress(OSError):  # of a file system that has gone away
+            # The file system itself may have gone away.
+            with contextlib.suppress(OSError):
                 if self._paths[file].is_file():
                     raise
             raise InputError(
@@ -153,8 +146,9 @@ def _open_shard(path: Path) -> ArrayRecordReader:
     )
 
 
-def _check_shard(path: Path, records: int) -> None:
-    """Raises InputError unless the file is there and holds so many records."""
+def _check_shard(folder: Path, shard: Shard) -> None:
+    """Raises InputError unless the shard's file is there and holds as many records as it should."""
+    path = folder / shard.file
     remedy = "`faceswap verify --repair` drops what is broken."
     if not path.is_file():
         raise InputError(f"{path} is missing though {MANIFEST} lists it; {remedy}")
@@ -162,5 +156,7 @@ def _check_shard(path: Path, records: int) -> None:
         found = _open_shard(path).num_records()
     except RuntimeError as error:
         raise InputError(f"{path} is damaged ({error}); {remedy}") from error
-    if found != records:
-        raise InputError(f"{path} holds {found} records but {MANIFEST} says {records}; {remedy}")
+    if found != shard.records:
+        raise InputError(
+            f"{path} holds {found} records but {MANIFEST} says {shard.records}; {remedy}"
+        )

@@ -68,12 +68,13 @@ class PersonaSource:
 
     def part(self, start: int, stop: int) -> "PersonaSource":
         """The records start..stop-1 as a source of their own."""
-        ends = list(itertools.accumulate(self.tracks))
-        tracks = [
-            min(end, stop) - max(end - length, start)
-            for end, length in zip(ends, self.tracks, strict=True)
-            if min(end, stop) > max(end - length, start)
-        ]
+        tracks = []
+        end = 0
+        for length in self.tracks:
+            begin, end = end, end + length
+            inside = min(end, stop) - max(begin, start)
+            if inside > 0:
+                tracks.append(inside)
         return dataclasses.replace(self, tracks=tracks, first=self.first + start)
 
     def read(self, index: int, parse: Callable[[bytes], T]) -> T:
@@ -113,8 +114,11 @@ class PersonaSource:
             known = number in self.corrupt
             self.corrupt[number] = str(error)
         if not known:
-            ends = list(itertools.accumulate(count for _, count in self.files))
-            place = f", in {self.files[bisect_right(ends, number)][0]}," if self.files else ""
+            place = ""
+            if self.files:
+                ends = list(itertools.accumulate(count for _, count in self.files))
+                file, _ = self.files[bisect_right(ends, number)]
+                place = f", in {file},"
             logger.warning(
                 "Record %d of persona %s%s is corrupt and skipped: %s",
                 number,
@@ -127,12 +131,11 @@ class PersonaSource:
 def split(source: PersonaSource, validation: float) -> tuple[PersonaSource, PersonaSource]:
     """Splits a persona's records into training and validation, at least one record each.
 
-    Validation is the last share of the records: neighbouring frames look alike, so that a random draw would measure
-    memory.
+    Validation takes the last records: neighbouring frames look alike, so a random draw would measure memory.
 
     Args:
         source: at least two records.
-        validation: share of the records to hold out, 0..1.
+        validation: fraction of the records to hold out, 0..1.
 
     Raises:
         InputError: there are fewer than two records.

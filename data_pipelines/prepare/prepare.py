@@ -54,19 +54,17 @@ def prepare(
         InputError: an input is not understood, or is a file that cannot be read; nothing shows a face; the output
             holds something else, is being written by another process, or cannot be written.
     """
-    console = Console(
-        stderr=True, markup=False, highlight=False, soft_wrap=True
-    )  # names may hold any character
+    # Without markup: names may hold any character.
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     found = layouts.find_clips(inputs)
     for path in inputs:
+        # A file that was named must be good; one bad file in a folder is only told.
         if path.suffix.lower() in video.SUFFIXES and path.is_file():
-            video.probe(
-                path
-            )  # a file that was named must be good; one bad file in a folder is only told
+            video.probe(path)
     if found.skipped:
-        names = ", ".join(path.name for path in found.skipped[:5]) + ", ..." * (
-            len(found.skipped) > 5
-        )
+        names = ", ".join(path.name for path in found.skipped[:5])
+        if len(found.skipped) > 5:
+            names += ", ..."
         console.print(
             f"skipped {len(found.skipped)} that are no clip, no picture, or links to others: {names}"
         )
@@ -88,11 +86,12 @@ def carry_out(
     with _claimed(output, settings, {job.persona for job in plan}):
         reports = [jobs.load_report(job, output, settings) for job in plan]
         left = [number for number, report in enumerate(reports) if report is None]
-        left.sort(
-            key=lambda number: -jobs.size(plan[number])
-        )  # a large one begun last would keep the others waiting
-        clips, personas = sum(len(job.clips) for job in plan), len({job.persona for job in plan})
-        before = f"; {len(plan) - len(left)} done before" if len(left) < len(plan) else ""
+        # The largest first: begun last, it would keep the other processes waiting.
+        left.sort(key=lambda number: -jobs.size(plan[number]))
+        clips = sum(len(job.clips) for job in plan)
+        personas = len({job.persona for job in plan})
+        done = len(plan) - len(left)
+        before = f"; {done} done before" if done else ""
         console.print(f"{clips} clip(s) of {personas} persona(s) in {len(plan)} shard(s){before}")
         if left:
             (output / MANIFEST).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from absl import flags
 from faceswap_jax.errors import InputError
 
 IMAGE_CODECS = ("jpeg", "png", "png16")
+RESOLUTIONS = tuple(2**i for i in range(4, 11))
 
 
 def _field(default: Any, meaning: str) -> Any:
@@ -53,7 +54,7 @@ class Settings:
     max_yaw: float = _field(60.0, "Drop heads turned further left or right, degrees; 0: keep all.")
     max_pitch: float = _field(45.0, "Drop heads turned further up or down, degrees; 0: keep all.")
     max_outside: float = _field(
-        0.05, "Drop faces of which a larger share lies outside the frame, 0 to 1."
+        0.05, "Drop faces of which a larger fraction lies outside the frame, 0 to 1."
     )
     min_change: float = _field(
         0.1, "Drop near-duplicates: crops that differ less from the one before, grey levels."
@@ -70,51 +71,43 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises InputError, naming the flag, its value and the remedy, if a value makes no sense."""
-        power = self.resolution > 0 and self.resolution.bit_count() == 1
-        for name, good, wanted in (
-            (
-                "resolution",
-                power and 16 <= self.resolution <= 1024,
-                "a power of two between 16 and 1024",
-            ),
-            ("image", self.image in IMAGE_CODECS, f"one of {', '.join(IMAGE_CODECS)}"),
-            ("quality", 1 <= self.quality <= 100, "between 1 and 100"),
-            ("faces", self.faces in ("largest", "all"), "largest or all"),
-            ("beta", 0 <= self.beta <= 0.2, "between 0 and 0.2"),
-            ("min_confidence", 0 <= self.min_confidence <= 1, "between 0 and 1"),
-            ("max_outside", 0 <= self.max_outside <= 1, "between 0 and 1"),
-            (
-                "splits",
-                len(self.splits) == 3 and sum(self.splits) == 100 and min(self.splits) >= 0,
-                "like 75,15,10",
-            ),
-            ("clips_per_shard", self.clips_per_shard >= 1, "1 or more"),
-        ):
-            if not good:
-                raise InputError(
-                    f"--{name}={_text(getattr(self, name))} cannot be used; it must be {wanted}."
-                )
+        is_power = self.resolution in RESOLUTIONS
+        are_percent = len(self.splits) == 3 and sum(self.splits) == 100 and min(self.splits) >= 0
+        demands = {
+            "resolution": (is_power, "a power of two between 16 and 1024"),
+            "image": (self.image in IMAGE_CODECS, f"one of {', '.join(IMAGE_CODECS)}"),
+            "quality": (1 <= self.quality <= 100, "between 1 and 100"),
+            "faces": (self.faces in ("largest", "all"), "largest or all"),
+            "beta": (0 <= self.beta <= 0.2, "between 0 and 0.2"),
+            "min_confidence": (0 <= self.min_confidence <= 1, "between 0 and 1"),
+            "max_outside": (0 <= self.max_outside <= 1, "between 0 and 1"),
+            "splits": (are_percent, "like 75,15,10"),
+            "clips_per_shard": (self.clips_per_shard >= 1, "1 or more"),
+        }
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type in (int, float) and not value >= 0:
-                raise InputError(f"--{field.name}={value} cannot be used; it must be 0 or more.")
+            if field.type in (int, float) and field.name not in demands:
+                demands[field.name] = getattr(self, field.name) >= 0, "0 or more"
+        for name, (good, wanted) in demands.items():
+            if not good:
+                value = _text(getattr(self, name))
+                raise InputError(f"--{name}={value} cannot be used; it must be {wanted}.")
 
     @classmethod
     def define_flags(cls, values: flags.FlagValues) -> None:
         """Defines one flag per field."""
+        define = {
+            bool: flags.DEFINE_boolean,
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+            str: flags.DEFINE_string,
+        }
         for field in dataclasses.fields(cls):
-            define = {
-                bool: flags.DEFINE_boolean,
-                int: flags.DEFINE_integer,
-                float: flags.DEFINE_float,
-                str: flags.DEFINE_string,
-            }.get(field.type, flags.DEFINE_list)
-            default = (
-                [str(value) for value in field.default]
-                if define is flags.DEFINE_list
-                else field.default
-            )
-            define(field.name, default, field.metadata["help"], flag_values=values)
+            meaning = field.metadata["help"]
+            if field.type in define:
+                define[field.type](field.name, field.default, meaning, flag_values=values)
+            else:
+                default = [str(value) for value in field.default]
+                flags.DEFINE_list(field.name, default, meaning, flag_values=values)
 
     @classmethod
     def from_flags(cls, values: flags.FlagValues) -> Self:

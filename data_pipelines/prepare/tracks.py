@@ -23,7 +23,6 @@ from faceswap_jax.faces import align, video
 from faceswap_jax.faces.audio import RATE as AUDIO_RATE
 from faceswap_jax.faces.audio import read_audio
 from faceswap_jax.faces.face import Face, Landmarker
-from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 from faceswap_jax.faces.pose import head_pose
 
 
@@ -91,8 +90,10 @@ class _Seen:
 
 def _look(clip: Clip, settings: Settings, landmarker: Landmarker) -> _Seen:
     """First reading: landmarks at the wanted interval, shot changes between any two frames."""
-    seen, due, is_cut = _Seen(), -math.inf, tracking.ShotCuts(settings.cut)
+    seen = _Seen()
+    is_cut = tracking.ShotCuts(settings.cut)
     cut = False
+    due = -math.inf
     for frame in video.read_frames(clip.path, start=clip.start, end=clip.end):
         cut |= is_cut(frame.image)
         if frame.time < due:
@@ -105,12 +106,9 @@ def _look(clip: Clip, settings: Settings, landmarker: Landmarker) -> _Seen:
         seen.faces.append(landmarker(frame.image, frame.index))
         if len(seen.frames) == settings.frames:
             break
-        # Half a millisecond of slack: frame times are rounded.
-        due = (
-            seen.times[0] + len(seen.times) * settings.interval - 5e-4
-            if settings.interval
-            else -math.inf
-        )
+        if settings.interval:
+            # Half a millisecond of slack: frame times are rounded.
+            due = seen.times[0] + len(seen.times) * settings.interval - 5e-4
     return seen
 
 
@@ -119,13 +117,16 @@ def _faces(tracks: Sequence[tracking.Track]) -> int:
 
 
 def _layers(tracks: Sequence[tracking.Track]) -> list[list[tuple[int, tracking.Track]]]:
-    """Numbered tracks, divided such that no two of a layer share a frame; each layer is in order of time."""
+    """Divides numbered tracks such that no two of a layer share a frame; each layer is in order of time."""
     layers: list[list[tuple[int, tracking.Track]]] = []
     for number, track in sorted(enumerate(tracks), key=lambda item: item[1].frames[0]):
-        layer = next((layer for layer in layers if layer[-1][1].frames[-1] < track.frames[0]), None)
-        if layer is None:
-            layers.append(layer := [])
-        layer.append((number, track))
+        for layer in layers:
+            _, before = layer[-1]
+            if before.frames[-1] < track.frames[0]:
+                layer.append((number, track))
+                break
+        else:
+            layers.append([(number, track)])
     return layers
 
 
@@ -136,45 +137,46 @@ def _records(
     frames: Sequence[int],
 ) -> Iterator[FaceRecord | Dropped]:
     """Second reading: the faces of one layer, cut and judged; without sound."""
-    wanted = {
-        frames[position]: (number, face)
-        for number, track in layer
-        for position, face in zip(track.frames, track.faces, strict=True)
-    }
-    left, latest = len(wanted), (-1, None)  # track and grey crop of the latest record
+    wanted = {}
+    for number, track in layer:
+        for position, face in zip(track.frames, track.faces, strict=True):
+            wanted[frames[position]] = number, face
+
+    left = len(wanted)
+    # Track and grey crop of the latest record
+    latest_track, latest_grey = -1, None
     depth = 16 if settings.image == "png16" else 8
     for frame in video.read_frames(clip.path, start=clip.start, end=clip.end, depth=depth):
         if frame.index not in wanted:
             continue
         number, face = wanted[frame.index]
-        where = {
-            "time": frame.time,
-            "frame": frame.index,
-            "persona": clip.persona,
-            "clip": clip.name,
-            "track": number,
-        }
         try:
             grey = quality.analysis_crop(frame.image, face.landmarks)
             record = face_record(
-                frame.image, face, settings.resolution, sharpness=quality.sharpness(grey), **where
+                frame.image,
+                face,
+                settings.resolution,
+                time=frame.time,
+                frame=frame.index,
+                persona=clip.persona,
+                clip=clip.name,
+                track=number,
+                sharpness=quality.sharpness(grey),
             )
-        except (
-            ValueError
-        ) as error:  # no such face exists, but a hand-made file of landmarks may hold one
+        # No such face exists, but a hand-made file of landmarks may hold one.
+        except ValueError as error:
             raise InputError(
                 f"Frame {frame.index} of {clip.path}: {error} Correct or remove them."
             ) from error
+
         flaw = _flaw(record, face, settings)
-        if (
-            flaw is None
-            and number == latest[0]
-            and quality.change(grey, latest[1]) < settings.min_change
-        ):
+        follows = flaw is None and number == latest_track
+        if follows and quality.change(grey, latest_grey) < settings.min_change:
             flaw = Dropped.DUPLICATE
         if flaw is None:
-            latest = number, grey
+            latest_track, latest_grey = number, grey
         yield flaw or record
+
         left -= 1
         if not left:
             return
@@ -182,23 +184,22 @@ def _records(
 
 def _flaw(record: FaceRecord, face: Face, settings: Settings) -> Dropped | None:
     """Why a record is not worth keeping by itself."""
-    yaw, pitch, _ = np.abs(record.pose)
     if record.confidence < settings.min_confidence:
         return Dropped.CONFIDENCE
-    if (
-        np.linalg.norm(face.landmarks[LEFT_EYE].mean(0) - face.landmarks[RIGHT_EYE].mean(0))
-        < settings.min_size
-    ):
+
+    right, left = align.eye_centres(face.landmarks)
+    if np.linalg.norm(left - right) < settings.min_size:
         return Dropped.SMALL
-    if (
-        quality.outside(align.face_polygon(face.landmarks), record.frame_size)
-        > settings.max_outside
-    ):
+
+    polygon = align.face_polygon(face.landmarks)
+    if quality.outside(polygon, record.frame_size) > settings.max_outside:
         return Dropped.OUTSIDE
-    if (settings.max_yaw and yaw > settings.max_yaw) or (
-        settings.max_pitch and pitch > settings.max_pitch
-    ):
+
+    # A limit of 0 is none.
+    yaw, pitch, _ = np.abs(record.pose)
+    if yaw > (settings.max_yaw or math.inf) or pitch > (settings.max_pitch or math.inf):
         return Dropped.POSE
+
     if record.sharpness < settings.min_sharpness:
         return Dropped.BLURRED
     return None
@@ -210,7 +211,8 @@ def _with_sound(
     """Gives each record the sound from its time to that of the next record of its track, or for one frame."""
 
     def sounding(record: FaceRecord, end: float) -> FaceRecord:
-        first, last = (round((time - seen.times[0]) * AUDIO_RATE) for time in (record.time, end))
+        first = round((record.time - seen.times[0]) * AUDIO_RATE)
+        last = round((end - seen.times[0]) * AUDIO_RATE)
         return dataclasses.replace(record, sound=sound[first:last])
 
     waiting = None

@@ -43,14 +43,16 @@ class PuppetTrack(RenderedClip):
         """The track with its usual names: puppet000, puppet000/00."""
         persona = f"puppet{puppet:03}"
         path = Path(persona, f"{track:02}")
-        numbers = {
-            "world_seed": world_seed,
-            "puppet": puppet,
-            "track": track,
-            "frames": frames,
-            "rate": rate,
-        }
-        return cls(path, persona, str(path), **numbers)
+        return cls(
+            path,
+            persona,
+            str(path),
+            frames=frames,
+            world_seed=world_seed,
+            puppet=puppet,
+            track=track,
+            rate=rate,
+        )
 
     def records(self, resolution: int) -> Iterator[FaceRecord]:
         """The face record of each frame."""
@@ -105,7 +107,10 @@ class PuppetRecords:
             clip=clip.name,
             track=0,
         )
-        first, last = (round(count * AUDIO_RATE / clip.rate) for count in (index, index + 1))
+
+        # What the renderer knows exactly
+        first = round(index * AUDIO_RATE / clip.rate)
+        last = round((index + 1) * AUDIO_RATE / clip.rate)
         pose = frame.performance
         return dataclasses.replace(
             record,
