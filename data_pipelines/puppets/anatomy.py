@@ -180,21 +180,21 @@ class Anatomy:
 
         # The fringe above the forehead: two falling slopes from the parting, lower towards the temples.
         parting = 1.8 * (persona.hair_line - 0.64)
-        away = x - np.float32(parting)
-        middle = np.float32(persona.hair_line * persona.head_height + 0.075)
-        line = middle + np.float32(0.008) * strands
-        line -= np.float32(0.24) * np.sqrt(away * away + np.float32(0.003))
-        line -= np.float32(0.3) * (x * x)
+        away = x - parting
+        middle = persona.hair_line * persona.head_height + 0.075
+        line = middle + 0.008 * strands
+        line -= 0.24 * np.sqrt(away * away + 0.003)
+        line -= 0.3 * (x * x)
 
         # Long hair covers all behind the fringe.
         if persona.hair_length > 0:
-            return np.float32(-3.0) + smoothstep(0.08, 0.5, z) * (line + np.float32(3.0))
+            return -3.0 + smoothstep(0.08, 0.5, z) * (line + 3.0)
 
         # Cropped hair ends in sideburns before the ears, above the ears, and at the neck behind them.
-        from_burn = (z - np.float32(0.06)) * np.float32(1 / 0.09)
-        sideburn = np.float32(0.16) * falloff(np.square(from_burn))
-        above_ear = np.float32(0.46) * smoothstep(-0.6, -0.36, z)
-        side = np.float32(-0.38) + above_ear - sideburn
+        from_burn = (z - 0.06) * (1 / 0.09)
+        sideburn = 0.16 * falloff(np.square(from_burn))
+        above_ear = 0.46 * smoothstep(-0.6, -0.36, z)
+        side = -0.38 + above_ear - sideburn
         return side + smoothstep(0.05, 0.4, z) * (line - side)
 
     def gaze(self) -> Float[np.ndarray, "3"]:

@@ -1,6 +1,7 @@
 """Paints the features of a face - eyes, brows, nose, mouth, beard, freckles - over the surface of a head.
 
 All features are functions of the surface point in the head's frame, so they turn with the head.
+Samples are float32, and stay so: a Python number takes the type of the array that it meets.
 """
 
 import functools
@@ -56,7 +57,7 @@ def _freckle_map() -> tuple[np.ndarray, np.ndarray]:
     away = np.square(x[..., None] + _FRECKLE_LEFT - _FRECKLES[:, 0])
     away += np.square(y[..., None] + _FRECKLE_LOW - _FRECKLES[:, 1])
     falling = np.float32(1.5) / np.square(_FRECKLES[:, 2])
-    strength = np.clip(np.float32(1.5) - away * falling, 0.0, 1.0)
+    strength = np.clip(1.5 - away * falling, 0.0, 1.0)
     return strength.argmax(-1), strength.max(-1)
 
 
@@ -180,7 +181,7 @@ def _freckles(canvas: Canvas, palette: Palette) -> None:
     np.clip(row, 0, _FRECKLE_CELLS - 1, out=row)
     numbers, strengths = _freckle_map()
     there = numbers[row, column] < count
-    patch.paint(palette.freckle, strengths[row, column] * (np.float32(0.55) * there))
+    patch.paint(palette.freckle, strengths[row, column] * (0.55 * there))
 
 
 def _shadows(canvas: Canvas, palette: Palette) -> None:
@@ -193,14 +194,14 @@ def _shadows(canvas: Canvas, palette: Palette) -> None:
         below = _bump(patch.x / (1.25 * wing), (patch.y - tip + 0.155) / 0.06)
         beside_x = (np.abs(patch.x) - 1.35 * wing) / (0.5 * wing)
         beside = _bump(beside_x, (patch.y - 0.65 * tip) / 0.2)
-        patch.paint(palette.fold, np.maximum(np.float32(0.5) * below, np.float32(0.2) * beside))
+        patch.paint(palette.fold, np.maximum(0.5 * below, 0.2 * beside))
 
     under_lip = OUTER_LIPS[9]
     patch = canvas.patch(canvas.face[[under_lip]], 1.1 * mouth.half_width)
     if patch is not None:
         edge = float(mouth.outer_lower(np.float64(0.0)))
         shadow = _bump(patch.x / (0.62 * mouth.half_width), (patch.y - edge + 0.045) / 0.042)
-        patch.paint(palette.fold, np.float32(0.42) * shadow)
+        patch.paint(palette.fold, 0.42 * shadow)
 
 
 def _scalp(canvas: Canvas, palette: Palette) -> None:
@@ -215,12 +216,12 @@ def _scalp(canvas: Canvas, palette: Palette) -> None:
 
     # From nothing 0.08 units below the edge to full cover 0.02 units above it.
     cover = patch.y - canvas.anatomy.hair_edge(patch.x, patch.z)
-    cover *= np.float32(1 / 0.1)
-    cover += np.float32(0.8)
+    cover *= 1 / 0.1
+    cover += 0.8
     np.clip(cover, 0.0, 1.0, out=cover)
     cover *= cover
     cover *= smoothstep(-0.1, 0.15, patch.y)
-    patch.paint(palette.hair * np.float32(0.6), np.float32(0.8) * cover)
+    patch.paint(palette.hair * 0.6, 0.8 * cover)
 
 
 def _folds(canvas: Canvas, palette: Palette) -> None:
@@ -251,7 +252,7 @@ def _smile_line(canvas: Canvas, palette: Palette, side: int) -> None:
 
     weight = _bump((side * patch.x - line) / 0.028, (along - 0.5) / 0.52)
     smile = max(anatomy.performance.smile, 0.0)
-    patch.paint(palette.fold, np.float32(0.16 + 0.4 * smile) * weight)
+    patch.paint(palette.fold, (0.16 + 0.4 * smile) * weight)
 
 
 def _frown_lines(canvas: Canvas, palette: Palette) -> None:
@@ -261,7 +262,7 @@ def _frown_lines(canvas: Canvas, palette: Palette) -> None:
     if patch is not None:
         weight = _bump((np.abs(patch.x) - 0.045) / 0.014, (patch.y - 0.17) / 0.09)
         frown = canvas.anatomy.performance.brow_frown
-        patch.paint(palette.fold, np.float32(0.75 * frown) * weight)
+        patch.paint(palette.fold, (0.75 * frown) * weight)
 
 
 def _forehead_lines(canvas: Canvas, palette: Palette) -> None:
@@ -270,11 +271,11 @@ def _forehead_lines(canvas: Canvas, palette: Palette) -> None:
     if patch is not None:
         base = canvas.anatomy.brows[0].y_inner + 0.16
         height = patch.y - base + 0.12 * np.square(patch.x)
-        waves = wave(height * np.float32(0.5 / 0.085))
-        lines = falloff(np.square(waves) * np.float32(14.0))
+        waves = wave(height * (0.5 / 0.085))
+        lines = falloff(np.square(waves) * 14.0)
         weight = lines * _bump(patch.x / 0.3, (height - 0.085) / 0.11)
         lift = canvas.anatomy.performance.brow_raise
-        patch.paint(palette.fold, np.float32(0.4 * lift) * weight)
+        patch.paint(palette.fold, (0.4 * lift) * weight)
 
 
 def _beard(canvas: Canvas, palette: Palette) -> None:
@@ -305,7 +306,7 @@ def _beard(canvas: Canvas, palette: Palette) -> None:
     # It ends before the ears.
     before_ears = smoothstep(0.7, 0.64, away / anatomy.persona.head_width)
     cover *= smoothstep(-0.12, 0.02, patch.z) * before_ears
-    cover *= np.float32(min(0.25 + 1.0 * density, 0.94)) * (1.0 + grain)
+    cover *= min(0.25 + 1.0 * density, 0.94) * (1.0 + grain)
     patch.paint(palette.beard, np.clip(cover, 0.0, 1.0))
     patch.gloss *= 1.0 - 0.7 * cover
 
@@ -315,12 +316,12 @@ def _stubble(canvas: Canvas, patch: Patch) -> Float32[np.ndarray, "h w"]:
     column = (patch.x * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127
     row = ((patch.y + 0.3 * patch.z) * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127
     strength = 0.3 * min(1.0, _STUBBLE_CELL / canvas.camera.sample_spacing)
-    return _STUBBLE[row, column] * np.float32(strength)
+    return _STUBBLE[row, column] * strength
 
 
 def _nostrils(canvas: Canvas, palette: Palette) -> None:
     """Dark ellipses, turned outwards, around the landmarks below the wings of the nose."""
-    dark = palette.fold * np.float32(0.35)
+    dark = palette.fold * 0.35
     for side, landmark in ((-1, NOSE[5]), (1, NOSE[7])):
         point = canvas.face[landmark]
         patch = canvas.patch(point[None], 0.09)
@@ -348,19 +349,19 @@ def _mouth(canvas: Canvas, palette: Palette) -> None:
     lips *= patch.inside(y - mouth.outer_lower(s))
     upper_lip = patch.inside(y - middle)
     colour = palette.lips[:, None, None] * (1.0 - 0.22 * upper_lip)
-    patch.paint(colour, lips * np.float32(0.9))
-    patch.gloss += np.float32(0.16) * lips * (1.0 - upper_lip)
+    patch.paint(colour, lips * 0.9)
+    patch.gloss += 0.16 * lips * (1.0 - upper_lip)
 
     if mouth.drop > 0.004:
         _open_mouth(canvas, patch, top, bottom)
 
     # The seam fades as the mouth opens; the corners stay.
-    seam = falloff(np.square((y - middle) / np.float32(0.013)))
+    seam = falloff(np.square((y - middle) / 0.013))
     closed = max(0.0, 1.0 - mouth.drop / 0.05)
     seam *= np.clip(1.0 - np.square(s), 0.0, 1.0) * closed
     corner = _bump((np.abs(s) - 1.0) / 0.09, (y - mouth.corner_y) / 0.016)
-    line = np.maximum(np.float32(0.75) * seam, np.float32(0.6) * corner)
-    patch.paint(palette.fold * np.float32(0.5), line)
+    line = np.maximum(0.75 * seam, 0.6 * corner)
+    patch.paint(palette.fold * 0.5, line)
 
 
 def _open_mouth(canvas: Canvas, patch: Patch, top: np.ndarray, bottom: np.ndarray) -> None:
@@ -371,7 +372,7 @@ def _open_mouth(canvas: Canvas, patch: Patch, top: np.ndarray, bottom: np.ndarra
 
     # Teeth and tongue lie 0.1 units behind the lips: follow each ray into the mouth before looking them up.
     ray = canvas.camera.directions(canvas.anatomy.pose, patch.window)
-    deeper = np.float32(-0.1) / ray[2]
+    deeper = -0.1 / ray[2]
     x = patch.x + ray[0] * deeper
     y = patch.y + ray[1] * deeper
     inside = np.empty((3, *x.shape), np.float32)
@@ -380,23 +381,23 @@ def _open_mouth(canvas: Canvas, patch: Patch, top: np.ndarray, bottom: np.ndarra
     # Tongue, with a groove along its middle.
     middle = mouth.y - mouth.drop + 0.035
     tongue = _ellipse(x / (0.8 * mouth.half_width), (y - middle + 0.05) / 0.11)
-    groove = np.float32(1.0) - np.float32(0.3) * falloff(np.square(x * np.float32(1 / 0.02)))
+    groove = 1.0 - 0.3 * falloff(np.square(x * (1 / 0.02)))
     inside += (_TONGUE[:, None, None] * groove - inside) * tongue
 
     # Upper teeth, 0.075 units wide, in an arc, with darker gaps.
-    tooth = x * np.float32(1 / 0.075)
+    tooth = x * (1 / 0.075)
     tooth -= np.rint(tooth)
-    from_gap = np.clip(np.abs(tooth) * np.float32(9.0), 0.0, 1.0)
-    gap = np.float32(0.8) + np.float32(0.2) * from_gap
-    arc = np.float32(0.35) * np.square(x)
-    teeth = patch.inside(y - (arc + np.float32(mouth.y - 0.05)))
+    from_gap = np.clip(np.abs(tooth) * 9.0, 0.0, 1.0)
+    gap = 0.8 + 0.2 * from_gap
+    arc = 0.35 * np.square(x)
+    teeth = patch.inside(y - (arc + (mouth.y - 0.05)))
     _mix(inside, _TEETH, teeth * gap)
 
     # The corners and the part behind the upper lip are dark.
     aside = np.clip(x / (1.1 * mouth.half_width), -1.0, 1.0)
-    shade = np.float32(1.0) - np.float32(0.7) * np.square(aside)
-    below_lip = np.clip((top - patch.y) / np.float32(0.035), 0.0, 1.0)
-    shade *= np.float32(0.6) + np.float32(0.4) * below_lip
+    shade = 1.0 - 0.7 * np.square(aside)
+    below_lip = np.clip((top - patch.y) / 0.035, 0.0, 1.0)
+    shade *= 0.6 + 0.4 * below_lip
 
     # No highlight, and light as on a wall that faces the front.
     patch.paint(inside * shade, cavity)
@@ -431,11 +432,11 @@ def _eye(canvas: Canvas, palette: Palette, eye: Eye) -> None:
     # Lid crease, deeper when the eye is open; it fades towards the corners.
     crease_y = (below + (0.02 + 0.035 * eye.openness) * size) / (0.016 * size)
     crease = _bump(crease_y, s * 0.8)
-    patch.paint(palette.fold, np.float32(0.25 + 0.3 * eye.openness) * crease * fade)
+    patch.paint(palette.fold, (0.25 + 0.3 * eye.openness) * crease * fade)
 
     # Bag below the eye.
     bag = _bump((above + 0.05 * size) / (0.02 * size), s)
-    patch.paint(palette.fold, np.float32(0.16) * bag * fade)
+    patch.paint(palette.fold, 0.16 * bag * fade)
 
     # The ball, with the caruncle in the inner corner.
     if eye.openness > 0:
@@ -444,14 +445,14 @@ def _eye(canvas: Canvas, palette: Palette, eye: Eye) -> None:
         _mix(ball, _CARUNCLE, caruncle)
         patch.paint(ball, aperture)
         patch.normals += (normal - patch.normals) * aperture
-        patch.gloss += (np.float32(0.25) - patch.gloss) * aperture
+        patch.gloss += (0.25 - patch.gloss) * aperture
 
     # Lashes of the upper lid, thicker towards the outer corner, and the rim of the lower one.
     thickness = (0.012 + 0.006 * (1.0 - s)) * size
     lash = np.clip(1.2 - np.abs(below + 0.3 * thickness) / thickness, 0.0, 1.0) * within
-    patch.paint(_LASH, np.float32(0.85) * lash)
-    rim = falloff(np.square((above + np.float32(0.004)) / np.float32(0.009 * size))) * within
-    patch.paint(palette.fold, np.float32(0.65) * rim)
+    patch.paint(_LASH, 0.85 * lash)
+    rim = falloff(np.square((above + 0.004) / (0.009 * size))) * within
+    patch.paint(palette.fold, 0.65 * rim)
 
 
 def _eyeball(
@@ -464,15 +465,15 @@ def _eyeball(
     away = patch.points - centre.astype(np.float32)[:, None, None]
     a = dot(ray, ray)
     b = dot(ray, away)
-    c = dot(away, away) - np.float32(eye.radius**2)
+    c = dot(away, away) - eye.radius**2
     step = (-b - np.sqrt(np.maximum(b * b - a * c, 0.0))) / a
-    normal = (away + ray * step) * np.float32(1.0 / eye.radius)
+    normal = (away + ray * step) * (1.0 / eye.radius)
 
     # Distance from the pupil's centre along the chord, in radii of the iris.
     gaze = canvas.anatomy.gaze().astype(np.float32)
     offset = normal - gaze[:, None, None]
-    radius = np.sqrt(dot(offset, offset)) * np.float32(1.0 / _IRIS_RADIUS)
-    edge = np.float32(eye.radius * _IRIS_RADIUS)  # head units
+    radius = np.sqrt(dot(offset, offset)) * (1.0 / _IRIS_RADIUS)
+    edge = eye.radius * _IRIS_RADIUS  # head units
 
     # White, iris with a dark ring around it, pupil.
     colour = np.empty_like(normal)
@@ -505,10 +506,10 @@ def _brow(canvas: Canvas, palette: Palette, brow: Brow) -> None:
     offset = patch.y - brow.centre(np.clip(r, -0.2, 1.2))
 
     # Hairs are fainter where they are finer than samples, which would flicker.
-    hairs = wave(patch.x * np.float32(15.1 * brow.side) - patch.y * np.float32(11.1))
-    hairs *= np.float32(0.18 * min(1.0, 0.01 / canvas.camera.sample_spacing))
+    hairs = wave(patch.x * (15.1 * brow.side) - patch.y * 11.1)
+    hairs *= 0.18 * min(1.0, 0.01 / canvas.camera.sample_spacing)
 
     cover = np.clip((half - np.abs(offset)) / 0.016 + 0.35 + hairs, 0.0, 1.0)
     cover *= smoothstep(-0.06, 0.1, r) * smoothstep(1.06, 0.9, r)
-    patch.paint(palette.brow, np.float32(0.9) * cover)
+    patch.paint(palette.brow, 0.9 * cover)
     patch.gloss *= 1.0 - cover

@@ -20,24 +20,24 @@ def paint_body(
 
     # How far below the edge of the collar, which rises towards the shoulders.
     below = np.clip(np.abs(x), 0.0, 0.8)
-    below *= np.float32(0.35)
+    below *= 0.35
     below -= y
-    below -= np.float32(1.5)
-    shirt = np.clip(below * np.float32(60.0), 0.0, 1.0)
+    below -= 1.5
+    shirt = np.clip(below * 60.0, 0.0, 1.0)
 
     # Neck
     shadow = smoothstep(-1.05, -1.65, y)
-    shadow *= np.float32(0.62)
-    shadow += np.float32(0.38)
+    shadow *= 0.62
+    shadow += 0.38
     albedo = palette.skin[:, None, None] * shadow
 
     # Shirt, darker at the collar's edge and along a seam 0.13 units below it
-    cloth = falloff(np.square((below - np.float32(0.13)) * np.float32(1 / 0.016)))
-    cloth *= np.float32(-0.4)
-    near_edge = np.clip(1.0 - below * np.float32(1 / 0.05), 0.0, 1.0)
-    cloth += np.float32(1.0) - np.float32(0.35) * near_edge
+    cloth = falloff(np.square((below - 0.13) * (1 / 0.016)))
+    cloth *= -0.4
+    near_edge = np.clip(1.0 - below * (1 / 0.05), 0.0, 1.0)
+    cloth += 1.0 - 0.35 * near_edge
     albedo += (palette.shirt[:, None, None] * cloth - albedo) * shirt
-    return albedo, np.float32(0.06) * (1.0 - shirt)
+    return albedo, 0.06 * (1.0 - shirt)
 
 
 def paint_hair(
@@ -51,27 +51,27 @@ def paint_hair(
     x, y, z = points
 
     # Strands fall from the crown along meridians of the head. The finest serve the colour alone.
-    around = x / np.sqrt(x * x + z * z + np.float32(0.02))
-    strands = wave(around * np.float32(4.3) + y * np.float32(0.6))
-    strands += wave(around * np.float32(10.7) - y)
+    around = x / np.sqrt(x * x + z * z + 0.02)
+    strands = wave(around * 4.3 + y * 0.6)
+    strands += wave(around * 10.7 - y)
     there = y > anatomy.hair_edge(x, z, strands)
-    strands += wave(around * np.float32(23.9) + y * np.float32(0.8))
+    strands += wave(around * 23.9 + y * 0.8)
     # Fainter where they are finer than samples, which would flicker.
     detail = np.float32(min(1.0, 0.02 / camera.sample_spacing))
-    strands *= np.float32(0.33) * detail
+    strands *= 0.33 * detail
 
     # A band of light lies around the crown; roots and ends are darker.
-    height = y - np.float32(0.62 * anatomy.persona.head_height)
-    height += np.float32(0.06) * strands
-    band = falloff(np.square(height * np.float32(1 / 0.22)))
-    tint = np.float32(0.4) * strands
-    tint += np.float32(0.3) * band
-    tint += np.float32(0.9)
+    height = y - 0.62 * anatomy.persona.head_height
+    height += 0.06 * strands
+    band = falloff(np.square(height * (1 / 0.22)))
+    tint = 0.4 * strands
+    tint += 0.3 * band
+    tint += 0.9
     albedo = palette.hair[:, None, None] * tint
 
-    normals[0] += np.float32(0.2) * strands
-    gloss = band * (np.float32(0.16) + np.float32(0.12) * strands)
-    gloss += np.float32(0.04)
+    normals[0] += 0.2 * strands
+    gloss = band * (0.16 + 0.12 * strands)
+    gloss += 0.04
     return albedo, gloss, there
 
 
@@ -137,20 +137,20 @@ class Glasses:
         frame, glare = cover(points)
         ahead = distance < depth[rows, columns]
         view = colour[:, rows, columns]
-        view += (np.float32(0.6) - view) * (glare * ahead)
+        view += (0.6 - view) * (glare * ahead)
         view += (self.colour - view) * (frame * ahead)
 
     def _front(self, points: Float32[np.ndarray, "3 h w"]) -> tuple:
         """Rims, bridge and lenses."""
         x, y, _ = points
-        across = np.square((np.abs(x) - np.float32(self.lens_x)) * np.float32(1 / self.half_width))
-        along = np.square((y + np.float32(0.03)) * np.float32(1 / self.half_height))
+        across = np.square((np.abs(x) - self.lens_x) * (1 / self.half_width))
+        along = np.square((y + 0.03) * (1 / self.half_height))
 
         # Between the norm of a circle and that of a square with round corners.
         radius = np.sqrt(across + along)
         square = np.sqrt(np.sqrt(across * across + along * along))
-        radius += np.float32(self.squareness) * (square - radius)
-        outside = (radius - 1.0) * np.float32(min(self.half_width, self.half_height))
+        radius += self.squareness * (square - radius)
+        outside = (radius - 1.0) * min(self.half_width, self.half_height)
         rims = self._bar(outside, self.rim)
 
         # The bridge, an arch between the lenses.

@@ -106,7 +106,7 @@ def _image(
 
     layers.add(anatomy.body, anatomy.body_pose, body)
     layers.add(anatomy.head, anatomy.pose, head)
-    inside_hair = palette.hair * light.ambient * np.float32(0.6)
+    inside_hair = palette.hair * light.ambient * 0.6
     layers.add(anatomy.hair, anatomy.pose, hair, hollow=inside_hair)
     Glasses(anatomy, camera, palette).paint(layers.colour, layers.depth)
     return layers.flatten()
@@ -146,7 +146,7 @@ class _Layers:
         painted, there = paint(window, points, view.normals(window, points))
 
         if hollow is not None:
-            inside = ~there & (depth + np.float32(_HOLLOW) < self.depth[rows, columns])
+            inside = ~there & (depth + _HOLLOW < self.depth[rows, columns])
             for channel in range(3):
                 np.copyto(self.colour[channel, rows, columns], hollow[channel], where=inside)
         nearer &= there
@@ -158,4 +158,4 @@ class _Layers:
         fine, n = self.colour, SUPERSAMPLING
         np.clip(fine, 0.0, 1.0, out=fine)
         total = sum(fine[:, i::n, j::n] for i in range(n) for j in range(n))
-        return np.ascontiguousarray(np.moveaxis(total, 0, -1)) * np.float32(1 / n**2)
+        return np.ascontiguousarray(np.moveaxis(total, 0, -1)) * (1 / n**2)

@@ -62,7 +62,7 @@ def _along(palette: list[tuple[int, int, int]], fraction: float) -> Float32[np.n
     index = min(int(position), len(palette) - 2)
     first = linear(palette[index])
     second = linear(palette[index + 1])
-    return first + np.float32(position - index) * (second - first)
+    return first + (position - index) * (second - first)
 
 
 class Palette:
@@ -81,16 +81,16 @@ class Palette:
         self.sheen = np.float32(0.06 + 0.07 * tone)
 
         # Lips: from the skin's own red, lighter on dark skin, to lipstick.
-        red = linear((176, 58, 64)) * np.float32(1.0 - 0.55 * tone)
+        red = linear((176, 58, 64)) * (1.0 - 0.55 * tone)
         natural = self.skin * np.float32([0.85, 0.5, 0.48])
-        natural += np.float32(0.4 * tone) * linear((150, 78, 80))
-        self.lips = natural + np.float32(0.2 + 0.8 * persona.lip_redness) * (red - natural)
+        natural += (0.4 * tone) * linear((150, 78, 80))
+        self.lips = natural + (0.2 + 0.8 * persona.lip_redness) * (red - natural)
 
         # Hair, beard and brows, which are never so light that a face loses them.
         self.hair = _along(_HAIR, persona.hair_colour)
-        self.beard = self.hair * np.float32(0.8)
-        dark_hair = self.hair * np.float32(0.75 - 0.6 * persona.brow_darkness)
-        self.brow = np.minimum(dark_hair, self.skin * np.float32(0.45))
+        self.beard = self.hair * 0.8
+        dark_hair = self.hair * (0.75 - 0.6 * persona.brow_darkness)
+        self.brow = np.minimum(dark_hair, self.skin * 0.45)
 
         self.iris = _along(_IRIS, persona.eye_colour)
 
@@ -127,8 +127,8 @@ class Light:
         # A yellowish lamp goes with a bluish sky.
         warm = scene.light_warmth
         warmth = np.array([1 + 0.12 * warm, 1.0, 1 - 0.16 * warm], np.float32)
-        self.ambient = np.float32(1.05 * scene.ambient_share) * (2 - warmth)
-        self.diffuse = np.float32(1.35 * (1 - scene.ambient_share)) * warmth
+        self.ambient = (1.05 * scene.ambient_share) * (2 - warmth)
+        self.diffuse = (1.35 * (1 - scene.ambient_share)) * warmth
 
     def shade(
         self,
@@ -153,9 +153,9 @@ class Light:
         shine *= gloss
 
         for channel in range(3):
-            lit = facing + np.float32(wrap[channel])
+            lit = facing + wrap[channel]
             np.maximum(lit, 0.0, out=lit)
-            lit *= self.diffuse[channel] / np.float32(1 + wrap[channel])
+            lit *= self.diffuse[channel] / (1 + wrap[channel])
             lit += self.ambient[channel] * sky
             albedo[channel] *= lit
             albedo[channel] += shine * self.diffuse[channel]
@@ -166,9 +166,9 @@ def background(scene: Scene, size: int) -> Float32[np.ndarray, "3 s s"]:
     """What is behind the puppet: plain, stripes, checks or discs of two related colours, fading downwards."""
     # Two colours of one hue, the second darker.
     hue = 2 * np.pi * (scene.background_hue + np.array([0.0, 1 / 3, 2 / 3]))
-    base = np.float32(scene.background_value) * (1 + 0.28 * np.cos(hue)).astype(np.float32)
+    base = scene.background_value * (1 + 0.28 * np.cos(hue)).astype(np.float32)
     first = np.square(base)
-    second = np.square(base * np.float32(0.78))
+    second = np.square(base * 0.78)
 
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1  # -1..1 across the image
     x, y = axis[None, :], axis[:, None]
@@ -177,7 +177,7 @@ def background(scene: Scene, size: int) -> Float32[np.ndarray, "3 s s"]:
     pattern = _pattern(kind, phase, axis)
 
     # The pattern is fainter towards the bottom, where the corners darken.
-    fraction = pattern * (1 - 0.25 * y) + np.float32(0.2) * (y + 1) * np.abs(x)
+    fraction = pattern * (1 - 0.25 * y) + 0.2 * (y + 1) * np.abs(x)
     return first[:, None, None] + fraction * (second - first)[:, None, None]
 
 
@@ -193,7 +193,7 @@ def _pattern(
     if kind == 1:
         # Stripes at an angle of up to 3 radians, 9 / (2 pi) of them a unit.
         along = x * np.cos(phase * 3) + y * np.sin(phase * 3)
-        field = wave(along * np.float32(9 / (2 * np.pi)))
+        field = wave(along * (9 / (2 * np.pi)))
     elif kind == 2:
         turns = np.float32(8 / (2 * np.pi))
         field = wave((x + phase) * turns) * wave((y + phase) * turns)

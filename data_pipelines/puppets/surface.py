@@ -255,8 +255,8 @@ class View:
                 _accumulate(term, depth, field, slope)
             root = _eighth_root(field)
             slope *= np.divide(root, field, out=field)
-            root *= np.float32(0.5)
-            root -= np.float32(1.0)
+            root *= 0.5
+            root -= 1.0
 
             # The reliefs on it.
             field = root
@@ -288,7 +288,7 @@ def _accumulate(term: _Term, depth: np.ndarray, field: np.ndarray, slope: np.nda
     power = _seventh(_ramp(base))
     if term.height:
         power *= np.float32(term.height / 128)
-        base *= np.float32(1 / 16)
+        base *= 1 / 16
     tangent *= power
     slope[term.where] += tangent
     power *= base
@@ -319,8 +319,8 @@ def _eighth_root(power: np.ndarray) -> np.ndarray:
 
 def falloff(square: np.ndarray) -> np.ndarray:
     """A bell over a squared distance, close to exp(-square) and 0 from 8 on."""
-    bell = square * np.float32(-1 / 8)
-    bell += np.float32(1.0)
+    bell = square * (-1 / 8)
+    bell += 1.0
     np.clip(bell, 0.0, 1.0, out=bell)
     for _ in range(3):
         bell *= bell
@@ -331,8 +331,8 @@ def wave(turns: np.ndarray) -> np.ndarray:
     """Close to sin(2 pi turns): parabolas of alternating sign."""
     turns = turns - np.rint(turns)
     height = np.abs(turns)
-    height *= np.float32(-16.0)
-    height += np.float32(8.0)
+    height *= -16.0
+    height += 8.0
     height *= turns
     return height
 
@@ -394,13 +394,13 @@ def _quadratic_form(form: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarra
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
     """0 below `low`, 1 above `high` (or the reverse if low > high), smooth between."""
-    x = value * np.float32(1.0 / (high - low))
-    x -= np.float32(low / (high - low))
+    x = value * (1.0 / (high - low))
+    x -= low / (high - low)
     x = np.clip(x, 0.0, 1.0)
 
     # x^2 (3 - 2 x)
-    rest = x * np.float32(-2.0)
-    rest += np.float32(3.0)
+    rest = x * -2.0
+    rest += 3.0
     x *= x
     x *= rest
     return x
