@@ -53,6 +53,7 @@ LIBRARIES = {
         "faceswap_jax.pretrained",
         "faceswap_jax.reporting",
         "faceswap_jax.state",
+        "faceswap_jax.sweeps.foresight",
         "faceswap_jax.tasks",
         "faceswap_jax.train",
         "faceswap_jax.training",
