@@ -12,23 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ml_collections
-import numpy as np
 from absl import app, flags
 from rich.progress import track
 
 from data_pipelines.batches import pipeline
 from data_pipelines.datasets import open_data
 from data_pipelines.prepare.settings import Settings
-from data_pipelines.records import (
-    SHARDS,
-    Counts,
-    FaceRecord,
-    Manifest,
-    Persona,
-    Shard,
-    ShardWriter,
-    encode,
-)
+from data_pipelines.puppets.source import puppet_source
+from data_pipelines.records import SHARDS, Counts, Manifest, Persona, Shard, ShardWriter
 from experiments.benchmarks.measuring import print_table
 
 RECORDS = flags.DEFINE_integer(
@@ -57,46 +48,23 @@ def main(_: Sequence[str]) -> None:
 
 
 def write_data(folder: Path) -> None:
-    """Writes a data set of noise."""
+    """Writes a data set in which each persona shows one picture of a puppet again and again."""
     (folder / SHARDS).mkdir()
-    rng = np.random.default_rng(0)
     personas = {}
     for p in track(range(PERSONAS), "writing", transient=True):
-        name = str(p)
-        shards = [write_shard(folder, rng, name, index) for index in range(SHARDS_EACH)]
-        personas[name] = Persona("train", shards, Counts(0, 0, {}))
+        record = puppet_source(0, p, 0, 1, SIZE).records[0]
+        shards = [write_shard(folder, record, f"{p}-{index:05d}") for index in range(SHARDS_EACH)]
+        personas[str(p)] = Persona("train", shards, Counts(0, 0, {}))
     Manifest(Settings(resolution=SIZE).to_json(), personas, {}).save(folder)
 
 
-def write_shard(folder: Path, rng: np.random.Generator, persona: str, index: int) -> Shard:
+def write_shard(folder: Path, record: bytes, name: str) -> Shard:
     """Writes a shard that repeats one record."""
-    data = encode(noise(rng, persona))
     count = RECORDS.value // (PERSONAS * SHARDS_EACH)
-    with ShardWriter(folder / SHARDS / f"{persona}-{index:05d}.arrayrecord") as writer:
+    with ShardWriter(folder / SHARDS / f"{name}.arrayrecord") as writer:
         for number in range(count):
-            writer.write(data, number // TRACK)
+            writer.write(record, number // TRACK)
     return writer.shard
-
-
-def noise(rng: np.random.Generator, persona: str) -> FaceRecord:
-    """Returns a record without a face."""
-    return FaceRecord(
-        image=rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8),
-        landmarks=rng.uniform(0, SIZE, (68, 2)),
-        irises=rng.uniform(0, SIZE, (2, 2)),
-        polygon=np.array([[8, 8], [56, 8], [32, 60]]),
-        transform=np.eye(2, 3),
-        pose=np.zeros(3),
-        frame_size=(SIZE, SIZE),
-        time=0.0,
-        frame=0,
-        confidence=1.0,
-        sharpness=0.0,
-        persona=persona,
-        clip="noise",
-        track=0,
-        sound=np.zeros(640),
-    )
 
 
 def measure(name: str, dataset, per_step: int) -> None:
