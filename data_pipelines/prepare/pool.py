@@ -99,22 +99,17 @@ def _in_processes(
     """
     waiting = deque(range(len(todo)))
     running: dict[Future[Report], int] = {}
-    deaths: Counter[tuple[int, str]] = Counter()
-    hopeless: dict[int, dict[str, str]] = {number: {} for number in waiting}
+    hopeless = _Hopeless(todo, tally)
 
     # Spawned: a fork would share the threads and locks of the libraries loaded here.
-    pool = ProcessPool(
-        processes,
-        initializer=_begin,
-        initargs=(tally,),
-        context=multiprocessing.get_context("spawn"),
-    )
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPool(processes, initializer=_begin, initargs=(tally,), context=context)
     try:
         while waiting or running:
             # One job waits in the pool for each that runs, so that no process is idle.
             while waiting and len(running) < 2 * processes:
                 number = waiting.popleft()
-                arguments = (todo[number], output, settings, number, hopeless[number])
+                arguments = (todo[number], output, settings, number, hopeless.of(number))
                 running[pool.schedule(_run, args=arguments)] = number
 
             for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
@@ -122,18 +117,36 @@ def _in_processes(
                 try:
                     yield number, future.result()
                 except ProcessExpired as error:
-                    clip = todo[number].clips[tally[2 * number]]
-                    deaths[number, clip.name] += 1
-                    if deaths[number, clip.name] == TRIES:
-                        hopeless[number][clip.name] = (
-                            f"{clip.path} ends the process that reads it (exit code "
-                            f"{error.exitcode}); export it again."
-                        )
+                    hopeless.count(number, error.exitcode)
                     waiting.appendleft(number)
             show()
     finally:
         pool.stop()
         pool.join()
+
+
+class _Hopeless:
+    """Counts which clips end the processes that read them."""
+
+    def __init__(self, todo: Sequence[Job], tally: Tally) -> None:
+        self._todo = todo
+        self._tally = tally
+        self._deaths: Counter[tuple[int, str]] = Counter()
+        self._reasons: dict[int, dict[str, str]] = {}
+
+    def count(self, number: int, exit_code: int) -> None:
+        """Notes that the process of a job has died, of the clip that it was reading."""
+        clip = self._todo[number].clips[self._tally[2 * number]]
+        self._deaths[number, clip.name] += 1
+        if self._deaths[number, clip.name] == TRIES:
+            self._reasons.setdefault(number, {})[clip.name] = (
+                f"{clip.path} ends the process that reads it (exit code {exit_code}); "
+                "export it again."
+            )
+
+    def of(self, number: int) -> dict[str, str]:
+        """Returns the clips that a job must leave out, and why."""
+        return dict(self._reasons.get(number, {}))
 
 
 # In a process of the pool.
