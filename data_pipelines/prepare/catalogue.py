@@ -61,6 +61,7 @@ class Catalogue:
             wanted: numbers of records.
             image: whether to decode the images too.
         """
+        # Sorted, so that each shard is opened once.
         numbers = np.unique(np.fromiter(wanted, np.int64))
         shards = np.searchsorted(self.ends, numbers, side="right")
         for shard in np.unique(shards):

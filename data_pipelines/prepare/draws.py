@@ -19,6 +19,7 @@ def draw_videos(clips: Iterable[Clip], max_videos: int, seed: int) -> list[Clip]
     if not max_videos:
         return clips
 
+    # Names of each persona's videos.
     videos = collections.defaultdict(set)
     for clip in clips:
         videos[clip.persona].add(clip.video)
@@ -44,6 +45,7 @@ def identity_splits(personas: Iterable[str], percent: Sequence[int], seed: int) 
     shuffled = sorted(set(personas), key=functools.partial(_lot, seed))
     counts = _largest_remainder(len(shuffled), percent)
     if shuffled and percent[0] and not counts[0]:
+        # Nothing could be trained: takes one from the largest split.
         counts[counts.index(max(counts))] -= 1
         counts[0] = 1
 

@@ -60,6 +60,7 @@ def scan(root: Path) -> Folder:
         parent, folder = (folders or links).popleft()
         try:
             status = os.stat(folder.path)
+            # The same for all links to a folder.
             identity = status.st_dev, status.st_ino
             if identity in seen:
                 parent.others.append(folder.path.name)
@@ -93,6 +94,7 @@ def _list(folder: Folder) -> list[tuple[str, bool]]:
             else:
                 folder.others.append(name)
 
+    # The system lists files in any order.
     folder.clips.sort()
     sidecars = {clip + _SIDECAR for clip in folder.clips}
     folder.others = [name for name in folder.others if name not in sidecars]
@@ -131,6 +133,7 @@ def rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
         InputError: the file cannot be read, or is no CSV in UTF-8.
     """
     try:
+        # utf-8-sig: spreadsheets write a byte order mark.
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
             for row in reader:

@@ -12,6 +12,7 @@ from faceswap_jax.errors import InputError
 MAX_NAME = 200
 """Bytes of a persona's name; file systems end at 255, and shards append to it."""
 
+# Slashes, control characters, and lone surrogates, which stand for bytes that are no text.
 _UNFIT = re.compile(r"[/\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -25,6 +26,7 @@ def persona_name(name: str, where: object) -> str:
     Raises:
         InputError: it cannot name files.
     """
+    # Some systems decompose the accents of file names: the same person would be two.
     name = unicodedata.normalize("NFC", name)
     if not name or name.startswith(".") or _UNFIT.search(name) or len(name.encode()) > MAX_NAME:
         raise InputError(
@@ -41,7 +43,7 @@ def check_case(origins: Mapping[str, Path]) -> None:
     Args:
         origins: the input that each persona comes from.
     """
-    folded: dict[str, str] = {}
+    folded: dict[str, str] = {}  # the first persona of each name without case
     for persona in sorted(origins):
         other = folded.setdefault(persona.casefold(), persona)
         if other != persona:

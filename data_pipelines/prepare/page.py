@@ -134,6 +134,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("data_pipelines.prepare", ""),
         autoescape=True,
+        # A misspelled name is an error, not an empty place on the page.
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
@@ -147,7 +148,7 @@ def _template() -> jinja2.Template:
 
 def _split_rows(personas: Iterable[Persona]) -> list[_SplitRow]:
     """Counts what each split holds; the split with the most personas comes first."""
-    members: dict[str, list[Persona]] = {}
+    members: dict[str, list[Persona]] = {}  # of each split
     for persona in personas:
         members.setdefault(persona.split, []).append(persona)
 

@@ -31,6 +31,7 @@ def read_table(path: Path) -> Collection:
     for line, row in _named_rows(path):
         where = f"line {line} of {path}"
         clip = _part(path.parent, row, where)
+        # A file with many parts is looked up once.
         if clip.path not in parts and not os.path.isfile(clip.path):
             missing.append((clip.path, where))
         parts[clip.path].append((clip.start, clip.end, line))
@@ -97,6 +98,7 @@ def _seconds(text: str, default: float, where: str) -> float:
         return default
     try:
         value = float(text)
+        # NaN compares false with everything.
         if not (0 <= value < math.inf or value == default):
             raise ValueError
     except ValueError as error:
@@ -109,6 +111,7 @@ def _seconds(text: str, default: float, where: str) -> float:
 def _check_overlaps(path: Path, parts: Mapping[Path, list[tuple[float, float, int]]]) -> None:
     """Raises InputError if two parts of a file share time: a face would be stored twice."""
     for file, times in parts.items():
+        # Sorted by start, only neighbours need a look.
         for before, after in itertools.pairwise(sorted(times)):
             _, end, line = before
             start, _, other_line = after

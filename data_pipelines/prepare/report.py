@@ -118,6 +118,7 @@ def _publish(folder: Path, files: Mapping[str, bytes]) -> None:
         aside.mkdir()
         for name, content in files.items():
             (aside / name).write_bytes(content)
+        # A folder cannot be renamed onto one that has files.
         if folder.is_symlink() or folder.exists():
             folder.rename(old)
         aside.rename(folder)

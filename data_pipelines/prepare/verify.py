@@ -147,6 +147,7 @@ def _examine(directory: Path, manifest: Manifest, persona: str, listed: Shard) -
         fault = f"{listed.file} is damaged: {_first_part(error)}"
         return Finding(persona, listed, None, 0, set(), [fault])
 
+    # A track is a run of records with the same clip and number.
     lengths = [len(list(group)) for _, group in itertools.groupby(tracks)]
     shard = Shard(listed.file, len(tracks), digest, lengths)
     broken = len(faults)
@@ -251,6 +252,7 @@ def _repair(directory: Path, manifest: Manifest, findings: Sequence[Finding]) ->
             f"Nothing in {directory} can be used; remove it and prepare the data set again."
         )
 
+    # Personas keep their splits; only if one of these is no split, all are drawn again.
     splits = {name: manifest.personas[name].split for name in shards}
     if not set(splits.values()) <= set(SPLITS):
         settings = Settings.from_json(manifest.settings)

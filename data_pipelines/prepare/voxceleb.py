@@ -107,6 +107,7 @@ def _identities(
     waiting = [tree]
     while waiting:
         folder = waiting.pop()
+        # What lies below an identity is that identity's, so nothing is looked for there.
         name = _vggface_key(folder.name)
         identity = name if _IDENTITY.fullmatch(name) else names.get(name)
         if identity:
@@ -229,6 +230,7 @@ def _times(path: Path) -> tuple[float, float]:
         raise InputError(
             f"{path} does not describe an utterance of VoxCeleb ({error}); unzip it again."
         ) from error
+    # The last frame belongs to the utterance: its end is the next frame's start.
     return first / RATE, (last + 1) / RATE
 
 
