@@ -53,8 +53,12 @@ def measure(personas: int, devices: int) -> list[str]:
     task = load_task(config)
     phase = task.phases[0]
 
+    # All devices along the persona axis.
     mesh = jax.make_mesh(
-        (1, devices), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:devices]
+        (1, devices),
+        AXES,
+        axis_types=(AxisType.Auto,) * 2,
+        devices=jax.devices()[:devices],
     )
     sharding = NamedSharding(mesh, task.batch_spec)
     side = comb.resolution(LEVEL.value)

@@ -80,6 +80,7 @@ def main(_: Sequence[str]) -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     rows = []
     for level in map(int, LEVELS.value):
+        # Larger pictures need too much memory.
         batch = BATCH.value if comb.resolution(level) <= 256 else 1
         rows += measure(level, batch)
         gc.collect()
@@ -144,7 +145,8 @@ def agreeing_contestants(task: Task, batch: Batch) -> dict[str, Contestant]:
         )
         try:
             found = contestant.first_steps()
-        except torch._dynamo.exc.TorchDynamoException as error:  # for want of a C++ compiler, say
+        except torch._dynamo.exc.TorchDynamoException as error:
+            # For want of a C++ compiler, say.
             print(f"{name} cannot run here: {type(error).__name__}: {error}")
             continue
         tolerances = TOLERANCE[PRECISION.value]
@@ -220,10 +222,12 @@ class JaxTraining:
         """Returns the losses of two steps, and the norm of the first gradient."""
         loss = self.step()
         # Adam's first moments are a tenth of the first gradient.
-        moments = [adam.mu for modules in self.state.opt.values() for adam in modules.values()]
-        gradient = [10 * np.float64(leaf) for leaf in jax.tree.leaves(jax.device_get(moments))]
-        norm = np.sqrt(sum(np.square(leaf).sum() for leaf in gradient))
-        return (loss, self.step()), norm
+        squares = 0.0
+        for modules in self.state.opt.values():
+            for adam in modules.values():
+                for moment in jax.tree.leaves(jax.device_get(adam.mu)):
+                    squares += np.square(10 * np.float64(moment)).sum()
+        return (loss, self.step()), np.sqrt(squares)
 
     def memory(self) -> int:
         """Returns the peak bytes of a device, or the planned ones where it does not count them."""

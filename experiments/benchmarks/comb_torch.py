@@ -19,7 +19,8 @@ except ModuleNotFoundError:
     ) from None
 
 # Of the Gaussian window.
-_TAPS = np.exp(-0.5 * ((np.arange(ssim.WINDOW) - ssim.WINDOW // 2) / ssim.SIGMA) ** 2)
+_OFFSETS = np.arange(ssim.WINDOW) - ssim.WINDOW // 2
+_TAPS = np.exp(-0.5 * (_OFFSETS / ssim.SIGMA) ** 2)
 TAPS = (_TAPS / _TAPS.sum()).tolist()
 
 
@@ -60,8 +61,11 @@ class TorchTraining:
         self.count = 0
 
     def _loss(self, alpha, image, mask):
-        x = image.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-        mask = mask.flatten(0, 1)[:, None].float() / 255
+        # [p, b, h, w, c] -> [p * b, c, h, w]
+        x = image.flatten(0, 1).permute(0, 3, 1, 2)
+        x = x.float() / 255
+        mask = mask.flatten(0, 1)[:, None]
+        mask = mask.float() / 255
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             y = self.network(x, alpha)
         return 1 - ms_ssim(x * mask, y * mask)
@@ -83,7 +87,9 @@ class TorchTraining:
     def first_steps(self) -> tuple[tuple[float, float], float]:
         """Returns the losses of two steps, and the norm of the first gradient."""
         loss = self.step()
-        squares = sum(w.grad.double().square().sum().item() for w in self.network.parameters())
+        squares = 0.0
+        for weight in self.network.parameters():
+            squares += weight.grad.double().square().sum().item()
         return (loss, self.step()), np.sqrt(squares)
 
     def memory(self) -> int | None:
@@ -99,11 +105,14 @@ class Network(nn.Module):
         self.level = level
         # 4 x 4 convolutions make one pixel of 4 x 4 in the encoder, and 4 x 4 pixels of one in the
         # decoders.
-        self.encoder = nn.ModuleDict(modules(params["encoder"], {1: 0, 3: 1, 4: 0}))
+        encoder = modules(params["encoder"], {1: 0, 3: 1, 4: 0})
+        self.encoder = nn.ModuleDict(encoder)
         tied = modules(params["tied"], {1: 0, 3: 1, 4: 3})
         personas = len(next(iter(params["personas"].values()))["kernel"])
-        own = [modules(persona(params["personas"], p), {1: 0, 3: 1}) for p in range(personas)]
-        self.decoders = nn.ModuleList(nn.ModuleDict(tied | decoder) for decoder in own)
+        self.decoders = nn.ModuleList()
+        for p in range(personas):
+            own = modules(persona(params["personas"], p), {1: 0, 3: 1})
+            self.decoders.append(nn.ModuleDict(tied | own))
 
     def forward(self, x, alpha):
         """Returns reconstructions [p * b, 3, h, w], each persona's pictures by its decoder."""
@@ -161,7 +170,9 @@ def conv(weights: comb.Params, padding: dict[int, int]) -> nn.Conv2d:
     kernel = weights["kernel"]
     side, _, channels, features = kernel.shape[-4:]
     layer = nn.Conv2d(channels, features, side, padding=padding[side])
-    layer.weight.data = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+    # PyTorch has them as [out, in, h, w].
+    transposed = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+    layer.weight.data = torch.from_numpy(transposed)
     layer.bias.data = torch.from_numpy(np.array(weights["bias"]))
     return layer
 
@@ -174,9 +185,11 @@ def ms_ssim(x, y):
     product = 1.0
     for i, weight in enumerate(weights):
         # Means of all under the window, in one convolution for each axis.
-        maps = torch.cat([x, y, x * y, x * x + y * y]).flatten(0, 1)[:, None]
-        maps = F.conv2d(F.conv2d(maps, taps[None, None, None]), taps[None, None, :, None])
-        mean_x, mean_y, xy, squares = maps.unflatten(0, (4, *x.shape[:2]))[:, :, :, 0]
+        maps = torch.cat([x, y, x * y, x * x + y * y])
+        maps = maps.flatten(0, 1)[:, None]
+        maps = F.conv2d(maps, taps[None, None, None])
+        maps = F.conv2d(maps, taps[None, None, :, None])
+        mean_x, mean_y, xy, squares = maps[:, 0].unflatten(0, (4, *x.shape[:2]))
 
         product_of_means = mean_x * mean_y
         sum_of_squares = mean_x**2 + mean_y**2

@@ -52,6 +52,7 @@ def main(_: Sequence[str]) -> None:
     for persona in range(PERSONAS.value):
         for frame in random_frames(persona):
             frames += 1
+            # Others are no faces, or not where the face is.
             hits = [face for face in landmarker(frame.image, 0) if holds(frame, face.landmarks)]
             if hits:
                 found.append(compare(frame, hits[0]))

@@ -58,7 +58,8 @@ def main(_) -> None:
     network = embedder.load(path)
 
     rows = []
-    for name, masks in (("face", pictures.masks), ("crop", np.ones_like(pictures.masks))):
+    shown = {"face": pictures.masks, "crop": np.ones_like(pictures.masks)}
+    for name, masks in shown.items():
         embeddings = embedded(network, pictures.crops, masks)
         cells = fold_scores(embeddings, pictures) + pair_scores(embeddings, pictures)
         rows.append([name, *cells])
@@ -134,8 +135,9 @@ def embedded(
     parts = []
     for start in range(0, len(crops), BATCH):
         # The last batch is filled up, so that one program serves all.
-        some_crops = np.resize(crops[start : start + BATCH], (BATCH, *crops.shape[1:]))
-        some_masks = np.resize(masks[start : start + BATCH], (BATCH, *masks.shape[1:]))
+        some = slice(start, start + BATCH)
+        some_crops = np.resize(crops[some], (BATCH, *crops.shape[1:]))
+        some_masks = np.resize(masks[some], (BATCH, *masks.shape[1:]))
         part = embed(network.config, network.params, network.statistics, some_crops, some_masks)
         parts.append(np.asarray(part))
     return np.concatenate(parts)[: len(crops)]
@@ -159,6 +161,7 @@ def fold_scores(embeddings: Float[np.ndarray, "n d"], pictures: Pictures) -> lis
 
 def pair_scores(embeddings: Float[np.ndarray, "n d"], pictures: Pictures) -> list[str]:
     """Returns the area under the ROC curve and the cosines, of all pairs from two tracks."""
+    # Pictures of one track are too alike to count.
     first, second = np.triu_indices(len(embeddings), 1)
     same = pictures.identity[first] == pictures.identity[second]
     fair = pictures.track[first] != pictures.track[second]

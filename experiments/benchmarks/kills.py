@@ -58,7 +58,8 @@ def main(_) -> None:
     silence_orbax()
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:
-        for outcome in trials(Path(folder), TRIALS.value, KILLS.value, STEPS.value, SEED.value):
+        values = (TRIALS.value, KILLS.value, STEPS.value, SEED.value)
+        for outcome in trials(Path(folder), *values):
             outcomes.append(outcome)
             print(f"{len(outcomes):3} {outcome}", flush=True)
 
@@ -89,6 +90,7 @@ def trials(folder: Path, count: int, kills: int, steps: int, seed: int) -> Itera
         for step in sorted(chance.sample(range(1, last), kills)):
             process = _start(workdir, steps)
             _await_save(workdir, step, process)
+            # Somewhere within the next two steps, and mostly within a save.
             time.sleep(chance.uniform(0, 2 * period))
             process.kill()
             # Zero: the training ended before the kill.

@@ -55,6 +55,7 @@ def row(
     """Returns the cells of a row: times, then jitter."""
     seconds, paths = run(landmarkers, itertools.islice(images, FRAMES.value))
     single, nine = np.median(seconds, axis=0) * 1e3
+    # As rough as a single pass leaves the landmarks, as smooth as nine leave them.
     rough = jitter(paths[0])
     smooth = jitter(paths[1])
     times = [f"{single:.1f}", f"{nine:.1f}", f"{nine / single:.2f}"]
@@ -86,6 +87,7 @@ def run(
             seconds_of(partial(find_largest, landmarker, image, index, found))
             for landmarker in landmarkers
         ]
+        # Both must be judged on the same pictures.
         if len(found) == len(landmarkers):
             seconds.append(elapsed)
             landmarks.append(found)
@@ -112,7 +114,9 @@ def residual(path: Float[np.ndarray, "n 68 2"]) -> float:
     """Returns the deviation of white noise with the same second differences."""
     # Second differences of white noise of deviation 1 have deviation sqrt(6); the median size of a
     # normal variable is 0.6745 deviations.
-    return float(np.median(np.abs(np.diff(path, n=2, axis=0))) / 0.6745 / np.sqrt(6))
+    differences = np.diff(path, n=2, axis=0)
+    size = np.median(np.abs(differences))
+    return float(size / 0.6745 / np.sqrt(6))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ POINTS = pose._POINTS
 
 def main(_) -> None:
     """Prints the head, then the errors."""
-    rendered = normalised(np.mean([normalised(head(p)) for p in range(SHAPES.value)], axis=0))
+    rest = [normalised(head(p)) for p in range(SHAPES.value)]
+    rendered = normalised(np.mean(rest, axis=0))
     heads, found, expected = see_with_mediapipe()
     seen = straight(heads)
     half_way = normalised((rendered + seen) / 2)
@@ -59,6 +60,7 @@ def see_with_mediapipe() -> tuple[
             faces = landmarker(frame.image, 0)
             if abs(act.yaw) > MOST_YAW or not faces:
                 continue
+            # From the head as it is turned to the head straight ahead, in the axes of `faces.pose`.
             turn = Pose.turn(act.pitch, act.yaw, act.roll) * np.outer(FLIP, FLIP)
             points = mesh(landmarker, frame.image, faces[0].landmarks)[POINTS]
             heads.append(normalised(points @ turn))
@@ -86,7 +88,8 @@ def print_heads(*heads: Float[np.ndarray, "n 3"]) -> None:
     for i, *points in zip(POINTS, *heads, strict=True):
         if i <= MIRROR[i]:
             # Adding zero turns -0 into 0.
-            print(f"{i}:", *(tuple((point.round(3) + 0.0).tolist()) for point in points))
+            rounded = [tuple((point.round(3) + 0.0).tolist()) for point in points]
+            print(f"{i}:", *rounded)
 
 
 def report(name: str, found: Float[np.ndarray, "n 3"], expected: Float[np.ndarray, "n 3"]) -> None:
@@ -94,7 +97,10 @@ def report(name: str, found: Float[np.ndarray, "n 3"], expected: Float[np.ndarra
     near = np.abs(expected[:, 0]) <= MOST_YAW
     found = found[near]
     expected = expected[near]
-    gains = [np.polyfit(e, f, 1)[0] for e, f in zip(expected.T, found.T, strict=True)]
+    gains = []
+    for true_angles, found_angles in zip(expected.T, found.T, strict=True):
+        slope, _ = np.polyfit(true_angles, found_angles, 1)
+        gains.append(slope)
     errors = found - expected
     print(
         f"{name}, {len(errors)} faces: yaw, pitch, roll: mean absolute error "
@@ -145,7 +151,8 @@ def mesh(
     vertices, _ = landmarker._mesh(picture / np.float32(255))
 
     # Each landmark is the mean of two vertices; the network saw the face upright.
-    upright = vertices.reshape(-1, 3)[mediapipe._VERTICES].reshape(-1, 2, 3).mean(1)
+    pairs = vertices.reshape(-1, 3)[mediapipe._VERTICES]
+    upright = pairs.reshape(-1, 2, 3).mean(1)
     tilt = np.eye(3)
     tilt[:2, :2] = to_frame[:, :2] / np.hypot(*to_frame[:, 0])
     return upright @ tilt.T

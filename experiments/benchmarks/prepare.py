@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> None:
 
         acts = {}
         for kind, (beta, processes) in KINDS.items():
+            # One frame of each clip: what is left is starting up.
             start = Settings(beta=beta, clips_per_shard=1, frames=1)
             whole = Settings(beta=beta, clips_per_shard=1)
             acts[f"start {kind}"] = partial(run, clips, folder / "data", start, processes)
@@ -85,7 +86,8 @@ def write_clip(path: Path, persona: int) -> Path:
         stream.height = SIZE
         stream.pix_fmt = "yuv420p"
         for frame in range(FRAMES.value):
-            image = cv2.resize(render_frame(0, persona, 0, frame, RENDERED).image, (SIZE, SIZE))
+            rendered = render_frame(0, persona, 0, frame, RENDERED).image
+            image = cv2.resize(rendered, (SIZE, SIZE))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image))))
         container.mux(stream.encode(None))
     return path

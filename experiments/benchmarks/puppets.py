@@ -29,6 +29,7 @@ def main(_: Sequence[str]) -> None:
     render(16)  # samples the tracks, which later frames find done
     rows = []
     for size in SIZES:
+        # Seconds of each repeat.
         process = []
         wall = []
         for _ in range(REPEATS.value):

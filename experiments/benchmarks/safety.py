@@ -65,7 +65,9 @@ def main(_) -> None:
         print(f"a step takes {step:.3f} s, with the search for NaN {ratio:.3f} times as long")
 
         returned, written = time_saves(config, watched)
-    size = 3 * sum(leaf.nbytes for leaf in jax.tree.leaves(watched.state.params)) / 2**20
+    # Weights and Adam's two moments.
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(watched.state.params))
+    size = 3 * weights / 2**20
     print(
         f"a checkpoint of {size:.0f} MiB holds a run up for {returned:.2f} s, "
         f"{returned / step:.2f} steps, and is written after {written:.2f} s"
@@ -79,7 +81,8 @@ def trainings(config, mesh) -> tuple[Training, Training]:
     layout = rules.shardings(abstract_state(task, phase), mesh)
     init = jax.jit(partial(task.init_state, phase), out_shardings=layout)
 
-    image = np.random.default_rng(0).integers(0, 256, (3, config.batch, 64, 64, 3), np.uint8)
+    shape = (3, config.batch, 64, 64, 3)
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     batch = jax.device_put(
         {"input": image, "image": image, "mask": image[..., 0]},
         NamedSharding(mesh, task.batch_spec),
@@ -87,7 +90,8 @@ def trainings(config, mesh) -> tuple[Training, Training]:
 
     (name,) = task.steps(phase)
     watched = programs_of(task, phase, mesh, Compiler()).steps[name]
-    plain = jax.jit(task.steps(phase)[name], donate_argnums=0, out_shardings=(layout, None))
+    step = task.steps(phase)[name]
+    plain = jax.jit(step, donate_argnums=0, out_shardings=(layout, None))
     # A state each: a step donates the one that it is given.
     return (
         Training(watched, init(jax.random.key(0)), batch),
@@ -104,6 +108,7 @@ def time_saves(config, training: Training) -> tuple[float, float]:
         Checkpoints(Path(folder), config, writing=True) as checkpoints,
     ):
         for _ in range(SAVES):
+            # Between two saves of a run there are steps.
             training.step()
             returned.append(seconds_of(lambda: checkpoints.save(training.state)))
             written.append(returned[-1] + seconds_of(checkpoints.wait))

@@ -79,7 +79,16 @@ def write_data(folder: Path) -> None:
 
     resolution = 64 if LEVEL.value is None else max(64, 4 * 2**LEVEL.value)
     with contextlib.redirect_stderr(io.StringIO()):
-        write_records(folder, 0, range(PERSONAS), range(1), FRAMES, 3.0, resolution, os.cpu_count())
+        write_records(
+            folder,
+            world_seed=0,
+            personas=range(PERSONAS),
+            tracks=range(1),
+            frames=FRAMES,
+            rate=3.0,
+            resolution=resolution,
+            processes=os.cpu_count(),
+        )
 
 
 def start(data: Path, cache: Path, workdir: Path) -> dict[str, float]:
@@ -133,6 +142,7 @@ def child(began: float, arguments: Sequence[str]) -> None:
         print(json.dumps(dict(zip(PARTS, seconds, strict=True))), flush=True)
         os._exit(0)
 
+    # Ends in the place where the first row of metrics would be written.
     jax.monitoring.register_event_duration_secs_listener(note)
     Reporter._write = stop
     sys.exit(cli.main(arguments))
