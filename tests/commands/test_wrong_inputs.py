@@ -49,7 +49,7 @@ def test_data_that_do_not_fit(refused, experiment, data, faceswap, tmp_path_fact
 
     assert re.search(f"'{one}' .*'puppet000'.* two", refused(*train, one))
     steps = "--config.level_steps=(0, 4, 4, 4)"
-    assert re.search("ada .*16 px.* 32 px", refused(*train, data, steps))
+    assert re.search("32 px.* 16 px.*--resolution=32", refused(*train, data, steps))
     assert "(2, 7, 8, 8, 3)" in refused(*train, data, "--config.batch=7")
 
 

@@ -69,21 +69,19 @@ def test_wrong_values_and_metrics_are_told_before_the_first_trial(
 
 
 @pytest.mark.slow
-def test_a_sweep_of_real_trainings(faceswap, write):
+def test_a_sweep_of_a_real_training(faceswap, write):
     """Killed, continued and ranked, as by the command line."""
-    path = write(seed=[0, 1])
-    process = started(path, 2, "out")
+    path = write(seed=[4])
+    process = started(path, 1, "out")
     wait_for(Path("out/trial_001/metrics.jsonl"), '"step": 4', process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     code, _, err = faceswap("sweep", path, "--output=out", "--local=2")
     assert code == 0, err
-    found = sorted((row["trial"], row["steps"], row["state"]) for row in table("out"))
-    assert found == [("trial_001", "9", "finished"), ("trial_002", "9", "finished")]
-    scores = [float(row["eval/spread"]) for row in table("out")]
-    assert 0 < scores[0] < scores[1]
-    assert "trial 1 of 2: config.seed=0" in err
-    assert faceswap("status", "out")[1].count("finished") == 3
+    assert "trial 1 of 1: config.seed=4" in err
+    (row,) = table("out")
+    assert (row["steps"], row["state"]) == ("9", "finished") and float(row["eval/spread"]) > 0
+    assert faceswap("status", "out")[1].count("finished") == 2
 
 
 def test_draws_are_foreseen_as_far_as_they_depend_on_no_outcome():
