@@ -1,7 +1,4 @@
-"""Scores of pictures against a reference, inside a mask.
-
-JAX functions of pictures in [0, 1].
-"""
+"""Scores of images in [0, 1] against a reference, inside a mask."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -13,8 +10,9 @@ from faceswap_jax.ops.resample import downsample
 def psnr(
     x: Float[Array, "b h w 3"], y: Float[Array, "b h w 3"], mask: Float[Array, "b h w 1"]
 ) -> Float[Array, "b"]:
-    """Peak signal-to-noise ratio in dB of the masked pixels, at most 100 (equal pictures)."""
-    return -10 * jnp.log10(jnp.maximum(_mean((x - y) ** 2, mask).mean(-1), 1e-10))
+    """Peak signal-to-noise ratio in dB of the masked pixels, at most 100 (equal images)."""
+    error = _mean((x - y) ** 2, mask).mean(-1)
+    return -10 * jnp.log10(jnp.maximum(error, 1e-10))
 
 
 def ssim(
@@ -29,8 +27,8 @@ def ms_ssim(
 ) -> Float[Array, "b"]:
     """MS-SSIM whose every scale is averaged over the windows with their centre in the mask.
 
-    The mask is downsampled along with the pictures. With a mask of ones this is `losses.ssim.ms_ssim`. The windows of the
-    coarsest of five scales are 176 px wide: of a small face in a large frame they see the surroundings, too.
+    The mask is downsampled along with the images. With a mask of ones this is `losses.ssim.ms_ssim`. The windows of
+    the coarsest of five scales are 176 px wide: of a small face in a large frame they see the surroundings, too.
     """
     result = 1.0
     for weight, term in scale_terms(x, y):

@@ -1,4 +1,4 @@
-"""SSIM (Wang et al. 2004) and MS-SSIM (Wang et al. 2003) of pictures in [0, 1].
+"""SSIM (Wang et al. 2004) and MS-SSIM (Wang et al. 2003) of images in [0, 1].
 
 The 11 x 11 Gaussian window is separable, so it is applied as two products with a banded matrix: on a CPU that is more
 than ten times faster than the grouped convolution it equals.
@@ -28,8 +28,10 @@ def _window(size: int) -> np.ndarray:
 
 
 def _filter(x: Float[Array, "b h w c"]) -> Float[Array, "b h-10 w-10 c"]:
+    """Means in the window around every pixel whose window lies inside the image."""
     rows, columns = _window(x.shape[1]), _window(x.shape[2])
-    return jnp.einsum("iw,bhwc->bhic", columns, jnp.einsum("ih,bhwc->biwc", rows, x))
+    x = jnp.einsum("ih,bhwc->biwc", rows, x)
+    return jnp.einsum("iw,bhwc->bhic", columns, x)
 
 
 def _terms(x, y):
@@ -44,18 +46,18 @@ def _terms(x, y):
 def ssim_map(
     x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]
 ) -> Float[Array, "b h-10 w-10 c"]:
-    """SSIM around every pixel whose window lies inside the picture; sides are at least 11."""
+    """SSIM around every pixel whose window lies inside the image; sides are at least 11."""
     luminance, contrast_structure = _terms(x, y)
     return luminance * contrast_structure
 
 
 def ssim(x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]) -> Float[Array, "b"]:
-    """Mean SSIM of each picture."""
+    """Mean SSIM of each image."""
     return ssim_map(x, y).mean((1, 2, 3))
 
 
 def scales(side: int) -> int:
-    """Number of MS-SSIM scales whose pictures are at least one window wide, 5 at most."""
+    """Number of MS-SSIM scales whose images are at least one window wide, 5 at most."""
     return min(len(MS_WEIGHTS), int(math.log2(side / WINDOW)) + 1)
 
 
@@ -67,20 +69,21 @@ def scale_terms(
     The maps are those of contrast and structure, the last one that of SSIM; the exponents are the standard ones,
     renormalised over the scales that fit.
     """
-    count = scales(min(x.shape[1:3]))
+    weights = MS_WEIGHTS[: scales(min(x.shape[1:3]))]
     terms = []
-    for i, weight in enumerate(MS_WEIGHTS[:count]):
+    for i, weight in enumerate(weights):
         luminance, term = _terms(x, y)
-        terms.append(
-            (weight / sum(MS_WEIGHTS[:count]), luminance * term if i == count - 1 else term)
-        )
+        if i == len(weights) - 1:
+            term = luminance * term
+        terms.append((weight / sum(weights), term))
         x, y = downsample(x), downsample(y)
     return terms
 
 
 def ms_ssim(x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]) -> Float[Array, "b"]:
-    """MS-SSIM of each picture with the standard weights, renormalised over the scales that fit."""
-    # A negative mean has no real power, and the slope of the power at 0 is infinite.
-    return math.prod(
-        jnp.maximum(term.mean((1, 2)), 1e-4) ** weight for weight, term in scale_terms(x, y)
-    ).mean(-1)
+    """MS-SSIM of each image with the standard weights, renormalised over the scales that fit."""
+    product = 1.0
+    for weight, term in scale_terms(x, y):
+        # A negative mean has no real power, and the slope of the power at 0 is infinite.
+        product *= jnp.maximum(term.mean((1, 2)), 1e-4) ** weight
+    return product.mean(-1)

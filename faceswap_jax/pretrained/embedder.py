@@ -25,12 +25,12 @@ from faceswap_jax.ops.masks import masked
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained import insightface
 
+# Side in pixels of the images that ArcFace is published with
 _TEMPLATE = 112
-"""Side in pixels of the pictures that ArcFace is published with."""
 
+# Where the eyes lie in them, (x, y), pixel centres at integers. Nose and mouth, which the template has too, are left
+# out: where a crop shows them depends on the face. With them the faces of a few clips would be 3 % larger.
 _EYES = ((38.2946, 51.6963), (73.5318, 51.5014))
-"""Where the eyes lie in them, (x, y), pixel centres at integers. By the nose and the corners of the mouth as well, the
-faces of a few clips would be 3% larger; which of all these a crop shows where depends on the face."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +91,13 @@ def view(crops: Float[Array, "b h w c"], side: int) -> Float[Array, "b side side
     Resampled linearly, without aliasing where it shrinks. All of it lies inside the crop.
 
     Args:
-        crops: pictures, aligned as `faces/align.py` does, or their masks.
+        crops: images, aligned as the embedder's `alignment` says, or their masks.
         side: of the view in pixels.
     """
+    # The crop's scale, template pixels per width, and its corner in the template
     right, left = np.array(_EYES)
-    scale = (left[0] - right[0]) / align.INTEROCULAR  # template pixels per width of the crop
-    corner = (right + left) / 2 + 0.5 - scale * np.array(align.EYE_MIDPOINT)  # of the crop
+    scale = (left[0] - right[0]) / align.INTEROCULAR
+    corner = (right + left) / 2 + 0.5 - scale * np.array(align.EYE_MIDPOINT)
     return jax.image.scale_and_translate(
         crops,
         (len(crops), side, side, crops.shape[-1]),
@@ -120,22 +121,20 @@ def embed(
         config: shape of the network.
         params: its weights.
         statistics: of its batch normalisations.
-        crops: aligned as `faces/align.py` does.
-        masks: 0..1, what may be seen; outside there is grey, before the picture is resampled.
+        crops: aligned as the embedder's `alignment` says.
+        masks: 0..1, what may be seen; outside there is grey, before the image is resampled.
     """
-    return embed_seen(
-        config,
-        params,
-        statistics,
-        view(crops if masks is None else masked(crops, masks), config.side),
-    )
+    if masks is not None:
+        crops = masked(crops, masks)
+    return embed_views(config, params, statistics, view(crops, config.side))
 
 
-def embed_seen(
+def embed_views(
     config: iresnet.IResNetConfig,
     params: iresnet.Params,
     statistics: iresnet.Statistics,
-    seen: Float[Array, "b side side 3"],
+    views: Float[Array, "b side side 3"],
 ) -> Float[Array, "b d"]:
     """Embeddings of unit length of what `view` shows."""
-    return identity.normalised(iresnet.apply(config, params, statistics, seen)[0])
+    embeddings, _ = iresnet.apply(config, params, statistics, views)
+    return identity.normalised(embeddings)

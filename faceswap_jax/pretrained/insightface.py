@@ -20,6 +20,8 @@ from faceswap_jax.models import iresnet
 State = dict[str, np.ndarray]
 
 PICKLES = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
+
+# Names in arcface_torch of this package's modules, of those in a block, and of leaves
 _MODULES = {
     "stem": "conv1",
     "stem_norm": "bn1",
@@ -46,7 +48,18 @@ _LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-_ORDERS = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}  # from PyTorch's axes of a tensor to Flax's
+
+# From PyTorch's axes of a tensor to Flax's, by their number
+_ORDERS = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
+
+# Attributes of an ONNX convolution that are not written down
+_CONV_DEFAULTS = {
+    "strides": [1, 1],
+    "pads": [0] * 4,
+    "dilations": [1, 1],
+    "group": 1,
+    "auto_pad": b"NOTSET",
+}
 
 
 def read(path: Path) -> tuple[iresnet.IResNetConfig, iresnet.Params, iresnet.Statistics]:
@@ -116,6 +129,8 @@ _READERS = {".onnx": _read_onnx, ".safetensors": _read_safetensors}
 class _Graph:
     """An ONNX graph, walked from its input to the embeddings. Its names say nothing: only the operators count.
 
+    Methods that take a tensor's name read what follows it, keep the weights and return the name of the result.
+
     Raises:
         ValueError: it is no IResNet.
     """
@@ -123,10 +138,14 @@ class _Graph:
     def __init__(self, graph):
         from onnx import numpy_helper
 
+        self._state: State = {}
         self._constants = {
             tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer
         }
-        self._users, self._state, alias = defaultdict(list), {}, {}
+
+        # Nodes by the tensors that they read; those that change nothing are left out.
+        self._users = defaultdict(list)
+        alias = {}
         for node in graph.node:
             inputs = [alias.get(name, name) for name in node.input]
             if node.op_type in ("Identity", "Dropout"):
@@ -142,36 +161,46 @@ class _Graph:
         """The network's tensors by the names that `arcface_torch` gives them."""
         if len(self._inputs) != 1:
             raise ValueError(f"it has {len(self._inputs)} inputs, not one")
-        x = self._prelu(self._conv_norm(self._inputs[0], "conv1", "bn1"), "prelu")
+        x = self._conv_norm(self._inputs[0], "conv1", "bn1")
+        x = self._prelu(x, "prelu")
+
         stage, block = 0, -1
-        while len(self._users[x]) == 2:
-            begins = any(node.op_type == "Conv" for node in self._users[x])
-            stage, block = (stage + 1, 0) if begins else (stage, block + 1)
-            name, strides = f"layer{stage}.{block}.", 2 if begins else 1
-            h = self._conv_norm(self._norm(x, f"{name}bn1"), f"{name}conv1", f"{name}bn2")
-            h = self._conv_norm(
-                self._prelu(h, f"{name}prelu"), f"{name}conv2", f"{name}bn3", strides
-            )
-            short = (
-                self._conv_norm(x, f"{name}downsample.0", f"{name}downsample.1", strides)
-                if begins
-                else x
-            )
-            add = self._user(h, "Add")
-            if set(add.input) != {h, short}:
-                raise ValueError(
-                    f"a block adds '{', '.join(add.input)}', not its input and its convolutions"
-                )
-            x = add.output[0]
-        x = self._user(self._norm(x, "bn2"), "Flatten").output[0]
+        while len(self._users[x]) == 2:  # a block, and its shortcut
+            begins_stage = any(node.op_type == "Conv" for node in self._users[x])
+            if begins_stage:
+                stage, block = stage + 1, 0
+            else:
+                block += 1
+            x = self._block(x, f"layer{stage}.{block}.", begins_stage)
+
+        x = self._norm(x, "bn2")
+        x = self._user(x, "Flatten").output[0]
         x = self._gemm(x)
         if self._users[x]:
             self._norm(x, "features")
-        else:
-            self._identity("features", np.zeros_like(self._state["fc.bias"]))
+        else:  # folded into the fully connected layer
+            self._shift("features", np.zeros_like(self._state["fc.bias"]))
         return self._state
 
+    def _block(self, x: str, name: str, begins_stage: bool) -> str:
+        """A residual block. The first of a stage halves the side, and convolves its shortcut."""
+        strides = 2 if begins_stage else 1
+        h = self._norm(x, f"{name}bn1")
+        h = self._conv_norm(h, f"{name}conv1", f"{name}bn2")
+        h = self._prelu(h, f"{name}prelu")
+        h = self._conv_norm(h, f"{name}conv2", f"{name}bn3", strides)
+        if begins_stage:
+            x = self._conv_norm(x, f"{name}downsample.0", f"{name}downsample.1", strides)
+
+        add = self._user(h, "Add")
+        if set(add.input) != {h, x}:
+            raise ValueError(
+                f"a block adds '{', '.join(add.input)}', not its input and its convolutions"
+            )
+        return add.output[0]
+
     def _user(self, tensor: str, operator: str):
+        """The only node of this operator that reads a tensor."""
         found = [node for node in self._users[tensor] if node.op_type == operator]
         if len(found) != 1:
             others = ", ".join(node.op_type for node in self._users[tensor]) or "nothing"
@@ -187,51 +216,42 @@ class _Graph:
         """A convolution and its batch normalisation, which may have become the convolution's bias."""
         node = self._user(x, "Conv")
         weight, *bias = (self._constant(name) for name in node.input[1:])
-        same = {
+        wanted = _CONV_DEFAULTS | {
             "strides": [strides] * 2,
             "pads": [weight.shape[-1] // 2] * 4,
-            "dilations": [1, 1],
-            "group": 1,
         }
-        usual = {
-            "strides": [1, 1],
-            "pads": [0] * 4,
-            "dilations": [1, 1],
-            "group": 1,
-            "auto_pad": b"NOTSET",
-        }
-        for name, value in (usual | _attributes(node)).items():
-            if name != "kernel_shape" and value != (usual | same)[name]:
-                raise ValueError(
-                    f"the convolution '{conv}' has {name} {value}, not {(usual | same)[name]}"
-                )
+        for name, value in (_CONV_DEFAULTS | _attributes(node)).items():
+            if name != "kernel_shape" and value != wanted[name]:
+                raise ValueError(f"the convolution '{conv}' has {name} {value}, not {wanted[name]}")
+
         self._state[f"{conv}.weight"] = weight
-        (y,), bias = node.output, bias[0] if bias else np.zeros(len(weight), np.float32)
-        if [user.op_type for user in self._users[y]] == ["BatchNormalization"]:
-            y = self._norm(y, norm)
-            self._state[f"{norm}.running_mean"] = self._state[f"{norm}.running_mean"] - bias
-        else:
-            self._identity(norm, bias)
+        shift = bias[0] if bias else np.zeros(len(weight), np.float32)
+        y = node.output[0]
+        if [user.op_type for user in self._users[y]] != ["BatchNormalization"]:
+            self._shift(norm, shift)
+            return y
+        y = self._norm(y, norm)
+        # A bias before the normalisation is a mean that is so much less.
+        self._state[f"{norm}.running_mean"] = self._state[f"{norm}.running_mean"] - shift
         return y
 
     def _norm(self, x: str, name: str) -> str:
         node = self._user(x, "BatchNormalization")
-        parts = [self._constant(tensor) for tensor in node.input[1:]]
-        kinds = ("weight", "bias", "running_mean", "running_var")
-        self._state |= {f"{name}.{kind}": part for kind, part in zip(kinds, parts, strict=True)}
-        self._state[f"{name}.running_var"] = parts[3] + (
-            _attributes(node).get("epsilon", 1e-5) - iresnet.EPSILON
-        )
+        weight, bias, mean, variance = (self._constant(tensor) for tensor in node.input[1:])
+        epsilon = _attributes(node).get("epsilon", 1e-5)
+        self._keep_norm(name, weight, bias, mean, variance + (epsilon - iresnet.EPSILON))
         return node.output[0]
 
-    def _identity(self, name: str, shift: np.ndarray) -> None:
+    def _shift(self, name: str, shift: np.ndarray) -> None:
         """A batch normalisation that only shifts."""
         ones, zeros = np.ones_like(shift), np.zeros_like(shift)
-        self._state |= {f"{name}.weight": ones, f"{name}.bias": shift}
-        self._state |= {
-            f"{name}.running_mean": zeros,
-            f"{name}.running_var": ones - iresnet.EPSILON,
-        }
+        self._keep_norm(name, ones, shift, zeros, ones - iresnet.EPSILON)
+
+    def _keep_norm(self, name: str, weight, bias, mean, variance) -> None:
+        self._state[f"{name}.weight"] = weight
+        self._state[f"{name}.bias"] = bias
+        self._state[f"{name}.running_mean"] = mean
+        self._state[f"{name}.running_var"] = variance
 
     def _prelu(self, x: str, name: str) -> str:
         node = self._user(x, "PRelu")
@@ -241,10 +261,12 @@ class _Graph:
     def _gemm(self, x: str) -> str:
         node = self._user(x, "Gemm")
         attributes = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0} | _attributes(node)
-        if (attributes["alpha"], attributes["beta"], attributes["transA"]) != (1.0, 1.0, 0):
+        scales = (attributes["alpha"], attributes["beta"]) != (1.0, 1.0)
+        if scales or attributes["transA"]:
             raise ValueError("its fully connected layer scales or transposes")
         weight, bias = (self._constant(name) for name in node.input[1:])
-        self._state |= {"fc.weight": weight if attributes["transB"] else weight.T, "fc.bias": bias}
+        self._state["fc.weight"] = weight if attributes["transB"] else weight.T
+        self._state["fc.bias"] = bias
         return node.output[0]
 
 
@@ -273,16 +295,14 @@ def _converted(state: State) -> tuple[iresnet.IResNetConfig, iresnet.Params, ire
             raise ValueError(f"the tensor '{name}' is not finite")
         return tensor
 
-    def leaf(where, abstract):
+    def leaf(path, abstract):
         order = _ORDERS[len(abstract.shape)]
-        tensor = take(
-            _name([key.key for key in where[1:]]),
-            tuple(abstract.shape[i] for i in np.argsort(order)),
-        )
-        return np.ascontiguousarray(tensor.transpose(order))
+        shape = tuple(abstract.shape[i] for i in np.argsort(order))
+        name = _name([key.key for key in path[1:]])  # without "params" or "statistics"
+        return np.ascontiguousarray(take(name, shape).transpose(order))
 
     params, statistics = jax.tree_util.tree_map_with_path(leaf, _abstract(config))
-    # Trained with a scale of one, which this network therefore has not; any other is the fully connected layer's.
+    # This network has no scale at the end, for it is trained with one of 1. Any other goes to the layer before.
     scale = take("features.weight", (config.embedding,))
     params["embed"] = {name: weights * scale for name, weights in params["embed"].items()}
     statistics["embed_norm"]["mean"] *= scale
@@ -292,26 +312,31 @@ def _converted(state: State) -> tuple[iresnet.IResNetConfig, iresnet.Params, ire
 
 
 def _config(state: Mapping[str, np.ndarray]) -> iresnet.IResNetConfig:
+    """The shape of the network, from those of its tensors."""
+
     def shape(name):
         if name not in state or state[name].ndim < 2:
             raise ValueError(f"the tensor '{name}' is missing, or no matrix")
         return state[name].shape
 
-    found = [re.fullmatch(r"layer(\d+)\.(\d+)\.conv1\.weight", name) for name in state]
-    last = [tuple(map(int, match.groups())) for match in found if match]
-    stages = max((stage for stage, _ in last), default=1)
-    blocks = tuple(
-        1 + max((block for s, block in last if s == stage), default=0)
-        for stage in range(1, stages + 1)
-    )
-    channels = tuple(shape(f"layer{stage}.0.conv1.weight")[0] for stage in range(1, stages + 1))
+    last_block = {1: 0}  # of each stage, counted from 0; stages count from 1
+    for name in state:
+        match = re.fullmatch(r"layer(\d+)\.(\d+)\.conv1\.weight", name)
+        if match:
+            stage, block = map(int, match.groups())
+            last_block[stage] = max(last_block.get(stage, 0), block)
+    stages = range(1, max(last_block) + 1)
+    channels = tuple(shape(f"layer{stage}.0.conv1.weight")[0] for stage in stages)
+
+    # The fully connected layer reads a square of the last channels.
     embedding, inputs = shape("fc.weight")[:2]
+    last_side = math.isqrt(inputs // channels[-1])
     return iresnet.IResNetConfig(
-        blocks,
-        channels,
-        shape("conv1.weight")[0],
-        embedding,
-        math.isqrt(inputs // channels[-1]) * 2**stages,
+        blocks=tuple(1 + last_block.get(stage, 0) for stage in stages),
+        channels=channels,
+        stem=shape("conv1.weight")[0],
+        embedding=embedding,
+        side=last_side * 2 ** len(stages),
     )
 
 
@@ -319,10 +344,11 @@ def _abstract(config: iresnet.IResNetConfig) -> PyTree:
     return jax.eval_shape(lambda key: iresnet.init(config, key), jax.random.key(0))
 
 
-def _name(where: list) -> str:
-    module, *inner, leaf = where
+def _name(path: list[str]) -> str:
+    """The name that `arcface_torch` gives a leaf."""
+    module, *inner, leaf = path
     if module.startswith("block_"):
         _, stage, block = module.split("_")
-        prefix = f"layer{int(stage) + 1}.{block}."
-        return f"{prefix}{_OF_BLOCK[inner[0] if inner else leaf]}.{_LEAVES[leaf]}"
+        part = inner[0] if inner else leaf
+        return f"layer{int(stage) + 1}.{block}.{_OF_BLOCK[part]}.{_LEAVES[leaf]}"
     return f"{_MODULES[module]}.{_LEAVES[leaf]}"

@@ -154,11 +154,11 @@ class Losses:
         view = partial(persona.flattened, partial(embedder.view, side=self.embedder.side))
         mask = view(mask)[..., 0]
 
-        def network(seen):
-            return embedder.embed_seen(self.embedder, **shared.frozen["embedder"], seen=seen)
+        def embed_views(views):
+            return embedder.embed_views(self.embedder, **shared.frozen["embedder"], views=views)
 
         def embed(images, mask):
-            return persona.flattened(network, masked(view(images), mask))
+            return persona.flattened(embed_views, masked(view(images), mask))
 
         reference = embed(x, mask).mean(1, keepdims=True)
         embedded = embed(swapped, persona.exchange(mask, shared.offset))
