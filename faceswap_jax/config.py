@@ -30,17 +30,22 @@ def defaults() -> ml_collections.ConfigDict:
     c.mesh.cpu_devices = 1
 
     c.run = ml_collections.ConfigDict()
-    c.run.log = 20  # steps between lines of metrics.jsonl
-    c.run.preview = 2_000  # steps between previews and evaluations
-    c.run.checkpoint = 2_000  # steps between checkpoints
-    c.run.keep = 2  # newest checkpoints that stay
+    # Steps between lines of metrics.jsonl.
+    c.run.log = 20
+    # Steps between previews and evaluations.
+    c.run.preview = 2_000
+    # Steps between checkpoints.
+    c.run.checkpoint = 2_000
+    # Newest checkpoints that stay.
+    c.run.keep = 2
     # Checkpoints at multiples of so many steps stay too; 0: none.
     c.run.keep_every = 0
     # The checkpoint with the best score stays too: "psnr", or "-dissimilarity" for the lowest; "": none.
     c.run.best = ""
     # What to do about NaN: "stop", or "rollback" to a checkpoint and skip the batch.
     c.run.not_finite = "stop"
-    c.run.wandb = ""  # project in W&B that the run is shown in; "": none
+    # Project in W&B that the run is shown in; "": none.
+    c.run.wandb = ""
     return c
 
 

@@ -58,6 +58,7 @@ def call(command: Command, arguments: Sequence[str]) -> int:
         InputError: the arguments are wrong, or what they name.
     """
     try:
+        # Help wins over all else, wherever it stands.
         without_help = [argument for argument in arguments if argument not in HELP]
         if len(without_help) < len(arguments):
             print(help_of(command, without_help))
@@ -109,6 +110,7 @@ def explained(name: str, text: str, width: int = 18) -> str:
     indent = " " * (width + 4)
     lines = textwrap.wrap(text, HELP_WIDTH - len(indent), break_on_hyphens=False)
     first = f"  {name:<{width}}  "
+    # The name does not fit into its column.
     if len(name) > width and lines:
         return "\n".join([first.rstrip(), *(indent + line for line in lines)])
     return (first + f"\n{indent}".join(lines)).rstrip()

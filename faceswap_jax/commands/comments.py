@@ -16,6 +16,7 @@ def of_experiment(path: Path) -> dict[str, str]:
 
     Those of `config.defaults` and of the experiments that this one builds on come first; the file's own replace them.
     """
+    # From the general to the special: later comments replace earlier ones.
     comments = of_source(inspect.getsource(configs))
     for module in runpy.run_path(str(path)).values():
         if isinstance(module, ModuleType) and hasattr(module, "get_config"):

@@ -29,7 +29,8 @@ class Board:
 
     def __init__(self, workdir: Path, config: ml_collections.ConfigDict):
         """Begins or continues a run in the project `config.run.wandb`."""
-        import wandb  # takes a second
+        # Importing it takes a second.
+        import wandb
 
         self._wandb = wandb
         settings = wandb.Settings(silent=True, console="off", init_timeout=PATIENCE)
@@ -82,7 +83,8 @@ def run_id(workdir: Path) -> str:
     """The name of the run in W&B, chosen when it is first asked for."""
     path = workdir / ID
     if not path.exists():
-        given = os.environ.get("WANDB_RUN_ID")  # by an agent of a sweep
+        # Agents of a sweep give their runs a name.
+        given = os.environ.get("WANDB_RUN_ID")
         with replacing(path) as aside:
             aside.write_text(given or secrets.token_hex(4))
     return path.read_text().strip()

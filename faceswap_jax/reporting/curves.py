@@ -29,7 +29,8 @@ def marks_of(rows: Sequence[Mapping]) -> dict[str, int]:
     """The step after which each phase began, by its name, of the phases that rows were logged in."""
     marks, before = {}, 0
     for row in rows:
-        phase = row.get("phase")  # rows of evaluations have none
+        # Rows of evaluations have no phase.
+        phase = row.get("phase")
         if phase is not None and phase not in marks:
             marks[phase] = before
         before = row["step"]

@@ -47,7 +47,8 @@ def status(folders: Sequence[Path]) -> str:
 def _detailed(workdir: Path) -> str:
     """State, place and checkpoints of a run, and its curves."""
     config = configs.load(workdir / CONFIG)
-    note, rows = progress.read(workdir), _rows(workdir / "metrics.jsonl")
+    note = progress.read(workdir)
+    rows = _rows(workdir / "metrics.jsonl")
     lines = [
         f"{workdir}: {config.task}, {_state(workdir, note)}",
         _place(rows, note),
@@ -58,6 +59,7 @@ def _detailed(workdir: Path) -> str:
     if len(marks) > 1:
         began = [f"{name} after step {step:,}" for name, step in marks.items() if step]
         lines.append(f"vertical lines: {'; '.join(began)}")
+    # Curves
     curves = curves_of(rows)
     for name in list(curves)[:CURVES]:
         lines.append(plot(name, curves[name], list(marks.values())))
@@ -80,7 +82,8 @@ def _line_of_run(workdir: Path) -> str:
         config = configs.load(workdir / CONFIG)
     except InputError as error:
         return f"{workdir}: {error}"
-    note, rows = progress.read(workdir), _rows(workdir / "metrics.jsonl")
+    note = progress.read(workdir)
+    rows = _rows(workdir / "metrics.jsonl")
     parts = [f"{workdir}: {config.task}, {_state(workdir, note)}", _place(rows, note)]
     scores = [(name, points) for name, points in curves_of(rows).items() if "/" in name]
     for name, points in scores[:SCORES]:
@@ -92,6 +95,7 @@ def _lines_of_sweep(folder: Path) -> list[str]:
     """A sweep's own line, and one of every trial with its parameters."""
     lines = [_line_of_sweep(folder)]
     for number, trial in _trials(folder).items():
+        # A trial that failed at once has left no run.
         workdir = folder / f"trial_{number:03d}"
         line = f"{workdir}: {trial['state']}"
         if _is_run(workdir):
@@ -150,6 +154,7 @@ def _place(rows: Sequence[dict], note: dict) -> str:
     if "phase" in note:
         text += f", {note['phase']}"
     if "seconds_left" in note:
+        # The note was written some time ago.
         left = max(note["seconds_left"] - (time.time() - note["time"]), 0)
         text += f", {plain(note['steps_per_second'], 3)} steps/s, {duration(left)} left"
     elif rows and "seconds" in rows[-1]:

@@ -132,6 +132,7 @@ class Trials:
                 return
             values = " ".join(f"{name}={value}" for name, value in trial.parameters.items())
             self.tell(f"trial {trial.number} of {self._count}: {values}")
+            # The device is taken once the process runs.
             device = self._free[0]
             self._running[trial.number] = Process(self._start(trial, device), device)
             del self._free[0]
@@ -194,6 +195,7 @@ class Trials:
         # A signal fails a trial that has hardly begun; it is continued like one that was stopped.
         if trial.state == "running" or (self._signals and trial.state == "failed"):
             return
+        # Wrong input would fail every trial.
         last_words = report.last_line(self._log(number))
         if trial.code in WRONG_INPUT and not self._journal.outcomes:
             raise InputError(f"The first trial of '{self._search.path}' failed: {last_words}")

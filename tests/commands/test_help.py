@@ -69,5 +69,5 @@ def test_the_help_lists_the_fields_of_an_experiment(faceswap, experiment, name):
     code, out, err = faceswap(name, f"--config={experiment}", "--config.batch=3", "--help")
     assert code == 0 and not err
     assert re.search(r"\n  --config.batch=3 +the file's own comment\n", out)
-    assert re.search(r"\n  --config.run.log=2 +steps between lines of metrics.jsonl\n", out)
+    assert re.search(r"\n  --config.run.log=2 +Steps between lines of metrics.jsonl", out)
     assert "\n  --config.model.width=0.015625" in out
