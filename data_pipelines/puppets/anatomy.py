@@ -1,7 +1,7 @@
 """The body of a puppet: which ellipsoids make its head, hair and torso, and the curves of its features.
 
 Everything lives in the head's frame: origin midway between the eyes and between the ears, x to the right of the
-picture, y up, z out of the face, unit 10 cm. The features are curves over the frontal plane (x, y), carried by the
+image, y up, z out of the face, unit 10 cm. The features are curves over the frontal plane (x, y), carried by the
 surface; the renderer paints them and the landmarks sample them, so both agree exactly. Average proportions follow
 common adult anthropometry (head 15 cm wide, 20 cm deep, 23 cm high).
 """
@@ -17,12 +17,12 @@ from data_pipelines.puppets.parameters import DEGREES, Performance, Persona
 from data_pipelines.puppets.surface import Ellipsoid, Surface, falloff, smoothstep
 
 PIVOT = np.array([0.0, -0.45, -0.2])  # the head turns about the top of the neck
-FRAMING = np.array([0.0, 0.11, 0.0])  # moves the head's middle to the middle of the picture
+FRAMING = np.array([0.0, 0.11, 0.0])  # moves the head's middle to the middle of the image
 
 
 @dataclasses.dataclass(frozen=True)
 class Eye:
-    """One eye: lid curves over the frontal plane and the ball behind them. `side` is -1 at the left of the picture."""
+    """One eye: lid curves over the frontal plane and the ball behind them. `side` is -1 at the left of the image."""
 
     side: int
     x: float
@@ -91,7 +91,7 @@ class Brow:
 
 @dataclasses.dataclass(frozen=True)
 class Mouth:
-    """The lips: four curves over s = -1..1 from the left to the right corner of the picture."""
+    """The lips: four curves over s = -1..1 from the left to the right corner of the image."""
 
     y: float
     half_width: float
@@ -165,7 +165,7 @@ class Anatomy:
 
     @property
     def irises(self) -> Float[np.ndarray, "2 3"]:
-        """Centres of the pupils on the balls, the eye at the left of the picture first."""
+        """Centres of the pupils on the balls, the eye at the left of the image first."""
         return self.ball_centres + self.gaze() * [[eye.radius] for eye in self.eyes]
 
     def hair_edge(

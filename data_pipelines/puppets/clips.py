@@ -89,8 +89,8 @@ def _encode(
     audio_stream = container.add_stream("aac", rate=AUDIO_RATE, layout="mono", bit_rate=_BIT_RATE)
 
     for number, image in enumerate(images):
-        picture = av.VideoFrame.from_ndarray(image, format="rgb24")
-        container.mux(video_stream.encode(picture))
+        encoded = video_stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
+        container.mux(encoded)
 
         first = round(number * AUDIO_RATE / rate)
         last = round((number + 1) * AUDIO_RATE / rate)

@@ -79,7 +79,7 @@ class Scene:
     light_azimuth: float = 25.0
     light_elevation: float = 30.0
     light_warmth: float = 0.0
-    ambient_share: float = 0.4
+    ambient: float = 0.4
     background_pattern: float = 0.1
     background_hue: float = 0.55
     background_value: float = 0.5
@@ -159,7 +159,7 @@ SCENE_SPANS = {
     "light_azimuth": Span(-65.0, 65.0),
     "light_elevation": Span(5.0, 55.0),  # degrees above the camera
     "light_warmth": Span(-1.0, 1.0),  # bluish to yellowish
-    "ambient_share": Span(0.3, 0.6),  # fraction of the light that comes from everywhere
+    "ambient": Span(0.3, 0.6),  # fraction of the light that comes from everywhere
     "background_pattern": Span(0.0, 1.0),  # quarters: plain, stripes, checks, discs
     "background_hue": Span(0.0, 1.0),  # turns of the colour circle
     "background_value": Span(0.15, 0.85),  # brightness

@@ -127,8 +127,8 @@ class Light:
         # A yellowish lamp goes with a bluish sky.
         warm = scene.light_warmth
         warmth = np.array([1 + 0.12 * warm, 1.0, 1 - 0.16 * warm], np.float32)
-        self.ambient = (1.05 * scene.ambient_share) * (2 - warmth)
-        self.diffuse = (1.35 * (1 - scene.ambient_share)) * warmth
+        self.ambient = (1.05 * scene.ambient) * (2 - warmth)
+        self.diffuse = (1.35 * (1 - scene.ambient)) * warmth
 
     def shade(
         self,

@@ -1,12 +1,12 @@
 """Names of the 68 facial landmarks in the iBUG order (Sagonas et al., 300 Faces in-the-Wild Challenge, 2013).
 
-Right and left are the person's own, so the right eye is the left one in the picture.
+Right and left are the person's own, so the right eye is the left one in the image.
 
     0-16   jaw, from the right ear over the chin to the left ear
-    17-21  right brow and 22-26 left brow, from left to right in the picture
+    17-21  right brow and 22-26 left brow, from left to right in the image
     27-30  bridge of the nose, downwards; 31-35 below the nose
-    36-41  right eye and 42-47 left eye, clockwise in the picture from the corner at its left
-    48-59  outer lips and 60-67 inner lips, clockwise in the picture from the right corner of the mouth
+    36-41  right eye and 42-47 left eye, clockwise in the image from the corner at its left
+    48-59  outer lips and 60-67 inner lips, clockwise in the image from the right corner of the mouth
 """
 
 import numpy as np

@@ -28,7 +28,7 @@ def plain():
 @pytest.fixture(scope="session")
 def scene():
     """Light from the front before a plain grey background."""
-    return Scene(light_azimuth=0.0, ambient_share=0.6)
+    return Scene(light_azimuth=0.0, ambient=0.6)
 
 
 @pytest.fixture(scope="session")

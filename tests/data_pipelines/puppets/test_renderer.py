@@ -1,4 +1,4 @@
-"""The picture, its landmarks and its masks tell the same story."""
+"""The image, its landmarks and its masks tell the same story."""
 
 import dataclasses
 import itertools
@@ -47,21 +47,15 @@ def change(first, second):
 
 def foreground(persona, performance, scene, size) -> np.ndarray:
     """Where the puppet covers the background completely [size, size]: such pixels ignore the background's colour."""
-    dark, bright = (
-        render(
-            persona, performance, dataclasses.replace(scene, background_value=value), size
-        ).image.astype(int)
-        for value in (0.2, 0.8)
-    )
-    return np.abs(dark - bright).max(-1) == 0
+    before_dark = dataclasses.replace(scene, background_value=0.2)
+    before_bright = dataclasses.replace(scene, background_value=0.8)
+    frames = [render(persona, performance, s, size) for s in (before_dark, before_bright)]
+    return change(*frames) == 0
 
 
 def test_frame_has_the_promised_types(neutral):
-    assert (
-        neutral.image.shape == (128, 128, 3)
-        and neutral.image.dtype == np.uint8
-        and neutral.image.flags.c_contiguous
-    )
+    assert neutral.image.shape == (128, 128, 3) and neutral.image.dtype == np.uint8
+    assert neutral.image.flags.c_contiguous
     assert neutral.irises.shape == (2, 2) and neutral.irises.dtype == np.float32
     assert neutral.landmarks.shape == (68, 2) and neutral.landmarks.dtype == np.float32
     assert neutral.visible.shape == (68,) and neutral.visible.dtype == bool
@@ -71,9 +65,8 @@ def test_frame_has_the_promised_types(neutral):
 
 def test_rendering_is_deterministic(plain, scene, neutral):
     again = render(plain, Performance(), scene, 128)
-    assert np.array_equal(again.image, neutral.image) and np.array_equal(
-        again.landmarks, neutral.landmarks
-    )
+    assert np.array_equal(again.image, neutral.image)
+    assert np.array_equal(again.landmarks, neutral.landmarks)
 
 
 @pytest.mark.parametrize("size", [15, 1025, 64.5])
@@ -124,16 +117,15 @@ def test_the_iris_lies_between_the_lids_landmarks(plain, scene, eye):
 
 
 def test_irises_follow_the_gaze_of_the_eye_they_belong_to(plain, scene, neutral):
-    assert (
-        neutral.irises[0, 0] < neutral.irises[1, 0]
-    )  # the person's right one is at the left of the picture
+    # The person's right one is at the left of the image.
+    assert neutral.irises[0, 0] < neutral.irises[1, 0]
     for eye, iris in zip((RIGHT_EYE, LEFT_EYE), neutral.irises, strict=True):
         corners = neutral.landmarks[[eye[0], eye[3]]]
         assert np.linalg.norm(iris - corners.mean(0)) < 0.15 * np.ptp(corners[:, 0])
-    looking = render(
-        plain, Performance(gaze_x=0.7, gaze_y=0.7, lid_left=1.0, lid_right=1.0), scene, 256
-    )
-    still = render(plain, Performance(lid_left=1.0, lid_right=1.0), scene, 256)
+    wide = Performance(lid_left=1.0, lid_right=1.0)
+    aside = dataclasses.replace(wide, gaze_x=0.7, gaze_y=0.7)
+    looking = render(plain, aside, scene, 256)
+    still = render(plain, wide, scene, 256)
     shift = looking.irises - still.irises
     assert (shift[:, 0] > 2).all() and (shift[:, 1] < -1.5).all()
     for frame in (still, looking):  # the pupil is the darkest spot around
@@ -178,13 +170,9 @@ def test_long_hair_covers_the_temples_and_hides_landmarks(plain, scene, neutral)
         columns = np.flatnonzero(covered[y])
         assert np.array_equal(columns, np.arange(columns[0], columns[-1] + 1))
     low = dataclasses.replace(persona, hair_line=0.44, hair_volume=0.22, brow_height=0.06)
-    raised = render(low, Performance(pitch=-25.0, brow_raise=1.0), scene, 64)
-    bare = render(
-        dataclasses.replace(low, hair_line=0.84),
-        Performance(pitch=-25.0, brow_raise=1.0),
-        scene,
-        64,
-    )
+    nodding = Performance(pitch=-25.0, brow_raise=1.0)
+    raised = render(low, nodding, scene, 64)
+    bare = render(dataclasses.replace(low, hair_line=0.84), nodding, scene, 64)
     assert bare.visible[19:25].all() and not raised.visible[19:25].all()
     assert np.array_equal(raised.landmarks, bare.landmarks)
 
@@ -193,12 +181,8 @@ def test_dark_skin_keeps_its_features(plain, scene):
     dark = dataclasses.replace(plain, skin_tone=1.0, hair_colour=1.0)
     frame = render(dark, Performance(), scene, 128)
     light = frame.image.astype(int).sum(-1)
-    brow, forehead = (
-        np.round(frame.landmarks[[19, 24]] - [0, lift]).astype(int) for lift in (0, 6)
-    )
-    assert (
-        light[brow[:, 1], brow[:, 0]].mean() < 0.75 * light[forehead[:, 1], forehead[:, 0]].mean()
-    )
+    x, y = np.round(frame.landmarks[[19, 24]]).astype(int).T  # on both brows
+    assert light[y, x].mean() < 0.75 * light[y - 6, x].mean()
     for eye in (RIGHT_EYE, LEFT_EYE):
         assert np.ptp(light[box(frame, eye, 0)]) > 300
 
@@ -216,11 +200,8 @@ def test_closed_lids_cover_the_iris(plain, scene):
     rows, columns = box(closed, RIGHT_EYE, 1)
     patch = closed.image[rows, columns].astype(int)
     assert not np.any(patch[..., 2] > patch[..., 0])
-    opened = (
-        np.ptp(closed.landmarks[list(LEFT_EYE), 1]),
-        np.ptp(closed.landmarks[list(RIGHT_EYE), 1]),
-    )
-    assert opened[1] < 0.5 * opened[0]
+    left, right = (np.ptp(closed.landmarks[list(eye), 1]) for eye in (LEFT_EYE, RIGHT_EYE))
+    assert right < 0.5 * left
     assert closed.landmarks[[37, 38], 1] == pytest.approx(closed.landmarks[[41, 40], 1], abs=0.2)
 
 
