@@ -10,7 +10,7 @@ import jax
 import ml_collections
 from jax.sharding import Mesh
 
-from data_pipelines.batches import pipeline
+from data_pipelines.batches import addresses
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.store import Checkpoints
 from faceswap_jax.errors import InputError
@@ -172,7 +172,7 @@ class Training:
         held_out.check_best(every.best, state)
 
         data = self.task.train_data(phase, *host_slice(self.mesh))
-        iterator = pipeline.iterate(data, step, phase.stop, skipped=skipped)
+        iterator = addresses.iterate(data, step, phase.stop, skipped=skipped)
         with iterator as batches, clock("step"), closing(self.profile):
             while step < phase.stop:
                 try:

@@ -1,21 +1,74 @@
-"""From encoded face records to the arrays of a batch.
+"""Batches of faces: `batches` loads the records that a sampler names, aligns them, varies them, stacks them.
 
-A thread makes a whole batch and writes each picture right into its arrays. A JPEG is decoded at the smallest half,
-fourth or eighth of its size that suffices, which takes libjpeg less time and gives what averaging the full picture
-gives, to within rounding (0.6 grey levels rms on camera pictures).
+Fields of a batch, RGB; "..." stands for the axes of the sampler, (x, y) are pixels, and r is the resolution:
+
+    field               dtype and shape         meaning
+    image               uint8 [..., r, r, 3]    the face, as the alignment cuts it
+    mask                uint8 [..., r, r]       fraction of each pixel of `image` that the face's outline covers, 0..255
+    landmarks           float32 [..., 68, 2]    (x, y) in `image`, iBUG order
+    irises              float32 [..., 2, 2]     (x, y) of the person's right and left iris in `image`; NaN if unknown
+    pose                float32 [..., 3]        yaw, pitch, roll of the head in degrees, in the frame that the face was
+                                                cut from; a mirrored or turned `image` counts as cut from a mirrored or
+                                                turned frame
+    encoder_input       uint8 [..., r, r, 3]    the face as a network sees it: `image`, its points displaced by a smooth
+                                                random field; it should produce `image`
+    encoder_landmarks   float32 [..., 68, 2]    (x, y) in `encoder_input`
+    sound               float32 [..., window]   16 kHz mono in -1..1 around the frame's time; silent beyond its track
+    identity            int32 [...]             index of the source
+    record              text [...]              where the face comes from, for people: "ada: scene.mp4, frame 12"
+
+Only the fields that are asked for are made.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import cv2
+import grain
 import msgpack
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Float32, Int, Shaped, UInt8, UInt16
 
-from data_pipelines.records import FaceRecord, decode, stored_side
+from data_pipelines.batches.addresses import ENDLESS, host_slice
+from data_pipelines.batches.augmentation import Augmentation, Draws
+from data_pipelines.batches.masks import polygon_masks
+from data_pipelines.batches.roles import AUGMENTATION, Group, Sampler, read_group
+from data_pipelines.batches.sound import sound_window
+from data_pipelines.records import FaceRecord, decode
+from data_pipelines.sources import PersonaSource
+from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import MIRROR
 
+FIELDS = (
+    "image",
+    "mask",
+    "landmarks",
+    "irises",
+    "pose",
+    "encoder_input",
+    "encoder_landmarks",
+    "sound",
+    "identity",
+    "record",
+)
+
+NO_AUGMENTATION = Augmentation()
+
+SOUND_WINDOW = 3200
+"""Samples around a frame: 0.2 s, as X2Face takes."""
+
+ENLARGED = 1.05
+"""How much a JPEG that is decoded smaller may be enlarged afterwards."""
+
+SHRUNK = 0.8
+"""Below this scale an image needs more than one sample per pixel lest it alias."""
+
+INVERSIONS = 10
+"""Steps of the fixed-point iteration that inverts a displacement, whose slope is well below 1."""
+
 # With IMREAD_COLOR_RGB, "grayscale" is the name of the bit that shrinks.
-_SHRINK = {
+_REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -23,170 +76,362 @@ _SHRINK = {
 }
 
 
-class Assembly:
-    """The faces of a batch on their way into its arrays.
+def batches(
+    sources: Sequence[PersonaSource],
+    sampler: Sampler,
+    *,
+    fields: Sequence[str],
+    alignment: str,
+    resolution: int,
+    batch: int,
+    seed: int,
+    augmentation: Augmentation = NO_AUGMENTATION,
+    sound_samples: int = SOUND_WINDOW,
+    host: int = 0,
+    hosts: int = 1,
+) -> grain.MapDataset[dict]:
+    """Endless data set whose element [step] is this host's slice of the global batch of that step.
 
-    Pictures are written one by one as they are decoded. All that is small is done for all faces at once, so that
-    threads seldom wait for Python's lock.
+    Args:
+        sources: one per persona or identity.
+        sampler: `roles.Personas()`, `roles.Identities()` or `roles.Roles(...)`: what the elements show, and the axes.
+        fields: names of what to make, see the module's table.
+        alignment: how faces are cut, one of `align.ALIGNMENTS`.
+        resolution: side of the images in pixels, at most that of the sources.
+        batch: elements of the global batch, divisible by hosts.
+        seed: of order and augmentation.
+        augmentation: random changes.
+        sound_samples: length of the field `sound`.
+        host: index of this host in 0..hosts-1.
+        hosts: number of hosts that share the global batch: each has a slice of it, in their order.
+
+    Raises:
+        InputError: batch is not divisible by hosts, the records are smaller than resolution, or the sources cannot
+            fill the sampler's groups, or there is no such alignment; on access, too many records are corrupt.
+        ValueError: there is no such field.
+    """
+    _check(sources, fields, alignment, resolution, batch, hosts)
+    groups = sampler.groups(sources)
+    choose = sampler.chooser(sources, batch, seed)
+    own = host_slice(batch, host, hosts)
+    slots = _slots(sampler.parts(sources), own.stop - own.start)
+
+    def arrange(drawn: np.ndarray) -> np.ndarray:
+        """This host's draws [batch, frame, ...] in the order of its slots."""
+        arranged = np.empty((slots.size, *drawn.shape[2:]), drawn.dtype)
+        arranged[slots] = drawn[own]
+        return arranged
+
+    def load(step: int) -> dict:
+        rng = np.random.default_rng((seed, AUGMENTATION, step))
+        draws = augmentation.draw(rng, batch, groups).arranged(arrange)
+        assembly = Assembly(fields, alignment, resolution, draws, sound_samples)
+        for element, chosen in enumerate(choose(step, own)):
+            first = 0
+            for group, count in zip(chosen, groups, strict=True):
+                places = slots[element, first : first + count].tolist()
+                assembly.read(sources[group.source], group, places)
+                first += count
+        return sampler.arrange(assembly.finish(), sources)
+
+    return grain.MapDataset.range(ENDLESS).map(load)
+
+
+class Assembly:
+    """The frames of a batch on their way into its arrays.
+
+    A thread makes a whole batch and writes each image right into its arrays, as it is decoded. All that is small is
+    done for all frames at once, so that threads seldom wait for Python's lock.
+
+    A JPEG is decoded at the smallest half, fourth or eighth of its size that suffices, which takes libjpeg less time
+    and gives what averaging the full image gives, to within rounding (0.6 grey levels rms on camera pictures).
+    Alignment, mirror and augmentation are composed into one transform, and each image is resampled once.
     """
 
     def __init__(
         self,
+        fields: Sequence[str],
+        alignment: str,
         side: int,
-        sizes: Int[np.ndarray, "n"],
-        mirrored: Bool[np.ndarray, "n"],
-        similarities: Float[np.ndarray, "n 4"] | None = None,
+        draws: Draws,
+        sound_samples: int = SOUND_WINDOW,
     ):
-        """Says what is to become of every face.
+        """Says what is to become of every frame.
 
         Args:
-            side: of the pictures of the batch.
-            sizes: side of each stored picture.
-            mirrored: whether to mirror it.
-            similarities: what else to do to it: degrees clockwise and enlargement (0: none) about its middle, then a
-                shift along x and y in picture widths.
+            fields: names of what to make.
+            alignment: how faces are cut, one of `align.ALIGNMENTS`.
+            side: of the images of the batch.
+            draws: the augmentation of every frame.
+            sound_samples: length of the field `sound`.
         """
-        self._side, self._sizes, self._mirrored, self._similarities = (
-            side,
-            sizes,
-            mirrored,
-            similarities,
-        )
-        # What becomes of the aligned crop
-        self._then = np.tile(np.eye(2, 3), (len(sizes), 1, 1))
-        self._then[mirrored, 0, 0], self._then[mirrored, 0, 2] = -1, side - 1
-        if similarities is not None:
-            angle, factor = np.deg2rad(similarities[:, 0]), 1 + similarities[:, 1]
-            cosine, sine = factor * np.cos(angle), factor * np.sin(angle)
-            turn = np.stack([cosine, -sine, sine, cosine], -1).reshape(-1, 2, 2)
-            middle = (side - 1) / 2
-            self._then[:, :, 2] -= middle
-            self._then = turn @ self._then
-            self._then[:, :, 2] += middle + side * similarities[:, 2:]
-        # From the stored image to that of the batch; `add` knows the alignment.
-        self._linear = np.empty((len(sizes), 2, 2))
-        self._offset = np.empty((len(sizes), 2))
-        self._image = np.empty((len(sizes), side, side, 3), np.uint8)
-        self._records: list[FaceRecord | None] = [None] * len(sizes)
+        count = len(draws.mirrored)
+        self._fields = set(fields)
+        self._alignment = alignment
+        self._side = side
+        self._draws = draws
+        self._from_crop = draws.transforms(side)
+        self._warps = draws.displacements is not None
+        self._records: list[FaceRecord | None] = [None] * count
+        # From pixels of the stored images to those of the batch
+        self._transforms = np.zeros((count, 2, 3))
+        self._identity = np.zeros(count, np.int32)
+        self._images = {
+            name: np.empty((count, side, side, 3), np.uint8)
+            for name in ("image", "encoder_input")
+            if name in fields
+        }
+        self._arrays = dict(self._images)
+        if "identity" in fields:
+            self._arrays["identity"] = self._identity
+        if "sound" in fields:
+            self._arrays["sound"] = np.zeros((count, sound_samples), np.float32)
 
-    def add(self, slot: int, data: bytes) -> None:
-        """Decodes a record as face number `slot`.
+    def read(self, source: PersonaSource, group: Group, slots: Sequence[int]) -> None:
+        """Reads the frames of a group into their places.
 
         Raises:
-            ValueError: the data are damaged, or the picture has another size than expected.
+            InputError: the source has too few intact records.
         """
-        record, side, size = decode(data, image=False), self._side, int(self._sizes[slot])
-        if len(record.polygon) < 3 or not (
-            np.isfinite(record.polygon).all() and np.isfinite(record.landmarks).all()
-        ):
+
+        def parse(frame: int, data: bytes) -> None:
+            self.add(slots[frame], data, source.side)
+
+        numbers = read_group(source, group, parse)
+        self._identity[slots] = group.source
+        if "sound" in self._arrays:
+            sound = self._arrays["sound"]
+            for slot, number in zip(slots, numbers, strict=True):
+                sound[slot] = sound_window(source, number, sound.shape[1])
+
+    def add(self, slot: int, data: bytes, size: int) -> None:
+        """Decodes a record as frame number `slot`.
+
+        Args:
+            slot: number of the frame.
+            data: the encoded record.
+            size: side of its image in pixels.
+
+        Raises:
+            ValueError: the data are damaged, the image has another size, or landmarks or outline make no sense.
+        """
+        record = decode(data, image=False)
+        points = np.concatenate([record.landmarks, record.polygon])
+        if len(record.polygon) < 3 or not np.isfinite(points).all():
             raise ValueError("its landmarks or outline are no numbers")
-        encoded = msgpack.unpackb(data)["image"]
-        cut = align.alignment_transform(record.landmarks, side, "eyes")
-        # Only JPEG is shrunk by its decoder; OpenCV decodes others in full and then drops pixels.
-        is_jpeg = encoded.startswith(b"\xff\xd8")
-        shrink = next(k for k in _SHRINK if size >= k * stored_side(side)) if is_jpeg else 1
-        flags = _SHRINK[shrink] | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
-        try:
-            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-        except cv2.error as error:
-            raise ValueError(f"its picture cannot be decoded ({error.err})") from error
-        if image is None:
-            raise ValueError("its picture cannot be decoded")
-        if image.shape[:2] != (size // shrink,) * 2:
-            raise ValueError(f"its picture has not {size} x {size} px")
+        cut = align.alignment_transform(record.landmarks, self._side, self._alignment)
+        transform = _after(self._from_crop[slot], cut)
+        if self._images:
+            image, reduction = decode_image(
+                msgpack.unpackb(data)["image"], size, align.transform_scale(transform)
+            )
+            self._resample(slot, image, _of_reduced(transform, reduction))
         self._records[slot] = record
-        transform = self._then[slot] @ np.vstack([cut, [0, 0, 1]])
-        self._linear[slot], self._offset[slot] = transform[:, :2], transform[:, 2]
-        # From the pixels of the smaller image
-        transform[:, 2] += transform[:, :2] @ np.full(2, (shrink - 1) / 2)
-        transform[:, :2] *= shrink
-        image = align.crop(image, transform, side)
-        if image.dtype == np.uint16:
-            image = cv2.convertScaleAbs(image, alpha=255 / 65535)
-        self._image[slot] = image
+        self._transforms[slot] = transform
+
+    def _resample(self, slot: int, image: np.ndarray, transform: Float[np.ndarray, "2 3"]) -> None:
+        """Fills in the images of a frame, each in one step from the decoded one."""
+        if "image" in self._images or not self._warps:
+            plain = _eight_bits(align.crop(image, transform, self._side))
+        for name, images in self._images.items():
+            if name == "encoder_input" and self._warps:
+                grid = self._side * self._draws.displacements[slot]
+                images[slot] = _eight_bits(displaced_crop(image, transform, grid, self._side))
+            else:
+                images[slot] = plain
 
     def finish(self) -> dict[str, np.ndarray]:
-        """The arrays of `Pictures`, faces along the leading axis."""
-        records, mirrored = self._records, self._mirrored
-        points = np.stack([np.concatenate([record.landmarks, record.irises]) for record in records])
-        points = (points @ self._linear.mT + self._offset[:, None]).astype(np.float32)
-        landmarks, irises = points[:, :68], points[:, 68:]
-        pose = np.stack([record.pose for record in records])
-        landmarks = np.where(mirrored[:, None, None], landmarks[:, MIRROR], landmarks)
-        irises = np.where(mirrored[:, None, None], irises[:, ::-1], irises)
-        pose = np.where(mirrored[:, None], pose * np.float32([-1, 1, -1]), pose)
-        if self._similarities is not None:
-            pose[:, 2] += self._similarities[:, 0]
-        counts = np.array([len(record.polygon) for record in records])
-        which = np.repeat(np.arange(len(records)), counts)
-        outlines = np.concatenate([record.polygon for record in records])
-        outlines = (self._linear[which] @ outlines[..., None])[..., 0] + self._offset[which]
-        mask = polygon_masks(outlines, counts, self._side)
-        names = np.array(
-            [f"{record.persona}: {record.clip}, frame {record.frame}" for record in records]
-        )
-        return {
-            "image": self._image,
-            "mask": mask,
-            "landmarks": landmarks,
-            "irises": irises,
-            "pose": pose,
-            "record": names,
+        """The arrays of the fields, frames along the leading axis."""
+        makers = {
+            "mask": self._mask,
+            "landmarks": self._landmarks,
+            "encoder_landmarks": self._encoder_landmarks,
+            "irises": self._irises,
+            "pose": self._pose,
+            "record": self._record,
         }
+        made = {name: makers[name]() for name in self._fields if name in makers}
+        return self._arrays | made
+
+    def _mask(self) -> UInt8[np.ndarray, "n r r"]:
+        counts = np.array([len(record.polygon) for record in self._records])
+        corners = np.concatenate([record.polygon for record in self._records])
+        transforms = np.repeat(self._transforms, counts, axis=0)
+        return polygon_masks(_moved(corners[:, None], transforms)[:, 0], counts, self._side)
+
+    def _landmarks(self) -> Float32[np.ndarray, "n 68 2"]:
+        points = _moved(np.stack([record.landmarks for record in self._records]), self._transforms)
+        mirrored = self._draws.mirrored[:, None, None]
+        return np.where(mirrored, points[:, MIRROR], points).astype(np.float32)
+
+    def _encoder_landmarks(self) -> Float32[np.ndarray, "n 68 2"]:
+        landmarks = self._landmarks()
+        if self._warps:
+            for slot, points in enumerate(landmarks):
+                grid = self._side * self._draws.displacements[slot]
+                landmarks[slot] = displaced_points(points, grid, self._side)
+        return landmarks
+
+    def _irises(self) -> Float32[np.ndarray, "n 2 2"]:
+        points = _moved(np.stack([record.irises for record in self._records]), self._transforms)
+        mirrored = self._draws.mirrored[:, None, None]
+        return np.where(mirrored, points[:, ::-1], points).astype(np.float32)
+
+    def _pose(self) -> Float32[np.ndarray, "n 3"]:
+        pose = np.stack([record.pose for record in self._records])
+        pose[self._draws.mirrored] *= np.float32([-1, 1, -1])
+        pose[:, 2] += self._draws.rotation
+        return pose
+
+    def _record(self) -> Shaped[np.ndarray, "n"]:
+        return np.array([f"{r.persona}: {r.clip}, frame {r.frame}" for r in self._records])
 
 
-def polygon_masks(
-    points: Float[np.ndarray, "points 2"], counts: Int[np.ndarray, "n"], side: int
-) -> UInt8[np.ndarray, "n r r"]:
-    """The share of each pixel that a polygon covers, 0..255, for many polygons.
-
-    Several times as fast as `align.polygon_mask` and nearly as exact: 0.08 rms (0.16 from 256 px on) in the pixels that
-    the outline of a face passes, where that has 0.06. OpenCV also fills the pixels on the outline, so it is first moved
-    in by half of a fine pixel. Of all reductions halving is the fast one.
+def decode_image(
+    encoded: bytes, size: int, scale: float
+) -> tuple[UInt8[np.ndarray, "s s 3"] | UInt16[np.ndarray, "s s 3"], int]:
+    """A stored image, decoded at the smallest size that suffices.
 
     Args:
-        points: corners of all polygons, one polygon after the other, at least three each.
-        counts: number of corners of each.
-        side: of the masks.
+        encoded: as JPEG or PNG.
+        size: its side in pixels.
+        scale: pixels of the result per pixel of the stored image.
+
+    Returns:
+        The image and how many times smaller than stored it is: 1, 2, 4 or 8.
+
+    Raises:
+        ValueError: it cannot be decoded or has another size.
     """
-    fineness = 2 if side >= 256 else 4  # samples along each axis of a pixel, a power of two
-    masks = np.zeros((len(counts), side, side), np.uint8)
-    starts = np.cumsum(counts) - counts
-    left, top = np.clip(points.min(0).astype(int) - 1, 0, side).tolist()  # a box around all
-    right, bottom = np.clip(points.max(0).astype(int) + 3, 0, side).tolist()
-    if left >= right or top >= bottom:
-        return masks
-    outlines = (points + np.array([0.5 - left, 0.5 - top])) * fineness - 0.5
-    inwards = np.repeat(np.add.reduceat(outlines, starts) / counts[:, None], counts, 0) - outlines
-    outlines += inwards * (0.5 / np.maximum(np.linalg.norm(inwards, axis=1, keepdims=True), 1))
-    bits = 8  # of the fixed-point corners
-    outlines = np.split(np.rint(outlines * 2**bits).astype(np.int32), starts[1:])
-    height, width = (bottom - top) * fineness, (right - left) * fineness
-    together = max(2**20 // (height * width), 1)  # as many as fit into a core's cache
-    for first in range(0, len(masks), together):
-        some = outlines[first : first + together]
-        fine = np.zeros((len(some) * height, width), np.uint8)
-        for row, outline in enumerate(some):
-            cv2.fillPoly(fine[row * height : (row + 1) * height], [outline], 255, shift=bits)
-        while fine.shape[1] > right - left:
-            fine = cv2.resize(
-                fine, (fine.shape[1] // 2, fine.shape[0] // 2), interpolation=cv2.INTER_AREA
-            )
-        masks[first : first + together, top:bottom, left:right] = fine.reshape(
-            len(some), bottom - top, right - left
+    # Only JPEG is shrunk by its decoder; OpenCV decodes others in full and then drops pixels.
+    reduction = 1
+    if encoded.startswith(b"\xff\xd8"):
+        reduction = next(k for k in _REDUCED if k == 1 or (k * scale <= ENLARGED and size % k == 0))
+    flags = _REDUCED[reduction] | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f"its image cannot be decoded ({error.err})") from error
+    if image is None:
+        raise ValueError("its image cannot be decoded")
+    if image.shape[:2] != (size // reduction, size // reduction):
+        raise ValueError(f"its image has not {size} x {size} px")
+    return image, reduction
+
+
+def displaced_crop(
+    image: np.ndarray,
+    transform: Float[np.ndarray, "2 3"],
+    grid: Float[np.ndarray, "4 4 2"],
+    side: int,
+) -> np.ndarray:
+    """A crop [side, side] with its points displaced by a smooth field, in one resampling.
+
+    Args:
+        image: the source.
+        transform: from its pixels to those of the crop.
+        grid: displacements of a grid of points, in pixels of the crop.
+        side: of the crop.
+    """
+    # Where the transform shrinks, four samples a pixel.
+    dense = 2 if align.transform_scale(transform) < SHRUNK else 1
+    inverse = align.invert(align.scale_transform(transform, dense))
+    field = _field(dense * grid, dense * side) + _pixels(dense * side)
+    places = cv2.transform(field, inverse.astype(np.float32))
+    crop = cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if dense > 1:
+        crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+    return crop
+
+
+def displaced_points(
+    points: Float32[np.ndarray, "n 2"], grid: Float[np.ndarray, "4 4 2"], side: int
+) -> Float32[np.ndarray, "n 2"]:
+    """Points of a crop [side, side] where `displaced_crop` shows them: the q with q + field(q) = p, for every p."""
+    field = _field(grid, side)
+    moved = points
+    for _ in range(INVERSIONS):
+        here = cv2.remap(
+            field, moved[None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-    return masks
+        moved = points - here[0]
+    return moved
 
 
-def warped(
-    image: UInt8[np.ndarray, "r r 3"], displacements: Float[np.ndarray, "n n 2"]
-) -> UInt8[np.ndarray, "r r 3"]:
-    """The picture with its points displaced by a smooth field through a grid of displacements, pixels."""
-    side = len(image)
-    field = cv2.resize(
-        displacements.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
-    )
-    pixels = np.arange(side, dtype=np.float32)
-    field[..., 0] += pixels
-    field[..., 1] += pixels[:, None]
-    return cv2.remap(image, field, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _field(grid: Float[np.ndarray, "4 4 2"], side: int) -> Float32[np.ndarray, "r r 2"]:
+    """A smooth field through a grid of displacements."""
+    return cv2.resize(grid.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+@lru_cache(16)
+def _pixels(side: int) -> Float32[np.ndarray, "r r 2"]:
+    """(x, y) of every pixel."""
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    return np.stack([x, y], -1)
+
+
+def _after(
+    second: Float[np.ndarray, "2 3"], first: Float[np.ndarray, "2 3"]
+) -> Float[np.ndarray, "2 3"]:
+    """The transform that does `first`, then `second`."""
+    composed = second[:, :2] @ first
+    composed[:, 2] += second[:, 2]
+    return composed
+
+
+def _of_reduced(transform: Float[np.ndarray, "2 3"], reduction: int) -> Float[np.ndarray, "2 3"]:
+    """A transform from the pixels of an image that was decoded so many times smaller."""
+    linear = reduction * transform[:, :2]
+    # Pixel centres of the smaller image lie between those of the full one.
+    offset = transform[:, 2] + transform[:, :2].sum(1) * (reduction - 1) / 2
+    return np.column_stack([linear, offset])
+
+
+def _moved(
+    points: Float[np.ndarray, "n m 2"], transforms: Float[np.ndarray, "n 2 3"]
+) -> Float[np.ndarray, "n m 2"]:
+    """The points of each frame under its transform."""
+    return points @ transforms[:, :, :2].mT + transforms[:, None, :, 2]
+
+
+def _eight_bits(image: np.ndarray) -> UInt8[np.ndarray, "..."]:
+    if image.dtype == np.uint16:
+        return cv2.convertScaleAbs(image, alpha=255 / 65535)
+    return image
+
+
+def _slots(parts: Sequence[int], elements: int) -> Int[np.ndarray, "elements frames"]:
+    """Where the frames of each element lie in the arrays: part after part, the frames of an element side by side."""
+    columns, start = [], 0
+    for count in parts:
+        places = start + np.arange(elements * count)
+        columns.append(places.reshape(elements, count))
+        start += elements * count
+    return np.concatenate(columns, axis=1)
+
+
+def _check(
+    sources: Sequence[PersonaSource],
+    fields: Sequence[str],
+    alignment: str,
+    resolution: int,
+    batch: int,
+    hosts: int,
+) -> None:
+    unknown = set(fields) - set(FIELDS)
+    if unknown:
+        raise ValueError(f"There are no fields {sorted(unknown)}; choose from {FIELDS}.")
+    if alignment not in align.ALIGNMENTS:
+        raise InputError(
+            f"There is no alignment '{alignment}'; choose one of {', '.join(align.ALIGNMENTS)}."
+        )
+    if batch % hosts:
+        raise InputError(
+            f"A batch of {batch} does not divide among {hosts} hosts; make it a multiple of {hosts}."
+        )
+    for source in sources:
+        if source.resolution < resolution:
+            raise InputError(
+                f"The images of persona {source.name} have {source.resolution} px, but {resolution} px are wanted; "
+                f"train at {source.resolution} px or prepare the data with --resolution {resolution}."
+            )

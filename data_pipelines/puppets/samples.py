@@ -11,8 +11,8 @@ import grain
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from data_pipelines.batches.assembly import polygon_masks
-from data_pipelines.batches.pipeline import ENDLESS, share
+from data_pipelines.batches.addresses import ENDLESS, host_slice
+from data_pipelines.batches.masks import polygon_masks
 from data_pipelines.puppets.anatomy import FRAMING
 from data_pipelines.puppets.parameters import (
     PERFORMANCE_SPANS,
@@ -237,7 +237,7 @@ def training_batches(
         views = rng.uniform(-1, 1, (batch, 4))
         variations = rng.uniform(-1, 1, (batch, 5 + 2 * _BUMPS))
 
-        mine = share(batch, host, hosts)
+        mine = host_slice(batch, host, hosts)
         chosen = [samples[number] for number in numbers[mine].tolist()]
         made = _assemble(chosen, views[mine], variations[mine])
 
@@ -258,7 +258,7 @@ def test_batches(
 
     def load(step: int) -> Batch:
         numbers = range(step * batch, (step + 1) * batch)
-        mine = numbers[share(batch, host, hosts)]
+        mine = numbers[host_slice(batch, host, hosts)]
         return _assemble([samples[number] for number in mine])
 
     return grain.MapDataset.range(ENDLESS).map(load)

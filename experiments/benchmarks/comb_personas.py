@@ -66,7 +66,7 @@ def measure(personas: int, devices: int) -> list[str]:
         (personas, config.batch, side, side, 3), jnp.uint8, sharding=sharding
     )
     mask = jax.ShapeDtypeStruct(image.shape[:-1], jnp.uint8, sharding=sharding)
-    batch = {"input": image, "image": image, "mask": mask}
+    batch = {"encoder_input": image, "image": image, "mask": mask}
 
     (step,) = task.steps(phase)
     found = cost(task, phase, mesh, batch, step)

@@ -173,7 +173,7 @@ def pictures(side: int, count: int) -> Batch:
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     mask = np.zeros(image.shape[:-1], np.uint8)
     mask[..., side // 8 : -side // 8, side // 8 : -side // 8] = 255
-    return {"image": image, "input": image, "mask": mask}
+    return {"image": image, "encoder_input": image, "mask": mask}
 
 
 def start(task: Task) -> State:

@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 from jaxtyping import Float, Float32, Int
 
-from data_pipelines.batches.assembly import polygon_masks
+from data_pipelines.batches.masks import polygon_masks
 from data_pipelines.datasets import open_data
 from data_pipelines.records import decode
 from data_pipelines.sources import PersonaSource

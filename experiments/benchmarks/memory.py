@@ -15,7 +15,10 @@ import ml_collections
 from absl import app, flags
 from rich.progress import track
 
-from data_pipelines.batches import pipeline
+from data_pipelines.batches.addresses import iterate
+from data_pipelines.batches.assembly import batches
+from data_pipelines.batches.augmentation import Augmentation
+from data_pipelines.batches.roles import Personas, Roles
 from data_pipelines.datasets import open_data
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets.source import puppet_source
@@ -32,6 +35,7 @@ TRACK = 25  # records
 SIZE = 64  # pixels
 BATCH = 32
 ROWS = 10
+FIELDS = ("image", "encoder_input", "mask", "landmarks", "encoder_landmarks", "sound", "record")
 WARM_UP = 0.2  # fraction of the records
 
 
@@ -41,10 +45,18 @@ def main(_: Sequence[str]) -> None:
         write_data(Path(scratch))
         data = ml_collections.ConfigDict({"kind": "tracks", "path": scratch, "split": "train"})
         sources = list(open_data(data).values())
-        batches = pipeline.persona_batches(sources, resolution=SIZE, batch=BATCH, seed=0, warp=0.05)
-        measure("persona_batches", batches, PERSONAS * BATCH)
-        paired = pipeline.paired_batches(sources, resolution=SIZE, batch=BATCH, seed=0)
-        measure("paired_batches", paired, 3 * BATCH)
+        for sampler, frames in ((Personas(), PERSONAS), (Roles(3, 1, 2), 6)):
+            dataset = batches(
+                sources,
+                sampler,
+                fields=FIELDS,
+                alignment="eyes",
+                resolution=SIZE,
+                batch=BATCH,
+                seed=0,
+                augmentation=Augmentation(mirror=True, rotation=10, warp=0.05),
+            )
+            measure(str(sampler), dataset, frames * BATCH)
 
 
 def write_data(folder: Path) -> None:
@@ -78,8 +90,8 @@ def measure(name: str, dataset, per_step: int) -> None:
     steps = RECORDS.value // per_step
     rows = []
     base = None  # bytes after the warm-up
-    with pipeline.iterate(dataset, 0, steps) as batches:
-        for step, _ in enumerate(batches, 1):
+    with iterate(dataset, 0, steps) as iterated:
+        for step, _ in enumerate(iterated, 1):
             if step % (steps // ROWS):
                 continue
             memory = resident()

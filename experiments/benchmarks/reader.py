@@ -1,17 +1,18 @@
-"""Pictures per second of the reader, beside a PyTorch DataLoader on the same JPEG files.
+"""Images per second of the reader, beside a PyTorch DataLoader on the same JPEG files.
 
     python -m experiments.benchmarks.reader [--repeats 5] [--seconds 2]
 
-Both give shuffled, mirrored batches of pictures and masks from rendered 256 px faces; ours come with landmarks, irises
-and pose too. PyTorch's data set is as good as a plain one gets: OpenCV decodes, resizes, mirrors, and fills the outline
-with our own function. The contestants take turns, for other work on the machine slows whoever happens to run; the best
-turn of each counts, and of PyTorch's the best number of worker processes.
+Both give shuffled batches of mirrored, aligned crops and masks from rendered faces of 256 px; ours come with landmarks,
+irises and pose too. PyTorch's data set is as good as a plain one gets: OpenCV decodes, and each crop, mirrored or not,
+is cut in one step; crops and masks are made by our own functions. The contestants take turns, for other work on the
+machine slows whoever happens to run; the best turn of each counts, and of PyTorch's the best number of workers.
 """
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,27 +21,44 @@ import ml_collections
 import msgpack
 import numpy as np
 from absl import app, flags
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from data_pipelines.batches import assembly, pipeline
+from data_pipelines.batches.addresses import ENDLESS, iterate
+from data_pipelines.batches.assembly import batches
+from data_pipelines.batches.augmentation import Augmentation
+from data_pipelines.batches.masks import polygon_masks
+from data_pipelines.batches.roles import Personas
 from data_pipelines.datasets import open_data
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets.source import puppet_source
-from data_pipelines.records import SHARDS, Counts, Manifest, Persona, ShardWriter, decode
+from data_pipelines.records import (
+    SHARDS,
+    Counts,
+    FaceRecord,
+    Manifest,
+    Persona,
+    ShardWriter,
+    decode,
+)
+from data_pipelines.sources import PersonaSource
+from faceswap_jax.faces import align
 
 REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each contestant.")
 SECONDS = flags.DEFINE_float("seconds", 2.0, "Length of a turn.")
-PERSONAS, RENDERED, COPIES = (
-    4,
-    24,
-    40,
-)  # pictures rendered of each persona, and how often each is stored
-SIZE, BATCH, WARM_UP = 256, 8, 6  # px, pictures of each persona, batches before the clock starts
+PERSONAS = 4
+RENDERED = 24  # images of each persona
+COPIES = 40  # of each image, as records and files of their own
+SIZE = 256  # px
+BATCH = 8  # images of each persona
+WARM_UP = 6  # batches before the clock starts
 RESOLUTIONS = (256, 64)
 THREADS, WORKERS = (1, 2, 3), (0, 1, 2)
+ALIGNMENT = "eyes"
+Kind = tuple[str, int, int]  # ours or torch, threads or workers, resolution
+FIELDS = ("image", "mask", "landmarks", "irises", "pose")
 
 
 def main(_: Sequence[str]) -> None:
@@ -58,41 +76,48 @@ def main(_: Sequence[str]) -> None:
         data = ml_collections.ConfigDict({"kind": "tracks", "path": scratch, "split": "train"})
         sources = list(open_data(data).values())
         for resolution in RESOLUTIONS:
-            batches = pipeline.persona_batches(sources, resolution=resolution, batch=BATCH, seed=0)
             for threads in THREADS:
-                contestants["ours", threads, resolution] = lambda b=batches, t=threads: ours(b, t)
+                dataset = our_batches(sources, resolution)
+                contestants["ours", threads, resolution] = partial(ours, dataset, threads)
             for workers in WORKERS:
-                loader = DataLoader(
-                    Faces(files, resolution), PERSONAS * BATCH, shuffle=True, num_workers=workers
-                )
-                contestants["torch", workers, resolution] = lambda loader=loader: theirs(loader)
-        turns = [kind for _ in range(REPEATS.value) for kind in contestants]
-        rates = dict.fromkeys(contestants, 0.0)
-        for kind in track(turns, "measuring", transient=True):
-            rates[kind] = max(rates[kind], pictures_per_second(contestants[kind]))
-    table = Table(
-        "pictures/s", *(f"{r} px" for r in RESOLUTIONS), title=f"{SIZE} px JPEG, {len(files)} files"
-    )
-    for kind, counts, unit in (("ours", THREADS, "threads"), ("torch", WORKERS, "workers")):
+                faces = Faces(files, resolution)
+                loader = DataLoader(faces, PERSONAS * BATCH, shuffle=True, num_workers=workers)
+                contestants["torch", workers, resolution] = partial(theirs, loader)
+        rates = measured(contestants)
+    show(rates, len(files))
+
+
+def measured(contestants: dict[Kind, Callable]) -> dict[Kind, float]:
+    """Images per second in the best turn of each."""
+    rates = dict.fromkeys(contestants, 0.0)
+    turns = [kind for _ in range(REPEATS.value) for kind in contestants]
+    for kind in track(turns, "measuring", transient=True):
+        rates[kind] = max(rates[kind], images_per_second(contestants[kind]))
+    return rates
+
+
+def show(rates: dict[Kind, float], files: int) -> None:
+    """Prints the rates, and the ratio of our best one to PyTorch's."""
+    columns = [f"{resolution} px" for resolution in RESOLUTIONS]
+    table = Table("images/s", *columns, title=f"{SIZE} px JPEG, {files} files")
+    for name, counts, unit in (("ours", THREADS, "threads"), ("torch", WORKERS, "workers")):
         for count in counts:
-            table.add_row(
-                f"{kind}, {count} {unit}", *(f"{rates[kind, count, r]:,.0f}" for r in RESOLUTIONS)
-            )
-    best = {
-        (kind, r): max(v for (k, _, s), v in rates.items() if (k, s) == (kind, r))
-        for kind, _, r in rates
-    }
-    table.add_row(
-        "ratio of the best", *(f"{best['ours', r] / best['torch', r]:.2f}" for r in RESOLUTIONS)
-    )
+            row = [f"{rates[name, count, resolution]:,.0f}" for resolution in RESOLUTIONS]
+            table.add_row(f"{name}, {count} {unit}", *row)
+    ratios = []
+    for resolution in RESOLUTIONS:
+        best_of_ours = max(rates["ours", count, resolution] for count in THREADS)
+        best_of_theirs = max(rates["torch", count, resolution] for count in WORKERS)
+        ratios.append(f"{best_of_ours / best_of_theirs:.2f}")
+    table.add_row("ratio of the best", *ratios)
     Console().print(table)
 
 
-def write_data(folder: Path) -> list[tuple[str, Float32[np.ndarray, "n 2"]]]:
-    """A data set of puppets, and its pictures as files of JPEG.
+def write_data(folder: Path) -> list[tuple[str, FaceRecord]]:
+    """A data set of puppets, and its images as files of JPEG.
 
     Returns:
-        Each file with the outline of its face.
+        Each file with its record, without the image.
     """
     (folder / SHARDS).mkdir()
     files, personas, settings = [], {}, Settings(resolution=SIZE)
@@ -102,10 +127,9 @@ def write_data(folder: Path) -> list[tuple[str, Float32[np.ndarray, "n 2"]]]:
             for number in range(RENDERED * COPIES):
                 data = records[number % RENDERED]
                 writer.write(data, 0)
-                files.append(
-                    (f"{folder}/puppet{p}-{number:05d}.jpg", decode(data, image=False).polygon)
-                )
-                Path(files[-1][0]).write_bytes(msgpack.unpackb(data)["image"])
+                file = folder / f"puppet{p}-{number:05d}.jpg"
+                file.write_bytes(msgpack.unpackb(data)["image"])
+                files.append((str(file), decode(data, image=False)))
         count = writer.shard.records
         personas[f"puppet{p}"] = Persona("train", [writer.shard], Counts(count, count, {}))
     Manifest(settings.to_json(), personas, {}).save(folder)
@@ -113,30 +137,28 @@ def write_data(folder: Path) -> list[tuple[str, Float32[np.ndarray, "n 2"]]]:
 
 
 class Faces:
-    """A data set for PyTorch: pictures and masks."""
+    """A data set for PyTorch: aligned crops and their masks."""
 
-    def __init__(self, files: Sequence[tuple[str, Float32[np.ndarray, "n 2"]]], resolution: int):
-        self.files, self.resolution = files, resolution
+    def __init__(self, files: Sequence[tuple[str, FaceRecord]], resolution: int):
+        self.files = files
+        self.resolution = resolution
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.files)
 
     def __getitem__(
         self, index: int
     ) -> tuple[UInt8[np.ndarray, "r r 3"], UInt8[np.ndarray, "r r"]]:
-        """A picture and its mask, mirrored or not."""
-        name, polygon = self.files[index]
+        """A crop and its mask, mirrored or not."""
+        name, record = self.files[index]
         side = self.resolution
-        image = cv2.imread(name, cv2.IMREAD_COLOR_RGB)
-        if side != SIZE:
-            image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-        mask = assembly.polygon_masks(
-            (polygon + 0.5) * (side / SIZE) - 0.5, np.array([len(polygon)]), side
-        )[0]
+        transform = align.alignment_transform(record.landmarks, side, ALIGNMENT)
         if np.random.random() < 0.5:
-            image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)
-        return image, mask
+            transform[0] = [0, 0, side - 1] - transform[0]
+        image = align.crop(cv2.imread(name, cv2.IMREAD_COLOR_RGB), transform, side)
+        outline = align.transform_points(record.polygon, transform)
+        return image, polygon_masks(outline, np.array([len(outline)]), side)[0]
 
 
 @contextmanager
@@ -147,24 +169,38 @@ def theirs(loader) -> Iterator[Iterator]:
         while True:
             yield from loader
 
-    batches = epochs()
-    yield batches
-    batches.close()
+    endless = epochs()
+    yield endless
+    endless.close()
 
 
-def ours(batches: grain.MapDataset, threads: int) -> Iterator:
+def our_batches(sources: Sequence[PersonaSource], resolution: int) -> grain.MapDataset:
+    """The same from our own pipeline."""
+    return batches(
+        sources,
+        Personas(),
+        fields=FIELDS,
+        alignment=ALIGNMENT,
+        resolution=resolution,
+        batch=BATCH,
+        seed=0,
+        augmentation=Augmentation(mirror=True),
+    )
+
+
+def ours(dataset: grain.MapDataset, threads: int) -> Iterator:
     """Endless batches of our pipeline."""
-    return pipeline.iterate(batches, 0, pipeline.ENDLESS, threads=threads)
+    return iterate(dataset, 0, ENDLESS, threads=threads)
 
 
-def pictures_per_second(contestant: Callable) -> float:
+def images_per_second(contestant: Callable) -> float:
     """Speed of one contestant for one turn."""
-    with contestant() as batches:
+    with contestant() as endless:
         for _ in range(WARM_UP):
-            next(batches)
+            next(endless)
         count, start = 0, time.perf_counter()
         while (seconds := time.perf_counter() - start) < SECONDS.value:
-            next(batches)
+            next(endless)
             count += 1
     return count * PERSONAS * BATCH / seconds
 

@@ -84,7 +84,7 @@ def trainings(config, mesh) -> tuple[Training, Training]:
     shape = (3, config.batch, 64, 64, 3)
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     batch = jax.device_put(
-        {"input": image, "image": image, "mask": image[..., 0]},
+        {"encoder_input": image, "image": image, "mask": image[..., 0]},
         NamedSharding(mesh, task.batch_spec),
     )
 

@@ -16,7 +16,9 @@ import ml_collections
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt8
 
 from data_pipelines import datasets, sources
-from data_pipelines.batches import pipeline
+from data_pipelines.batches.assembly import batches
+from data_pipelines.batches.augmentation import Augmentation
+from data_pipelines.batches.roles import Personas
 from faceswap_jax.config import at_least, below, between, check, inside, one_of, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
@@ -165,7 +167,7 @@ class Task(FaceTask):
         key = jax.random.fold_in(jax.random.fold_in(state.key, AUGMENTATION), state.step)
         examples = _examples(network, batch)
         encoder_input = augmentation.photometric(
-            key, precision.from_bytes(batch["input"]), c.augment
+            key, precision.from_bytes(batch["encoder_input"]), c.augment
         )
         examples = examples._replace(
             encoder_input=examples.encoder_input | {"image": encoder_input}
@@ -297,13 +299,12 @@ class Task(FaceTask):
             seed=c.seed,
             host=host,
             hosts=hosts,
-            jitter=pipeline.Jitter(**c.data.jitter),
-            warp=c.data.warp,
+            augmentation=Augmentation(mirror=True, warp=c.data.warp, **c.data.jitter),
         )
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """The same of the records that are never trained on."""
-        return self._batches(phase, self._split(1), seed=0, host=host, hosts=hosts, mirror=False)
+        return self._batches(phase, self._split(1), seed=0, host=host, hosts=hosts)
 
     def _split(self, part: int) -> list[sources.PersonaSource]:
         """Every persona's records to train on (0), or the held-out ones (1)."""
@@ -311,14 +312,23 @@ class Task(FaceTask):
         return [sources.split(self.data[name], c.data.validation)[part] for name in c.personas]
 
     def _batches(self, phase: Phase, personas: list[sources.PersonaSource], **options):
-        c, resolution = self.config, self.network(phase).resolution
+        c, network = self.config, self.network(phase)
+        resolution = network.resolution
         stored = min(source.resolution for source in personas)
         if resolution > stored:
             raise InputError(
                 f"config.level_steps trains at {resolution} px, but the data have {stored} px; prepare them with "
                 f"--resolution={resolution}, or stop before: --config.level_steps={self._steps_until(stored)}."
             )
-        return pipeline.persona_batches(personas, resolution=resolution, batch=c.batch, **options)
+        return batches(
+            personas,
+            Personas(),
+            fields=("encoder_input", "mask", "record", *network.inputs),
+            alignment=c.alignment,
+            resolution=resolution,
+            batch=c.batch,
+            **options,
+        )
 
     def _steps_until(self, resolution: int) -> str:
         """`config.level_steps` without the levels above a resolution, as a flag takes it."""

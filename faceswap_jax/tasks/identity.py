@@ -15,7 +15,9 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from data_pipelines import datasets, sources
-from data_pipelines.batches import pipeline
+from data_pipelines.batches.assembly import batches
+from data_pipelines.batches.augmentation import Augmentation
+from data_pipelines.batches.roles import Identities
 from faceswap_jax.config import Demand, at_least, below, between, check, inside, one_of, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
@@ -167,27 +169,29 @@ class Task(FaceTask):
     def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Images of the training identities."""
         c = self.config
-        return pipeline.identity_batches(
+        return self._batches(
             [self.data[name] for name in c.identities],
-            resolution=c.resolution,
             batch=c.batch,
             seed=c.seed,
             host=host,
             hosts=hosts,
-            jitter=pipeline.Jitter(**c.data.jitter),
+            augmentation=Augmentation(mirror=True, **c.data.jitter),
         )
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Images of the others, as they are."""
-        c = self.config
-        return pipeline.identity_batches(
-            self.held_out,
-            resolution=c.resolution,
-            batch=c.data.test,
-            seed=0,
-            host=host,
-            hosts=hosts,
-            mirror=False,
+        return self._batches(
+            self.held_out, batch=self.config.data.test, seed=0, host=host, hosts=hosts
+        )
+
+    def _batches(self, identities: list[sources.PersonaSource], **options) -> grain.MapDataset:
+        return batches(
+            identities,
+            Identities(),
+            fields=("image", "mask", "identity", "record"),
+            alignment=self.config.alignment,
+            resolution=self.config.resolution,
+            **options,
         )
 
 

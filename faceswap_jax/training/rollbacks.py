@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from data_pipelines.batches import pipeline
+from data_pipelines.batches import addresses
 from faceswap_jax.checkpoints.store import Checkpoints
 from faceswap_jax.errors import DivergedError
 from faceswap_jax.files import write_json
@@ -60,7 +60,7 @@ class Rollbacks:
             ) from error
 
         # All processes come to the same; one writes it down, for later starts.
-        batch = pipeline.batch_number(error.step - 1, self.skipped)
+        batch = addresses.batch_number(error.step - 1, self.skipped)
         self._entries.append({"batch": batch, "checkpoint": last})
         if jax.process_index() == 0:
             write_json(self._workdir / FILE, self._entries)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from data_pipelines import datasets, sources
-from data_pipelines.batches import pipeline
+from data_pipelines.batches.assembly import batches
+from data_pipelines.batches.roles import Identities
 from faceswap_jax.config import at_least, check
 from faceswap_jax.ops import optimizers
 from faceswap_jax.ops.precision import from_bytes, to_bytes
@@ -85,4 +86,5 @@ class Task(FaceTask):
     def _batches(self, part, **options):
         faces = [sources.split(source, 0.1)[part] for source in self.data.values()]
         options |= {"resolution": self.config.data.resolution, "batch": self.config.batch}
-        return pipeline.identity_batches(faces, **options)
+        options |= {"fields": ("image",), "alignment": "eyes"}
+        return batches(faces, Identities(), **options)

@@ -59,7 +59,7 @@ def batch():
     mask = jnp.zeros((4, 2, 16, 16), jnp.uint8).at[:, :, 3:14, 2:13].set(255)
     return {
         "image": np.asarray(image),
-        "input": np.asarray(image[..., ::-1]),
+        "encoder_input": np.asarray(image[..., ::-1]),
         "mask": np.asarray(mask),
     }
 
@@ -117,7 +117,7 @@ def test_joint_update_is_adam_on_the_mean_loss_of_augmented_input(batch):
     task = Task(config(**AUGMENTED))
     phase, state = start(task)
     plain, x, mask = (
-        batch["input"] / np.float32(255),
+        batch["encoder_input"] / np.float32(255),
         batch["image"] / 255,
         batch["mask"][..., None] / 255,
     )
@@ -150,7 +150,7 @@ def test_joint_update_is_adam_on_the_mean_loss_of_augmented_input(batch):
 def test_sequential_update_is_one_adam_step_per_persona_in_random_order(batch):
     task = Task(config(update_order="sequential"))
     phase, state = start(task)
-    seen, x, mask = batch["input"] / 255, batch["image"] / 255, batch["mask"][..., None] / 255
+    seen, x, mask = batch["encoder_input"] / 255, batch["image"] / 255, batch["mask"][..., None] / 255
     step = jax.jit(task.steps(phase)["train"])
     adam = optax.adam(1e-3)
     shared = {name: state.params[name] for name in ("encoder", "tied")}
@@ -216,7 +216,7 @@ def test_losses_of_swapped_pictures_are_those_of_a_plain_loop(batch):
     task, phase, state = swapping()
     model, seen, x, mask = (
         task.network(phase).config,
-        *(jnp.array(batch[n] / np.float32(255)) for n in ("input", "image", "mask")),
+        *(jnp.array(batch[n] / np.float32(255)) for n in ("encoder_input", "image", "mask")),
     )
     mask = mask[..., None]
     _, metrics = jax.jit(task.steps(phase)["train"])(state, batch)

@@ -79,7 +79,7 @@ def test_arguments_are_the_parts_of_state_and_batch_that_a_device_holds(task, me
             name: part(leaf, leaf.sharding) for name, leaf in batch.items() if leaf is not None
         }
         used = (
-            of_batch["input"] + of_batch["image"] + of_batch["mask"]
+            of_batch["encoder_input"] + of_batch["image"] + of_batch["mask"]
         )  # at least; what is not used is no argument
         assert used <= row.arguments - of_state <= sum(of_batch.values())
 

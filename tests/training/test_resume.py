@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from data_pipelines.batches import pipeline
+from data_pipelines.batches import addresses
 from faceswap_jax.errors import InputError
 from faceswap_jax.reporting import progress
 from faceswap_jax.train import train
@@ -79,7 +79,7 @@ def test_a_kill_while_the_folder_is_made_leaves_one_that_can_be_used(toy, tmp_pa
 
 def test_data_that_fail_leave_what_was_learned(toy, uninterrupted, tmp_path, monkeypatch, capfd):
     """As when a shard disappears."""
-    original = pipeline.iterate
+    original = addresses.iterate
 
     @contextmanager
     def iterate(*arguments, **options):
@@ -91,7 +91,7 @@ def test_data_that_fail_leave_what_was_learned(toy, uninterrupted, tmp_path, mon
             yield batches(iterator)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "iterate", iterate)
+        patch.setattr(addresses, "iterate", iterate)
         with pytest.raises(InputError, match="has disappeared"):
             train(toy, tmp_path)
     assert "Saved at step 1." in capfd.readouterr().err

@@ -19,7 +19,8 @@ import pytest
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data_pipelines.batches.pipeline import iterate, persona_batches
+from data_pipelines.batches.addresses import iterate
+from data_pipelines.batches.roles import Personas
 from data_pipelines.datasets import open_data
 from data_pipelines.prepare import draws, jobs, layouts
 from data_pipelines.prepare.settings import Settings
@@ -39,6 +40,7 @@ from data_pipelines.sources import PersonaSource
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import mediapipe
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
+from tests.support.numbered import made
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:label.. is deprecated:DeprecationWarning"
@@ -197,8 +199,8 @@ def test_batches(built, expected):
     lists = [
         PersonaSource(name, stored(expected[name]), sources[name].tracks, 32) for name in sources
     ]
-    ours = persona_batches(list(sources.values()), resolution=16, batch=4, seed=0)
-    theirs = persona_batches(lists, resolution=16, batch=4, seed=0)
+    ours = made(list(sources.values()), Personas(), fields=("image", "mask", "landmarks", "record"))
+    theirs = made(lists, Personas(), fields=("image", "mask", "landmarks", "record"))
     with iterate(ours, 0, 6, threads=3) as batches:
         for step, batch in enumerate(batches):
             assert batch["image"].shape == (2, 4, 16, 16, 3)

@@ -1,0 +1,353 @@
+"""Who and what a batch shows: the records of its elements, named from the seed and the step alone.
+
+A sampler says how many frames an element has and which of them belong together: a group of frames is taken from one
+run of one identity's records. `Personas`, `Identities` and `Roles` are the samplers.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from data_pipelines.batches.addresses import epoch_order
+from data_pipelines.sources import PersonaSource
+from faceswap_jax.errors import InputError
+
+# Separate random streams of one seed
+_RECORDS, _IDENTITIES, _ROLES, AUGMENTATION = range(4)
+
+
+class Group(NamedTuple):
+    """Frames of one identity.
+
+    Attributes:
+        source: index of the identity.
+        runs: pairs (first record, run of records that all are taken from); the next pair counts if a run has too few
+            intact records.
+        gaps: of 0..1, one for each frame after the first: how far away in the run it lies.
+    """
+
+    source: int
+    runs: Iterable[tuple[int, range]]
+    gaps: Sequence[float] = ()
+
+
+Choose = Callable[[int, slice], Iterator[list[Group]]]
+"""From a step and the host's slice to the groups of each element."""
+
+
+class Sampler(Protocol):
+    """Decides what the elements of a batch show."""
+
+    def groups(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
+        """Frames in each group of an element."""
+        ...
+
+    def parts(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
+        """Frames in each part of an element, in the order of the groups; the frames of a part lie side by side."""
+        ...
+
+    def chooser(self, sources: Sequence[PersonaSource], batch: int, seed: int) -> Choose:
+        """The choice for every step.
+
+        Raises:
+            InputError: the sources cannot fill the groups.
+        """
+        ...
+
+    def arrange(self, arrays: dict[str, np.ndarray], sources: Sequence[PersonaSource]) -> dict:
+        """The batch, from arrays whose leading axis has each part of all elements, part after part."""
+        ...
+
+
+@dataclass(frozen=True)
+class Personas:
+    """A row of frames for every persona: arrays [persona, batch, ...].
+
+    Every persona's records come once, in random order, before any comes again, each persona in its own order.
+    """
+
+    def groups(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
+        """One frame of each persona."""
+        return (1,) * len(sources)
+
+    parts = groups
+
+    def chooser(self, sources: Sequence[PersonaSource], batch: int, seed: int) -> Choose:
+        """The choice for every step.
+
+        Raises:
+            InputError: a persona has no records.
+        """
+        _check_present(sources)
+        runs = [range(len(source)) for source in sources]
+        orders = [epoch_order(len(run), (seed, _RECORDS, p)) for p, run in enumerate(runs)]
+
+        def choose(step: int, own: slice) -> Iterator[list[Group]]:
+            for position in range(step * batch, (step + 1) * batch)[own]:
+                yield [
+                    Group(p, [(order(position), run)])
+                    for p, (order, run) in enumerate(zip(orders, runs, strict=True))
+                ]
+
+        return choose
+
+    def arrange(self, arrays: dict[str, np.ndarray], sources: Sequence[PersonaSource]) -> dict:
+        """Arrays [persona, batch, ...]."""
+        return {
+            name: array.reshape(len(sources), -1, *array.shape[1:])
+            for name, array in arrays.items()
+        }
+
+
+@dataclass(frozen=True)
+class Identities:
+    """One frame of one identity: arrays [batch, ...].
+
+    Every identity comes once, in random order, before any comes again, whatever its number of records, and shows each
+    of its records once before it repeats one.
+    """
+
+    def groups(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
+        """One frame."""
+        return (1,)
+
+    parts = groups
+
+    def chooser(self, sources: Sequence[PersonaSource], batch: int, seed: int) -> Choose:
+        """The choice for every step.
+
+        Raises:
+            InputError: an identity has no records.
+        """
+        _check_present(sources)
+        identity = epoch_order(len(sources), (seed, _IDENTITIES))
+        runs = [range(len(source)) for source in sources]
+        orders = [epoch_order(len(run), (seed, _RECORDS, i)) for i, run in enumerate(runs)]
+
+        def choose(step: int, own: slice) -> Iterator[list[Group]]:
+            for position in range(step * batch, (step + 1) * batch)[own]:
+                i = identity(position)
+                record = orders[i](position // len(sources))
+                yield [Group(i, [(record, runs[i])])]
+
+        return choose
+
+    def arrange(self, arrays: dict[str, np.ndarray], sources: Sequence[PersonaSource]) -> dict:
+        """Arrays [batch, ...]."""
+        return arrays
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Frames of one track as source and as driving frames, and frames of another identity.
+
+    A batch has an entry per role, whose arrays are [batch, frame, ...], also where a role has a single frame.
+
+    Identities are equally likely, whatever their number of records, because losses compare identities. Each of an
+    identity's records in long enough tracks is equally likely to be the first frame; so a track counts by its length,
+    and fragments of a few frames, which hardly differ, do not crowd out the long ones. The other records of its track
+    are equally likely as the other frames, none twice. The frames of the other identity are of one track, too.
+
+    Attributes:
+        source: frames that show who.
+        driving: frames of the same track that show what the face does.
+        other: frames of another identity.
+    """
+
+    source: int = 1
+    driving: int = 1
+    other: int = 0
+
+    def groups(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
+        """Source and driving frames; the frames of the other identity, if any are wanted."""
+        together = self.source + self.driving
+        return (together, self.other) if self.other else (together,)
+
+    def parts(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
+        """Frames of each role."""
+        return (self.source, self.driving, self.other)
+
+    def chooser(self, sources: Sequence[PersonaSource], batch: int, seed: int) -> Choose:
+        """The choice for every step.
+
+        The index holds the lengths of tracks alone: 5 MB for 7,000 identities, 140,000 tracks and 10 million records.
+
+        Raises:
+            InputError: no track is long enough, or no other identity has one.
+        """
+        counts = self.groups(sources)
+        tracks = [_long_tracks(sources, count) for count in counts]
+        eligible = [list(index) for index in tracks]
+        if self.other and len(eligible[1]) < 2:
+            raise InputError(
+                f"Only one identity of the data has a face track of {self.other} or more images, "
+                "but two are needed; add clips of another person."
+            )
+
+        def choose(step: int, own: slice) -> Iterator[list[Group]]:
+            rng = np.random.default_rng((seed, _ROLES, step))
+            identities = rng.random((batch, len(counts)))[own].tolist()
+            records = [rng.random((batch, count))[own].tolist() for count in counts]
+            for b, who in enumerate(identities):
+                first = _pick(eligible[0], who[0])
+                chosen = [first]
+                if self.other:
+                    chosen.append(_pick(eligible[1], who[1], without=first))
+                yield [
+                    _track_group(i, index[i], drawn[b])
+                    for i, index, drawn in zip(chosen, tracks, records, strict=True)
+                ]
+
+        return choose
+
+    def arrange(self, arrays: dict[str, np.ndarray], sources: Sequence[PersonaSource]) -> dict:
+        """Arrays [batch, frame, ...] for every role that has frames."""
+        counts = {name: count for name, count in vars(self).items() if count}
+        batch, start = {}, 0
+        elements = len(next(iter(arrays.values()))) // sum(counts.values())
+        for role, count in counts.items():
+            stop = start + elements * count
+            batch[role] = {
+                name: array[start:stop].reshape(elements, count, *array.shape[1:])
+                for name, array in arrays.items()
+            }
+            start = stop
+        return batch
+
+
+def read_group(
+    source: PersonaSource, group: Group, parse: Callable[[int, bytes], None]
+) -> list[int]:
+    """Reads the frames of a group.
+
+    Corrupt records are replaced by the next intact ones of their run, each record serving once. So the other frames
+    stay what they are, unless the run has too few intact records: then all are taken from the next run.
+
+    Args:
+        source: of the identity.
+        group: what to read.
+        parse: takes the number of the frame within the group and its record, or raises ValueError if that is damaged.
+
+    Returns:
+        The numbers of the records.
+
+    Raises:
+        InputError: no run has enough intact records.
+    """
+    for first, run in group.runs:
+        numbers = _distinct(first, run, group.gaps)
+        used = set(numbers)
+        for frame, number in enumerate(numbers):
+            found = _read_free(source, number, run, used, partial(parse, frame))
+            if found is None:
+                break
+            numbers[frame] = found
+        else:
+            return numbers
+    count = len(group.gaps) + 1
+    wanted = f"{count} intact records" if count > 1 else "an intact record"
+    raise InputError(
+        f"No face track of persona {source.name} has {wanted}; prepare the data again."
+    )
+
+
+def _read_free(
+    source: PersonaSource,
+    number: int,
+    run: range,
+    used: set[int],
+    parse: Callable[[bytes], None],
+) -> int | None:
+    """Reads a record or, if it is corrupt, the next intact one that is free.
+
+    Returns:
+        The number of the record; None if there is none.
+    """
+    for found, _ in source.intact(number, parse, run):
+        if found == number or found not in used:
+            used.add(found)
+            return found
+    return None
+
+
+def _distinct(first: int, run: range, gaps: Sequence[float]) -> list[int]:
+    """The first record and one for each gap, no record twice; with gaps evenly drawn, each is equally likely."""
+    numbers, taken = [first], [first]
+    for gap in gaps:
+        # Counts through the records that are not taken yet.
+        number = run.start + int(gap * (len(run) - len(taken)))
+        for other in taken:
+            if other <= number:
+                number += 1
+        numbers.append(number)
+        taken = sorted(numbers)
+    return numbers
+
+
+def _check_present(sources: Sequence[PersonaSource]) -> None:
+    for source in sources:
+        if not len(source):
+            raise InputError(
+                f"Persona {source.name} has no images; add some or leave the persona out."
+            )
+
+
+def _pick(eligible: Sequence[int], draw: float, without: int | None = None) -> int:
+    """One of the eligible identities, which are in ascending order, by a draw of 0..1; never `without`."""
+    place = len(eligible) if without is None else bisect_left(eligible, without)
+    excluded = place < len(eligible) and eligible[place] == without
+    choice = int(draw * (len(eligible) - excluded))
+    if excluded and choice >= place:
+        choice += 1
+    return eligible[choice]
+
+
+def _track_group(identity: int, tracks: "_Tracks", draws: Sequence[float]) -> Group:
+    """Frames of one track, the first of which decides on the track."""
+    first, *gaps = draws
+    return Group(identity, tracks.runs(int(first * tracks.records)), gaps)
+
+
+class _Tracks:
+    """Where the records of an identity's long enough tracks lie."""
+
+    def __init__(self, lengths: Sequence[int], least: int):
+        lengths = np.asarray(lengths, np.int64)
+        starts = np.cumsum(lengths) - lengths
+        long_enough = lengths >= least
+        self._starts = starts[long_enough]
+        self._ends = np.cumsum(lengths[long_enough])  # counting the records of these tracks alone
+        self.records = int(lengths[long_enough].sum())
+
+    def runs(self, draw: int) -> Iterator[tuple[int, range]]:
+        """Yields record number `draw` of these with its track, then the first record of each other track."""
+        drawn = int(np.searchsorted(self._ends, draw, "right"))
+        for track in chain(range(drawn, len(self._ends)), range(drawn)):
+            before = int(self._ends[track - 1]) if track else 0
+            start = int(self._starts[track])
+            length = int(self._ends[track]) - before
+            first = start + draw - before if track == drawn else start
+            yield first, range(start, start + length)
+
+
+def _long_tracks(sources: Sequence[PersonaSource], least: int) -> dict[int, _Tracks]:
+    """The identities that have tracks of `least` or more records, with these.
+
+    Raises:
+        InputError: there are none.
+    """
+    tracks = {}
+    for i, source in enumerate(sources):
+        index = _Tracks(source.tracks, least)
+        if index.records:
+            tracks[i] = index
+    if not tracks:
+        raise InputError(
+            f"No face track of the data has {least} or more images; prepare longer clips."
+        )
+    return tracks
