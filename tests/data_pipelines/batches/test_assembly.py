@@ -117,7 +117,7 @@ def test_sixteen_bits_are_rounded_to_the_nearest_eight():
     # Where the levels jump from one row to the next, cubic interpolation feels rounded landmarks.
     inside = batch["image"][0, 0, :, 4:-4, 1].astype(int)
     assert np.abs(inside - expected[:, 4:-4]).max() <= 1
-    assert np.mean(inside != expected[:, 4:-4]) < 0.02
+    assert np.mean(inside != expected[:, 4:-4]) < 0.05  # half of them, were they cut off
 
 
 def dots(side: int, points) -> np.ndarray:
