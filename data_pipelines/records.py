@@ -128,32 +128,34 @@ def encode(record: FaceRecord, codec: str = "jpeg", quality: int = 95) -> bytes:
     """Returns the stored form of a record.
 
     Args:
-        record: what to store; the picture has 16 bits if, and only if, the codec is "png16".
+        record: what to store; its image has 16 bits if, and only if, the codec is "png16".
         codec: "jpeg", "png" or "png16".
         quality: of JPEG, 1..100.
     """
     if (record.image.dtype == np.uint16) != (codec == "png16"):
-        raise ValueError(f"a picture of type {record.image.dtype} cannot be stored as {codec}")
-    # 4:4:4: halving the colour resolution would smear lips and irises.
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    suffix, options = (".jpg", options) if codec == "jpeg" else (".png", [])
-    image = cv2.imencode(suffix, cv2.cvtColor(record.image, cv2.COLOR_RGB2BGR), options)[
-        1
-    ].tobytes()
-    arrays = {
-        name: getattr(record, name).astype(dtype).reshape(shape).tobytes()
-        for name, (dtype, shape) in ARRAYS.items()
-    }
-    return msgpack.packb({"version": SCHEMA_VERSION, **vars(record), "image": image, **arrays})
+        raise ValueError(f"an image of type {record.image.dtype} cannot be stored as {codec}")
+
+    suffix, options = ".png", []
+    if codec == "jpeg":
+        suffix = ".jpg"
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        # 4:4:4: halving the colour resolution would smear lips and irises.
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    reversed_channels = cv2.cvtColor(record.image, cv2.COLOR_RGB2BGR)
+    _, image = cv2.imencode(suffix, reversed_channels, options)
+
+    fields = {"version": SCHEMA_VERSION, **vars(record), "image": image.tobytes()}
+    for name, (dtype, shape) in ARRAYS.items():
+        fields[name] = getattr(record, name).astype(dtype).reshape(shape).tobytes()
+    return msgpack.packb(fields)
 
 
 def decode(data: bytes, *, image: bool = True) -> FaceRecord:
-    """Returns the record that `encode` stored; a picture has been through JPEG, everything else is exact.
+    """Returns the record that `encode` stored; its image has been through JPEG, everything else is exact.
 
     Args:
         data: the stored record.
-        image: without it the picture stays undecoded, which is many times faster, and `image` is empty [0, 0, 3].
+        image: whether to decode the image; without is many times faster, and `image` is empty [0, 0, 3].
 
     Raises:
         InputError: the record was written by another version of this schema.
@@ -162,7 +164,8 @@ def decode(data: bytes, *, image: bool = True) -> FaceRecord:
     try:
         fields = msgpack.unpackb(data)
         _check_version(fields.pop("version"), "A face record")
-        encoded, fields["image"] = fields["image"], np.zeros((0, 0, 3), np.uint8)
+        encoded = fields["image"]
+        fields["image"] = np.zeros((0, 0, 3), np.uint8)
         fields["frame_size"] = tuple(fields["frame_size"])
         for name, (dtype, shape) in ARRAYS.items():
             fields[name] = np.frombuffer(fields[name], dtype).reshape(shape)
@@ -170,7 +173,7 @@ def decode(data: bytes, *, image: bool = True) -> FaceRecord:
             flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
             fields["image"] = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
             if fields["image"] is None:
-                raise ValueError("the picture cannot be decoded")
+                raise ValueError("the image cannot be decoded")
         return FaceRecord(**fields)
     except (KeyError, TypeError, AttributeError, msgpack.UnpackException, cv2.error) as error:
         raise ValueError(f"the record is damaged ({error!r})") from error
@@ -321,7 +324,9 @@ class ShardWriter:
     def __init__(self, path: Path):
         self._path = path
         self._aside = aside_of(path)
-        self._records, self._tracks, self._track = 0, [], None
+        self._records = 0
+        self._track: Hashable | None = None
+        self._tracks: list[int] = []
         with self._telling():
             self._writer = ArrayRecordWriter(str(self._aside), "group_size:1")
 
@@ -358,7 +363,8 @@ class ShardWriter:
                 self._aside.replace(self._path)
                 self.shard = Shard(self._path.name, self._records, digest, self._tracks)
         except InputError:
-            if kind is None:  # else the reason is on its way already
+            # Otherwise the reason is on its way already.
+            if kind is None:
                 raise
         finally:
             self._aside.unlink(missing_ok=True)
@@ -381,5 +387,5 @@ def _check_version(version: int, what: str) -> None:
     if version < SCHEMA_VERSION:
         raise InputError(
             f"{what} has schema version {version}, older than {SCHEMA_VERSION}, which this faceswap reads; "
-            "prepare the same clips again with `faceswap prepare`, into another folder."
+            "run the `faceswap prepare` that made the data again: it makes them anew."
         )

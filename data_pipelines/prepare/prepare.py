@@ -88,23 +88,19 @@ def carry_out(
         left = [number for number, report in enumerate(reports) if report is None]
         # The largest first: begun last, it would keep the other processes waiting.
         left.sort(key=lambda number: -jobs.size(plan[number]))
-        clips = sum(len(job.clips) for job in plan)
-        personas = len({job.persona for job in plan})
-        done = len(plan) - len(left)
-        before = f"; {done} done before" if done else ""
-        console.print(f"{clips} clip(s) of {personas} persona(s) in {len(plan)} shard(s){before}")
+        _announce(plan, len(plan) - len(left), console)
         if left:
             (output / MANIFEST).unlink(missing_ok=True)
+
+        todo = [plan[number] for number in left]
         try:
-            for number, report in run_all(
-                [plan[number] for number in left], output, settings, processes, console
-            ):
+            for number, report in run_all(todo, output, settings, processes, console):
                 reports[left[number]] = report
         except KeyboardInterrupt:
-            console.print(
-                f"{len(plan) - reports.count(None)} of {len(plan)} shards are done; the same command goes on"
-            )
+            done = len(plan) - reports.count(None)
+            console.print(f"{done} of {len(plan)} shards are done; the same command goes on")
             raise
+
         if not any(report.shard for report in reports):
             _discard(output)
             raise _no_face(plan, reports)
@@ -115,6 +111,14 @@ def carry_out(
     return manifest
 
 
+def _announce(plan: Sequence[Job], done: int, console: Console) -> None:
+    """Prints how much there is to do."""
+    clips = sum(len(job.clips) for job in plan)
+    personas = len({job.persona for job in plan})
+    before = f"; {done} done before" if done else ""
+    console.print(f"{clips} clip(s) of {personas} persona(s) in {len(plan)} shard(s){before}")
+
+
 @contextlib.contextmanager
 def _claimed(output: Path, settings: Settings, personas: set[str]) -> Iterator[None]:
     """Makes the folder, or takes up the data set in it, for this process alone.
@@ -122,24 +126,28 @@ def _claimed(output: Path, settings: Settings, personas: set[str]) -> Iterator[N
     Raises:
         InputError: it holds something else, other settings or further personas, or another process has it.
     """
-    shards, stored = output / SHARDS, load_settings(output)
+    shards = output / SHARDS
+    stored = load_settings(output)
     if stored is None and output.exists() and not is_empty(output):
         raise InputError(
             f"{output} exists and is not an empty folder; name another folder for the data set."
         )
     make_folder(output)
     with locked(output):
-        if stored is not None and (differences := settings.differences(stored)):
+        differences = settings.differences(stored) if stored is not None else []
+        if differences:
             raise InputError(
                 f"{output} holds a data set made with other settings ({'; '.join(differences)}); use those, or name "
                 "another folder."
             )
-        others = {report.stem.rpartition("-")[0] for report in shards.glob("[!.]*.json")} - personas
+        there = {report.stem.rpartition("-")[0] for report in shards.glob("[!.]*.json")}
+        others = sorted(there - personas)
         if others:
             raise InputError(
-                f"{output} holds {', '.join(sorted(others)[:5])} too, which these inputs do not; name all inputs of "
-                "the data set, or another folder."
+                f"{output} holds {', '.join(others[:5])} too, which these inputs do not; name all inputs of the data "
+                "set, or another folder."
             )
+
         for partial_file in [*partial_files(shards), *partial_files(output)]:
             partial_file.unlink()
         if stored is None:
@@ -165,19 +173,18 @@ def _discard(output: Path) -> None:
 def _manifest(plan: Sequence[Job], reports: Sequence[Report], settings: Settings) -> Manifest:
     """The table of contents; personas of whom nothing was kept are left out."""
     made: dict[str, list[Report]] = {}
+    unreadable = {}
     for job, report in zip(plan, reports, strict=True):
         made.setdefault(job.persona, []).append(report)
-    unreadable = {name: why for report in reports for name, why in report.unreadable.items()}
-    kept = {name: of for name, of in made.items() if any(report.shard for report in of)}
+        unreadable |= report.unreadable
+
     splits = draws.identity_splits(sorted(made), settings.splits, settings.seed)
-    personas = {
-        name: Persona(
-            splits[name],
-            [report.shard for report in of if report.shard],
-            _sum(count for report in of for count in report.clips.values()),
-        )
-        for name, of in sorted(kept.items())
-    }
+    personas = {}
+    for name, own in sorted(made.items()):
+        shards = [report.shard for report in own if report.shard]
+        if shards:
+            counts = _sum(count for report in own for count in report.clips.values())
+            personas[name] = Persona(splits[name], shards, counts)
     return Manifest(settings.to_json(), personas, unreadable)
 
 
@@ -197,9 +204,11 @@ def _no_face(plan: Sequence[Job], reports: Sequence[Report]) -> InputError:
 
 
 def _sum(counts: Iterable[Counts]) -> Counts:
-    seen, kept, dropped = 0, 0, Counter()
+    seen = kept = 0
+    dropped: Counter[str] = Counter()
     for count in counts:
-        seen, kept = seen + count.seen, kept + count.kept
+        seen += count.seen
+        kept += count.kept
         dropped.update(count.dropped)
     return Counts(seen, kept, dict(dropped.most_common()))
 
@@ -218,40 +227,28 @@ def _reasons(counts: Counts) -> str:
 
 def _tell(manifest: Manifest, personas: set[str], output: Path, console: Console) -> None:
     """Prints what was made and what was not."""
-    table = Table(
-        "persona",
-        "split",
-        *(Column(name, justify="right") for name in ("frames", "kept", "tracks")),
-        "dropped",
-    )
-    shown = sorted(manifest.personas.items())[:ROWS]
-    for name, persona in shown:
-        counts = persona.counts
-        table.add_row(
-            name,
-            persona.split,
-            str(counts.seen),
-            str(counts.kept),
-            str(len(persona.tracks)),
-            _reasons(counts),
-        )
-    total = _sum(persona.counts for persona in manifest.personas.values())
-    table.add_section()
-    table.add_row(
-        f"{len(manifest.personas)} in all",
-        "",
-        str(total.seen),
-        str(total.kept),
-        "",
-        _reasons(total),
-    )
-    console.print(table)
+    console.print(_table(manifest))
     for name in sorted(personas - manifest.personas.keys())[:ROWS]:
         console.print(f"{name}: no face could be used; left out")
     for name, why in list(manifest.unreadable.items())[:ROWS]:
         console.print(f"{name}: {why}")
     if len(manifest.unreadable) > ROWS:
-        console.print(
-            f"... and {len(manifest.unreadable) - ROWS} more clips; {output / MANIFEST} names them all"
-        )
+        more = len(manifest.unreadable) - ROWS
+        console.print(f"... and {more} more clips; {output / MANIFEST} names them all")
     console.print(f"{write_report(output)}: what the data set holds, to look at")
+
+
+def _table(manifest: Manifest) -> Table:
+    """What became of the frames of each persona, and of all."""
+    numbers = [Column(name, justify="right") for name in ("frames", "kept", "tracks")]
+    table = Table("persona", "split", *numbers, "dropped")
+    for name, persona in sorted(manifest.personas.items())[:ROWS]:
+        counts = persona.counts
+        cells = (counts.seen, counts.kept, len(persona.tracks))
+        table.add_row(name, persona.split, *map(str, cells), _reasons(counts))
+
+    total = _sum(persona.counts for persona in manifest.personas.values())
+    table.add_section()
+    everybody = f"{len(manifest.personas)} in all"
+    table.add_row(everybody, "", str(total.seen), str(total.kept), "", _reasons(total))
+    return table

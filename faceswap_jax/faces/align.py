@@ -51,10 +51,8 @@ def alignment_transform(
         )
     with np.errstate(all="ignore"):
         transform = ALIGNMENTS[alignment](landmarks.astype(np.float64))
-    linear = transform[:, :2]
-    if not np.isfinite(transform).all() or not abs(np.linalg.det(linear)) > 1e-9 * np.sum(
-        linear**2
-    ):
+        area = abs(np.linalg.det(transform[:, :2]))
+    if not np.isfinite(transform).all() or area <= 1e-9 * np.sum(transform[:, :2] ** 2):
         raise ValueError(f"The landmarks coincide, so they define no alignment '{alignment}'.")
     return resolution * transform - [[0, 0, 0.5]]
 
@@ -74,9 +72,11 @@ def _stable(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     A head that turns by 40 degrees keeps its size to 5 %, and neither mouth nor lids move the crop. At rest the crop is
     that of `eyes`. The minimum is Umeyama's, "Least-squares estimation of transformation parameters", 1991.
     """
-    points, goals = landmarks[STEADY], _NEUTRAL_CROP[STEADY]
-    centre, goal = points.mean(0), goals.mean(0)
-    points, goals = points - centre, goals - goal
+    centre = landmarks[STEADY].mean(0)
+    goal = _NEUTRAL_CROP[STEADY].mean(0)
+    points = landmarks[STEADY] - centre
+    goals = _NEUTRAL_CROP[STEADY] - goal
+
     cosine = np.sum(points * goals)
     sine = np.sum(points[:, 0] * goals[:, 1] - points[:, 1] * goals[:, 0])
     # The frame's vector that becomes the crop's upper edge.
@@ -101,8 +101,11 @@ def _ffhq(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     What lies beyond the frame repeats its border, where the script mirrors and blurs.
     """
     right, left = eye_centres(landmarks)
-    eyes, mouth = (right + left) / 2, (landmarks[48] + landmarks[54]) / 2
-    across, down = left - right, mouth - eyes
+    eyes = (right + left) / 2
+    mouth = (landmarks[48] + landmarks[54]) / 2
+    across = left - right
+    down = mouth - eyes
+
     # Halfway between the line of the eyes and the normal of the line from eyes to mouth.
     direction = across + np.array([down[1], -down[0]])
     half_side = max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down))
@@ -185,10 +188,10 @@ def warp(
     border: int = cv2.BORDER_REPLICATE,
     shrinking: int = cv2.INTER_CUBIC,
 ) -> np.ndarray:
-    """Picture [height, width, ...] seen through a similarity transform, without aliasing; keeps the dtype.
+    """Image [height, width, ...] seen through a transform, without aliasing; keeps the dtype.
 
-    Where the transform shrinks, the picture is sampled at two or four times the wanted resolution, about as dense as
-    the source, and halved again; a much larger source is halved first.
+    Where the transform shrinks, the image is sampled at two or four times the wanted resolution, about as densely as
+    the source, and halved again. A much larger source is halved first.
 
     Args:
         image: the source.
@@ -199,26 +202,38 @@ def warp(
         shrinking: OpenCV interpolation where the transform shrinks by up to 2.4; beyond, linear shows no less.
     """
     scale = transform_scale(transform)
-    # Averaged samples may lie 1.2 source pixels apart.
-    halvings = max(1, int(np.ceil(-np.log2(1.2 * scale)))) if scale < _SHRINKS else 0
+    halvings = 0
+    if scale < _SHRINKS:
+        # Averaged samples may lie 1.2 source pixels apart.
+        halvings = max(1, int(np.ceil(-np.log2(1.2 * scale))))
     after = min(halvings, 2)
+
+    # Halve the source
     for _ in range(halvings - after):
-        even = tuple(max(side // 2, 1) for side in image.shape[1::-1])
-        image = cv2.resize(image[: 2 * even[1], : 2 * even[0]], even, interpolation=cv2.INTER_AREA)
+        image = _halved(image)
         # The inverse of scale_transform, on the side of the source.
         transform = np.column_stack(
             [2 * transform[:, :2], transform[:, 2] + transform[:, :2].sum(1) / 2]
         )
-    flags = (cv2.INTER_CUBIC, shrinking, cv2.INTER_LINEAR)[after]
+
+    # Sample densely
+    interpolation = (cv2.INTER_CUBIC, shrinking, cv2.INTER_LINEAR)[after]
     dense = scale_transform(transform, 2**after)
-    image = cv2.warpAffine(
-        image, dense, (width << after, height << after), flags=flags, borderMode=border
-    )
+    size = (width << after, height << after)
+    image = cv2.warpAffine(image, dense, size, flags=interpolation, borderMode=border)
+
+    # Halve the result
     for _ in range(after):
-        image = cv2.resize(
-            image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA
-        )
+        image = _halved(image)
     return image
+
+
+def _halved(image: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels; of an odd side the last pixel is left out."""
+    width = max(image.shape[1] // 2, 1)
+    height = max(image.shape[0] // 2, 1)
+    even = image[: 2 * height, : 2 * width]
+    return cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def crop(
@@ -229,10 +244,17 @@ def crop(
     scale = transform_scale(transform)
     if scale >= _SHRINKS:
         return cropped
-    # Linear interpolation has blurred with a triangle, whose variance is a sixth of a source pixel squared: the part of
-    # second order is taken back, which cubic interpolation would have kept in eight times the time.
+    # Linear interpolation has blurred with a triangle, whose variance is a sixth of a source pixel squared. Take the
+    # part of second order back: cubic interpolation would have kept it, in eight times the time.
     a = scale**2 / 12
-    unblur = np.array([[0, -a, 0], [-a, 1 + 4 * a, -a], [0, -a, 0]], np.float32)
+    unblur = np.array(
+        [
+            [0, -a, 0],
+            [-a, 1 + 4 * a, -a],
+            [0, -a, 0],
+        ],
+        np.float32,
+    )
     return cv2.filter2D(cropped, -1, unblur, borderType=cv2.BORDER_REPLICATE)
 
 
@@ -245,8 +267,7 @@ def resize(image: UInt8[np.ndarray, "r r 3"], resolution: int) -> UInt8[np.ndarr
 def face_polygon(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "n 2"]:
     """Outline of the face [n, 2]: the convex hull of jaw and brows, in the landmarks' pixels.
 
-    Each brow is first moved away from its eye by half of the distance between their centres, so that the brows lie
-    inside the outline.
+    Each brow first moves away from its eye by half the distance between their centres, so that it lies inside.
     """
     raised = landmarks.astype(np.float32)
     for brow, eye in ((RIGHT_BROW, RIGHT_EYE), (LEFT_BROW, LEFT_EYE)):
@@ -257,16 +278,19 @@ def face_polygon(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "n 2
 def polygon_mask(
     polygon: Float[np.ndarray, "n 2"], height: int, width: int
 ) -> Float[np.ndarray, "h w"]:
-    """Share of each pixel that a polygon covers, float32 in 0..1 [height, width]."""
+    """Fraction of each pixel that a polygon covers, float32 in 0..1 [height, width]."""
     mask = np.zeros((height, width), np.float32)
+
+    # The box around the polygon is all that is drawn.
     low = np.clip(np.floor(polygon.min(0)).astype(int) - 1, 0, (width, height))
     high = np.clip(np.ceil(polygon.max(0)).astype(int) + 2, 0, (width, height))
     box_width, box_height = high - low
     if min(box_width, box_height) <= 0:
         return mask
+
     fine = np.zeros((box_height * MASK_SUPERSAMPLING, box_width * MASK_SUPERSAMPLING), np.uint8)
-    bits = 8  # of the fixed-point vertices
     points = (polygon.astype(np.float64) - low + 0.5) * MASK_SUPERSAMPLING - 0.5
+    bits = 8  # of the fixed-point vertices
     cv2.fillPoly(fine, [np.round(points * 2**bits).astype(np.int32)], 255, shift=bits)
     covered = cv2.resize(fine, (box_width, box_height), interpolation=cv2.INTER_AREA)
     mask[low[1] : high[1], low[0] : high[0]] = covered / np.float32(255)
@@ -274,7 +298,7 @@ def polygon_mask(
 
 
 def mirror_landmarks(landmarks: Float[np.ndarray, "68 2"], width: int) -> Float[np.ndarray, "68 2"]:
-    """Landmarks of the horizontally mirrored picture of the given width, left and right renamed."""
+    """Landmarks of the horizontally mirrored image of the given width, left and right renamed."""
     mirrored = landmarks[MIRROR].astype(np.float32)
     mirrored[:, 0] = width - 1 - mirrored[:, 0]
     return mirrored
