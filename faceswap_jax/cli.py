@@ -71,6 +71,9 @@ def dispatch(arguments: Sequence[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise InputError(f"There is no command '{name}'; choose one of {', '.join(COMMANDS)}.")
+    # A system of the user's own is found where the user stands, as with `python -m`.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     # Before JAX is imported, which reads the environment.
     cache.use_cache()
     return call(COMMANDS[name], others)

@@ -1,10 +1,15 @@
 """Experiments, data and clips that cannot be used are refused in one sentence, and nothing is left behind."""
 
+import importlib
 import re
+import sys
 
 import av
 import numpy as np
 import pytest
+
+from faceswap_jax import config as configs
+from tests.support import toy
 
 
 @pytest.mark.parametrize(
@@ -51,6 +56,20 @@ def test_data_that_do_not_fit(refused, experiment, data, faceswap, tmp_path_fact
     steps = "--config.level_steps=(0, 4, 4, 4)"
     assert re.search("32 px.* 16 px.*--resolution=32", refused(*train, data, steps))
     assert "(2, 7, 8, 8, 3)" in refused(*train, data, "--config.batch=7")
+
+
+def test_the_task_of_a_run_is_found_in_the_current_folder(faceswap, clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "run").mkdir()
+    config = toy.config()
+    config.task = "own_system"
+    configs.save(config, tmp_path / "run/config.json")
+    swap = ["swap", clips / "ada.mp4", "--workdir=run", "--persona=ada", "--output=out.mp4"]
+    assert "config.task is 'own_system'" in faceswap(*swap)[2]
+    (tmp_path / "own_system.py").write_text("from tests.support.toy import Task")
+    importlib.invalidate_caches()
+    assert "makes no images" in faceswap(*swap)[2]  # the toy does not
 
 
 @pytest.fixture(scope="module")
