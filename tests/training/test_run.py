@@ -3,15 +3,18 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.reporting.reporter import Reporter
 from faceswap_jax.train import train
-from tests.support.runs import saved_state
+from faceswap_jax.training import runs
+from tests.support.runs import assert_equal, saved_state
 from tests.support.tiny_run import PERSONAS, experiment, rows
 from tests.support.toy import Task as Toy
 
@@ -74,6 +77,8 @@ def test_any_system_trains(toy, tmp_path, capfd):
     for name, given in Toy(toy).frozen_inputs().items():
         np.testing.assert_array_equal(state.extras[name], given)
     assert int(state.opt["generator"][0].count) == 9
+    without_optimizers = runs.load(tmp_path, make_mesh()).state
+    assert_equal(without_optimizers, replace(state, opt={}))
     preview = cv2.imread(str(tmp_path / "previews" / "step_0000009.png"))
     assert preview.shape == (8 * 12, 2 * 4 * 12, 3)
     text = capfd.readouterr().err
