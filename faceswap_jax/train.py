@@ -55,10 +55,13 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
         DivergedError: NaN or infinity arose, and rolling back is not wanted or does not help.
         JobError: another process of the job has ended.
     """
+    # What to train
     clock = Clock()
     config = task_class(config).resolve(config)
     configs.check_run(config)
     task = load_task(config)
+
+    # Where to. JAX starts with the mesh.
     mesh = make_mesh(config.mesh.persona, config.mesh.cpu_devices)
     terminal = Terminal()
     check_data(task, mesh)
@@ -74,6 +77,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
         profile = profile or Profile()
         training = Training(task, mesh, compiler, checkpoints, interruption, profile)
         rollbacks = Rollbacks(workdir, checkpoints, config.run.not_finite)
+
+        # Once, and again from a checkpoint for each batch that is left out
         while True:
             state = training.restore_or_init()
             reporter = Reporter(
@@ -133,6 +138,8 @@ class Training:
             compiler_options=QUICK,
         )
         state = init(jax.random.key(self.task.config.seed))
+
+        # Frozen networks are read from their files once; from then on they are in the checkpoints.
         given = self.task.frozen_inputs()
         frozen = jax.device_put(given, {name: layout.extras[name] for name in given})
         return replace(state, extras=state.extras | frozen)
@@ -168,6 +175,8 @@ class Training:
         programs = self.programs[phase]
         if step == phase.start and step > 0:
             state = programs.enter(state)
+
+        # Before the first step, so that what is wrong with held-out data comes early.
         held_out = HeldOut(self.task, phase, self.mesh, programs)
         held_out.check_best(every.best, state)
 
@@ -175,6 +184,7 @@ class Training:
         iterator = addresses.iterate(data, step, phase.stop, skipped=skipped)
         with iterator as batches, clock("step"), closing(self.profile):
             while step < phase.stop:
+                # Train
                 try:
                     with clock("data"):
                         batch = next(batches)
@@ -185,12 +195,13 @@ class Training:
                 step += 1
                 stopping = self.interruption.after(step)
 
-                # Now and then, and at the end
+                # Evaluate and save, now and then and at the end
                 scores = {}
                 if step % every.preview == 0 or step == phase.stop:
                     scores = self.evaluate(step, state, held_out, reporter)
                 if step % every.checkpoint == 0 or step == phase.stop or stopping:
-                    reporter.flush()  # no row is lost, and no diverged state is saved
+                    # Reads the last step's values: no row is lost, and no diverged state saved.
+                    reporter.flush()
                     with clock("checkpoint"):
                         self.checkpoints.save(state, merit(every.best, phase, scores))
                 if stopping:

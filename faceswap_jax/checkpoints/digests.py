@@ -29,6 +29,7 @@ def digests(tree: PyTree) -> dict[str, str]:
         halves = multihost_utils.process_allgather(sums.view(np.uint32))
         sums = halves.view(np.uint64).sum(0)
 
+    # Leaves come in the order of their paths, which is the same wherever they lie.
     hashes = {}
     for (path, _), total in zip(leaves, sums, strict=True):
         hashes.setdefault(_part(path), hashlib.sha256()).update(total.tobytes())
@@ -50,11 +51,13 @@ def _weighted_bits(leaf: jax.Array) -> int:
     A leaf's sum is that of its numbers' bits, weighted by their places, modulo 2**64. Integers add up to the same in
     any order, so that each process can add what it holds.
     """
+    # Keys of random numbers hide their bits.
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     total = 0
     for shard in leaf.addressable_shards:
         if shard.replica_id == 0:
+            # Odd weights, so that no bit is lost in a product modulo 2**64
             bits = np.asarray(shard.data)
             bits = bits.view(f"uint{8 * bits.dtype.itemsize}").astype(np.uint64)
             for axis in reversed(shard.index):

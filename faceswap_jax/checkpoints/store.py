@@ -57,6 +57,7 @@ class Checkpoints:
         self._writing = writing
         self._may_grow = may_grow
         self._best = Best()
+        # What stays
         policies = ocp.training.preservation_policies
         kept = [policies.LatestN(config.run.keep), self._best]
         if config.run.keep_every:
@@ -71,6 +72,7 @@ class Checkpoints:
                 preservation_policy=policies.AnyPreservationPolicy(kept),
                 cleanup_tmp_directories=writing,
             )
+        # The best one of earlier starts
         if writing and config.run.best:
             for step in self.steps:
                 with contextlib.suppress(*CAUSES):
@@ -204,6 +206,7 @@ class Checkpoints:
         known, wanted = self._digests(step), parts(target)
         if not wanted <= known.keys():
             raise DamagedError(f"it has no {', '.join(sorted(wanted - known.keys()))}")
+        # Orbax ignores what is not in `target`.
         context = ocp.Context()
         context.pytree.loading.partial_load = True
         try:
@@ -247,6 +250,7 @@ class Checkpoints:
             )
             if self._writing:
                 put_aside(self._folder, step, place)
+        # Orbax remembers checkpoints that are not there any more.
         if damage and self._writing:
             self._checkpointer.reload()
 

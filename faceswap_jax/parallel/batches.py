@@ -37,6 +37,7 @@ def put(batch: PyTree, spec: PartitionSpec, mesh: Mesh) -> PyTree:
 def _global_shape(array: np.ndarray, spec: PartitionSpec, mesh: Mesh) -> tuple[int, ...]:
     shape = list(array.shape)
     for i, axis in enumerate(spec):
+        # Each host has loaded its slice along data; personas it has loaded all.
         if axis == "data":
             shape[i] *= host_slice(mesh)[1]
         if axis and shape[i] % mesh.shape[axis]:

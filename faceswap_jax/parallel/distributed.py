@@ -14,12 +14,12 @@ ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def start() -> None:
-    """Joins the other processes of this job; to be called before JAX has started.
+    """Joins the other processes of this job. Call it before JAX has started.
 
-    Where the processes are, and which one this is, says the environment: `ENVIRONMENT`, or what SLURM, Cloud TPU or
-    Open MPI set.
+    The environment says where the processes are, and which one this is: by `ENVIRONMENT`, or by what SLURM, Cloud TPU
+    or Open MPI set.
 
-    Redirects stdout to /dev/null: Gloo logs every connection there.
+    Redirects stdout to /dev/null.
 
     Raises:
         InputError: the environment does not say it, or says it wrongly.
@@ -33,7 +33,7 @@ def start() -> None:
                 "num_processes": int(given["JAX_NUM_PROCESSES"]),
                 "process_id": int(given["JAX_PROCESS_ID"]),
             }
-            # What stands in the environment is not looked for in a cluster.
+            # Look for nothing in a cluster that the environment has said.
             arguments["cluster_detection_method"] = "deactivate"
         except (TypeError, ValueError) as error:
             text = ", ".join(f"{name}={value}" for name, value in given.items())
@@ -47,6 +47,7 @@ def start() -> None:
             f"--distributed found no job to join ({error}); start it by a file of launch/, or set "
             f"{', '.join(ENVIRONMENT)}."
         ) from error
+    # Gloo, which CPUs talk by, logs every connection there.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
@@ -57,6 +58,7 @@ def host_slice(mesh: Mesh) -> tuple[int, int]:
     Processes whose devices differ in their place along the persona axis alone load the same slice; each uses what its
     own personas need of it.
     """
+    # [data, persona] -> process
     owners = np.vectorize(lambda device: device.process_index)(mesh.devices)
     rows = {}
     for owner in np.unique(owners):
@@ -67,13 +69,14 @@ def host_slice(mesh: Mesh) -> tuple[int, int]:
 
 
 def wait_for_all(what: str) -> None:
-    """Returns when every process has come to the same point, which `what` names."""
+    """Waits until every process has come to the same point, which `what` names."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
 
 
 def raise_if_lost(error: Exception) -> None:
     """Raises JobError if what went wrong is that another process of the job has ended."""
+    # What the runtimes of CPU, GPU and TPU say then
     signs = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "onnection", "arrier")
     if jax.process_count() > 1 and any(sign in str(error) for sign in signs):
         raise JobError(

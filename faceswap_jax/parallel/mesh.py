@@ -21,9 +21,9 @@ def make_mesh(persona: int = 1, cpu_devices: int | None = None) -> Mesh:
     Raises:
         InputError: `persona` does not divide the number of devices, or one of the two is not positive.
     """
-    if cpu_devices is not None and cpu_devices < 1:
-        raise InputError(f"config.mesh.cpu_devices is {cpu_devices}; give 1 or more.")
     if cpu_devices is not None:
+        if cpu_devices < 1:
+            raise InputError(f"config.mesh.cpu_devices is {cpu_devices}; give 1 or more.")
         with contextlib.suppress(RuntimeError):  # raised once JAX has started
             jax.config.update("jax_num_cpu_devices", cpu_devices)
     devices = jax.device_count()
@@ -31,6 +31,5 @@ def make_mesh(persona: int = 1, cpu_devices: int | None = None) -> Mesh:
         raise InputError(
             f"config.mesh.persona is {persona}; choose a divisor of the {devices} devices."
         )
-    return jax.make_mesh(
-        (devices // persona, persona), AXES, axis_types=(AxisType.Auto,) * len(AXES)
-    )
+    shape = devices // persona, persona
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))

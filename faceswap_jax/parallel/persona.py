@@ -13,17 +13,20 @@ from jaxtyping import Array, Int, PyTree, Shaped
 
 
 def unrolled(function: Callable[..., PyTree], *stacked: PyTree) -> PyTree:
-    """`function` on each entry of the leading axis, results stacked: vmap's meaning, a Python loop's program."""
+    """Applies `function` to each entry of the leading axis and stacks the results.
+
+    It means what vmap means, and compiles to a Python loop's program.
+    """
     count = jax.tree.leaves(stacked)[0].shape[0]
     results = [function(*jax.tree.map(lambda a, i=i: a[i], stacked)) for i in range(count)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
 
 def sharded(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """`function(shared, own, batch)` on each device's slice of the personas; the other mesh axes stay automatic.
+    """Runs `function(shared, own, batch)` on each device's slice of the personas.
 
-    `shared` is seen whole; `own`, `batch` and the result have a leading persona axis, of which `function` sees the
-    local part.
+    The other mesh axes stay automatic. `function` sees `shared` whole. `own`, `batch` and the result have a leading
+    persona axis, of which it sees the local slice.
     """
     return jax.shard_map(
         function,
@@ -34,9 +37,9 @@ def sharded(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
 
 def exchange(x: Shaped[Array, "p ..."], shift: int | Int[Array, ""]) -> Shaped[Array, "p ..."]:
-    """What the persona `shift` places further has, to be called inside `sharded`; the last one's next is the first.
+    """Gives every persona what the persona `shift` places further has; after the last comes the first.
 
-    Gathers all of `x` on every device, so that it is for what is small, as latents are.
+    Call it inside `sharded`, for what is small, such as latents: it gathers all of `x` on every device.
     """
     everybody = jax.lax.all_gather(x, "persona", tiled=True)
     first = jax.lax.axis_index("persona") * len(x)
@@ -44,7 +47,7 @@ def exchange(x: Shaped[Array, "p ..."], shift: int | Int[Array, ""]) -> Shaped[A
 
 
 def merge(x: Shaped[Array, "p b ..."]) -> Shaped[Array, "b*p ..."]:
-    """Personas and batch as one axis. The batch leads, so that its sharding over data survives without a gather."""
+    """Makes one axis of personas and batch. The batch leads, so that its sharding over data needs no gather."""
     return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
 
 
@@ -56,5 +59,5 @@ def unmerge(x: Shaped[Array, "b*p ..."], personas: int) -> Shaped[Array, "p b ..
 def flattened(
     function: Callable[..., Array], *x: Shaped[Array, "p b ..."]
 ) -> Shaped[Array, "p b ..."]:
-    """A function of batches [n, ...] on personas and batch together."""
+    """Applies a function of batches [n, ...] to personas and batch together."""
     return unmerge(function(*map(merge, x)), len(x[0]))

@@ -1,13 +1,10 @@
 """Where the wall time of a run goes."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 PARTS = ("start", "compile", "data", "step", "evaluation", "checkpoint")
-
-T = TypeVar("T")
 
 
 class Clock:
@@ -35,17 +32,6 @@ class Clock:
             yield
         finally:
             self._switch(outer)
-
-    def each(self, part: str, items: Iterable[T]) -> Iterator[T]:
-        """Yields the items; runs for `part` while it waits for one."""
-        items = iter(items)
-        while True:
-            with self(part):
-                try:
-                    item = next(items)
-                except StopIteration:
-                    return
-            yield item
 
     def seconds(self) -> dict[str, float]:
         """Time of each part until now; together, all time since the clock was made."""

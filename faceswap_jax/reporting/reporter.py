@@ -68,10 +68,13 @@ class Reporter:
         self._line_time = 0.0
         self._estimated = False
 
+        # What an interrupted start has reported
         if self._main:
             path = workdir / METRICS
             self._began -= _drop_after(path, step)
             self._file = path.open("a")
+
+        # The bar counts relative time, in which steps of a large phase are longer.
         console = self._terminal.console
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -162,7 +165,11 @@ class Reporter:
     def preview(
         self, step: int, preview: Preview, images: Float[np.ndarray, "rows columns h w 3"]
     ) -> Path | None:
-        """Saves a preview's images; returns where they are, if this process has written them."""
+        """Saves the images of a preview with its labels.
+
+        Returns:
+            Where they are; None if this is not the process that writes.
+        """
         if not self._main:
             return None
         path = self._workdir / "previews" / f"step_{step:07d}.png"
@@ -228,7 +235,8 @@ class Reporter:
     def _speed(self, step: int, phase: Phase) -> float | None:
         """Steps per second over the last logged rows; None if this is the first row of a phase."""
         now = time.monotonic()
-        if phase is not self._window_phase:  # a new phase has another speed
+        # A new phase has another speed, and begins with a compilation.
+        if phase is not self._window_phase:
             self._window_phase, self._window = phase, []
         self._window = [*self._window[-WINDOW:], (now, step)]
         first_time, first_step = self._window[0]
@@ -248,6 +256,7 @@ class Reporter:
         for name, value in values.items():
             if name.startswith("loss") and "/" not in name:
                 text += f"  {name} {value:.4f}"
+        # The time left, as far as it is known
         if speed:
             left = self._cost(step) / phase.cost / speed
             known = {"steps_per_second": speed, "seconds_left": left}
@@ -258,6 +267,7 @@ class Reporter:
         if self._terminal.console.is_terminal:
             done = self._cost(0) - self._cost(step)
             self._progress.update(self._bar, description=phase.name, completed=done, values=text)
+        # Not more often than people and `faceswap status` look
         now = time.monotonic()
         if now - self._line_time > QUIET_SECONDS:
             self._line_time = now

@@ -5,23 +5,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-FOLDER, LEAST_SECONDS = "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+FOLDER = "JAX_COMPILATION_CACHE_DIR"
+LEAST_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
 def use_cache() -> None:
-    """Sets the environment that JAX reads when it is imported, so call it before; what the user has set stays.
+    """Sets the environment that JAX reads when it is imported, so call it before. What the user has set stays.
 
     The folder is faceswap_jax/xla in $XDG_CACHE_HOME or ~/.cache, or JAX_COMPILATION_CACHE_DIR; an empty one means no
-    cache. JAX never removes anything from it; deleting it costs nothing but the next start's time. A folder that cannot
-    be written is told on stderr, and there is no cache.
+    cache. JAX never removes anything from it; deleting it costs nothing but the next start's time. If the folder cannot
+    be written, stderr says so, and there is no cache.
     """
-    os.environ.setdefault(
-        LEAST_SECONDS, "0"
-    )  # the many small programs of a start take seconds together
+    # The many small programs of a start take seconds together.
+    os.environ.setdefault(LEAST_SECONDS, "0")
     folder = os.environ.get(FOLDER)
-    if folder == "" or "://" in (
-        folder or ""
-    ):  # switched off, or in the cloud, where JAX itself will look
+    switched_off = folder == ""
+    in_the_cloud = "://" in (folder or "")  # where JAX itself will look
+    if switched_off or in_the_cloud:
         return
     try:
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -1,6 +1,6 @@
-"""What the train step of every phase costs on a mesh, known from compiling it for simulated devices; nothing runs.
+"""What train steps cost on a mesh, known from compiling them for simulated devices; nothing runs.
 
-The mesh is of CPU devices, so that the numbers resemble those of as many accelerators and are not theirs:
+The mesh is of CPU devices. The numbers resemble those of as many accelerators, but are not theirs:
 
 - Collectives follow from the layout (parallel/rules.py), which is the same everywhere, but every platform's compiler
   combines, splits and moves them in its own way: what is exchanged tells more than how often. A CPU exchanges bfloat16
@@ -93,9 +93,10 @@ def compile_phases(config: ml_collections.ConfigDict, devices: int) -> None:
         InputError: the config is wrong, its data is missing, or the mesh does not fit.
     """
     jax.config.update("jax_platforms", "cpu")
-    jax.config.update(
-        "jax_enable_compilation_cache", False
-    )  # what it knows would seem to compile in no time
+    # What the cache knows would seem to compile in no time.
+    jax.config.update("jax_enable_compilation_cache", False)
+
+    # The experiment's mesh, on simulated devices
     config = config.copy_and_resolve_references()
     config.mesh.cpu_devices = devices
     config = task_class(config).resolve(config)
@@ -105,14 +106,18 @@ def compile_phases(config: ml_collections.ConfigDict, devices: int) -> None:
 
 
 def costs(task: Task, mesh: Mesh, tell: Callable[[str], None]) -> list[Cost]:
-    """The cost of every phase; `tell` is given the name of each before its turn.
+    """The cost of every step of every phase.
+
+    Args:
+        task: whose steps to compile.
+        mesh: of simulated devices.
+        tell: is given the name of each before its turn.
 
     Raises:
         InputError: the data do not fit a phase or the mesh.
     """
-    batches = [
-        batch_of(task, phase, mesh) for phase in task.phases
-    ]  # of all, so that errors come first
+    # The batches of all phases, so that errors come first.
+    batches = [batch_of(task, phase, mesh) for phase in task.phases]
     results = []
     for phase, batch in zip(task.phases, batches, strict=True):
         for name in task.steps(phase):
@@ -138,6 +143,7 @@ def cost(task: Task, phase: Phase, mesh: Mesh, batch: Batch, name: str) -> Cost:
     begin = time.perf_counter()
     compiled = lower(task, phase, mesh, batch, name).compile()
     seconds = time.perf_counter() - begin
+    # What takes the place of the old state needs no room of its own.
     memory = compiled.memory_analysis()
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
     return Cost(
@@ -160,7 +166,7 @@ def lower(task: Task, phase: Phase, mesh: Mesh, batch: Batch, name: str) -> jax.
 
 
 def collectives(text: str) -> list[Collective]:
-    """The collectives of an optimized program, given as text (`jax.stages.Compiled.as_text`).
+    """Finds the collectives of an optimized program, given as text (`jax.stages.Compiled.as_text`).
 
     One that is started and awaited counts once, where it is awaited: there its type is that of its result alone. Groups
     of one device exchange nothing and do not count.
@@ -168,9 +174,11 @@ def collectives(text: str) -> list[Collective]:
     instruction = re.compile(
         rf"^\s*(?:ROOT )?\S+ = (.+?) ({'|'.join(KINDS)})(?:-done)?\((.*)", re.MULTILINE
     )
+    # "  %name = f32[8,2]{1,0} all-reduce(%operand), replica_groups=..."
     found = []
     for result, kind, rest in instruction.findall(text):
-        if not re.search(r"replica_groups=({{\d+}|\[\d+,1\])", rest):
+        alone = re.search(r"replica_groups=({{\d+}|\[\d+,1\])", rest)
+        if not alone:
             shapes = tuple(re.findall(r"\w+\[[\d,]*\]", result))
             found.append(Collective(kind, shapes, sum(map(_size, shapes))))
     return found

@@ -33,6 +33,7 @@ def claimed(
             block, there is no more room.
     """
     stored = _stored_config(workdir, config, may_grow)
+    # Others would find the folder that the first process makes.
     main = jax.process_index() == 0
     wait_for_all("all have looked at the folder")
     if main:
@@ -67,6 +68,7 @@ def _stored_config(
                 f"{f', or train on by raising {longer}' if longer else ''}."
             )
         return stored
+    # Nothing of anybody's is overwritten.
     if workdir.exists() and not _is_new(workdir):
         raise InputError(
             f"'{workdir}' exists and is not the folder of a run; choose a new --workdir."

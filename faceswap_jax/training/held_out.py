@@ -32,6 +32,7 @@ class HeldOut:
 
     def scores(self, state: State) -> dict[str, float]:
         """The scores of all evaluators."""
+        # A batch at a time, for all evaluators: a whole set may not fit the memory.
         measured = [[] for _ in self._evaluators]
         for number, batch in enumerate(self._batches()):
             for i, evaluator in enumerate(self._evaluators):
@@ -61,6 +62,7 @@ class HeldOut:
             shapes = jax.eval_shape(evaluator.measure, state, self._first)
             zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
             measured.append([zeros] * evaluator.batches)
+        # Zeros may divide by zero; only the names count.
         with np.errstate(all="ignore"):
             return list(self._summarise(measured))
 

@@ -17,8 +17,8 @@ ECHO_SECONDS = 1.0
 class Interruption:
     """Turns Ctrl-C and SIGTERM into a request to stop after a step; a later one stops at once. A context manager.
 
-    Of several processes any may be asked, and all stop after the same step: JAX, which has taken SIGTERM for this
-    purpose, lets them agree on one. They heed no later SIGTERM.
+    Any of several processes may be asked, and all stop after the same step: JAX takes SIGTERM for this purpose and lets
+    them agree on one. They do not hear a later SIGTERM.
     """
 
     def __init__(self, clock: Clock, say: Callable[[str], None]):
@@ -34,6 +34,7 @@ class Interruption:
         self._requested_at: float | None = None
 
     def __enter__(self) -> "Interruption":
+        # JAX catches SIGTERM of several processes.
         caught = [signal.SIGINT] if self._several else [signal.SIGINT, signal.SIGTERM]
         self._previous = {number: signal.signal(number, self._request) for number in caught}
         return self
@@ -48,7 +49,7 @@ class Interruption:
         return self._agreed if self._several else self._requested_at is not None
 
     def after(self, step: int) -> bool:
-        """Whether to stop after this step; to be called once after each."""
+        """Tells whether to stop after this step. Call it once after each."""
         if self._several:
             self._agreed = multihost_utils.reached_preemption_sync_point(step)
         return self.stopping
@@ -59,6 +60,7 @@ class Interruption:
             self._requested_at = now
             work = "this compilation and one step" if self._clock.part == "compile" else "this step"
             self._say(f"Stopping after {work}; nothing is lost. Interrupt again to stop at once.")
+            # One of several processes asks the others by the signal that JAX has caught.
             if self._several:
                 os.kill(os.getpid(), signal.SIGTERM)
         elif now - self._requested_at >= ECHO_SECONDS:

@@ -26,6 +26,7 @@ def explained(task: Task, phase: Phase) -> Iterator[None]:
         yield
     except jax.errors.JaxRuntimeError as error:
         distributed.raise_if_lost(error)
+        # The device's memory; a CPU's process is killed instead.
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         gist = next(line for line in str(error).splitlines() if "RESOURCE_EXHAUSTED" in line)
@@ -45,6 +46,7 @@ def warn_if_large(task: Task, name: str, compiled: jax.stages.Compiled) -> None:
     """
     if jax.default_backend() != "cpu":
         return
+    # Each simulated device has its own temporaries.
     needed = compiled.memory_analysis().temp_size_in_bytes * jax.local_device_count()
     free = psutil.virtual_memory().available
     if needed > free:

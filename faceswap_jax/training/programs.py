@@ -121,6 +121,7 @@ def programs_of(task: Task, phase: Phase, mesh: Mesh, compiler: Compiler) -> Pro
 
     def train_step(name: str, step: Step) -> Program:
         title = step_title(task, phase, name)
+        # The new state takes the place of the old one.
         return Program(
             title,
             _watched(step),
@@ -133,6 +134,7 @@ def programs_of(task: Task, phase: Phase, mesh: Mesh, compiler: Compiler) -> Pro
     def reading(what: str, function: Callable) -> Program:
         return Program(f"{phase.name}: {what}", function, compiler, out_shardings=replicated)
 
+    # It runs once: a fast compilation counts more than a fast program.
     enter = Program(
         f"{phase.name}: its beginning",
         partial(task.enter, phase),
@@ -159,6 +161,7 @@ def _watched(step: Step) -> Callable[[State, Batch], tuple[State, Metrics, Bool[
 
     def watched(state, batch):
         state, metrics = step(state, batch)
+        # Part of the compiled step: a pass of its own would read all memory again.
         return state, metrics, finite.flags(batch, metrics, state)
 
     return watched

@@ -48,6 +48,7 @@ class Rollbacks:
         about = finite.write_aside(error, self._workdir)
         self._checkpoints.wait()
         last = max(self._checkpoints.steps, default=0)
+        # Look at it, or give up
         if self._policy == "stop":
             raise DivergedError(
                 f"{about} The run stands at the checkpoint of step {last:,}; look at the batch and skip it with "

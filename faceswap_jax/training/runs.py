@@ -44,6 +44,7 @@ def load(workdir: Path, mesh: Mesh, step: int | None = None, *, optimizer: bool 
     config = configs.load(workdir / "config.json")
     task = load_task(config)
 
+    # Phases differ in their states, so that the layout depends on the step.
     def parts(step: int) -> dict:
         groups = vars(layout(task, mesh, step)).copy()
         if not optimizer:

@@ -12,6 +12,7 @@ def summary(task: Task, mesh: Mesh) -> str:
     """The task and its data, the size of its networks, the devices and the steps."""
     about = task.data_summary()
     last = task.phases[-1]
+    # The last phase has all that grew.
     leaves = jax.tree.leaves(abstract_state(task, last).params)
     parameters = sum(math.prod(leaf.shape) for leaf in leaves)
     axes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())

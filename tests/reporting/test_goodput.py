@@ -51,26 +51,6 @@ def test_the_time_until_now_counts(wait):
     assert clock.seconds()["step"] == 5
 
 
-def test_waiting_for_items_is_told_from_working_on_them(wait):
-    def items():
-        for item in "ab":
-            wait(5)
-            yield item
-        wait(1)  # until it is known that there are no more
-
-    clock, seen = Clock(), []
-    with clock("step"):
-        for item in clock.each("data", items()):
-            seen.append(item)
-            wait(0.5)
-    assert seen == ["a", "b"]
-    assert (clock.seconds()["data"], clock.seconds()["step"], clock.seconds()["start"]) == (
-        11,
-        1,
-        0,
-    )
-
-
 def test_an_error_ends_a_part(wait):
     clock = Clock()
     with pytest.raises(KeyError), clock("step"), clock("checkpoint"):
