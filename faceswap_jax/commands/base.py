@@ -118,6 +118,6 @@ def explained(name: str, text: str, width: int = 18) -> str:
 
 def _default(flag: flags.Flag) -> str:
     text = flag.default_as_str
-    if text in (None, "'None'", "'false'"):
+    if text in (None, "''", "'None'", "'false'"):
         return ""
     return f" (default: {text.strip(chr(39))})"

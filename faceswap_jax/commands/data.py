@@ -23,12 +23,7 @@ class Prepare(Command):
     def define(self, values, arguments):
         from data_pipelines.prepare.settings import Settings
 
-        flags.DEFINE_string(
-            "output",
-            None,
-            "Folder to make or to continue, with the face tracks and their manifest.",
-            values,
-        )
+        flags.DEFINE_string("output", None, "Folder of the data, made or continued.", values)
         _define_processes(values)
         Settings.define_flags(values)
 
@@ -48,9 +43,7 @@ class Verify(Command):
     inputs = (1, 1)
 
     def define(self, values, arguments):
-        flags.DEFINE_boolean(
-            "repair", False, "Drop what is broken and write the manifest anew.", flag_values=values
-        )
+        flags.DEFINE_boolean("repair", False, "Drop what is broken.", values)
 
     def run(self, values, inputs):
         from data_pipelines.prepare.verify import verify
@@ -72,24 +65,18 @@ class Puppets(Command):
 
         flags.DEFINE_string("output", None, "Folder to make or to continue.", values)
         number("personas", None, "How many puppets.", 1, MOST_PUPPETS)
-        number(
-            "tracks",
-            None,
-            "How many tracks of each: a clip, every one in another scene.",
-            1,
-            MOST_PUPPETS,
-        )
+        number("tracks", None, "How many clips of each, in as many scenes.", 1, MOST_PUPPETS)
         number("frames", None, "How many frames of each track.", 1, MOST_PUPPETS)
         flags.DEFINE_enum(
             "format",
             "clips",
             ["clips", "records"],
             "clips: .mp4 files with audio and landmarks, for `faceswap prepare`; records: a prepared data set.",
-            flag_values=values,
+            values,
         )
         number("size", 256, "Side of the clips' frames in pixels, even.")
         number("resolution", 128, "Side of the records' crops in pixels, a power of two.")
-        flags.DEFINE_float("rate", 25.0, "Frames per second.", flag_values=values)
+        flags.DEFINE_float("rate", 25.0, "Frames per second.", None, None, values)
         number("world_seed", 0, "Another world has other puppets.")
         number("first_persona", 0, "Number of the first puppet in the world.")
         number("first_track", 0, "Number of the first track.")

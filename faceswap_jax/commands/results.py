@@ -18,9 +18,8 @@ class Swap(Command):
     def define(self, values, arguments):
         define_run(values)
         define_who(values)
-        flags.DEFINE_string(
-            "blend", "multiband", "How the face is blended in: multiband, poisson or none.", values
-        )
+        meaning = "How the face is blended in: multiband, poisson or none."
+        flags.DEFINE_string("blend", "multiband", meaning, values)
 
     def run(self, values, inputs):
         from faceswap_jax.swap import swap
@@ -70,20 +69,12 @@ class Evaluate(Command):
 
     def define(self, values, arguments):
         flags.DEFINE_string(
-            "workdir", None, "Folder of a trained run; the scores are written there.", values
+            "workdir", None, "Folder of a trained run, also for the scores.", values
         )
-        flags.DEFINE_string(
-            "data",
-            None,
-            "Folder of clips: puppets, or a clip or a folder of clips for each person.",
-            values,
-        )
-        flags.DEFINE_list(
-            "blend",
-            "multiband",
-            "How faces are blended in; several, separated by commas, are compared.",
-            values,
-        )
+        meaning = "Folder of clips: puppets, or a clip or a folder of clips for each person."
+        flags.DEFINE_string("data", None, meaning, values)
+        meaning = "How faces are blended in; several, separated by commas, are compared."
+        flags.DEFINE_list("blend", "multiband", meaning, values)
         flags.DEFINE_string(
             "embedder",
             None,
@@ -118,13 +109,8 @@ class Demo(Command):
 def define_run(values: flags.FlagValues) -> None:
     """The flags that say which run makes the images, and which of its checkpoints."""
     flags.DEFINE_string("workdir", None, "Folder of a trained run.", values)
-    flags.DEFINE_integer(
-        "step",
-        None,
-        "Number of steps of the checkpoint to use. By default the newest one.",
-        lower_bound=0,
-        flag_values=values,
-    )
+    meaning = "Number of steps of the checkpoint to use. By default the newest one."
+    flags.DEFINE_integer("step", None, meaning, 0, None, values)
 
 
 def define_who(values: flags.FlagValues) -> None:

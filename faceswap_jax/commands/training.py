@@ -28,18 +28,9 @@ class Train(Command):
     def define(self, values, arguments):
         define_config(values, arguments)
         flags.DEFINE_string("workdir", None, "Folder of the run: made, or continued.", values)
-        flags.DEFINE_boolean(
-            "distributed",
-            False,
-            "This process is one of several; JAX finds the others, see launch/.",
-            flag_values=values,
-        )
-        flags.DEFINE_string(
-            "profile",
-            None,
-            "Steps to trace for XProf, first:last; into WORKDIR/profile. By default none.",
-            values,
-        )
+        flags.DEFINE_boolean("distributed", False, "One of several processes, see launch/.", values)
+        meaning = "Steps to trace for XProf, first:last; into WORKDIR/profile. By default none."
+        flags.DEFINE_string("profile", None, meaning, values)
 
     def run(self, values, inputs):
         from faceswap_jax.parallel import distributed
@@ -67,9 +58,7 @@ class Compile(Command):
 
     def define(self, values, arguments):
         define_config(values, arguments)
-        flags.DEFINE_integer(
-            "devices", None, "How many CPU devices to simulate.", lower_bound=1, flag_values=values
-        )
+        flags.DEFINE_integer("devices", None, "CPU devices to simulate.", 1, None, values)
 
     def run(self, values, inputs):
         from faceswap_jax.training.cost import compile_phases
@@ -106,12 +95,11 @@ class Sweep(Command):
             "local",
             None,
             "How many trials to run on this machine, in all. By default the file's run_cap, or the whole grid.",
-            lower_bound=1,
-            flag_values=values,
+            1,
+            None,
+            values,
         )
-        flags.DEFINE_string(
-            "output", None, "Folder to make or to continue, with a folder of each trial.", values
-        )
+        flags.DEFINE_string("output", None, "Folder of all trials, made or continued.", values)
         flags.DEFINE_list(
             "devices",
             None,
