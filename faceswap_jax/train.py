@@ -1,6 +1,6 @@
 """The training loop. It knows phases, states and batches, and no model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -77,18 +77,37 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
         profile = profile or Profile()
         training = Training(task, mesh, compiler, checkpoints, interruption, profile)
         rollbacks = Rollbacks(workdir, checkpoints, config.run.not_finite)
+        report = partial(
+            Reporter,
+            workdir,
+            task.phases,
+            log_every=config.run.log,
+            terminal=terminal,
+            board=board,
+        )
+        return train_with_rollbacks(training, rollbacks, report)
 
-        # Once, and again from a checkpoint for each batch that is left out
-        while True:
-            state = training.restore_or_init()
-            reporter = Reporter(
-                workdir, task.phases, int(state.step), config.run.log, terminal, board
-            )
-            try:
-                with reporter:
-                    return training.run(state, reporter, rollbacks.skipped)
-            except finite.NotFiniteError as error:
-                rollbacks.skip(error)
+
+def train_with_rollbacks(
+    training: "Training", rollbacks: Rollbacks, report: Callable[..., Reporter]
+) -> bool:
+    """Trains from the newest checkpoint, and again from there for each batch that is left out.
+
+    Args:
+        training: the run.
+        rollbacks: its batches that are left out.
+        report: makes the reporter of a start, given the number of steps done.
+
+    Returns:
+        Whether the run reached its end.
+    """
+    while True:
+        state = training.restore_or_init()
+        try:
+            with report(step=int(state.step)) as reporter:
+                return training.run(state, reporter, rollbacks.skipped)
+        except finite.NotFiniteError as error:
+            rollbacks.skip(error)
 
 
 def check_data(task: Task, mesh: Mesh) -> None:
@@ -169,22 +188,12 @@ class Training:
         self, phase: Phase, state: State, reporter: Reporter, skipped: Sequence[int]
     ) -> State:
         """Makes the steps of a phase that are left, or those up to an interruption."""
-        every, clock, step = self.task.config.run, self.compiler.clock, int(state.step)
-        if phase not in self.programs:
-            self.programs[phase] = programs_of(self.task, phase, self.mesh, self.compiler)
-        programs = self.programs[phase]
-        if step == phase.start and step > 0:
-            state = programs.enter(state)
-
-        # Before the first step, so that what is wrong with held-out data comes early.
-        held_out = HeldOut(self.task, phase, self.mesh, programs)
-        held_out.check_best(every.best, state)
-
+        state, held_out = self.begin_phase(phase, state)
+        clock, step = self.compiler.clock, int(state.step)
         data = self.task.train_data(phase, *host_slice(self.mesh))
         iterator = addresses.iterate(data, step, phase.stop, skipped=skipped)
         with iterator as batches, clock("step"), closing(self.profile):
             while step < phase.stop:
-                # Train
                 try:
                     with clock("data"):
                         batch = next(batches)
@@ -194,19 +203,23 @@ class Training:
                 state = self.make_step(phase, step, state, batch, reporter)
                 step += 1
                 stopping = self.interruption.after(step)
-
-                # Evaluate and save, now and then and at the end
-                scores = {}
-                if step % every.preview == 0 or step == phase.stop:
-                    scores = self.evaluate(step, state, held_out, reporter)
-                if step % every.checkpoint == 0 or step == phase.stop or stopping:
-                    # Reads the last step's values: no row is lost, and no diverged state saved.
-                    reporter.flush()
-                    with clock("checkpoint"):
-                        self.checkpoints.save(state, merit(every.best, phase, scores))
+                self.evaluate_and_save(phase, step, state, held_out, reporter, stopping)
                 if stopping:
                     break
         return state
+
+    def begin_phase(self, phase: Phase, state: State) -> tuple[State, HeldOut]:
+        """The state with which to go on in a phase, and the phase's held-out data."""
+        if phase not in self.programs:
+            self.programs[phase] = programs_of(self.task, phase, self.mesh, self.compiler)
+        programs = self.programs[phase]
+        if int(state.step) == phase.start > 0:
+            state = programs.enter(state)
+
+        # Before the first step, so that what is wrong with held-out data comes early.
+        held_out = HeldOut(self.task, phase, self.mesh, programs)
+        held_out.check_best(self.task.config.run.best, state)
+        return state, held_out
 
     def make_step(
         self, phase: Phase, step: int, state: State, host_batch: Batch, reporter: Reporter
@@ -223,11 +236,33 @@ class Training:
         self.profile.after(step + 1, state)
         return state
 
+    def evaluate_and_save(
+        self,
+        phase: Phase,
+        step: int,
+        state: State,
+        held_out: HeldOut,
+        reporter: Reporter,
+        stopping: bool,
+    ) -> None:
+        """Does what is due after a step; at the end of a phase everything is, before a stop only the checkpoint."""
+        every, last = self.task.config.run, step == phase.stop
+        evaluating = last or step % every.preview == 0
+        saving = last or stopping or step % every.checkpoint == 0
+        if evaluating or saving:
+            # Reads the last step's values: no row is lost, and no diverged state saved.
+            reporter.flush()
+        scores = {}
+        if evaluating:
+            scores = self.evaluate(step, state, held_out, reporter)
+        if saving:
+            with self.compiler.clock("checkpoint"):
+                self.checkpoints.save(state, merit(every.best, phase, scores))
+
     def evaluate(
         self, step: int, state: State, held_out: HeldOut, reporter: Reporter
     ) -> dict[str, float]:
         """Reports scores of held-out data and a preview."""
-        reporter.flush()
         with self.compiler.clock("evaluation"):
             path = None
             if held_out.preview:

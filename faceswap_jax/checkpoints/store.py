@@ -57,19 +57,13 @@ class Checkpoints:
         self._writing = writing
         self._may_grow = may_grow
         self._best = Best()
-        # What stays
-        policies = ocp.training.preservation_policies
-        kept = [policies.LatestN(config.run.keep), self._best]
-        if config.run.keep_every:
-            kept.append(policies.EveryNSteps(config.run.keep_every))
-
         context = ocp.Context()
         # Replicas share the writing of an array, for which a program is compiled for each: too much for small ones.
         context.array.saving.min_slice_bytes_for_replica_parallel = 4 * 2**20
         with context:
             self._checkpointer = ocp.training.Checkpointer(
                 self._folder.absolute(),
-                preservation_policy=policies.AnyPreservationPolicy(kept),
+                preservation_policy=_preserved(config.run, self._best),
                 cleanup_tmp_directories=writing,
             )
         # The best one of earlier starts
@@ -294,6 +288,15 @@ def existing(read: PyTree | None, workdir: Path) -> PyTree:
             f"'{workdir}' has no checkpoint yet; let 'faceswap train' run until its first one."
         )
     return read
+
+
+def _preserved(run: ml_collections.ConfigDict, best: Best):
+    """What stays by `config.run`, as Orbax wants to be told."""
+    policies = ocp.training.preservation_policies
+    kept = [policies.LatestN(run.keep), best]
+    if run.keep_every:
+        kept.append(policies.EveryNSteps(run.keep_every))
+    return policies.AnyPreservationPolicy(kept)
 
 
 def _compare(found: Mapping[str, str], known: Mapping[str, str]) -> None:

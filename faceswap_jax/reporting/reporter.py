@@ -75,14 +75,7 @@ class Reporter:
             self._file = path.open("a")
 
         # The bar counts relative time, in which steps of a large phase are longer.
-        console = self._terminal.console
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[values]}"),
-            console=console,
-            disable=not (self._main and console.is_terminal),
-        )
+        self._progress = _progress_bar(self._terminal)
         self._bar = self._progress.add_task(
             "", total=self._cost(0), completed=self._cost(0) - self._cost(step), values=""
         )
@@ -274,6 +267,17 @@ class Reporter:
             self._note("running", phase=phase.name, **known)
             if not self._terminal.console.is_terminal:
                 self.message(f"{phase.name}  {text}")
+
+
+def _progress_bar(terminal: Terminal) -> Progress:
+    """A bar for people who watch; none in a file, and none of other processes."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[values]}"),
+        console=terminal.console,
+        disable=terminal.console.quiet or not terminal.console.is_terminal,
+    )
 
 
 def _read(values: Mapping[str, object]) -> dict[str, float]:

@@ -56,9 +56,9 @@ def test_a_run_writes_config_metrics_previews_and_checkpoints(run, data):
     )
 
     previews = {p.name: cv2.imread(str(p)).shape for p in (run / "previews").iterdir()}
-    side = 96  # small pictures are shown larger; input, reconstruction and two swaps
     assert previews.keys() == {"step_0000004.png", "step_0000008.png"}
-    assert {(h // side, h % side, w % side, c) for h, w, c in previews.values()} == {(4, 0, 0, 3)}
+    # Input, reconstruction and two swaps, enlarged, with labels
+    assert all(h > 4 * 96 and w > 4 * 96 for h, w, _ in previews.values())
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["6", "8"]
 
 
@@ -79,8 +79,9 @@ def test_any_system_trains(toy, tmp_path, capfd):
     assert int(state.opt["generator"][0].count) == 9
     without_optimizers = runs.load(tmp_path, make_mesh()).state
     assert_equal(without_optimizers, replace(state, opt={}))
-    preview = cv2.imread(str(tmp_path / "previews" / "step_0000009.png"))
-    assert preview.shape == (8 * 12, 2 * 4 * 12, 3)
+    # Small images are enlarged; labels take room besides.
+    h, w, _ = cv2.imread(str(tmp_path / "previews" / "step_0000009.png")).shape
+    assert h > 8 * 12 and w > 2 * 4 * 12
     text = capfd.readouterr().err
     for part in ("1,000 points", "12 parameters", "8 x cpu", "9 steps in 2 phases"):
         assert part in text[: text.index("Compiling")]
