@@ -49,7 +49,7 @@ class TorchTraining:
         compiled: bool,
     ):
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = Network(level, params)
+        network = Network(level, len(batch["image"]), params)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate, fused=True)
         self.loss = torch.compile(self._loss) if compiled else self._loss
@@ -100,7 +100,7 @@ class TorchTraining:
 class Network(nn.Module):
     """The network of `models/comb.py` with weights from there."""
 
-    def __init__(self, level: int, params: comb.Params):
+    def __init__(self, level: int, personas: int, params: comb.Params):
         super().__init__()
         self.level = level
         # 4 x 4 convolutions make one pixel of 4 x 4 in the encoder, and 4 x 4 pixels of one in the
@@ -108,7 +108,6 @@ class Network(nn.Module):
         encoder = modules(params["encoder"], {1: 0, 3: 1, 4: 0})
         self.encoder = nn.ModuleDict(encoder)
         tied = modules(params["tied"], {1: 0, 3: 1, 4: 3})
-        personas = len(next(iter(params["personas"].values()))["kernel"])
         self.decoders = nn.ModuleList()
         for p in range(personas):
             own = modules(persona(params["personas"], p), {1: 0, 3: 1})
