@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float32
 
+from faceswap_jax.evaluation.frames import Landmarks
 from faceswap_jax.faces.ibug import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 from faceswap_jax.faces.pose import head_pose
 
@@ -20,7 +21,7 @@ CONSTANT = 1e-4
 """A ratio whose standard deviation is no more than this does not move: far below what any landmarker resolves."""
 
 
-def aspect_ratios(landmarks: Float[np.ndarray, "n 68 2"]) -> Float32[np.ndarray, "n 5"]:
+def aspect_ratios(landmarks: Landmarks) -> Float32[np.ndarray, "n 5"]:
     """The RATIOS of every frame, the same for any place, size and tilt of the face.
 
     Eyes: mean height of the opening over its width (Soukupova and Cech 2016, equation 1). Mouth: likewise, of the inner
@@ -28,13 +29,14 @@ def aspect_ratios(landmarks: Float[np.ndarray, "n 68 2"]) -> Float32[np.ndarray,
     play no part. Heights and widths of a turned head are foreshortened differently: compare equal poses.
     """
     points = landmarks.astype(np.float64)
-    right_eye, left_eye = points[:, list(RIGHT_EYE)], points[:, list(LEFT_EYE)]
-    right_brow, left_brow = points[:, list(RIGHT_BROW)], points[:, list(LEFT_BROW)]
+    right_eye = points[:, list(RIGHT_EYE)]
+    left_eye = points[:, list(LEFT_EYE)]
+    # In the order of RATIOS
     ratios = [
         _openness(right_eye, EYE_RIMS),
         _openness(left_eye, EYE_RIMS),
-        _brow_height(right_brow, right_eye),
-        _brow_height(left_brow, left_eye),
+        _brow_height(points[:, list(RIGHT_BROW)], right_eye),
+        _brow_height(points[:, list(LEFT_BROW)], left_eye),
         _openness(points[:, INNER_LIPS], LIP_RIMS),
     ]
     return np.stack(ratios, 1).astype(np.float32)
@@ -52,19 +54,23 @@ def correlation(
         return np.full(ratios.shape[1], np.nan, np.float32)
     a = ratios[both] - ratios[both].mean(0, dtype=np.float64)
     b = driving[both] - driving[both].mean(0, dtype=np.float64)
-    moves = (a.std(0) > CONSTANT) & (b.std(0) > CONSTANT)
-    spread = np.where(moves, a.std(0) * b.std(0), 1)
-    return np.where(moves, (a * b).mean(0) / spread, np.nan).astype(np.float32)
+    spread_a, spread_b = a.std(0), b.std(0)
+    moves = (spread_a > CONSTANT) & (spread_b > CONSTANT)
+
+    # Elsewhere nothing is divided by nothing.
+    spread = np.where(moves, spread_a * spread_b, 1)
+    covariance = (a * b).mean(0)
+    correlations = np.where(moves, covariance / spread, np.nan)
+    return correlations.astype(np.float32)
 
 
-def pose_errors(
-    landmarks: Float[np.ndarray, "n 68 2"], reference: Float[np.ndarray, "n 68 2"]
-) -> Float32[np.ndarray, "n 3"]:
+def pose_errors(landmarks: Landmarks, reference: Landmarks) -> Float32[np.ndarray, "n 3"]:
     """Absolute differences of yaw, pitch and roll in degrees, of every frame."""
     errors = np.full((len(landmarks), 3), np.nan, np.float32)
     for error, *faces in zip(errors, landmarks, reference, strict=True):
         if np.isfinite(faces).all():
             pose, expected = map(head_pose, faces)
+            # The short way round
             error[:] = np.abs((pose - expected + 180) % 360 - 180)
     return errors
 
@@ -73,16 +79,25 @@ def _openness(
     outline: Float[np.ndarray, "n k 2"], rims: Sequence[tuple[int, int]]
 ) -> Float[np.ndarray, "n"]:
     """Mean distance of the pairs of rim points over the distance of the corners, which lie half an outline apart."""
-    heights = [np.linalg.norm(outline[:, up] - outline[:, low], axis=1) for up, low in rims]
-    width = np.linalg.norm(outline[:, outline.shape[1] // 2] - outline[:, 0], axis=1)
-    return np.mean(heights, axis=0) / width
+    first = outline[:, 0]
+    second = outline[:, outline.shape[1] // 2]
+    heights = [_distance(outline[:, upper], outline[:, lower]) for upper, lower in rims]
+    return np.mean(heights, axis=0) / _distance(first, second)
 
 
 def _brow_height(
     brow: Float[np.ndarray, "n 5 2"], eye: Float[np.ndarray, "n 6 2"]
 ) -> Float[np.ndarray, "n"]:
     """Height of the brow's mean above the line through the eye's corners, over the eye's width."""
-    width = eye[:, 3] - eye[:, 0]
-    above = brow.mean(1) - eye[:, 0]
-    cross = width[:, 1] * above[:, 0] - width[:, 0] * above[:, 1]
-    return cross / np.square(width).sum(1)
+    corner = eye[:, 0]
+    width = eye[:, 3] - corner
+    above = brow.mean(1) - corner
+    # The cross product is the height times the width.
+    area = width[:, 1] * above[:, 0] - width[:, 0] * above[:, 1]
+    return area / np.square(width).sum(1)
+
+
+def _distance(
+    first: Float[np.ndarray, "n 2"], second: Float[np.ndarray, "n 2"]
+) -> Float[np.ndarray, "n"]:
+    return np.linalg.norm(first - second, axis=1)

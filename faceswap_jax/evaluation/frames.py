@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from faceswap_jax.faces.blend import DEFAULT_METHOD
 from faceswap_jax.faces.video import read_frames
 
 Frames = UInt8[np.ndarray, "n h w 3"]
+Masks = Float[np.ndarray, "n h w"]  # 0..1
+Landmarks = Float[np.ndarray, "n 68 2"]  # pixels of the frames; NaN without a face
+PerFrame = Float32[np.ndarray, "n"]
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,17 @@ class Chunk:
 
 def side_by_side(paths: Sequence[Path], size: int) -> Iterator[Chunk]:
     """Clips of equally many frames, `size` new frames at a time."""
-    clips = zip(*(read_frames(path) for path in paths), strict=True)
-    last, start = [], 0
-    while new := list(itertools.islice(clips, size)):
-        moments = last + new
-        images = [np.stack([frame.image for frame in clip]) for clip in zip(*moments, strict=True)]
-        yield Chunk(images, range(start - len(last), start + len(new)), repeated=len(last))
+    # One moment: the frame of every clip
+    moments = zip(*(read_frames(path) for path in paths), strict=True)
+    last = []
+    start = 0
+    while new := list(itertools.islice(moments, size)):
+        clips = zip(*(last + new), strict=True)
+        images = [np.stack([frame.image for frame in clip]) for clip in clips]
+        numbers = range(start - len(last), start + len(new))
+        yield Chunk(images, numbers, repeated=len(last))
         last = new[-1:]
-        start += len(new)
+        start = numbers.stop
 
 
 def row_name(name: str, method: str) -> str:
@@ -53,5 +59,7 @@ def row_name(name: str, method: str) -> str:
 
 def spread(count: int, among: int) -> list[int]:
     """`count` numbers below `among`, evenly spread and off the ends; fewer where there are not so many."""
-    numbers = np.rint(np.linspace(0, among - 1, count + 2)[1:-1]).astype(int)
-    return sorted(set(numbers.tolist())) if among else []
+    if not among:
+        return []
+    places = np.linspace(0, among - 1, count + 2)[1:-1]
+    return sorted({round(place) for place in places})

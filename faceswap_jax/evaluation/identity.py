@@ -6,9 +6,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.evaluation.frames import Frames, Landmarks
 from faceswap_jax.faces import align
 from faceswap_jax.pretrained import embedder
 
@@ -28,7 +29,8 @@ def distances(
         errors: of the oracle, in the units of each parameter. Pass only parameters that a face swap can change.
     """
     scaled = (readings[:, None] - personas[None]) / errors
-    return np.sqrt(np.square(scaled).mean(-1)).astype(np.float32)
+    mean_square = np.square(scaled).mean(-1)
+    return np.sqrt(mean_square).astype(np.float32)
 
 
 def retrieved(
@@ -62,14 +64,14 @@ class DlibEmbedder:
         self._dlib = dlib
         self._network = dlib.face_recognition_model_v1(os.fspath(path))
 
-    def __call__(
-        self, frames: UInt8[np.ndarray, "n h w 3"], landmarks: Float[np.ndarray, "n 68 2"]
-    ) -> Float32[np.ndarray, "n 128"]:
+    def __call__(self, frames: Frames, landmarks: Landmarks) -> Float32[np.ndarray, "n 128"]:
         """One embedding for each frame; NaN where the landmarks are."""
         result = np.full((len(frames), 128), np.nan, np.float32)
         for embedding, frame, points in zip(result, frames, landmarks, strict=True):
             if np.isfinite(points).all():
-                parts = [self._dlib.point(x, y) for x, y in np.rint(points).astype(int).tolist()]
+                # dlib counts in whole pixels.
+                pixels = np.rint(points).astype(int).tolist()
+                parts = [self._dlib.point(x, y) for x, y in pixels]
                 face = self._dlib.full_object_detection(self._dlib.rectangle(), parts)
                 chip = self._dlib.get_face_chip(np.ascontiguousarray(frame), face, size=150)
                 embedding[:] = self._network.compute_face_descriptor(chip)
@@ -92,11 +94,10 @@ class IResNetEmbedder:
         self._weights = jax.device_put((loaded.params, loaded.statistics))
         self._embed = jax.jit(embedder.embed, static_argnums=0)
 
-    def __call__(
-        self, frames: UInt8[np.ndarray, "n h w 3"], landmarks: Float[np.ndarray, "n 68 2"]
-    ) -> Float32[np.ndarray, "n d"]:
+    def __call__(self, frames: Frames, landmarks: Landmarks) -> Float32[np.ndarray, "n d"]:
         """One embedding for each frame; NaN where the landmarks are."""
-        side = 2 * self._config.side  # the view shrinks it, without aliasing
+        # Twice the size that the network sees: its view shrinks it, without aliasing.
+        side = 2 * self._config.side
         result = np.full((len(frames), self._config.embedding), np.nan, np.float32)
         for embedding, frame, points in zip(result, frames, landmarks, strict=True):
             if np.isfinite(points).all():

@@ -20,7 +20,10 @@ class Interval(NamedTuple):
 
 
 def interval(
-    clips: Sequence[Float[np.ndarray, "n"]], block: int, confidence: float = 0.95, seed: int = 0
+    clips: Sequence[Float[np.ndarray, "n"]],
+    block: int,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
     """The mean over clips of each one's mean over its frames, with a bootstrap percentile interval.
 
@@ -35,7 +38,9 @@ def interval(
         confidence: probability that such an interval covers the mean.
         seed: of the resampling.
     """
-    defined = [np.asarray(clip, np.float64)[np.isfinite(clip)] for clip in clips]
+    # What is resampled, and how many of it are independent
+    defined = [np.asarray(clip, np.float64) for clip in clips]
+    defined = [clip[np.isfinite(clip)] for clip in defined]
     defined = [clip for clip in defined if len(clip)]
     if len(defined) == 1:
         (clip,) = defined
@@ -44,20 +49,27 @@ def interval(
     else:
         values = np.array([clip.mean() for clip in defined])
         count = len(values)
+
     mean = values.mean() if len(values) else math.nan
     if count < 2:
         return Interval(float(mean), math.nan, math.nan)
-
-    # Resample, then widen for the few values.
-    draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, count))
-    tail = (1 - confidence) / 2
-    widening = stdtrit(count - 1, tail) / ndtri(tail) * math.sqrt(count / (count - 1))
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(values), size=(RESAMPLES, count))
     deviations = values[draws].mean(1) - mean
-    low, high = mean + widening * np.quantile(deviations, [tail, 1 - tail])
+    tail = (1 - confidence) / 2
+    ends = _widening(count, tail) * np.quantile(deviations, [tail, 1 - tail])
+    low, high = mean + ends
     return Interval(float(mean), float(low), float(high))
+
+
+def _widening(count: int, tail: float) -> float:
+    """How much wider than the bootstrap's the interval of so few values has to be."""
+    quantiles = stdtrit(count - 1, tail) / ndtri(tail)
+    return quantiles * math.sqrt(count / (count - 1))
 
 
 def _block_means(clip: Float[np.ndarray, "n"], block: int) -> Float[np.ndarray, "n"]:
     """Means of all blocks of consecutive frames; those at the end go on at the beginning."""
-    sums = np.cumsum(np.concatenate([[0], clip, clip[:block]]))
+    around = np.concatenate([[0], clip, clip[:block]])
+    sums = np.cumsum(around)
     return (sums[block:-1] - sums[: -block - 1]) / block

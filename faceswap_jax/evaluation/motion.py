@@ -4,13 +4,15 @@ from collections.abc import Mapping
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float32
+
+from faceswap_jax.evaluation.frames import Frames, Masks
 
 
 def flicker(
-    rows: Mapping[str, UInt8[np.ndarray, "n h w 3"]],
-    target: UInt8[np.ndarray, "n h w 3"],
-    masks: Float[np.ndarray, "n h w"],
+    rows: Mapping[str, Frames],
+    target: Frames,
+    masks: Masks,
 ) -> dict[str, Float32[np.ndarray, "n-1"]]:
     """Warping error of every frame but the first, in grey levels of 255 (after Lai et al. 2018, without their square).
 
@@ -27,29 +29,34 @@ def flicker(
     """
     greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in target]
     method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    # Down to single pixels
     method.setFinestScale(0)
-    result = {name: np.full(max(len(target) - 1, 0), np.nan, np.float32) for name in rows}
+    pairs = max(len(target) - 1, 0)
+    result = {name: np.full(pairs, np.nan, np.float32) for name in rows}
     for i in range(1, len(target)):
+        # The flow and where it can be trusted
         back = method.calc(greys[i], greys[i - 1], None)
         forth = method.calc(greys[i - 1], greys[i], None)
         weight = masks[i] * consistent(back, forth)
         total = weight.sum()
         if not total:
             continue
+
+        # What it does not explain
         for name, frames in rows.items():
-            error = np.abs(frames[i].astype(np.float32) - carry(frames[i - 1], back)).mean(-1)
+            carried = carry(frames[i - 1], back)
+            error = np.abs(frames[i] - carried).mean(-1)
             result[name][i - 1] = np.sum(weight * error) / total
     return result
 
 
 def carry(image: np.ndarray, flow: Float32[np.ndarray, "h w 2"]) -> Float32[np.ndarray, "h w *c"]:
     """The image [h, w, ...] whose pixel (x, y) is the given image's at (x, y) + flow, cubically interpolated."""
-    height, width = flow.shape[:2]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    rows, columns = np.indices(flow.shape[:2], np.float32)
     return cv2.remap(
         image.astype(np.float32),
-        x + flow[..., 0],
-        y + flow[..., 1],
+        columns + flow[..., 0],
+        rows + flow[..., 1],
         cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )
@@ -57,8 +64,8 @@ def carry(image: np.ndarray, flow: Float32[np.ndarray, "h w 2"]) -> Float32[np.n
 
 def consistent(
     back: Float32[np.ndarray, "h w 2"], forth: Float32[np.ndarray, "h w 2"]
-) -> np.ndarray:
-    """Where going back and forth ends where it began [h, w], bool (Sundaram et al. 2010)."""
+) -> Bool[np.ndarray, "h w"]:
+    """Where going back and forth ends where it began (Sundaram et al. 2010)."""
     forth = carry(forth, back)
     error = np.square(back + forth).sum(-1)
     size = np.square(back).sum(-1) + np.square(forth).sum(-1)

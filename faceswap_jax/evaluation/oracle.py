@@ -13,11 +13,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import PERSONA_SPANS
 from faceswap_jax.errors import InputError
+from faceswap_jax.evaluation.frames import Landmarks, Masks
 from faceswap_jax.faces import align
 from faceswap_jax.models import oracle as network
 from faceswap_jax.ops.masks import GREY, masked
@@ -56,8 +57,8 @@ class Oracle:
     def __call__(
         self,
         frames: UInt8[np.ndarray, "n s s 3"],
-        landmarks: Float[np.ndarray, "n 68 2"],
-        masks: Float[np.ndarray, "n s s"] | None = None,
+        landmarks: Landmarks,
+        masks: Masks | None = None,
     ) -> Reading:
         """Reads faces in whole images of puppets as the renderer frames them.
 
@@ -90,16 +91,18 @@ class Oracle:
         return Reading(persona, performance)
 
     def _read_batch(
-        self, frames: Float32[np.ndarray, "n s s 3"], landmarks: Float[np.ndarray, "n 68 2"]
+        self, frames: Float32[np.ndarray, "n s s 3"], landmarks: Landmarks
     ) -> Float32[np.ndarray, "n 40"]:
         """The parameters of up to BATCH images in 0..1, in their units."""
+        side, width = samples.SIDE, frames.shape[2]
         views = [samples.view(face) for face in landmarks]
-        x = np.full((BATCH, samples.SIDE, samples.SIDE, 3), GREY, np.float32)
-        for i, (frame, view) in enumerate(zip(frames, views, strict=True)):
-            x[i] = align.warp(frame, view, samples.SIDE, samples.SIDE)
-        normalised = np.asarray(_apply(self.config, self.params, x))
-        width = frames.shape[2]
-        return np.stack([samples.denormalise(normalised[i], v, width) for i, v in enumerate(views)])
+        # What is not filled stays grey.
+        x = np.full((BATCH, side, side, 3), GREY, np.float32)
+        for i, view in enumerate(views):
+            x[i] = align.warp(frames[i], view, side, side)
+        normalised = np.asarray(_apply(self.config, self.params, x))[: len(views)]
+        faces = zip(normalised, views, strict=True)
+        return np.stack([samples.denormalise(values, view, width) for values, view in faces])
 
     def drift(self) -> float:
         """Mean difference, in grey levels, of the renderer's images now and when the network was trained.
@@ -138,6 +141,7 @@ def save_oracle(path: Path, oracle: Oracle) -> None:
         "picture_errors": dict(oracle.picture_errors),
     }
     weights, _ = jax.tree_util.tree_flatten_with_path(oracle.params)
+    # Half the size, and far finer than the network's errors
     arrays = {_name(where): np.asarray(leaf, np.float16) for where, leaf in weights}
     np.savez_compressed(path, about=json.dumps(about), reference=oracle.reference, **arrays)
 

@@ -63,10 +63,13 @@ class Comparison:
 
 def join_values(chunks: Sequence[Mapping[str, Values]]) -> dict[str, dict[str, np.ndarray]]:
     """The values of a clip, row by row, from those of its chunks."""
-    return {
-        row: {name: np.concatenate([chunk[row][name] for chunk in chunks]) for name in values}
-        for row, values in chunks[0].items()
-    }
+    joined = {}
+    for row, values in chunks[0].items():
+        joined[row] = {}
+        for name in values:
+            parts = [chunk[row][name] for chunk in chunks]
+            joined[row][name] = np.concatenate(parts)
+    return joined
 
 
 Intervals = dict[str, dict[str, Interval]]
@@ -177,6 +180,7 @@ def _of_pair(clips: Sequence[Comparison], scores: Mapping[str, Score]) -> Interv
 
 def _over_clips(clips: Sequence[Comparison], row: str, name: str, score: Score) -> Interval:
     values = [clip.rows[row][name] for clip in clips]
+    # Blocks of a second are taken as independent.
     per_second = np.isfinite(values[0]).sum() / clips[0].seconds
     return score.clipped(interval(values, max(1, round(per_second))))
 

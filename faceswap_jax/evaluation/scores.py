@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
+from faceswap_jax.evaluation.frames import Frames, Masks, PerFrame
 from faceswap_jax.losses.measures import ms_ssim, psnr, ssim
 
 FINE = 1.0
@@ -15,23 +16,19 @@ FINE = 1.0
 
 
 def sharpness(
-    frames: UInt8[np.ndarray, "n h w 3"],
-    reference: UInt8[np.ndarray, "n h w 3"],
-    masks: Float[np.ndarray, "n h w"],
-) -> Float32[np.ndarray, "n"]:
+    frames: Frames,
+    reference: Frames,
+    masks: Masks,
+) -> PerFrame:
     """Contrast of the fine detail inside the mask over that of the reference: 1 is as sharp, less is softer.
 
     The root mean square of the Laplacian of a Gaussian of FINE pixels. The mask shrinks by its reach, so that neither
     the surroundings nor a seam count. Noise is detail, too. NaN where nothing is left of the mask, or the reference has
     no detail.
     """
-    reach = math.ceil(4 * FINE) + 1  # of the Gaussian and of the Laplacian
-    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     ratios = []
     for frame, other, mask in zip(frames, reference, masks, strict=True):
-        inner = cv2.erode(
-            mask.astype(np.float32), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0
-        )
+        inner = _shrink(mask)
         energy = float(np.sum(inner * _detail(frame) ** 2))
         expected = float(np.sum(inner * _detail(other) ** 2))
         ratios.append(math.sqrt(energy / expected) if expected > 0 else math.nan)
@@ -39,10 +36,10 @@ def sharpness(
 
 
 def compare(
-    frames: UInt8[np.ndarray, "n h w 3"],
-    truth: UInt8[np.ndarray, "n h w 3"],
-    masks: Float[np.ndarray, "n h w"],
-) -> dict[str, Float32[np.ndarray, "n"]]:
+    frames: Frames,
+    truth: Frames,
+    masks: Masks,
+) -> dict[str, PerFrame]:
     """PSNR (dB), SSIM, MS-SSIM and sharpness of every frame against the truth, inside its mask (0..1)."""
     # Frame by frame: one compilation serves clips of any length.
     measured = [_similarity(*images) for images in zip(frames, truth, masks, strict=True)]
@@ -61,7 +58,18 @@ def _similarity(
     return jnp.concatenate([score(x, y, mask) for score in (psnr, ssim, ms_ssim)])
 
 
+def _shrink(mask: Float[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """The mask less a rim as wide as the reach of the detail's filters; the border of the image counts as a rim."""
+    # Of the Gaussian and of the Laplacian
+    reach = math.ceil(4 * FINE) + 1
+    side = 2 * reach + 1
+    kernel = np.ones((side, side), np.uint8)
+    mask = mask.astype(np.float32)
+    return cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+
+
 def _detail(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
     """The Laplacian of the image's grey levels, seen through the Gaussian."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), FINE), cv2.CV_32F)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), FINE)
+    return cv2.Laplacian(smooth, cv2.CV_32F)

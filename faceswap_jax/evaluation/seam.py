@@ -4,8 +4,9 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 
+from faceswap_jax.evaluation.frames import Frames, Landmarks, PerFrame
 from faceswap_jax.faces.align import face_polygon
 
 BAND = 0.03
@@ -13,10 +14,10 @@ BAND = 0.03
 
 
 def seam_ratio(
-    frames: UInt8[np.ndarray, "n h w 3"],
-    target: UInt8[np.ndarray, "n h w 3"],
-    landmarks: Float[np.ndarray, "n 68 2"],
-) -> Float32[np.ndarray, "n"]:
+    frames: Frames,
+    target: Frames,
+    landmarks: Landmarks,
+) -> PerFrame:
     """Mean absolute gradient across the edge of the face polygon, over that of the target: 1 shows no seam.
 
     NaN where the polygon lies off the image or the target is flat there.
@@ -43,16 +44,22 @@ def edge_gradient(image: UInt8[np.ndarray, "h w 3"], polygon: Float[np.ndarray, 
     lengths = np.hypot(*sides.T)
     counts = np.ceil(lengths).astype(int)
     side = np.repeat(np.arange(len(polygon)), counts)
-    along = np.concatenate([(np.arange(count) + 0.5) / count for count in counts if count])
+    # Places along their side, 0..1
+    number = np.concatenate([np.arange(count) for count in counts])
+    along = (number + 0.5) / counts[side]
     edge = polygon[side] + along[:, None] * sides[side]
 
     # Lines across it, whose samples lie half a pixel and more to both sides
     across = sides[side][:, ::-1] * (1, -1) / lengths[side, None]
     distances = np.arange(-reach, reach) + 0.5
     lines = edge[:, None] + distances[:, None] * across[:, None]
-    limit = np.array(image.shape[1::-1]) - 1
-    lines = lines[((lines >= 0) & (lines <= limit)).all((1, 2))].astype(np.float32)
+
+    # Read those that lie inside the image
+    height, width = image.shape[:2]
+    inside = (lines >= 0) & (lines <= (width - 1, height - 1))
+    lines = lines[inside.all((1, 2))].astype(np.float32)
     if not len(lines):
         return math.nan
-    values = cv2.remap(image.astype(np.float32), lines[..., 0], lines[..., 1], cv2.INTER_LINEAR)
+    x, y = lines[..., 0], lines[..., 1]
+    values = cv2.remap(image.astype(np.float32), x, y, cv2.INTER_LINEAR)
     return float(np.abs(np.diff(values, axis=1)).mean())

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from faceswap_jax.errors import InputError
 
 FOLDS = 10
+Chosen = Bool[np.ndarray, "n"]
 
 
 class Pairs(NamedTuple):
@@ -62,6 +63,7 @@ def draw_pairs(
     folds = []
     for fold, members in enumerate(np.array_split(persons, FOLDS)):
         images = np.flatnonzero(np.isin(identity, members))
+        # All pairs within the fold
         first, second = images[np.stack(np.triu_indices(len(images), 1))]
         same = identity[first] == identity[second]
         of_one = np.flatnonzero(same & (track[first] != track[second]))
@@ -71,9 +73,9 @@ def draw_pairs(
             raise InputError(
                 "Nobody in a fold of the verification has two face tracks; prepare more clips of each."
             )
-        chosen = np.concatenate(
-            [rng.choice(of_one, size, replace=False), rng.choice(of_two, size, replace=False)]
-        )
+        # As many of one person as of two
+        drawn = [rng.choice(kind, size, replace=False) for kind in (of_one, of_two)]
+        chosen = np.concatenate(drawn)
         numbers = np.full(len(chosen), fold)
         folds.append(Pairs(first[chosen], second[chosen], same[chosen], numbers))
     return Pairs(*map(np.concatenate, zip(*folds, strict=True)))
@@ -87,7 +89,7 @@ def accuracy(scores: Float[np.ndarray, "n"], pairs: Pairs) -> Float[np.ndarray, 
         pairs: the truth.
     """
 
-    def judged(test, rest):
+    def judged(test: Chosen, rest: Chosen) -> float:
         threshold = _best_threshold(scores[rest], pairs.same[rest])
         return ((scores[test] > threshold) == pairs.same[test]).mean()
 
@@ -108,10 +110,14 @@ def true_accepts(
         false_accepts: such as 1e-3.
     """
 
-    def accepted(test, rest):
+    def accepted(test: Chosen, rest: Chosen) -> float:
         different = np.sort(scores[rest & ~pairs.same])[::-1]
+        # Rounded down, but for the last digits of the fraction
         allowed = int(false_accepts * len(different) + 1e-9)
-        return (scores[test & pairs.same] > different[allowed]).mean() if allowed else math.nan
+        if not allowed:
+            return math.nan
+        threshold = different[allowed]
+        return (scores[test & pairs.same] > threshold).mean()
 
     return _by_fold(accepted, pairs)
 
@@ -128,11 +134,13 @@ def area(scores: Float[np.ndarray, "n"], same: Bool[np.ndarray, "n"]) -> float:
     return float(above / (count * (len(same) - count)))
 
 
-def _by_fold(
-    judge: Callable[[Bool[np.ndarray, "n"], Bool[np.ndarray, "n"]], float], pairs: Pairs
-) -> Float[np.ndarray, "folds"]:
+def _by_fold(judge: Callable[[Chosen, Chosen], float], pairs: Pairs) -> Float[np.ndarray, "folds"]:
     """What `judge` says of the pairs of each fold, given the others to choose a threshold on."""
-    return np.array([judge(pairs.fold == fold, pairs.fold != fold) for fold in range(FOLDS)])
+    results = []
+    for fold in range(FOLDS):
+        test = pairs.fold == fold
+        results.append(judge(test, ~test))
+    return np.array(results)
 
 
 def _best_threshold(scores: Float[np.ndarray, "n"], same: Bool[np.ndarray, "n"]) -> float:
@@ -142,5 +150,7 @@ def _best_threshold(scores: Float[np.ndarray, "n"], same: Bool[np.ndarray, "n"])
     alike = np.bincount(place[same], minlength=len(values))
     # Right are the different up to a value and the same above it.
     right = np.concatenate([[0], np.cumsum(different - alike)])
-    edges = np.concatenate([[-np.inf], (values[:-1] + values[1:]) / 2, values[-1:]])
-    return float(edges[right.argmax()])
+    # Below all, between neighbours, at the greatest
+    between = (values[:-1] + values[1:]) / 2
+    thresholds = np.concatenate([[-np.inf], between, values[-1:]])
+    return float(thresholds[right.argmax()])

@@ -20,7 +20,15 @@ from data_pipelines.puppets.parameters import (
 from data_pipelines.puppets.tracks import Cast, Take, truth
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import identity, motion, scores, seam
-from faceswap_jax.evaluation.frames import Chunk, Frames, row_name, side_by_side, spread
+from faceswap_jax.evaluation.frames import (
+    Chunk,
+    Frames,
+    Landmarks,
+    Masks,
+    row_name,
+    side_by_side,
+    spread,
+)
 from faceswap_jax.evaluation.oracle import load_oracle
 from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
 from faceswap_jax.faces import align
@@ -32,6 +40,8 @@ CHUNK = 64  # frames in memory at a time
 SHOWN = 2  # faces of each clip in the grid
 SIDE = 128  # of these faces, pixels
 OPEN_LIDS = 0.3  # a less open eye shows no gaze
+
+Image = UInt8[np.ndarray, "s s 3"]
 
 HAIR = ("hair_line", "hair_volume", "hair_length")
 FACE = [i for i, name in enumerate(PERSONA_SPANS) if name not in HAIR]
@@ -117,7 +127,7 @@ class PuppetBench:
                     lines.append(_line(source, frames, perfect[i].image, points[i]))
         return Comparison(join_values(values), puppet.frames / self._puppets.rate, np.stack(lines))
 
-    def _landmarks(self, path: Path, puppet: PuppetClip) -> Float[np.ndarray, "n 68 2"]:
+    def _landmarks(self, path: Path, puppet: PuppetClip) -> Landmarks:
         """The rendered landmarks that lie beside a clip.
 
         Raises:
@@ -152,7 +162,7 @@ class PuppetBench:
         self,
         rows: Mapping[str, Frames],
         perfect: Sequence[renderer.Frame],
-        landmarks: Float[np.ndarray, "n 68 2"],
+        landmarks: Landmarks,
         persona: int,
         repeated: int,
     ) -> dict[str, Values]:
@@ -177,8 +187,8 @@ class PuppetBench:
     def _read(
         self,
         frames: Frames,
-        landmarks: Float[np.ndarray, "n 68 2"],
-        masks: Float[np.ndarray, "n h w"],
+        landmarks: Landmarks,
+        masks: Masks,
         performance: Float[np.ndarray, "n 14"],
         persona: int,
     ) -> Values:
@@ -212,11 +222,11 @@ class Ceiling:
 
     def __call__(
         self,
-        target: UInt8[np.ndarray, "s s 3"],
-        perfect: UInt8[np.ndarray, "s s 3"],
+        target: Image,
+        perfect: Image,
         landmarks: Float[np.ndarray, "68 2"],
         method: str,
-    ) -> UInt8[np.ndarray, "s s 3"]:
+    ) -> Image:
         """The target with the perfect face at the generator's resolution."""
         side = blend_side(self.first, self.alignment, self.resolution)
         face = _face(perfect, landmarks, self.resolution, self.alignment)
@@ -240,7 +250,7 @@ def cast_of(placement: str, source: Take, driving: Take) -> Cast:
 def _rows(
     chunk: Chunk,
     perfect: Sequence[renderer.Frame],
-    landmarks: Float[np.ndarray, "n 68 2"],
+    landmarks: Landmarks,
     ceiling: Ceiling,
     methods: Sequence[str],
 ) -> dict[str, Frames]:
@@ -252,14 +262,15 @@ def _rows(
         rows[row_name("swap", method)] = frames
     for method in methods:
         faces = zip(target, truths, landmarks, strict=True)
-        rows[row_name("ceiling", method)] = np.stack([ceiling(*face, method) for face in faces])
+        best = [ceiling(*face, method) for face in faces]
+        rows[row_name("ceiling", method)] = np.stack(best)
     return rows | {"truth": truths}
 
 
 def _line(
     source: renderer.Frame,
-    frames: Sequence[UInt8[np.ndarray, "s s 3"]],
-    perfect: UInt8[np.ndarray, "s s 3"],
+    frames: Sequence[Image],
+    perfect: Image,
     landmarks: Float[np.ndarray, "68 2"],
 ) -> UInt8[np.ndarray, "columns h w 3"]:
     """One line of the grid; `frames` are the target and the swaps."""
@@ -273,7 +284,11 @@ def _performance_errors(errors: Float[np.ndarray, "n 14"]) -> dict[str, Float[np
     """Errors of the parameters by group: pose and gaze in degrees, the others in percent of their range."""
     error = dict(zip(PERFORMANCE_SPANS, errors.T, strict=True))
     grouped = {name: error[name] for name in ("yaw", "pitch", "roll")}
-    grouped["gaze"] = np.hypot(*(DEGREES[name] * error[name] for name in ("gaze_x", "gaze_y")))
+    # Both directions of the gaze at once, as an angle
+    across = DEGREES["gaze_x"] * error["gaze_x"]
+    upward = DEGREES["gaze_y"] * error["gaze_y"]
+    grouped["gaze"] = np.hypot(across, upward)
+    # Means of what is measured in different units
     for group, names in EXPRESSION.items():
         spans = [PERFORMANCE_SPANS[name] for name in names]
         widths = [span.high - span.low for span in spans]
@@ -283,7 +298,7 @@ def _performance_errors(errors: Float[np.ndarray, "n 14"]) -> dict[str, Float[np
 
 
 def _face(
-    image: UInt8[np.ndarray, "s s 3"],
+    image: Image,
     landmarks: Float[np.ndarray, "68 2"],
     side: int,
     alignment: str,

@@ -12,7 +12,15 @@ from data_pipelines.clips import Clip
 from data_pipelines.prepare.layouts import find_clips
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import expression, identity, motion, seam
-from faceswap_jax.evaluation.frames import Chunk, Frames, row_name, side_by_side, spread
+from faceswap_jax.evaluation.frames import (
+    Chunk,
+    Frames,
+    Landmarks,
+    PerFrame,
+    row_name,
+    side_by_side,
+    spread,
+)
 from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
@@ -26,8 +34,6 @@ SIDE = 192  # of these faces, pixels
 MARGIN = 16  # pixels around the face that the flow may need
 REFERENCES = 24  # faces that a persona's identity is measured on
 LOOKS = 2  # at the identity, a second
-
-Landmarks = Float32[np.ndarray, "n 68 2"]  # NaN where no face was found
 
 
 class Person(NamedTuple):
@@ -110,16 +116,19 @@ class ClipBench:
                     faces = [_face(frames[i], target[i]) for frames in chunk.clips]
                     lines.append(np.stack([own.image, *faces]))
 
+        # What only the whole clip tells
         rows = join_values(values)
         found = _join(landmarks)
         for name in names:
             rows[name] |= _performance(found[name], found["do nothing"])
         rows["persona"] = _halves(own, performer)
+
+        # A row lacks what is not measured of it.
         undefined = dict.fromkeys(self.scores, np.full(1, np.nan))
         rows = {name: undefined | row for name, row in rows.items()}
-        empty = np.zeros((0, len(names) + 1, SIDE, SIDE, 3), np.uint8)
-        images = [lines[i][None] for i in spread(SHOWN, len(lines))]
-        return Comparison(rows, info.duration, np.concatenate([empty, *images]))
+        chosen = [lines[i] for i in spread(SHOWN, len(lines))]
+        images = np.reshape(chosen, (-1, len(names) + 1, SIDE, SIDE, 3)).astype(np.uint8)
+        return Comparison(rows, info.duration, images)
 
     def _values(
         self,
@@ -223,21 +232,26 @@ def _flicker(rows: Mapping[str, Frames], landmarks: Landmarks) -> Values:
     height, width = rows["do nothing"].shape[1:3]
     found = np.flatnonzero(np.isfinite(landmarks[:, 0, 0]))
     polygons = {i: align.face_polygon(landmarks[i]) for i in found}
-    # The rectangle that holds all of them, with a margin, within the frame.
-    corners = np.concatenate([*polygons.values()]) if polygons else np.zeros((1, 2))
+
+    # The rectangle that holds all of them, with a margin, within the frame
+    corners = np.concatenate([np.zeros((0, 2)), *polygons.values()])
+    if not polygons:
+        corners = np.zeros((1, 2))
     low = np.floor(corners.min(0)).astype(int) - MARGIN
     high = np.ceil(corners.max(0)).astype(int) + MARGIN
     left, top = np.clip(low, 0, (width - 1, height - 1))
     right, bottom = np.clip(high, 1, (width, height))
 
-    masks = np.zeros((len(landmarks), bottom - top, right - left), np.float32)
+    # Flow and masks of this part alone
+    height, width = bottom - top, right - left
+    masks = np.zeros((len(landmarks), height, width), np.float32)
     for i, polygon in polygons.items():
-        masks[i] = align.polygon_mask(polygon - (left, top), bottom - top, right - left)
+        masks[i] = align.polygon_mask(polygon - (left, top), height, width)
     part = {name: frames[:, top:bottom, left:right] for name, frames in rows.items()}
     return motion.flicker(part, part["do nothing"], masks)
 
 
-def _seam(frames: Frames, target: Frames, landmarks: Landmarks) -> Float32[np.ndarray, "n"]:
+def _seam(frames: Frames, target: Frames, landmarks: Landmarks) -> PerFrame:
     """`seam.seam_ratio`, NaN for frames without a face."""
     found = np.isfinite(landmarks[:, 0, 0])
     ratios = np.full(len(frames), np.nan, np.float32)

@@ -4,6 +4,7 @@ Everything here adds to the target what the generated face changes, so a face wi
 pixels exactly as they are.
 """
 
+import itertools
 import math
 
 import cv2
@@ -95,10 +96,12 @@ def paste(
 
     # The rectangle of the frame that the change can reach
     back = invert(transform)
-    height, width = frame.shape[:2]
+    size = frame.shape[1::-1]
     corners = transform_points(_reached_corners(changed), back)
-    left, top = np.clip(np.floor(corners.min(0)).astype(int), 0, (width, height))
-    right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, (width, height))
+    first = np.floor(corners.min(0)).astype(int)
+    last = np.ceil(corners.max(0)).astype(int)
+    left, top = np.clip(first, 0, size)
+    right, bottom = np.clip(last + 1, 0, size)
     if left >= right or top >= bottom:
         return result
 
@@ -113,9 +116,10 @@ def paste(
 def _reached_corners(changed: Bool[np.ndarray, "r r"]) -> Float[np.ndarray, "4 2"]:
     """Corners of the rectangle around all that changed, widened by the interpolation's radius; crop pixels."""
     x, y, columns, rows = cv2.boundingRect(changed.astype(np.uint8))
-    left, right = x - REACH, x + columns + REACH
-    top, bottom = y - REACH, y + rows + REACH
-    return np.array([(left, top), (right, top), (left, bottom), (right, bottom)], np.float64)
+    first = np.array([x, y], np.float64) - REACH
+    last = np.array([x + columns, y + rows], np.float64) + REACH
+    corners = itertools.product(*zip(first, last, strict=True))
+    return np.array(list(corners))
 
 
 def _add(
@@ -132,10 +136,12 @@ def _interior(
 
     A change that `paste` warps spreads by that reach, and with the rim it still ends inside the polygon.
     """
-    covered = (polygon_mask(polygon, height, width) == 1).astype(np.uint8)
+    covered = polygon_mask(polygon, height, width) == 1
     side = 2 * REACH + 1
+    kernel = np.ones((side, side), np.uint8)
+    # Beyond the crop nothing is inside.
     return cv2.erode(
-        covered, np.ones((side, side), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0
+        covered.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0
     )
 
 
@@ -144,9 +150,8 @@ def _inward_smoothed(inside: UInt8[np.ndarray, "h w"], sigma: float) -> Float[np
 
     A Gaussian gives 1/2 on a straight edge; the half above that is stretched to 0..1 and the half below cut off.
     """
-    smooth = cv2.GaussianBlur(
-        inside.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT
-    )
+    inside = inside.astype(np.float32)
+    smooth = cv2.GaussianBlur(inside, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     return np.clip(2 * smooth - 1, 0, 1) * (inside > 0)
 
 

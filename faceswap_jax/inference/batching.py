@@ -5,6 +5,7 @@ The only place that cuts crops, moves landmarks, measures pose, cuts windows of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int16, PyTree
@@ -52,26 +53,28 @@ def generate(
 
 def read_inputs(generator: Generator, performance: Performance) -> Faces:
     """The fields of `Faces` that the generator reads, and no others."""
-    frames, faces, side = performance.frames, performance.faces, generator.resolution
-    inputs = {}
-    if {"crops", "landmarks"} & set(generator.inputs):
-        transforms = [
-            align.alignment_transform(face.landmarks, side, generator.alignment) for face in faces
-        ]
-    if "crops" in generator.inputs:
-        pairs = zip(frames, transforms, strict=True)
-        inputs["crops"] = np.stack([align.crop(f.image, t, side) for f, t in pairs])
-    if "landmarks" in generator.inputs:
-        pairs = zip(faces, transforms, strict=True)
-        inputs["landmarks"] = np.stack([align.transform_points(f.landmarks, t) for f, t in pairs])
-    if "pose" in generator.inputs:
-        inputs["pose"] = np.stack([head_pose(face.landmarks) for face in faces])
-    if "sound" in generator.inputs:
-        windows = [
-            sound_window(performance.sound, frame.time, generator.sound_window) for frame in frames
-        ]
-        inputs["sound"] = np.stack(windows)
-    return Faces(**inputs)
+    inputs = [_read_frame(generator, performance, i) for i in range(len(performance.frames))]
+    return Faces(**{name: np.stack([one[name] for one in inputs]) for name in generator.inputs})
+
+
+def _read_frame(generator: Generator, performance: Performance, number: int) -> dict[str, Any]:
+    """The fields of `Faces` that the generator reads, of one frame."""
+    wanted, side = generator.inputs, generator.resolution
+    frame, face = performance.frames[number], performance.faces[number]
+    found = {}
+    # In the generator's alignment
+    if "crops" in wanted or "landmarks" in wanted:
+        transform = align.alignment_transform(face.landmarks, side, generator.alignment)
+    if "crops" in wanted:
+        found["crops"] = align.crop(frame.image, transform, side)
+    if "landmarks" in wanted:
+        found["landmarks"] = align.transform_points(face.landmarks, transform)
+    # Whatever the alignment
+    if "pose" in wanted:
+        found["pose"] = head_pose(face.landmarks)
+    if "sound" in wanted:
+        found["sound"] = sound_window(performance.sound, frame.time, generator.sound_window)
+    return found
 
 
 def sound_window(
@@ -87,14 +90,15 @@ def sound_window(
     first = round(time * audio.RATE) - length // 2
     heard = sound[max(first, 0) : max(first + length, 0)]
     window = np.zeros(length, np.float32)
-    before = min(max(-first, 0), length)
-    window[before : before + len(heard)] = heard / 2.0**15
+    # Before time 0 it is silent.
+    silent = min(max(-first, 0), length)
+    window[silent : silent + len(heard)] = heard / 2.0**15
     return window
 
 
 def fill_up(faces: Faces) -> Faces:
     """A batch of BATCH: the last face is repeated, so that one compiled program serves all."""
     given = {name: array for name, array in vars(faces).items() if array is not None}
-    count = len(next(iter(given.values())))
-    chosen = np.minimum(np.arange(BATCH), count - 1)
+    last = len(next(iter(given.values()))) - 1
+    chosen = np.minimum(np.arange(BATCH), last)
     return Faces(**{name: array[chosen] for name, array in given.items()})

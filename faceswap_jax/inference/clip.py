@@ -118,12 +118,15 @@ def generate_frames(
     hears_only = set(generator.inputs) == {"sound"}
     while group := list(itertools.islice(frames, BATCH)):
         faces = [None if hears_only else _largest_face(landmarker, frame) for frame in group]
-        shown = [i for i, face in enumerate(faces) if hears_only or face is not None]
-        performance = Performance([group[i] for i in shown], [faces[i] for i in shown], sound)
-        images = dict(zip(shown, generate(generator, identity, performance), strict=True))
+        # Generate from those frames that show what the generator needs.
+        useful = [i for i, face in enumerate(faces) if hears_only or face is not None]
+        of_group = [group[i] for i in useful]
+        performance = Performance(of_group, [faces[i] for i in useful], sound)
+        generated = generate(generator, identity, performance)
+        images = dict(zip(useful, generated, strict=True))
 
         count.frames += len(group)
-        count.without_face += len(group) - len(shown)
+        count.without_face += len(group) - len(useful)
         for i, frame in enumerate(group):
             yield Generated(frame, faces[i], images.get(i))
     if count.frames == count.without_face:
@@ -164,7 +167,8 @@ def whole_frames(generated: Iterable[Generated]) -> Iterator[video.Frame]:
     early = []
     for frame, _, new in generated:
         if new is None and image is None:
-            early.append(replace(frame, image=None))  # its image would only fill the memory
+            # Without its image, which would only fill the memory.
+            early.append(replace(frame, image=None))
             continue
         image = image if new is None else new
         yield from (replace(waiting, image=image) for waiting in early)
@@ -199,7 +203,8 @@ def blend_side(landmarks: Float[np.ndarray, "68 2"], alignment: str, resolution:
     """
     transform = align.alignment_transform(landmarks, resolution, alignment)
     in_frame = resolution / align.transform_scale(transform)
-    return int(np.clip(2 ** np.ceil(np.log2(in_frame)), resolution, LARGEST_BLEND))
+    side = 2 ** np.ceil(np.log2(in_frame))
+    return int(np.clip(side, resolution, LARGEST_BLEND))
 
 
 def _largest_face(landmarker: Landmarker, frame: video.Frame) -> Face | None:

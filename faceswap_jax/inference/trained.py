@@ -64,11 +64,13 @@ def load(workdir: Path, step: int | None = None) -> TrainedGenerator:
         InputError: `workdir` holds no run, one that makes no images, or no such checkpoint.
     """
     config = configs.load(workdir / "config.json")
-    if not load_task(config).makes_images:  # before a checkpoint is read for nothing
+    # Before a checkpoint is read for nothing
+    if not load_task(config).makes_images:
         raise InputError(
             f"'{workdir}' holds a run of '{config.task}', which makes no images; give another "
             "--workdir."
         )
     mesh = make_mesh()
     run = runs.load(workdir, mesh, step)
-    return TrainedGenerator(run.task.synthesis(run.phase, run.state), int(run.state.step), mesh)
+    synthesis = run.task.synthesis(run.phase, run.state)
+    return TrainedGenerator(synthesis, int(run.state.step), mesh)

@@ -35,13 +35,14 @@ def who_is(generator: Generator, persona: str | None, sources: Sequence[Path]) -
         return Who({persona: 1.0})
 
     pictures = []
+    side = generator.resolution
     for path in sources:
+        # A matchmove's landmarks beside the file count, as they do for the performer.
         with contextlib.closing(open_landmarker(path)) as landmarker:
             found = spread_faces(path, FACES_OF_CLIP, landmarker)
         if not found:
             raise InputError(f"{path} shows no face; give another picture or clip.")
         for frame, face in found:
-            side = generator.resolution
             transform = align.alignment_transform(face.landmarks, side, generator.alignment)
             pictures.append(align.crop(frame.image, transform, side))
     return Who(pictures=pictures)
@@ -53,7 +54,8 @@ def spread_faces(path: Path, count: int, landmarker: Landmarker) -> list[tuple[v
     Raises:
         InputError: the clip cannot be read.
     """
-    wanted = set(np.linspace(0, video.probe(path).frames - 1, count, dtype=int).tolist())
+    last = video.probe(path).frames - 1
+    wanted = set(np.linspace(0, last, count, dtype=int).tolist())
     found = []
     for frame in video.read_frames(path):
         if frame.index in wanted:
