@@ -63,9 +63,9 @@ from faceswap_jax.files import aside_of, unwritable, write_json
 
 SCHEMA_VERSION = 3
 
-MARGIN = 1.25
+MARGIN = 1.5
 """Side of a stored image in sides of the crop. Of the crops of all alignments, jittered by 15 degrees, 5 % in size and
-2 % in place, 97.5 % or more of the area then lies inside, on average over puppets and over each of six real clips."""
+2 % in place, 96 % or more of the area then lies inside, on average over puppets and over each of six real clips."""
 
 SETTINGS, MANIFEST, SHARDS = "settings.json", "manifest.json", "shards"
 SPLITS = ("train", "validation", "test")

@@ -27,8 +27,9 @@ from data_pipelines.puppets.parameters import Performance, Persona, sample_perso
 from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.tracks import performance_track
 from faceswap_jax.evaluation import scores
-from faceswap_jax.faces import align, blend
+from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import JAW, MIRROR, MOUTH
+from faceswap_jax.inference.clip import blend_side, put_face
 
 FACE = flags.DEFINE_bool("face", False, "Print the mean neutral face and measure nothing.")
 
@@ -37,6 +38,7 @@ FACE_WORLD, FACES = 21, 96  # of the mean face
 PERSONAS, STEP, TRACK = 16, 10, 250
 YAWS = (-40, -30, -20, -10, 0, 10, 20, 30, 40)
 SIZE, RESOLUTION = 256, 64  # of frame and network, pixels
+METHOD = "none"  # of blending: multi-band keeps the light of the target, whatever the alignment
 CEILINGS = ("eyes", "stable", "ffhq")
 
 
@@ -132,15 +134,10 @@ def perfect_swap(
     alignment: str,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The target with the truth's face, which has passed a crop of RESOLUTION pixels."""
-    coarse = align.alignment_transform(landmarks, RESOLUTION, alignment)
-    generated = align.crop(truth, coarse, RESOLUTION)
-    # The face's resolution in the frame, or more
-    side = 4 * RESOLUTION
-    transform = align.alignment_transform(landmarks, side, alignment)
-    before = align.crop(target, transform, side)
-    polygon = align.transform_points(align.face_polygon(landmarks), transform)
-    after = blend.blend(align.resize(generated, side), before, polygon)
-    return blend.paste(target, before, after, transform)
+    transform = align.alignment_transform(landmarks, RESOLUTION, alignment)
+    generated = align.crop(truth, transform, RESOLUTION)
+    side = blend_side(landmarks, alignment, RESOLUTION)
+    return put_face(target, generated, landmarks, alignment, side, METHOD)
 
 
 def print_face() -> None:

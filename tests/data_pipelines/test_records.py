@@ -26,7 +26,7 @@ from faceswap_jax.errors import InputError
 from tests.support import stored
 
 
-def make_record(frame: int = 7, side: int = 40, bits: int = 8) -> FaceRecord:
+def make_record(frame: int = 7, side: int = 48, bits: int = 8) -> FaceRecord:
     """A record for crops of 32 px, of smooth colours, so that JPEG changes little."""
     y, x = np.mgrid[:side, :side] * (255 / side)
     image = np.stack([x, y, 255 - x], -1)

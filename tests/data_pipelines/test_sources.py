@@ -229,7 +229,7 @@ def test_puppets():
     opened = open_data(ml_collections.ConfigDict(config))
     assert list(opened) == ["puppet000", "puppet001"]
     face = opened["puppet001"].read(2, decode)
-    assert (face.persona, face.frame, face.image.shape) == ("puppet001", 2, (20, 20, 3))
+    assert (face.persona, face.frame, face.image.shape) == ("puppet001", 2, (24, 24, 3))
     assert opened["puppet001"].records[2] == puppet_source(0, 1, 0, 3, SIZE).records[2]
     with pytest.raises(InputError, match="'movies'; choose tracks, tfds or puppets"):
         open_data(ml_collections.ConfigDict({"kind": "movies"}))
@@ -253,7 +253,7 @@ def test_puppets_are_exact():
                 align.transform_points(rendered, face.transform), abs=1e-3
             )
         assert (
-            np.abs(face.image.astype(int) - align.crop(frame.image, face.transform, 80)).mean() < 4
+            np.abs(face.image.astype(int) - align.crop(frame.image, face.transform, 96)).mean() < 4
         )
         assert face.sharpness > 0
     assert np.array_equal(

@@ -8,13 +8,13 @@ from faceswap_jax.faces.neutral import NEUTRAL_FACE
 
 
 def neutral_landmarks(resolution: int) -> np.ndarray:
-    """Landmarks of a face at rest in its own crop by `eyes` or `stable`."""
+    """Landmarks of a face at rest in its own crop by `eyes`."""
     places = align.INTEROCULAR * NEUTRAL_FACE + align.EYE_MIDPOINT
     return (resolution * places - 0.5).astype(np.float32)
 
 
 def record_of(crop: np.ndarray, **fields) -> FaceRecord:
-    """A record from which the alignments `eyes` and `stable` cut what is given.
+    """A record from which the alignment `eyes` cuts what is given.
 
     Args:
         crop: square image; the stored one repeats its border.

@@ -102,7 +102,7 @@ def test_a_file_and_a_folder(puppet, tmp_path, capsys):
         ("b.PNG", 0),
     ]
     assert {record.persona for record in bob} == {"bob [1]"}
-    assert all(record.image.shape == (40, 40, 3) and record.image.std() > 10 for record in bob)
+    assert all(record.image.shape == (48, 48, 3) and record.image.std() > 10 for record in bob)
     np.testing.assert_allclose(bob[4].landmarks, bob[0].landmarks, atol=0.05)
     assert (
         np.abs(bob[4].image.astype(int) - bob[0].image).mean() < 8

@@ -116,7 +116,7 @@ def test_records_of_a_track(clip):
         0.5,
     )
     assert record.frame_size == (HEIGHT, WIDTH)
-    assert record.image.shape == (40, 40, 3) and record.image.dtype == np.uint8
+    assert record.image.shape == (48, 48, 3) and record.image.dtype == np.uint8
     # Landmarks, polygon and transform agree, and the picture follows them: the square moves with the face.
     landmarks = head(43, 32, 30)
     np.testing.assert_allclose(

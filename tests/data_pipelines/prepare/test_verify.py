@@ -24,7 +24,7 @@ def write_shard(directory: Path, persona: str, number: int, **change) -> tuple:
     with ShardWriter(directory / SHARDS / f"{persona}-{number:05}.arrayrecord") as writer:
         for frame in range(RECORDS):
             # Noise, so that a flipped byte hits the picture.
-            noise = np.random.default_rng(frame).integers(0, 256, (40, 40, 3), np.uint8)
+            noise = np.random.default_rng(frame).integers(0, 256, (48, 48, 3), np.uint8)
             clip = f"{persona}/{number}.mp4"
             record = dataclasses.replace(
                 make_record(frame),
@@ -153,7 +153,7 @@ def test_pictures_of_another_size(data, capsys):
     content = json.loads((data / "settings.json").read_text())
     (data / "settings.json").write_text(json.dumps({**content, "resolution": 64}))
     assert not verify(data)
-    assert "the picture is uint8 (40, 40, 3), not uint8 80 px" in capsys.readouterr().err
+    assert "the picture is uint8 (48, 48, 3), not uint8 96 px" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"Nothing in .* can be used"):
         verify(data, repair=True)
 
