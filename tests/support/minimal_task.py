@@ -85,6 +85,5 @@ class Task(FaceTask):
     # Part 0 of the frames is trained on, part 1, the last tenth, held out.
     def _batches(self, part, **options):
         faces = [sources.split(source, 0.1)[part] for source in self.data.values()]
-        options |= {"resolution": self.config.data.resolution, "batch": self.config.batch}
-        options |= {"fields": ("image",), "alignment": "eyes"}
-        return batches(faces, Identities(), **options)
+        options |= {"fields": ("image",), "alignment": "eyes", "batch": self.config.batch}
+        return batches(faces, Identities(), resolution=self.config.data.resolution, **options)
