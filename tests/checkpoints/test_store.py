@@ -25,7 +25,7 @@ def test_the_whole_state_comes_back_on_any_mesh(tmp_path, persona):
     state = make_state(6)
     abstract = jax.eval_shape(make_state)
     written = jax.device_put(state, rules.shardings(abstract, make_mesh(2)))
-    with Checkpoints(tmp_path / FOLDER, config(), writing=True) as checkpoints:
+    with Checkpoints(tmp_path, config(), writing=True) as checkpoints:
         checkpoints.save(written)
         checkpoints.wait()
         restored = checkpoints.restore(partial(layout, persona=persona))
@@ -36,9 +36,8 @@ def test_the_whole_state_comes_back_on_any_mesh(tmp_path, persona):
         if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             a, b = jax.random.key_data(a), jax.random.key_data(b)
         np.testing.assert_array_equal(a, b)
-    assert restored.params["personas"]["b"].sharding == NamedSharding(
-        make_mesh(persona), P("persona")
-    )
+    expected = NamedSharding(make_mesh(persona), P("persona"))
+    assert restored.params["personas"]["b"].sharding == expected
 
 
 def test_the_newest_stay(tmp_path):
@@ -61,14 +60,8 @@ def test_the_newest_stay(tmp_path):
 )
 def test_what_stays(tmp_path, run, kept):
     """The newest, some, and the best, also when the run is continued."""
-    scores = {
-        2: 7.0,
-        3: 9.0,
-        4: 12.5,
-        5: 8.0,
-        6: 11.0,
-        8: 10.0,
-    }  # no evaluation after steps 1 and 7
+    # No evaluation after steps 1 and 7
+    scores = {2: 7.0, 3: 9.0, 4: 12.5, 5: 8.0, 6: 11.0, 8: 10.0}
     for steps in (range(1, 6), range(6, 9)):
         with Checkpoints(tmp_path, config(best="psnr", **run), writing=True) as checkpoints:
             for step in steps:
@@ -85,17 +78,12 @@ def test_a_later_level_is_better(tmp_path):
 
 def test_what_is_saved_is_what_the_state_was(tmp_path):
     """Though the next step has taken over its memory while it was being written."""
-    update = jax.jit(
-        lambda state: jax.tree.map(
-            lambda a: a,
-            replace(
-                state,
-                step=state.step + 1,
-                params=jax.tree.map(lambda a: a * 1.01 + 1, state.params),
-            ),
-        ),
-        donate_argnums=0,
-    )
+
+    @partial(jax.jit, donate_argnums=0)
+    def update(state):
+        params = jax.tree.map(lambda a: a * 1.01 + 1, state.params)
+        return replace(state, step=state.step + 1, params=params)
+
     state = make_state()
     state = replace(state, params=state.params | {"large": jnp.ones((64, 2**15))})
     saved = {}

@@ -49,11 +49,8 @@ def test_wrong_meshes(arguments, message):
             P(None, None, None, "data"),
         ),
         ("params/encoder/odd", (1021, 1031), P()),  # divides nowhere
-        (
-            "params/tied/level_0/conv_0/conv/kernel",
-            (4, 4, 512, 512),
-            P(),
-        ),  # every decoder of every device needs it
+        # Every decoder of every device needs it.
+        ("params/tied/level_0/conv_0/conv/kernel", (4, 4, 512, 512), P()),
     ],
 )
 def test_rules(path, shape, expected):
