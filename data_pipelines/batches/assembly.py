@@ -114,17 +114,14 @@ def batches(
     groups = sampler.groups(sources)
     choose = sampler.chooser(sources, batch, seed)
     own = host_slice(batch, host, hosts)
+
+    # Where frame [element, frame] lies in the arrays
     slots = _slots(sampler.parts(sources), own.stop - own.start)
 
-    def arrange(drawn: np.ndarray) -> np.ndarray:
-        """This host's draws [batch, frame, ...] in the order of its slots."""
-        arranged = np.empty((slots.size, *drawn.shape[2:]), drawn.dtype)
-        arranged[slots] = drawn[own]
-        return arranged
-
     def load(step: int) -> dict:
+        # Every host draws for the global batch, so that slices do not depend on their number.
         rng = np.random.default_rng((seed, AUGMENTATION, step))
-        draws = augmentation.draw(rng, batch, groups).arranged(arrange)
+        draws = augmentation.draw(rng, batch, groups).of_slots(own, slots)
         assembly = Assembly(fields, alignment, resolution, draws, sound_samples)
         for element, chosen in enumerate(choose(step, own)):
             first = 0
@@ -170,10 +167,11 @@ class Assembly:
         self._alignment = alignment
         self._side = side
         self._draws = draws
+        # From pixels of the aligned crops to those of the batch's images
         self._from_crop = draws.transforms(side)
         self._warps = draws.displacements is not None
         self._records: list[FaceRecord | None] = [None] * count
-        # From pixels of the stored images to those of the batch
+        # From pixels of the stored images to those of the batch's images, known when a record is read
         self._transforms = np.zeros((count, 2, 3))
         self._identity = np.zeros(count, np.int32)
         self._images = {
@@ -279,6 +277,7 @@ class Assembly:
 
     def _pose(self) -> Float32[np.ndarray, "n 3"]:
         pose = np.stack([record.pose for record in self._records])
+        # A mirror turns yaw and roll around.
         pose[self._draws.mirrored] *= np.float32([-1, 1, -1])
         pose[:, 2] += self._draws.rotation
         return pose
@@ -306,7 +305,11 @@ def decode_image(
     # Only JPEG is shrunk by its decoder; OpenCV decodes others in full and then drops pixels.
     reduction = 1
     if encoded.startswith(b"\xff\xd8"):
-        reduction = next(k for k in _REDUCED if k == 1 or (k * scale <= ENLARGED and size % k == 0))
+        # Where the decoder would have to round its size, the pixels' places would shift.
+        suffices = [k for k in _REDUCED if k * scale <= ENLARGED and size % k == 0]
+        reduction = max(suffices, default=1)
+
+    # IMREAD_ANYDEPTH keeps 16 bits.
     flags = _REDUCED[reduction] | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
@@ -337,6 +340,7 @@ def displaced_crop(
     dense = 2 if align.transform_scale(transform) < SHRUNK else 1
     inverse = align.invert(align.scale_transform(transform, dense))
     field = _field(dense * grid, dense * side) + _pixels(dense * side)
+    # Through the inverse, so that the image is sampled once
     places = cv2.transform(field, inverse.astype(np.float32))
     crop = cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if dense > 1:
@@ -350,6 +354,7 @@ def displaced_points(
     """Points of a crop [side, side] where `displaced_crop` shows them: the q with q + field(q) = p, for every p."""
     field = _field(grid, side)
     moved = points
+    # q = p - field(q), from q = p on
     for _ in range(INVERSIONS):
         here = cv2.remap(
             field, moved[None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -381,10 +386,13 @@ def _after(
 
 def _of_reduced(transform: Float[np.ndarray, "2 3"], reduction: int) -> Float[np.ndarray, "2 3"]:
     """A transform from the pixels of an image that was decoded so many times smaller."""
-    linear = reduction * transform[:, :2]
+    if reduction == 1:
+        return transform
     # Pixel centres of the smaller image lie between those of the full one.
-    offset = transform[:, 2] + transform[:, :2].sum(1) * (reduction - 1) / 2
-    return np.column_stack([linear, offset])
+    middle = (reduction - 1) / 2
+    reduced = transform * [reduction, reduction, 1]
+    reduced[:, 2] += middle * (transform[:, 0] + transform[:, 1])
+    return reduced
 
 
 def _moved(

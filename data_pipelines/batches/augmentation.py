@@ -1,18 +1,18 @@
 """Random changes of faces: how strong they may be, and those drawn for a batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 GRID = 4
 """Points along each side of an image that the smooth random deformation moves."""
 
 
 class Draws(NamedTuple):
-    """What was drawn for every frame of a batch; leading axes [batch, frame], or [n] once they are arranged.
+    """What was drawn for every frame of a batch: leading axes [batch, frame], or [slot] after `of_slots`.
 
     Attributes:
         mirrored: whether to mirror the frame.
@@ -28,9 +28,21 @@ class Draws(NamedTuple):
     shift: Float[np.ndarray, "... 2"]
     displacements: Float[np.ndarray, "... 4 4 2"] | None
 
-    def arranged(self, arrange: Callable[[np.ndarray], np.ndarray]) -> "Draws":
-        """The draws with `arrange` applied to each array."""
-        return Draws(*(None if array is None else arrange(array) for array in self))
+    def of_slots(self, own: slice, slots: Int[np.ndarray, "elements frames"]) -> "Draws":
+        """A host's draws in the order of its arrays.
+
+        Args:
+            own: its elements of the batch.
+            slots: where their frames lie in its arrays.
+        """
+        arranged = []
+        for array in self:
+            if array is not None:
+                part = np.empty((slots.size, *array.shape[2:]), array.dtype)
+                part[slots] = array[own]
+                array = part
+            arranged.append(array)
+        return Draws(*arranged)
 
     def transforms(self, side: int) -> Float[np.ndarray, "n 2 3"]:
         """Maps from pixels of each aligned crop [side, side] to those of the mirrored, then turned and moved one."""

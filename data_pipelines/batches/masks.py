@@ -29,9 +29,11 @@ def polygon_masks(
     fineness = 2 if side >= 256 else 4  # samples along each axis of a pixel, a power of two
     masks = np.zeros((len(counts), side, side), np.uint8)
 
-    # A box around all polygons
-    left, top = np.clip(points.min(0).astype(int) - 1, 0, side).tolist()
-    right, bottom = np.clip(points.max(0).astype(int) + 3, 0, side).tolist()
+    # A box around all polygons: elsewhere all masks are 0.
+    low = np.floor(points.min(0)).astype(int) - 1
+    high = np.ceil(points.max(0)).astype(int) + 2
+    left, top = np.clip(low, 0, side).tolist()
+    right, bottom = np.clip(high, 0, side).tolist()
     if left >= right or top >= bottom:
         return masks
     box_width, box_height = right - left, bottom - top
@@ -39,6 +41,8 @@ def polygon_masks(
     # Corners in samples of the box
     corners = (points + np.array([0.5 - left, 0.5 - top])) * fineness - 0.5
     polygons = _fixed_point(_shrunk(corners, counts), counts)
+
+    # Fill several polygons below each other, then shrink the sheet.
     width, height = box_width * fineness, box_height * fineness
     together = max(_CACHED_SAMPLES // (height * width), 1)
     for first in range(0, len(masks), together):

@@ -88,6 +88,7 @@ class Personas:
         orders = [epoch_order(len(run), (seed, _RECORDS, p)) for p, run in enumerate(runs)]
 
         def choose(step: int, own: slice) -> Iterator[list[Group]]:
+            # Positions in the streams of all batches, one after the other
             for position in range(step * batch, (step + 1) * batch)[own]:
                 yield [
                     Group(p, [(order(position), run)])
@@ -130,8 +131,10 @@ class Identities:
         orders = [epoch_order(len(run), (seed, _RECORDS, i)) for i, run in enumerate(runs)]
 
         def choose(step: int, own: slice) -> Iterator[list[Group]]:
+            # Positions in the stream of identities
             for position in range(step * batch, (step + 1) * batch)[own]:
                 i = identity(position)
+                # An identity has had as many turns as there were epochs of identities.
                 record = orders[i](position // len(sources))
                 yield [Group(i, [(record, runs[i])])]
 
@@ -190,6 +193,7 @@ class Roles:
             )
 
         def choose(step: int, own: slice) -> Iterator[list[Group]]:
+            # Chances of the global batch, of which the host takes its slice
             rng = np.random.default_rng((seed, _ROLES, step))
             identities = rng.random((batch, len(counts)))[own].tolist()
             records = [rng.random((batch, count))[own].tolist() for count in counts]
@@ -247,7 +251,7 @@ def read_group(
             if found is None:
                 break
             numbers[frame] = found
-        else:
+        else:  # all frames are read
             return numbers
     count = len(group.gaps) + 1
     wanted = f"{count} intact records" if count > 1 else "an intact record"
@@ -320,8 +324,10 @@ class _Tracks:
         lengths = np.asarray(lengths, np.int64)
         starts = np.cumsum(lengths) - lengths
         long_enough = lengths >= least
+
+        # Starts count all records of the identity; ends those of the long enough tracks alone.
         self._starts = starts[long_enough]
-        self._ends = np.cumsum(lengths[long_enough])  # counting the records of these tracks alone
+        self._ends = np.cumsum(lengths[long_enough])
         self.records = int(lengths[long_enough].sum())
 
     def runs(self, draw: int) -> Iterator[tuple[int, range]]:

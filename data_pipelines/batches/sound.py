@@ -28,6 +28,7 @@ def sound_window(
     for numbers in (range(number + 1, len(source)), range(number - 1, -1, -1)):
         for neighbour in numbers:
             record = _read(source, neighbour)
+            # A gap; what lies behind it may still be within the window.
             if record is None:
                 continue
             if (record.clip, record.track) != (middle.clip, middle.track):
@@ -51,7 +52,8 @@ def _read(source: PersonaSource, number: int) -> FaceRecord | None:
 def _place(window: Float32[np.ndarray, "n"], record: FaceRecord, middle: FaceRecord) -> bool:
     """Writes a record's sound where it belongs in the window around the middle one; whether any of it lies inside."""
     first = round((record.time - middle.time) * RATE) + len(window) // 2
-    start, stop = max(first, 0), min(first + len(record.sound), len(window))
+    start = max(first, 0)
+    stop = min(first + len(record.sound), len(window))
     if start >= stop:
         return False
     window[start:stop] = record.sound[start - first : stop - first] / np.float32(2**15)
