@@ -7,8 +7,11 @@ Takes two minutes on two cores. Three tables, on puppets that no constant was ma
 - enlargement of the crop when the head turns, relative to the frontal view;
 - standard deviation of the landmarks in the crop over tracks of all poses and expressions, % of the crop's side; how
   much the enlargement varies; how many landmarks leave the crop;
-- the ceiling of the bench by yaw: the truth's own face at the network's resolution, aligned and blended into the
-  target, against the truth. What a perfect network would reach; `eyes` loses detail where it zooms least.
+- the ceiling of the bench by yaw: the truth's own face at the network's resolution, aligned and put into the target,
+  against the truth. What a perfect network would reach.
+
+Expected: at a yaw of 40 degrees `eyes` enlarges by 1.38, `stable` by 0.96. All in all `stable` reaches 21.8 dB and SSIM
+0.758, `eyes` 21.2 and 0.743; at 40 degrees 21.0 and 20.0 dB. `eyes` leaves 2.0 % of the landmarks outside, `stable` 0.3.
 """
 
 import itertools

@@ -84,6 +84,8 @@ def run(variant: str, seed: int) -> Overall:
     config = comb_puppets.get_config()
     config.data.path = DATA.value
     config.loss.embedder = EMBEDDER.value
+    # The embedder's, and that of the table in experiments/comb_puppets.py
+    config.alignment = "eyes"
     config.seed = seed
     config.level_steps = tuple(map(int, LEVEL_STEPS.value))
     config.final_steps = config.level_steps[-1] // 5
