@@ -14,7 +14,7 @@ from data_pipelines.datasets import manifest_digest, open_data
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets import source
 from data_pipelines.puppets.source import PuppetRecords, PuppetTrack, puppet_source
-from data_pipelines.puppets.tracks import render_frame
+from data_pipelines.puppets.tracks import RATE, render_frame
 from data_pipelines.puppets.voice import track_audio
 from data_pipelines.records import (
     SHARDS,
@@ -22,6 +22,7 @@ from data_pipelines.records import (
     Manifest,
     Persona,
     ShardWriter,
+    aligned_crop,
     decode,
     encode,
 )
@@ -260,6 +261,16 @@ def test_puppets_are_exact():
         np.concatenate([face.sound for face in faces]), track_audio(0, 1, 2, 9, rate)
     )
     assert {len(face.sound) for face in faces} == {2000}
+
+
+@pytest.mark.parametrize("alignment", align.ALIGNMENTS)
+def test_every_alignment_cuts_from_a_record_what_it_cuts_from_the_frame(alignment):
+    resolution = 64
+    record = PuppetRecords(PuppetTrack.of(0, 1, 2, 9, RATE), resolution).render(8)
+    frame = render_frame(0, 1, 2, 8, record.frame_size[0])
+    transform = align.alignment_transform(frame.landmarks, resolution, alignment)
+    direct = align.crop(frame.image, transform, resolution)
+    assert np.abs(aligned_crop(record, resolution, alignment).astype(int) - direct).mean() < 4
 
 
 def test_puppets_are_rendered_once(monkeypatch):
