@@ -1,6 +1,7 @@
 """The demo, much smaller."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -27,11 +28,10 @@ def test_demo_makes_what_it_names(tmp_path, monkeypatch, capsys):
     for name, value in values.items():
         monkeypatch.setattr(demo, name, value)
     demo.demo(tmp_path / "demo")
-    named = [line.split(":")[0] for line in capsys.readouterr().err.splitlines()[-3:]]
+    last_lines = capsys.readouterr().err.splitlines()[-3:]
+    named = [Path(line.split(":")[0]) for line in last_lines]
     output = tmp_path / "demo" / "run" / "evaluation" / "held_out" / "step_2"
-    assert [output / name for name in ("grid.png", "clips", "scores.md")] == [
-        type(tmp_path)(path) for path in named
-    ]
+    assert named == [output / name for name in ("grid.png", "clips", "scores.md")]
     assert len(list((output / "clips").glob("*.mp4"))) == 12
     scores = json.loads((output / "scores.json").read_text())
     assert len(scores["pairs"]) == 6

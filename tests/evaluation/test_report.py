@@ -1,4 +1,4 @@
-"""Tables and grids of pictures."""
+"""Tables of scores."""
 
 import json
 
@@ -18,11 +18,10 @@ def test_the_table_of_a_full_bench_fits_too():
     names = ["do nothing", "swap", "swap --blend none", "ceiling", "ceiling --blend none", "truth"]
     rows = {name: {score: np.full(4, 1.2) for score in PuppetBench.scores} for name in names}
     clip = Comparison(rows, 4.0, np.zeros((1, 2, 4, 4, 3), np.uint8))
+    summary = report.summarise({"pair": [clip]}, PuppetBench.scores, {"yaw": 43.21}, step=1)
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(
-            report.summarise({"pair": [clip]}, PuppetBench.scores, {"yaw": 43.21}, step=1).table()
-        )
+        console.print(summary.table())
     text = capture.get()
     assert "…" not in text and "43.21" in text and text.count("1.2") == 15 * 6
 
@@ -47,13 +46,10 @@ def summary():
 
 def test_means_of_pairs_and_over_pairs(summary):
     mean = {pair: rows["swap"]["psnr"].mean for pair, rows in summary.pairs.items()}
-    assert mean == {
-        "ben as ada": 21.0,
-        "ada as ben": 31.0,
-    }  # each clip counts the same, then each pair
-    assert (
-        summary.overall["swap"]["psnr"].mean == 26 and summary.overall["swap"]["hits"].mean == 62.5
-    )
+    # Each clip counts the same, then each pair.
+    assert mean == {"ben as ada": 21.0, "ada as ben": 31.0}
+    assert summary.overall["swap"]["psnr"].mean == 26
+    assert summary.overall["swap"]["hits"].mean == 62.5
     assert np.isnan(summary.overall["do nothing"]["hits"].mean)
 
 

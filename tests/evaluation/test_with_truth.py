@@ -1,0 +1,73 @@
+"""Swaps of puppets against the rendered truth."""
+
+import numpy as np
+import pytest
+
+from data_pipelines.puppets.dataset import PuppetClips
+from data_pipelines.puppets.tracks import Take
+from faceswap_jax.evaluation.with_truth import Ceiling, PuppetBench, cast_of
+from faceswap_jax.faces import align
+from tests.support.bench import SEEN, mean
+from tests.support.face_scenes import smooth_picture
+
+
+@pytest.fixture(scope="module")
+def bench(large):
+    folder, _ = large
+    return PuppetBench(folder, PuppetClips.load(folder))
+
+
+def test_a_perfect_swap_against_the_truth(bench, large, generator):
+    _, perfect = large
+    [(persona, clip)] = bench.pairs(["ada", "eve"])
+    assert (persona, clip.persona) == ("ada", "ben")
+    result = bench.compare(persona, clip, generator, {"multiband": perfect})
+    assert result.images.shape == (2, 5, 128, 128, 3)
+    assert mean(result, "swap", "psnr") > 33  # H.264 is all that is wrong
+    assert mean(result, "swap", "ms_ssim") > 0.97
+    assert mean(result, "swap", "sharpness") == pytest.approx(1, abs=0.1)
+    assert mean(result, "swap", "identity") == 100 and mean(result, "do nothing", "identity") == 0
+    assert mean(result, "swap", "distance") < mean(result, "do nothing", "distance") / 2
+    assert mean(result, "do nothing", "seam") == 1
+    for name, error in bench.floor.items():
+        assert mean(result, "truth", name) < 3 * error
+        assert mean(result, "swap", name) == pytest.approx(mean(result, "truth", name), abs=error)
+    swap = result.rows["swap"]
+    assert len(swap["flicker"]) == SEEN - 1 and len(swap["psnr"]) == SEEN
+
+
+def test_a_wrong_performance_is_measured(bench, large, generator):
+    """The persona's own clip in place of the swap: right identity, other performance."""
+    folder, _ = large
+    [(persona, clip)] = bench.pairs(["ada"])
+    result = bench.compare(persona, clip, generator, {"multiband": folder / "ada.mp4"})
+    for name, times in (("yaw", 3), ("mouth", 2), ("pitch", 1.5), ("lids", 1.3), ("gaze", 1.3)):
+        assert mean(result, "swap", name) > times * mean(result, "truth", name), name
+    assert mean(result, "swap", "psnr") < mean(result, "ceiling", "psnr")
+
+
+@pytest.mark.parametrize("alignment", ["eyes", "stable"])
+def test_the_ceiling_is_cut_as_the_generator_cuts(large, bench, alignment):
+    """What the generator's crop cannot hold at its resolution is lost in the ceiling, and nothing else is."""
+    landmarks = bench._landmarks(large[0] / "ben.mp4", bench._clips[large[0] / "ben.mp4"])[0]
+    perfect, target = smooth_picture(192, 192), smooth_picture(192, 192, phase=2)
+    ceiling = Ceiling(alignment, 16, landmarks)
+    made = ceiling(target, perfect, landmarks, "none")
+    transform = align.alignment_transform(landmarks, 16, alignment)
+    # Beyond the face it is the target.
+    inside = align.polygon_mask(align.face_polygon(landmarks), 192, 192) > 0
+    np.testing.assert_array_equal(made[~inside], target[~inside])
+    # Seen by the generator again, it is the perfect face, away from the edge.
+    small = align.crop(made, transform, 16).astype(int)
+    face = align.transform_points(align.face_polygon(landmarks), transform)
+    core = align.polygon_mask(face.mean(0) + (face - face.mean(0)) / 2, 16, 16) == 1
+    error = np.abs(small - align.crop(perfect, transform, 16))[core].mean()
+    assert error < 4 < np.abs(small - align.crop(target, transform, 16))[core].mean()
+
+
+def test_the_truth_of_a_placement():
+    source, driving = Take(0, 1, 0), Take(5, 2, 7)
+    blended, whole = cast_of("blended", source, driving), cast_of("whole", source, driving)
+    assert blended.performance == whole.performance == driving
+    assert blended.identity == whole.identity == 0
+    assert blended.scene == driving and whole.scene == source
