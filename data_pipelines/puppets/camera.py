@@ -31,6 +31,7 @@ class Pose(NamedTuple):
         angles = np.deg2rad([pitch, yaw, roll])
         cos_pitch, cos_yaw, cos_roll = np.cos(angles)
         sin_pitch, sin_yaw, sin_roll = np.sin(angles)
+
         about_x = np.array(
             [
                 [1, 0, 0],
@@ -85,7 +86,12 @@ class Window(NamedTuple):
     def union(windows: list["Window"]) -> "Window":
         """The smallest rectangle around all of them."""
         tops, bottoms, lefts, rights = zip(*windows, strict=True)
-        return Window(min(tops), max(bottoms), min(lefts), max(rights))
+        return Window(
+            min(tops),
+            max(bottoms),
+            min(lefts),
+            max(rights),
+        )
 
     def within(self, outer: "Window") -> "Window | None":
         """The part inside another rectangle, None if there is none."""
@@ -128,25 +134,40 @@ class Camera:
         """Distance of neighbouring samples at the head, in head units: the finest detail worth drawing."""
         return self.distance / (self.pixels_per_tangent * SUPERSAMPLING)
 
+    @property
+    def edge_slope(self) -> np.float32:
+        """Of a soft edge, 1.4 samples wide: coverage per head unit."""
+        return np.float32(1.0 / (1.4 * self.sample_spacing))
+
+    def contrast(self, detail: float) -> float:
+        """What to draw details of a size (head units) with: less than 1 where they are finer than samples.
+
+        Otherwise they would flicker.
+        """
+        return min(1.0, detail / self.sample_spacing)
+
     def whole(self) -> Window:
         """The whole sample grid."""
         return Window(0, self.grid, 0, self.grid)
 
     def project(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 2"]:
         """World points to x, y in pixels; pixel centres lie at whole numbers."""
-        depth = self.distance - points[:, 2]
-        offset = (self.size - 1) / 2
-        x = offset + points[:, 0] / depth * self.pixels_per_tangent
-        y = offset - points[:, 1] / depth * self.pixels_per_tangent
-        return np.stack([x, y], axis=1)
+        x, y, z = points.T
+        depth = self.distance - z
+        u = x / depth * self.pixels_per_tangent
+        v = y / depth * self.pixels_per_tangent
+        middle = (self.size - 1) / 2
+        return np.stack([middle + u, middle - v], axis=1)
 
     def rays(self, window: Window) -> tuple[Float32[np.ndarray, "1 w"], Float32[np.ndarray, "h 1"]]:
         """Image positions u, v of the samples of a window."""
         step = 1.0 / (self.pixels_per_tangent * SUPERSAMPLING)
         middle = (self.grid - 1) / 2
-        u = (np.arange(window.left, window.right) - middle) * step
-        v = (middle - np.arange(window.top, window.bottom)) * step
-        return u[None, :].astype(np.float32), v[:, None].astype(np.float32)
+        columns = np.arange(window.left, window.right)
+        rows = np.arange(window.top, window.bottom)
+        u = ((columns - middle) * step).astype(np.float32)
+        v = ((middle - rows) * step).astype(np.float32)
+        return u[None, :], v[:, None]
 
     def points(
         self, pose: Pose, window: Window, depth: Float32[np.ndarray, "h w"]
@@ -162,18 +183,18 @@ class Camera:
     def directions(self, pose: Pose, window: Window) -> Float32[np.ndarray, "3 h w"]:
         """Ray directions of a window per unit of depth, in the body's frame."""
         u, v = self.rays(window)
-        turn = pose.rotation.astype(np.float32)
         out = np.empty((3, window.height, window.width), np.float32)
-        for axis in range(3):
+        columns = pose.rotation.T.astype(np.float32)
+        for (right, up, back), values in zip(columns, out, strict=True):
             # The direction (u, v, -1) turned back into the body's frame.
-            along_row = turn[0, axis] * u
-            along_column = turn[1, axis] * v - turn[2, axis]
-            np.add(along_row, along_column, out=out[axis])
+            along_column = up * v - back
+            np.add(right * u, along_column, out=values)
         return out
 
     def eye(self, pose: Pose) -> Float[np.ndarray, "3"]:
         """The camera's position in the body's frame."""
-        return pose.turn_back(np.array([0.0, 0.0, self.distance]) - pose.translation)
+        position = np.array([0.0, 0.0, self.distance])
+        return pose.turn_back(position - pose.translation)
 
     def quadrics(
         self, pose: Pose, centres: Float[np.ndarray, "n 3"], forms: Float[np.ndarray, "n 3 3"]
@@ -205,24 +226,31 @@ class Camera:
         """The samples that may see q <= level of each ellipsoid (spread: inverse of its form), even off the image."""
         # The upright box around each ellipsoid in the world.
         spreads = pose.rotation @ spreads @ pose.rotation.T
-        reach = np.sqrt(levels[:, None] * np.diagonal(spreads, axis1=1, axis2=2))
-        corners = pose.to_world(centres)[:, None] + reach[:, None] * _CORNERS
-        pixels = self.project(corners.reshape(-1, 3)).reshape(*corners.shape[:2], 2)
-        low, high = pixels.min(1), pixels.max(1)
-        return [self._around(*bounds) for bounds in np.hstack([low, high]).tolist()]
+        squares = np.diagonal(spreads, axis1=1, axis2=2)
+        reach = np.sqrt(levels[:, None] * squares)
+        middles = pose.to_world(centres)
+        corners = middles[:, None] + reach[:, None] * _CORNERS
+
+        pixels = self.project(corners.reshape(-1, 3))
+        pixels = pixels.reshape(len(centres), len(_CORNERS), 2)
+        bounds = np.hstack([pixels.min(1), pixels.max(1)])
+        return [self._around(*box) for box in bounds.tolist()]
 
     def window(self, points: Float[np.ndarray, "n 3"], margin: float = 0.0) -> Window:
         """The samples around the projections of world points, widened by a margin in pixels."""
         pixels = self.project(points)
-        low, high = pixels.min(0) - margin, pixels.max(0) + margin
+        low = pixels.min(0) - margin
+        high = pixels.max(0) + margin
         return self._around(*low.tolist(), *high.tolist())
 
     @staticmethod
     def _around(left: float, top: float, right: float, bottom: float) -> Window:
         """Samples of a rectangle of pixels, and one more on every side."""
-        return Window(
-            top=math.floor((top + 0.5) * SUPERSAMPLING) - 1,
-            bottom=math.ceil((bottom + 0.5) * SUPERSAMPLING) + 1,
-            left=math.floor((left + 0.5) * SUPERSAMPLING) - 1,
-            right=math.ceil((right + 0.5) * SUPERSAMPLING) + 1,
-        )
+
+        def before(pixel: float) -> int:
+            return math.floor((pixel + 0.5) * SUPERSAMPLING) - 1
+
+        def after(pixel: float) -> int:
+            return math.ceil((pixel + 0.5) * SUPERSAMPLING) + 1
+
+        return Window(before(top), after(bottom), before(left), after(right))

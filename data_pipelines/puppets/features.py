@@ -13,7 +13,15 @@ from jaxtyping import Float, Float32
 from data_pipelines.puppets.anatomy import Anatomy, Brow, Eye
 from data_pipelines.puppets.camera import Camera, Window
 from data_pipelines.puppets.shading import Palette, linear
-from data_pipelines.puppets.surface import dot, falloff, smoothstep, wave
+from data_pipelines.puppets.surface import (
+    bell,
+    dot,
+    falloff,
+    planar,
+    saturate,
+    smoothstep,
+    wave,
+)
 from faceswap_jax.faces.ibug import (
     BROWS,
     LEFT_BROW,
@@ -37,11 +45,16 @@ _IRIS_RADIUS = 0.47  # chord on the unit ball
 _GLINT = np.array([-0.18, 0.2, 0.96])  # direction in the world of what the cornea mirrors
 
 # The grain of a beard.
-_STUBBLE = np.random.default_rng(5).uniform(-1.0, 1.0, (128, 128)).astype(np.float32)
+_STUBBLE = np.random.default_rng(5).uniform(-1.0, 1.0, (128, 128))
+_STUBBLE = _STUBBLE.astype(np.float32)
 _STUBBLE_CELL = 0.008  # head units
 
 # Where freckles sit: x, y and radius of each, head units.
-_FRECKLES = np.random.default_rng(11).uniform([-0.48, -0.6, 0.009], [0.48, 0.06, 0.02], (90, 3))
+_FRECKLES = np.random.default_rng(11).uniform(
+    low=[-0.48, -0.6, 0.009],
+    high=[0.48, 0.06, 0.02],
+    size=(90, 3),
+)
 _FRECKLES = _FRECKLES.astype(np.float32)
 # They are looked up in a square map, which is centred on x = 0 and begins at this y.
 _FRECKLE_CELL = np.float32(0.004)  # head units
@@ -53,11 +66,13 @@ _FRECKLE_LOW = np.float32(-0.77)
 @functools.cache
 def _freckle_map() -> tuple[np.ndarray, np.ndarray]:
     """Number of the freckle at every place of the map [row, column] and its strength there."""
-    y, x = np.mgrid[:_FRECKLE_CELLS, :_FRECKLE_CELLS].astype(np.float32) * _FRECKLE_CELL
-    away = np.square(x[..., None] + _FRECKLE_LEFT - _FRECKLES[:, 0])
-    away += np.square(y[..., None] + _FRECKLE_LOW - _FRECKLES[:, 1])
-    falling = np.float32(1.5) / np.square(_FRECKLES[:, 2])
-    strength = np.clip(1.5 - away * falling, 0.0, 1.0)
+    x, y, radius = _FRECKLES.T
+    axis = np.arange(_FRECKLE_CELLS).astype(np.float32) * _FRECKLE_CELL
+    columns = axis[:, None] + _FRECKLE_LEFT
+    rows = axis[:, None, None] + _FRECKLE_LOW
+    away = np.square(columns - x) + np.square(rows - y)  # [row, column, freckle]
+    falling = np.float32(1.5) / np.square(radius)
+    strength = saturate(1.5 - away * falling)
     return strength.argmax(-1), strength.max(-1)
 
 
@@ -80,15 +95,16 @@ class Canvas:
         self.window = window
         self.points = points
         self.normals = normals
-        self.albedo = np.empty_like(points)
-        self.albedo[:] = palette.skin[:, None, None]
+        self.palette = palette
+        self.albedo = _filled(palette.skin, points)
         self.gloss = np.full(points.shape[1:], palette.sheen, np.float32)
 
     def patch(self, corners: Float[np.ndarray, "n 3"], reach: float) -> "Patch | None":
         """The part of the canvas around points of the head's frame, widened by `reach` head units."""
         # Pixels, and some more for what comes nearer to the camera.
         margin = reach / (self.camera.sample_spacing * 2) * 1.15
-        box = self.camera.window(self.anatomy.pose.to_world(corners), margin).within(self.window)
+        corners = self.anatomy.pose.to_world(corners)
+        box = self.camera.window(corners, margin).within(self.window)
         return None if box is None else Patch(self, box)
 
 
@@ -103,36 +119,51 @@ class Patch:
         self.normals = canvas.normals[:, rows, columns]
         self.albedo = canvas.albedo[:, rows, columns]
         self.gloss = canvas.gloss[rows, columns]
-        # Slope of a soft edge, 1.4 samples wide.
-        self.edge = np.float32(1.0 / (1.4 * canvas.camera.sample_spacing))
+        self.shadow = canvas.palette.fold
+        self.edge = canvas.camera.edge_slope
 
     def inside(self, distance: np.ndarray) -> np.ndarray:
         """Coverage of a sample that lies `distance` head units inside an edge (negative: outside)."""
-        return np.clip(distance * self.edge + 0.5, 0.0, 1.0)
+        return saturate(distance * self.edge + 0.5)
 
     def paint(self, colour: np.ndarray, weight: np.ndarray) -> None:
-        """Mixes a colour [3] or a field of colours [3, h, w] into the albedo."""
-        for channel in range(3):
-            change = colour[channel] - self.albedo[channel]
+        """Mixes a colour [3, 1, 1] or a field of colours [3, h, w] into the albedo."""
+        for old, new in zip(self.albedo, colour, strict=True):
+            change = new - old
             change *= weight
-            self.albedo[channel] += change
+            old += change
+
+    def darken(self, weight: np.ndarray) -> None:
+        """Mixes in the colour of folds in the skin."""
+        self.paint(self.shadow, weight)
 
 
-def paint_face(canvas: Canvas, palette: Palette) -> None:
+def _filled(colour: np.ndarray, like: np.ndarray) -> Float32[np.ndarray, "3 h w"]:
+    """A field of one colour, as large as another field."""
+    field = np.empty_like(like)
+    field[:] = colour
+    return field
+
+
+def _mix(field: np.ndarray, value: np.ndarray | float, weight: np.ndarray) -> None:
+    """Mixes a value, a colour [3, 1, 1] or a field [3, h, w] into a field, in place."""
+    field += (value - field) * weight
+
+
+def paint_face(canvas: Canvas) -> None:
     """All features, from the skin outwards."""
-    anatomy = canvas.anatomy
-    _complexion(canvas, palette)
-    _freckles(canvas, palette)
-    _shadows(canvas, palette)
-    _folds(canvas, palette)
-    _scalp(canvas, palette)
-    _beard(canvas, palette)
-    _nostrils(canvas, palette)
-    _mouth(canvas, palette)
-    for eye in anatomy.eyes:
-        _eye(canvas, palette, eye)
-    for brow in anatomy.brows:
-        _brow(canvas, palette, brow)
+    _complexion(canvas)
+    _freckles(canvas)
+    _shadows(canvas)
+    _folds(canvas)
+    _scalp(canvas)
+    _beard(canvas)
+    _nostrils(canvas)
+    _mouth(canvas)
+    for eye in canvas.anatomy.eyes:
+        _eye(canvas, eye)
+    for brow in canvas.anatomy.brows:
+        _brow(canvas, brow)
 
 
 def _bump(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -142,7 +173,7 @@ def _bump(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return falloff(square)
 
 
-def _complexion(canvas: Canvas, palette: Palette) -> None:
+def _complexion(canvas: Canvas) -> None:
     """Rosy cheeks and nose, shaded eye sockets."""
     anatomy = canvas.anatomy
     happy = max(anatomy.performance.smile, 0.0)
@@ -157,89 +188,100 @@ def _complexion(canvas: Canvas, palette: Palette) -> None:
     cheek *= 0.35 + 0.25 * happy
     nose = _bump(patch.x / 0.13, (patch.y - anatomy.nose_tip_y) / 0.12)
     nose *= 0.35
-    patch.paint(palette.blush, np.maximum(cheek, nose))
+    patch.paint(canvas.palette.blush, np.maximum(cheek, nose))
 
     # Eye sockets, both at once.
     eye = anatomy.eyes[1]
     socket_x = (away - eye.x * 0.97) / (1.35 * eye.half_width)
     socket = _bump(socket_x, (patch.y - 0.02) / 0.12)
-    socket *= 0.2
-    patch.paint(palette.fold, socket)
+    patch.darken(0.2 * socket)
 
 
-def _freckles(canvas: Canvas, palette: Palette) -> None:
+def _freckles(canvas: Canvas) -> None:
     """The first of the freckles of a fixed map, as many as the persona has."""
     count = round(canvas.anatomy.persona.freckles * len(_FRECKLES))
     if not count:
         return
-    patch = canvas.patch(canvas.face[[*RIGHT_EYE, *LEFT_EYE, *OUTER_LIPS]], 0.12)
+    freckled = [*RIGHT_EYE, *LEFT_EYE, *OUTER_LIPS]
+    patch = canvas.patch(canvas.face[freckled], 0.12)
     if patch is None:
         return
-    column = ((patch.x - _FRECKLE_LEFT) * (1 / _FRECKLE_CELL)).astype(np.int32)
-    row = ((patch.y - _FRECKLE_LOW) * (1 / _FRECKLE_CELL)).astype(np.int32)
-    np.clip(column, 0, _FRECKLE_CELLS - 1, out=column)
-    np.clip(row, 0, _FRECKLE_CELLS - 1, out=row)
+
+    def cells(distance: np.ndarray) -> np.ndarray:
+        number = distance * (1 / _FRECKLE_CELL)
+        return number.astype(np.int32).clip(0, _FRECKLE_CELLS - 1)
+
+    row = cells(patch.y - _FRECKLE_LOW)
+    column = cells(patch.x - _FRECKLE_LEFT)
     numbers, strengths = _freckle_map()
     there = numbers[row, column] < count
-    patch.paint(palette.freckle, strengths[row, column] * (0.55 * there))
+    weight = strengths[row, column] * (0.55 * there)
+    patch.paint(canvas.palette.freckle, weight)
 
 
-def _shadows(canvas: Canvas, palette: Palette) -> None:
+def _shadows(canvas: Canvas) -> None:
     """Where the light of the sky hardly reaches: beside and below the nose, and below the lower lip."""
     mouth = canvas.anatomy.mouth
-    tip, wing = canvas.anatomy.nose_tip_y, canvas.anatomy.nose_half_width
+    tip = canvas.anatomy.nose_tip_y
+    wing = canvas.anatomy.nose_half_width
 
     patch = canvas.patch(canvas.face[NOSE], 0.16)
     if patch is not None:
-        below = _bump(patch.x / (1.25 * wing), (patch.y - tip + 0.155) / 0.06)
-        beside_x = (np.abs(patch.x) - 1.35 * wing) / (0.5 * wing)
-        beside = _bump(beside_x, (patch.y - 0.65 * tip) / 0.2)
-        patch.paint(palette.fold, np.maximum(0.5 * below, 0.2 * beside))
+        below_y = patch.y - tip + 0.155
+        below = _bump(patch.x / (1.25 * wing), below_y / 0.06)
+        beside_x = np.abs(patch.x) - 1.35 * wing
+        beside_y = patch.y - 0.65 * tip
+        beside = _bump(beside_x / (0.5 * wing), beside_y / 0.2)
+        patch.darken(np.maximum(0.5 * below, 0.2 * beside))
 
     under_lip = OUTER_LIPS[9]
     patch = canvas.patch(canvas.face[[under_lip]], 1.1 * mouth.half_width)
     if patch is not None:
-        edge = float(mouth.outer_lower(np.float64(0.0)))
-        shadow = _bump(patch.x / (0.62 * mouth.half_width), (patch.y - edge + 0.045) / 0.042)
-        patch.paint(palette.fold, 0.42 * shadow)
+        _, edge = mouth.point(0.0, "outer_lower")
+        shadow_x = patch.x / (0.62 * mouth.half_width)
+        shadow = _bump(shadow_x, (patch.y - edge + 0.045) / 0.042)
+        patch.darken(0.42 * shadow)
 
 
-def _scalp(canvas: Canvas, palette: Palette) -> None:
+def _scalp(canvas: Canvas) -> None:
     """Roots below the edge of the hair, which also keeps light away: no hard line between hair and skin."""
     # Only rows that show something above the cheeks.
-    rows = np.flatnonzero((canvas.points[1] > -0.1).any(axis=1))
-    if not len(rows):
+    high = (canvas.points[1] > -0.1).any(axis=1)
+    rows = np.flatnonzero(high).tolist()
+    if not rows:
         return
     window = canvas.window
-    first, last = window.top + int(rows[0]), window.top + int(rows[-1])
-    patch = Patch(canvas, window._replace(top=first, bottom=last + 1))
+    patch = Patch(
+        canvas,
+        window._replace(top=window.top + rows[0], bottom=window.top + rows[-1] + 1),
+    )
 
     # From nothing 0.08 units below the edge to full cover 0.02 units above it.
-    cover = patch.y - canvas.anatomy.hair_edge(patch.x, patch.z)
-    cover *= 1 / 0.1
-    cover += 0.8
-    np.clip(cover, 0.0, 1.0, out=cover)
+    above = patch.y - canvas.anatomy.hair_edge(patch.x, patch.z)
+    cover = saturate(above * (1 / 0.1) + 0.8)
     cover *= cover
     cover *= smoothstep(-0.1, 0.15, patch.y)
-    patch.paint(palette.hair * 0.6, 0.8 * cover)
+    patch.paint(canvas.palette.hair * 0.6, 0.8 * cover)
 
 
-def _folds(canvas: Canvas, palette: Palette) -> None:
+def _folds(canvas: Canvas) -> None:
     """Lines that the performance draws: beside the mouth, between the brows and on the forehead."""
     act = canvas.anatomy.performance
     for side in (-1, 1):
-        _smile_line(canvas, palette, side)
+        _smile_line(canvas, side)
     if act.brow_frown > 0:
-        _frown_lines(canvas, palette)
+        _frown_lines(canvas)
     if act.brow_raise > 0:
-        _forehead_lines(canvas, palette)
+        _forehead_lines(canvas)
 
 
-def _smile_line(canvas: Canvas, palette: Palette, side: int) -> None:
+def _smile_line(canvas: Canvas, side: int) -> None:
     """From the wing of the nose to the corner of the mouth, deeper in a smile."""
-    anatomy, mouth = canvas.anatomy, canvas.anatomy.mouth
-    ends = [NOSE[4], OUTER_LIPS[0]] if side < 0 else [NOSE[8], OUTER_LIPS[6]]
-    patch = canvas.patch(canvas.face[ends], 0.14)
+    anatomy = canvas.anatomy
+    mouth = anatomy.mouth
+    left = [NOSE[4], OUTER_LIPS[0]]
+    right = [NOSE[8], OUTER_LIPS[6]]
+    patch = canvas.patch(canvas.face[left if side < 0 else right], 0.14)
     if patch is None:
         return
 
@@ -250,22 +292,24 @@ def _smile_line(canvas: Canvas, palette: Palette, side: int) -> None:
     outer = mouth.half_width + 0.07
     line = inner + (outer - inner) * along * (1.35 - 0.35 * along)
 
-    weight = _bump((side * patch.x - line) / 0.028, (along - 0.5) / 0.52)
+    from_line = side * patch.x - line
+    weight = _bump(from_line / 0.028, (along - 0.5) / 0.52)
     smile = max(anatomy.performance.smile, 0.0)
-    patch.paint(palette.fold, (0.16 + 0.4 * smile) * weight)
+    patch.darken((0.16 + 0.4 * smile) * weight)
 
 
-def _frown_lines(canvas: Canvas, palette: Palette) -> None:
+def _frown_lines(canvas: Canvas) -> None:
     """Two upright lines between the brows."""
     between = [RIGHT_BROW[4], LEFT_BROW[0], NOSE[0]]
     patch = canvas.patch(canvas.face[between], 0.08)
     if patch is not None:
-        weight = _bump((np.abs(patch.x) - 0.045) / 0.014, (patch.y - 0.17) / 0.09)
+        from_line = np.abs(patch.x) - 0.045
+        weight = _bump(from_line / 0.014, (patch.y - 0.17) / 0.09)
         frown = canvas.anatomy.performance.brow_frown
-        patch.paint(palette.fold, (0.75 * frown) * weight)
+        patch.darken((0.75 * frown) * weight)
 
 
-def _forehead_lines(canvas: Canvas, palette: Palette) -> None:
+def _forehead_lines(canvas: Canvas) -> None:
     """Level wrinkles above raised brows, 0.085 units apart, that sink towards the temples."""
     patch = canvas.patch(canvas.face[BROWS], 0.32)
     if patch is not None:
@@ -275,64 +319,73 @@ def _forehead_lines(canvas: Canvas, palette: Palette) -> None:
         lines = falloff(np.square(waves) * 14.0)
         weight = lines * _bump(patch.x / 0.3, (height - 0.085) / 0.11)
         lift = canvas.anatomy.performance.brow_raise
-        patch.paint(palette.fold, (0.4 * lift) * weight)
+        patch.darken((0.4 * lift) * weight)
 
 
-def _beard(canvas: Canvas, palette: Palette) -> None:
+def _beard(canvas: Canvas) -> None:
     """Stubble to full beard: cheeks and chin below a line, and a moustache."""
-    anatomy, density = canvas.anatomy, canvas.anatomy.persona.beard
+    anatomy = canvas.anatomy
+    mouth = anatomy.mouth
+    density = anatomy.persona.beard
     if density <= 0:
         return
-    box = itertools.product((-0.75, 0.75), (-0.1, anatomy.chin_y - 0.2), (0.0, 0.9))
+    lowest = anatomy.chin_y - 0.2
+    box = itertools.product((-0.75, 0.75), (-0.1, lowest), (0.0, 0.9))
     patch = canvas.patch(np.array(list(box)), 0.0)
     if patch is None:
         return
-    mouth = anatomy.mouth
     away = np.abs(patch.x)
     grain = _stubble(canvas, patch)
 
     # Cheeks and chin: below a line that rises from the corners of the mouth to the ears.
-    line = mouth.corner_y - 0.02 + 0.72 * smoothstep(0.22, 0.72, away)
+    rise = 0.72 * smoothstep(0.22, 0.72, away)
+    line = mouth.corner_y - 0.02 + rise
     cover = smoothstep(-0.03, 0.1, line - patch.y + 0.15 * grain)
 
     # The moustache fills the space between lip and nose, and thins out beyond the corners of the mouth.
     under_nose = anatomy.nose_tip_y - 0.165 - 0.25 * away - 0.04 * grain
-    lip = mouth.outer_upper(np.clip(mouth.across(patch.x), -1.0, 1.0))
-    within = np.minimum(under_nose - patch.y, patch.y - lip + 0.04)
+    s = np.clip(mouth.across(patch.x), -1.0, 1.0)
+    above_lip = patch.y - mouth.outer_upper(s)
+    within = np.minimum(under_nose - patch.y, above_lip + 0.04)
     moustache = smoothstep(-0.012, 0.03, within)
-    moustache *= smoothstep(mouth.half_width + 0.09, mouth.half_width - 0.04, away)
+    corner = mouth.half_width
+    moustache *= smoothstep(corner + 0.09, corner - 0.04, away)
     np.maximum(cover, moustache, out=cover)
 
     # It ends before the ears.
     before_ears = smoothstep(0.7, 0.64, away / anatomy.persona.head_width)
     cover *= smoothstep(-0.12, 0.02, patch.z) * before_ears
-    cover *= min(0.25 + 1.0 * density, 0.94) * (1.0 + grain)
-    patch.paint(palette.beard, np.clip(cover, 0.0, 1.0))
+    cover *= min(0.25 + density, 0.94) * (1.0 + grain)
+    patch.paint(canvas.palette.beard, saturate(cover))
     patch.gloss *= 1.0 - 0.7 * cover
 
 
 def _stubble(canvas: Canvas, patch: Patch) -> Float32[np.ndarray, "h w"]:
-    """The grain of a beard, -0.3..0.3; fainter where cells are smaller than samples, which would flicker."""
-    column = (patch.x * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127
-    row = ((patch.y + 0.3 * patch.z) * (1.0 / _STUBBLE_CELL)).astype(np.int32) & 127
-    strength = 0.3 * min(1.0, _STUBBLE_CELL / canvas.camera.sample_spacing)
+    """The grain of a beard, -0.3..0.3."""
+    # The map repeats.
+    scale = 1.0 / _STUBBLE_CELL
+    column = (patch.x * scale).astype(np.int32) & 127
+    row = ((patch.y + 0.3 * patch.z) * scale).astype(np.int32) & 127
+    strength = 0.3 * canvas.camera.contrast(_STUBBLE_CELL)
     return _STUBBLE[row, column] * strength
 
 
-def _nostrils(canvas: Canvas, palette: Palette) -> None:
+def _nostrils(canvas: Canvas) -> None:
     """Dark ellipses, turned outwards, around the landmarks below the wings of the nose."""
-    dark = palette.fold * 0.35
+    dark = canvas.palette.fold * 0.35
+    half_width = 0.34 * canvas.anatomy.nose_half_width
     for side, landmark in ((-1, NOSE[5]), (1, NOSE[7])):
         point = canvas.face[landmark]
         patch = canvas.patch(point[None], 0.09)
         if patch is not None:
-            away = patch.x - point[0]
-            dx = away / (0.34 * canvas.anatomy.nose_half_width)
-            dy = (patch.y - point[1] - 0.012 + 0.12 * side * away) / 0.026
-            patch.paint(dark, np.clip(1.5 * _bump(dx, dy) - 0.35, 0.0, 0.9))
+            x, y, _ = point
+            away = patch.x - x
+            dy = patch.y - y - 0.012 + 0.12 * side * away
+            hole = _bump(away / half_width, dy / 0.026)
+            patch.paint(dark, np.clip(1.5 * hole - 0.35, 0.0, 0.9))
 
 
-def _mouth(canvas: Canvas, palette: Palette) -> None:
+def _mouth(canvas: Canvas) -> None:
     """Lips, what shows between them, and the line where they meet."""
     mouth = canvas.anatomy.mouth
     patch = canvas.patch(canvas.face[MOUTH], 0.05)
@@ -348,7 +401,7 @@ def _mouth(canvas: Canvas, palette: Palette) -> None:
     lips = patch.inside(mouth.outer_upper(s) - y)
     lips *= patch.inside(y - mouth.outer_lower(s))
     upper_lip = patch.inside(y - middle)
-    colour = palette.lips[:, None, None] * (1.0 - 0.22 * upper_lip)
+    colour = canvas.palette.lips * (1.0 - 0.22 * upper_lip)
     patch.paint(colour, lips * 0.9)
     patch.gloss += 0.16 * lips * (1.0 - upper_lip)
 
@@ -356,12 +409,13 @@ def _mouth(canvas: Canvas, palette: Palette) -> None:
         _open_mouth(canvas, patch, top, bottom)
 
     # The seam fades as the mouth opens; the corners stay.
-    seam = falloff(np.square((y - middle) / 0.013))
+    seam = bell((y - middle) / 0.013)
     closed = max(0.0, 1.0 - mouth.drop / 0.05)
-    seam *= np.clip(1.0 - np.square(s), 0.0, 1.0) * closed
-    corner = _bump((np.abs(s) - 1.0) / 0.09, (y - mouth.corner_y) / 0.016)
+    seam *= saturate(1.0 - np.square(s)) * closed
+    from_corner = np.abs(s) - 1.0
+    corner = _bump(from_corner / 0.09, (y - mouth.corner_y) / 0.016)
     line = np.maximum(0.75 * seam, 0.6 * corner)
-    patch.paint(palette.fold * 0.5, line)
+    patch.paint(canvas.palette.fold * 0.5, line)
 
 
 def _open_mouth(canvas: Canvas, patch: Patch, top: np.ndarray, bottom: np.ndarray) -> None:
@@ -375,141 +429,139 @@ def _open_mouth(canvas: Canvas, patch: Patch, top: np.ndarray, bottom: np.ndarra
     deeper = -0.1 / ray[2]
     x = patch.x + ray[0] * deeper
     y = patch.y + ray[1] * deeper
-    inside = np.empty((3, *x.shape), np.float32)
-    inside[:] = _CAVITY[:, None, None]
+    inside = _filled(_CAVITY, patch.points)
 
     # Tongue, with a groove along its middle.
     middle = mouth.y - mouth.drop + 0.035
-    tongue = _ellipse(x / (0.8 * mouth.half_width), (y - middle + 0.05) / 0.11)
-    groove = 1.0 - 0.3 * falloff(np.square(x * (1 / 0.02)))
-    inside += (_TONGUE[:, None, None] * groove - inside) * tongue
+    tongue_x = x / (0.8 * mouth.half_width)
+    tongue = _ellipse(tongue_x, (y - middle + 0.05) / 0.11)
+    groove = 1.0 - 0.3 * bell(x * (1 / 0.02))
+    _mix(inside, _TONGUE * groove, tongue)
 
     # Upper teeth, 0.075 units wide, in an arc, with darker gaps.
     tooth = x * (1 / 0.075)
     tooth -= np.rint(tooth)
-    from_gap = np.clip(np.abs(tooth) * 9.0, 0.0, 1.0)
-    gap = 0.8 + 0.2 * from_gap
-    arc = 0.35 * np.square(x)
-    teeth = patch.inside(y - (arc + (mouth.y - 0.05)))
+    gap = 0.8 + 0.2 * saturate(np.abs(tooth) * 9.0)
+    edge = 0.35 * np.square(x) + (mouth.y - 0.05)
+    teeth = patch.inside(y - edge)
     _mix(inside, _TEETH, teeth * gap)
 
     # The corners and the part behind the upper lip are dark.
     aside = np.clip(x / (1.1 * mouth.half_width), -1.0, 1.0)
     shade = 1.0 - 0.7 * np.square(aside)
-    below_lip = np.clip((top - patch.y) / 0.035, 0.0, 1.0)
+    below_lip = saturate((top - patch.y) / 0.035)
     shade *= 0.6 + 0.4 * below_lip
 
     # No highlight, and light as on a wall that faces the front.
     patch.paint(inside * shade, cavity)
-    front = np.float32([0.0, 0.0, 1.0])[:, None, None]
-    patch.normals += (front - patch.normals) * cavity
+    _mix(patch.normals, planar(np.float32([0.0, 0.0, 1.0])), cavity)
     patch.gloss *= 1.0 - cavity
-
-
-def _mix(field: np.ndarray, colour: np.ndarray, weight: np.ndarray) -> None:
-    """Mixes a colour [3] into a field of colours [3, h, w], in place."""
-    field += (colour[:, None, None] - field) * weight
 
 
 def _ellipse(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Coverage of the unit disc, with a soft edge inside."""
-    return np.clip((1.0 - x * x - y * y) * 3.0, 0.0, 1.0)
+    return saturate((1.0 - x * x - y * y) * 3.0)
 
 
-def _eye(canvas: Canvas, palette: Palette, eye: Eye) -> None:
+def _eye(canvas: Canvas, eye: Eye) -> None:
     """Lids and their folds, lashes, and the ball between them."""
     size = eye.size
-    patch = canvas.patch(canvas.face[RIGHT_EYE if eye.side < 0 else LEFT_EYE], 0.11 * size)
+    landmarks = RIGHT_EYE if eye.side < 0 else LEFT_EYE
+    patch = canvas.patch(canvas.face[landmarks], 0.11 * size)
     if patch is None:
         return
     s = np.clip(eye.across(patch.x), -1.3, 1.3)
     below = eye.upper(s) - patch.y  # how far below the upper lid's edge
     above = patch.y - eye.lower(s)  # how far above the lower one's
     aperture = patch.inside(below) * patch.inside(above)
-    within = np.clip((1.05 - np.square(s)) * 4.0, 0.0, 1.0)
-    fade = np.clip((1.6 - np.square(s)) * 2.0, 0.0, 1.0)
+    within = saturate((1.05 - np.square(s)) * 4.0)
+    fade = saturate((1.6 - np.square(s)) * 2.0)
 
     # Lid crease, deeper when the eye is open; it fades towards the corners.
-    crease_y = (below + (0.02 + 0.035 * eye.openness) * size) / (0.016 * size)
+    crease_height = (0.02 + 0.035 * eye.openness) * size
+    crease_y = (below + crease_height) / (0.016 * size)
     crease = _bump(crease_y, s * 0.8)
-    patch.paint(palette.fold, (0.25 + 0.3 * eye.openness) * crease * fade)
+    patch.darken((0.25 + 0.3 * eye.openness) * crease * fade)
 
     # Bag below the eye.
     bag = _bump((above + 0.05 * size) / (0.02 * size), s)
-    patch.paint(palette.fold, 0.16 * bag * fade)
+    patch.darken(0.16 * bag * fade)
 
     # The ball, with the caruncle in the inner corner.
     if eye.openness > 0:
-        ball, normal = _eyeball(canvas, palette, eye, patch, below)
-        caruncle = _ellipse((s - 1.0) / 0.24, (below - above) / (0.12 * size))
+        ball, normal = _eyeball(canvas, eye, patch, below)
+        caruncle_y = (below - above) / (0.12 * size)
+        caruncle = _ellipse((s - 1.0) / 0.24, caruncle_y)
         _mix(ball, _CARUNCLE, caruncle)
         patch.paint(ball, aperture)
-        patch.normals += (normal - patch.normals) * aperture
-        patch.gloss += (0.25 - patch.gloss) * aperture
+        _mix(patch.normals, normal, aperture)
+        _mix(patch.gloss, 0.25, aperture)
 
     # Lashes of the upper lid, thicker towards the outer corner, and the rim of the lower one.
     thickness = (0.012 + 0.006 * (1.0 - s)) * size
-    lash = np.clip(1.2 - np.abs(below + 0.3 * thickness) / thickness, 0.0, 1.0) * within
+    from_lash = np.abs(below + 0.3 * thickness)
+    lash = saturate(1.2 - from_lash / thickness) * within
     patch.paint(_LASH, 0.85 * lash)
-    rim = falloff(np.square((above + 0.004) / (0.009 * size))) * within
-    patch.paint(palette.fold, 0.65 * rim)
+    rim = bell((above + 0.004) / (0.009 * size)) * within
+    patch.darken(0.65 * rim)
 
 
 def _eyeball(
-    canvas: Canvas, palette: Palette, eye: Eye, patch: Patch, below: np.ndarray
+    canvas: Canvas, eye: Eye, patch: Patch, below: np.ndarray
 ) -> tuple[Float32[np.ndarray, "3 h w"], Float32[np.ndarray, "3 h w"]]:
     """Albedo and normal of the ball where each ray meets it; `below`: how far below the upper lid, head units."""
     # The nearer root of the ray's quadratic, from the skin on; the nearest point if it misses the ball.
     centre = canvas.anatomy.ball_centres[0 if eye.side < 0 else 1]
     ray = canvas.camera.directions(canvas.anatomy.pose, patch.window)
-    away = patch.points - centre.astype(np.float32)[:, None, None]
+    away = patch.points - planar(centre.astype(np.float32))
     a = dot(ray, ray)
     b = dot(ray, away)
     c = dot(away, away) - eye.radius**2
-    step = (-b - np.sqrt(np.maximum(b * b - a * c, 0.0))) / a
+    discriminant = np.maximum(b * b - a * c, 0.0)
+    step = (-b - np.sqrt(discriminant)) / a
     normal = (away + ray * step) * (1.0 / eye.radius)
 
     # Distance from the pupil's centre along the chord, in radii of the iris.
     gaze = canvas.anatomy.gaze().astype(np.float32)
-    offset = normal - gaze[:, None, None]
+    offset = normal - planar(gaze)
     radius = np.sqrt(dot(offset, offset)) * (1.0 / _IRIS_RADIUS)
     edge = eye.radius * _IRIS_RADIUS  # head units
 
     # White, iris with a dark ring around it, pupil.
-    colour = np.empty_like(normal)
-    colour[:] = _SCLERA[:, None, None]
+    colour = _filled(_SCLERA, normal)
     iris = patch.inside((1.0 - radius) * edge)
-    ring = 1.0 - 0.75 * smoothstep(0.72, 1.0, radius) + 0.5 * np.clip(0.85 - radius, 0.0, 0.4)
-    colour += (palette.iris[:, None, None] * ring - colour) * iris
+    dark_ring = 0.75 * smoothstep(0.72, 1.0, radius)
+    light_middle = 0.5 * np.clip(0.85 - radius, 0.0, 0.4)
+    _mix(colour, canvas.palette.iris * (1.0 - dark_ring + light_middle), iris)
     _mix(colour, _PUPIL, patch.inside((0.42 - radius) * edge))
 
     # The upper lid shades the ball.
-    colour *= 0.5 + 0.5 * np.clip(below / (0.06 * eye.size), 0.0, 1.0)
+    colour *= 0.5 + 0.5 * saturate(below / (0.06 * eye.size))
 
     # A window up to the left behind the camera is mirrored on the cornea.
     glint = canvas.anatomy.pose.turn_back(_GLINT).astype(np.float32)
-    mirror = normal - glint[:, None, None]
-    window = np.clip(1.6 - dot(mirror, mirror) / 0.012, 0.0, 1.0)
-    _mix(colour, np.float32([2.2, 2.2, 2.2]), window * iris)
+    mirror = normal - planar(glint)
+    window = saturate(1.6 - dot(mirror, mirror) / 0.012)
+    _mix(colour, 2.2, window * iris)
     return colour, normal
 
 
-def _brow(canvas: Canvas, palette: Palette, brow: Brow) -> None:
+def _brow(canvas: Canvas, brow: Brow) -> None:
     """A tapered band of slanted hairs, soft at its edges and ends."""
-    landmarks = canvas.face[RIGHT_BROW if brow.side < 0 else LEFT_BROW]
-    patch = canvas.patch(landmarks, brow.half_thickness + 0.03)
+    landmarks = RIGHT_BROW if brow.side < 0 else LEFT_BROW
+    patch = canvas.patch(canvas.face[landmarks], brow.half_thickness + 0.03)
     if patch is None:
         return
     r = brow.along(patch.x)
-    taper = np.clip(1.05 - 0.75 * np.square(np.clip(r, 0.0, 1.0)), 0.05, 1.0)
-    half = brow.half_thickness * taper
-    offset = patch.y - brow.centre(np.clip(r, -0.2, 1.2))
+    taper = 1.05 - 0.75 * np.square(saturate(r))
+    half = brow.half_thickness * np.clip(taper, 0.05, 1.0)
+    centre = brow.centre(np.clip(r, -0.2, 1.2))
+    inside = half - np.abs(patch.y - centre)
 
-    # Hairs are fainter where they are finer than samples, which would flicker.
     hairs = wave(patch.x * (15.1 * brow.side) - patch.y * 11.1)
-    hairs *= 0.18 * min(1.0, 0.01 / canvas.camera.sample_spacing)
+    hairs *= 0.18 * canvas.camera.contrast(0.01)
 
-    cover = np.clip((half - np.abs(offset)) / 0.016 + 0.35 + hairs, 0.0, 1.0)
+    cover = saturate(inside / 0.016 + 0.35 + hairs)
     cover *= smoothstep(-0.06, 0.1, r) * smoothstep(1.06, 0.9, r)
-    patch.paint(palette.brow, 0.9 * cover)
+    patch.paint(canvas.palette.brow, 0.9 * cover)
     patch.gloss *= 1.0 - cover

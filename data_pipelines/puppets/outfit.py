@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float32
 from data_pipelines.puppets.anatomy import Anatomy
 from data_pipelines.puppets.camera import Camera
 from data_pipelines.puppets.shading import Palette
-from data_pipelines.puppets.surface import dot, falloff, smoothstep, wave
+from data_pipelines.puppets.surface import bell, dot, planar, saturate, smoothstep, wave
 
 
 def paint_body(
@@ -23,20 +23,20 @@ def paint_body(
     below *= 0.35
     below -= y
     below -= 1.5
-    shirt = np.clip(below * 60.0, 0.0, 1.0)
+    shirt = saturate(below * 60.0)
 
     # Neck
     shadow = smoothstep(-1.05, -1.65, y)
     shadow *= 0.62
     shadow += 0.38
-    albedo = palette.skin[:, None, None] * shadow
+    albedo = palette.skin * shadow
 
     # Shirt, darker at the collar's edge and along a seam 0.13 units below it
-    cloth = falloff(np.square((below - 0.13) * (1 / 0.016)))
+    cloth = bell((below - 0.13) * (1 / 0.016))
     cloth *= -0.4
-    near_edge = np.clip(1.0 - below * (1 / 0.05), 0.0, 1.0)
+    near_edge = saturate(1.0 - below * (1 / 0.05))
     cloth += 1.0 - 0.35 * near_edge
-    albedo += (palette.shirt[:, None, None] * cloth - albedo) * shirt
+    albedo += (palette.shirt * cloth - albedo) * shirt
     return albedo, 0.06 * (1.0 - shirt)
 
 
@@ -56,18 +56,16 @@ def paint_hair(
     strands += wave(around * 10.7 - y)
     there = y > anatomy.hair_edge(x, z, strands)
     strands += wave(around * 23.9 + y * 0.8)
-    # Fainter where they are finer than samples, which would flicker.
-    detail = np.float32(min(1.0, 0.02 / camera.sample_spacing))
-    strands *= 0.33 * detail
+    strands *= 0.33 * np.float32(camera.contrast(0.02))
 
     # A band of light lies around the crown; roots and ends are darker.
     height = y - 0.62 * anatomy.persona.head_height
     height += 0.06 * strands
-    band = falloff(np.square(height * (1 / 0.22)))
+    band = bell(height * (1 / 0.22))
     tint = 0.4 * strands
     tint += 0.3 * band
     tint += 0.9
-    albedo = palette.hair[:, None, None] * tint
+    albedo = palette.hair * tint
 
     normals[0] += 0.2 * strands
     gloss = band * (0.16 + 0.12 * strands)
@@ -81,10 +79,12 @@ class Glasses:
     def __init__(self, anatomy: Anatomy, camera: Camera, palette: Palette):
         self.anatomy = anatomy
         self.camera = camera
-        self.colour = palette.frame[:, None, None]
+        self.colour = palette.frame
+        self.edge = camera.edge_slope
 
         # From round and thin to square and heavy.
-        style, eye = anatomy.persona.glasses, anatomy.eyes[1]
+        style = anatomy.persona.glasses
+        eye = anatomy.eyes[1]
         self.rim = 0.016 + 0.022 * style  # half thickness
         self.squareness = style
         self.lens_x = eye.x
@@ -92,8 +92,6 @@ class Glasses:
         self.half_height = 0.2
         # The plane z of the lenses, before the eyeballs.
         self.front = float(anatomy.ball_centres[1, 2]) + eye.radius + 0.17
-        # Slope of a soft edge, 1.4 samples wide.
-        self.edge = np.float32(1.0 / (1.4 * camera.sample_spacing))
 
     def paint(
         self, colour: Float32[np.ndarray, "3 g g"], depth: Float32[np.ndarray, "g g"]
@@ -102,14 +100,18 @@ class Glasses:
         if self.anatomy.persona.glasses <= 0:
             return
         outer = self.lens_x + self.half_width
-        corners = list(itertools.product((-outer, outer), (-0.25, 0.25), (self.front,)))
+        box = itertools.product((-outer, outer), (-0.25, 0.25), (self.front,))
+        corners = np.array(list(box))
         ahead = np.array([0.0, 0.0, 1.0])
-        self._plane(colour, depth, np.array(corners), ahead, self._front)
+        self._plane(colour, depth, corners, ahead, self._front)
+
+        head_width = self.anatomy.persona.head_width
         for side in (-1, 1):
             hinge = np.array([side * outer, 0.06, self.front])
-            ear = np.array([side * 0.76 * self.anatomy.persona.head_width, 0.06, -0.1])
+            ear = np.array([side * 0.76 * head_width, 0.06, -0.1])
             outwards = np.cross(ear - hinge, [0.0, 1.0, 0.0])
-            self._plane(colour, depth, np.stack([hinge, ear]), outwards, self._temple)
+            corners = np.stack([hinge, ear])
+            self._plane(colour, depth, corners, outwards, self._temple)
 
     def _plane(
         self,
@@ -121,7 +123,8 @@ class Glasses:
     ) -> None:
         """Paints a part that lies in the plane through `corners`; `cover` gives frame and glare at its points."""
         pose = self.anatomy.pose
-        window = self.camera.window(pose.to_world(corners), 3.0).within(self.camera.whole())
+        around = self.camera.window(pose.to_world(corners), margin=3.0)
+        window = around.within(self.camera.whole())
         if window is None:
             return
         rows, columns = window.slices()
@@ -130,9 +133,9 @@ class Glasses:
         ray = self.camera.directions(pose, window)
         eye = self.camera.eye(pose)
         slant = dot(normal.astype(np.float32), ray)
-        slant = np.where(np.abs(slant) < 1e-6, np.float32(1e-6), slant)
+        slant[np.abs(slant) < 1e-6] = 1e-6
         distance = np.float32(normal @ (corners[0] - eye)) / slant
-        points = eye.astype(np.float32)[:, None, None] + ray * distance
+        points = planar(eye.astype(np.float32)) + ray * distance
 
         frame, glare = cover(points)
         ahead = distance < depth[rows, columns]
@@ -143,31 +146,36 @@ class Glasses:
     def _front(self, points: Float32[np.ndarray, "3 h w"]) -> tuple:
         """Rims, bridge and lenses."""
         x, y, _ = points
-        across = np.square((np.abs(x) - self.lens_x) * (1 / self.half_width))
+        away = np.abs(x)
+        across = np.square((away - self.lens_x) * (1 / self.half_width))
         along = np.square((y + 0.03) * (1 / self.half_height))
 
         # Between the norm of a circle and that of a square with round corners.
         radius = np.sqrt(across + along)
-        square = np.sqrt(np.sqrt(across * across + along * along))
+        fourth_powers = across * across + along * along
+        square = np.sqrt(np.sqrt(fourth_powers))
         radius += self.squareness * (square - radius)
         outside = (radius - 1.0) * min(self.half_width, self.half_height)
         rims = self._bar(outside, self.rim)
 
         # The bridge, an arch between the lenses.
         bridge = self._bar(y - 0.03 + 2.0 * x * x, self.rim * 0.8)
-        bridge *= np.abs(x) < self.lens_x - self.half_width
+        bridge *= away < self.lens_x - self.half_width
 
         # Glare, most at the top, towards the nose.
-        lens = np.clip(-outside * self.edge, 0.0, 1.0)
-        glare = 0.07 * lens * np.clip(1.0 + 2.0 * (y - 0.5 * np.abs(x)), 0.0, 1.5)
+        lens = saturate(-outside * self.edge)
+        towards_nose = 1.0 + 2.0 * (y - 0.5 * away)
+        glare = 0.07 * lens * np.clip(towards_nose, 0.0, 1.5)
         return np.maximum(rims, bridge), glare
 
     def _temple(self, points: Float32[np.ndarray, "3 h w"]) -> tuple:
         """The bar from hinge to ear."""
         _, y, z = points
         bar = self._bar(y - 0.06, self.rim)
-        return bar * ((z > -0.1) & (z < self.front)), np.float32(0.0)
+        bar *= (z > -0.1) & (z < self.front)
+        return bar, np.float32(0.0)
 
     def _bar(self, distance: np.ndarray, half_thickness: float) -> np.ndarray:
         """Coverage of a bar at some distance from its middle line."""
-        return np.clip((half_thickness - np.abs(distance)) * self.edge + 0.5, 0.0, 1.0)
+        inside = half_thickness - np.abs(distance)
+        return saturate(inside * self.edge + 0.5)

@@ -1,6 +1,7 @@
 """Renders one frame of a puppet: image, landmarks, face polygon and mask."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +14,7 @@ from data_pipelines.puppets.landmarks import head_points, landmarks
 from data_pipelines.puppets.outfit import Glasses, paint_body, paint_hair
 from data_pipelines.puppets.parameters import Performance, Persona, Scene, clip
 from data_pipelines.puppets.shading import Light, Palette, background, encode
-from data_pipelines.puppets.surface import Surface, View
+from data_pipelines.puppets.surface import Surface, View, planar, saturate
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.align import face_polygon, polygon_mask
 
@@ -73,13 +74,21 @@ def render(persona: Persona, performance: Performance, scene: Scene, size: int) 
     # Ground truth
     face = head_points(anatomy)
     points, visible = landmarks(anatomy, camera, face)
-    irises = camera.project(anatomy.pose.to_world(anatomy.irises)).astype(np.float32)
-    polygon = face_polygon(points).astype(np.float32)
+    irises = camera.project(anatomy.pose.to_world(anatomy.irises))
+    polygon = face_polygon(points)
     inside = polygon_mask(polygon, camera.size, camera.size) >= 0.5
-    mask = np.where(inside, 255, 0).astype(np.uint8)
 
-    image = encode(_image(anatomy, face, camera, scene))
-    return Frame(image, points, visible, irises, polygon, mask, persona, performance, scene)
+    return Frame(
+        image=encode(_image(anatomy, face, camera, scene)),
+        landmarks=points,
+        visible=visible,
+        irises=irises.astype(np.float32),
+        polygon=polygon,
+        mask=inside * np.uint8(255),
+        persona=persona,
+        performance=performance,
+        scene=scene,
+    )
 
 
 def _image(
@@ -89,15 +98,15 @@ def _image(
     palette = Palette(anatomy.persona)
     layers = _Layers(background(scene, camera.size), camera)
     light = Light(scene, anatomy.pose.rotation)
+    body_light = Light(scene, anatomy.body_pose.rotation)
 
     def body(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
         albedo, gloss = paint_body(points, palette)
-        body_light = Light(scene, anatomy.body_pose.rotation)
         return body_light.shade(albedo, normals, gloss), True
 
     def head(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
         canvas = Canvas(anatomy, face, camera, window, points, normals, palette)
-        paint_face(canvas, palette)
+        paint_face(canvas)
         return light.shade(canvas.albedo, canvas.normals, canvas.gloss), True
 
     def hair(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
@@ -106,7 +115,7 @@ def _image(
 
     layers.add(anatomy.body, anatomy.body_pose, body)
     layers.add(anatomy.head, anatomy.pose, head)
-    inside_hair = palette.hair * light.ambient * 0.6
+    inside_hair = palette.hair * planar(light.ambient) * 0.6
     layers.add(anatomy.hair, anatomy.pose, hair, hollow=inside_hair)
     Glasses(anatomy, camera, palette).paint(layers.colour, layers.depth)
     return layers.flatten()
@@ -125,7 +134,7 @@ class _Layers:
         surface: Surface,
         pose: Pose,
         paint: Callable[[Window, np.ndarray, np.ndarray], tuple],
-        hollow: Float32[np.ndarray, "3"] | None = None,
+        hollow: Float32[np.ndarray, "3 1 1"] | None = None,
     ) -> None:
         """Casts a surface and lays what is nearest over the image.
 
@@ -137,25 +146,30 @@ class _Layers:
         if window is None:
             return
         rows, columns = window.slices()
+        behind = self.depth[rows, columns]
+        colour = self.colour[:, rows, columns]
         depth = view.cast(window)
-        nearer = depth < self.depth[rows, columns]
+        nearer = depth < behind
 
         # Rays that miss get a depth, too: their points are computed and not used.
         safe = np.where(nearer, depth, np.float32(self.camera.distance))
         points = self.camera.points(pose, window, safe)
-        painted, there = paint(window, points, view.normals(window, points))
+        normals = view.normals(window, points)
+        painted, there = paint(window, points, normals)
 
         if hollow is not None:
-            inside = ~there & (depth + _HOLLOW < self.depth[rows, columns])
-            for channel in range(3):
-                np.copyto(self.colour[channel, rows, columns], hollow[channel], where=inside)
+            inside = ~there & (depth + _HOLLOW < behind)
+            np.copyto(colour, hollow, where=inside)
         nearer &= there
-        np.copyto(self.depth[rows, columns], depth, where=nearer)
-        np.copyto(self.colour[:, rows, columns], painted, where=nearer)
+        np.copyto(behind, depth, where=nearer)
+        np.copyto(colour, painted, where=nearer)
 
     def flatten(self) -> Float32[np.ndarray, "s s 3"]:
         """Mean of the samples of every pixel."""
-        fine, n = self.colour, SUPERSAMPLING
-        np.clip(fine, 0.0, 1.0, out=fine)
-        total = sum(fine[:, i::n, j::n] for i in range(n) for j in range(n))
-        return np.ascontiguousarray(np.moveaxis(total, 0, -1)) * (1 / n**2)
+        fine = saturate(self.colour)
+        n = SUPERSAMPLING
+        total = 0.0
+        for row, column in itertools.product(range(n), repeat=2):
+            total += fine[:, row::n, column::n]
+        image = np.moveaxis(total, 0, -1)
+        return np.ascontiguousarray(image) * (1 / n**2)

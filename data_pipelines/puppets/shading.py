@@ -1,10 +1,10 @@
-"""Colours and light. Colours are linear RGB, float32; images are encoded with gamma 2, close to sRGB."""
+"""Colours and light. Colours are linear RGB, float32 [3, 1, 1]; images are encoded with gamma 2, close to sRGB."""
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from data_pipelines.puppets.parameters import Persona, Scene
-from data_pipelines.puppets.surface import dot, wave
+from data_pipelines.puppets.surface import dot, planar, saturate, wave
 
 # Palettes, 8-bit sRGB: paths through colour space that a persona's parameters run along from 0 to 1.
 _SKIN = [
@@ -43,20 +43,25 @@ _SHIRT = [
 _WRAP = (0.32, 0.16, 0.1)  # light that bleeds past the terminator through the skin, per channel
 
 
-def linear(srgb: tuple[float, ...]) -> Float32[np.ndarray, "3"]:
+def rgb(red: float, green: float, blue: float) -> Float32[np.ndarray, "3 1 1"]:
+    """A linear colour, or a factor on each channel of one."""
+    return planar(np.float32([red, green, blue]))
+
+
+def linear(srgb: tuple[int, int, int]) -> Float32[np.ndarray, "3 1 1"]:
     """Linear colour of an 8-bit one."""
-    return np.square(np.asarray(srgb, np.float32) / 255)
+    return np.square(rgb(*srgb) / 255)
 
 
 def encode(colour: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     """8-bit image of linear colours."""
-    coded = np.sqrt(np.clip(colour, 0.0, 1.0))
+    coded = np.sqrt(saturate(colour))
     coded *= 255
     coded += 0.5
     return coded.astype(np.uint8)
 
 
-def _along(palette: list[tuple[int, int, int]], fraction: float) -> Float32[np.ndarray, "3"]:
+def _along(palette: list[tuple[int, int, int]], fraction: float) -> Float32[np.ndarray, "3 1 1"]:
     """Colour at a fraction 0..1 of the way through a palette."""
     position = fraction * (len(palette) - 1)
     index = min(int(position), len(palette) - 2)
@@ -73,16 +78,16 @@ class Palette:
 
         # Skin: the palette's colour with a rosy to olive undertone.
         undertone = 1 + persona.skin_warmth * np.array([-0.05, 0.06, -0.08])
-        self.skin = _along(_SKIN, tone) * undertone.astype(np.float32)
-        self.blush = self.skin * np.float32([1.05, 0.72, 0.7])
-        self.fold = self.skin * np.float32([0.42, 0.3, 0.27])
-        self.freckle = self.skin * np.float32([0.62, 0.42, 0.32])
+        self.skin = _along(_SKIN, tone) * rgb(*undertone)
+        self.blush = self.skin * rgb(1.05, 0.72, 0.7)
+        self.fold = self.skin * rgb(0.42, 0.3, 0.27)
+        self.freckle = self.skin * rgb(0.62, 0.42, 0.32)
         # Gloss, more on dark skin: there it shows the form.
         self.sheen = np.float32(0.06 + 0.07 * tone)
 
         # Lips: from the skin's own red, lighter on dark skin, to lipstick.
         red = linear((176, 58, 64)) * (1.0 - 0.55 * tone)
-        natural = self.skin * np.float32([0.85, 0.5, 0.48])
+        natural = self.skin * rgb(0.85, 0.5, 0.48)
         natural += (0.4 * tone) * linear((150, 78, 80))
         self.lips = natural + (0.2 + 0.8 * persona.lip_redness) * (red - natural)
 
@@ -97,8 +102,10 @@ class Palette:
         # No parameters of their own: the shirt varies with hair line and eyes, the frame with the style.
         shirt = (persona.hair_line * 7.3 + persona.eye_colour * 3.1) % 1.0
         self.shirt = _along(_SHIRT, shirt)
-        black, tortoise = (28, 26, 30), (92, 52, 30)
-        self.frame = linear(black if persona.glasses < 0.6 else tortoise)
+        if persona.glasses < 0.6:
+            self.frame = linear((28, 26, 30))  # black
+        else:
+            self.frame = linear((92, 52, 30))  # tortoise
 
 
 class Light:
@@ -107,11 +114,12 @@ class Light:
     def __init__(self, scene: Scene, rotation: Float[np.ndarray, "3 3"]):
         azimuth = np.deg2rad(scene.light_azimuth)
         elevation = np.deg2rad(scene.light_elevation)
+        level = np.cos(elevation)
         direction = np.array(
             [
-                np.sin(azimuth) * np.cos(elevation),
+                np.sin(azimuth) * level,
                 np.sin(elevation),
-                np.cos(azimuth) * np.cos(elevation),
+                np.cos(azimuth) * level,
             ]
         )
         # Blinn's half vector, between the light and the camera, which is far away along z.
@@ -153,50 +161,64 @@ class Light:
         shine *= gloss
 
         for channel in range(3):
-            lit = facing + wrap[channel]
+            bleeding = wrap[channel]
+            lamp = self.diffuse[channel]
+            lit = facing + bleeding
             np.maximum(lit, 0.0, out=lit)
-            lit *= self.diffuse[channel] / (1 + wrap[channel])
+            lit *= lamp / (1 + bleeding)
             lit += self.ambient[channel] * sky
             albedo[channel] *= lit
-            albedo[channel] += shine * self.diffuse[channel]
+            albedo[channel] += shine * lamp
         return albedo
 
 
 def background(scene: Scene, size: int) -> Float32[np.ndarray, "3 s s"]:
     """What is behind the puppet: plain, stripes, checks or discs of two related colours, fading downwards."""
     # Two colours of one hue, the second darker.
-    hue = 2 * np.pi * (scene.background_hue + np.array([0.0, 1 / 3, 2 / 3]))
-    base = scene.background_value * (1 + 0.28 * np.cos(hue)).astype(np.float32)
+    turns = scene.background_hue + np.array([0.0, 1 / 3, 2 / 3])
+    tint = 1 + 0.28 * np.cos(2 * np.pi * turns)
+    base = scene.background_value * planar(tint.astype(np.float32))
     first = np.square(base)
     second = np.square(base * 0.78)
 
-    axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1  # -1..1 across the image
-    x, y = axis[None, :], axis[:, None]
-    kind = min(int(scene.background_pattern * 4), 3)
-    phase = np.float32(scene.background_pattern * 4 - kind)
-    pattern = _pattern(kind, phase, axis)
+    # -1..1 across the image
+    pixels = np.arange(size, dtype=np.float32)
+    axis = (pixels + 0.5) / size * 2 - 1
+    x = axis[None, :]
+    y = axis[:, None]
+
+    quarters = scene.background_pattern * 4
+    kind = min(int(quarters), 3)
+    phase = np.float32(quarters - kind)
+    pattern = _pattern(kind, phase, x, y)
 
     # The pattern is fainter towards the bottom, where the corners darken.
-    fraction = pattern * (1 - 0.25 * y) + 0.2 * (y + 1) * np.abs(x)
-    return first[:, None, None] + fraction * (second - first)[:, None, None]
+    fraction = pattern * (1 - 0.25 * y)
+    fraction += 0.2 * (y + 1) * np.abs(x)
+    return first + fraction * (second - first)
 
 
 def _pattern(
-    kind: int, phase: np.float32, axis: Float32[np.ndarray, "s"]
+    kind: int,
+    phase: np.float32,
+    x: Float32[np.ndarray, "1 s"],
+    y: Float32[np.ndarray, "s 1"],
 ) -> Float32[np.ndarray, "s s"]:
     """Fraction of the second colour. Kinds: 0 plain, 1 stripes, 2 checks, 3 discs, moved by a phase 0..1."""
-    size = len(axis)
-    x, y = axis[None, :], axis[:, None]
+    size = x.size
     if kind == 0:
         return np.zeros((size, size), np.float32)
 
     if kind == 1:
         # Stripes at an angle of up to 3 radians, 9 / (2 pi) of them a unit.
-        along = x * np.cos(phase * 3) + y * np.sin(phase * 3)
+        angle = phase * 3
+        along = x * np.cos(angle) + y * np.sin(angle)
         field = wave(along * (9 / (2 * np.pi)))
     elif kind == 2:
         turns = np.float32(8 / (2 * np.pi))
-        field = wave((x + phase) * turns) * wave((y + phase) * turns)
+        columns = wave((x + phase) * turns)
+        rows = wave((y + phase) * turns)
+        field = columns * rows
     else:
         # Four by four cells, a disc in the middle of each.
         cell_x = (x * 2 + phase) % 1 - 0.5
@@ -205,4 +227,4 @@ def _pattern(
 
     # Edges about one pixel wide.
     soft = np.float32(size / 10)
-    return np.clip(field * soft + 0.5, 0.0, 1.0).astype(np.float32)
+    return saturate(field * soft + 0.5)

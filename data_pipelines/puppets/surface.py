@@ -54,20 +54,24 @@ class Surface:
     """A smooth union of solids with reliefs; see the module's formula. Solids come first in every array."""
 
     def __init__(self, parts: list[Ellipsoid]):
-        parts = sorted(parts, key=lambda part: part.height != 0.0)
-        self.solids = sum(part.height == 0.0 for part in parts)
+        solids = [part for part in parts if part.height == 0.0]
+        reliefs = [part for part in parts if part.height != 0.0]
+        parts = solids + reliefs
+        self.solids = len(solids)
+        self.heights = np.array([part.height for part in reliefs])
         self.centres = np.array([part.centre for part in parts], np.float64)  # [part, 3]
+        self.upright = [not any(part.tilt) for part in parts]
+
+        # M and its inverse [part, 3, 3], from each part's axes (the columns of `turns`) and squared radii.
         turns = np.stack([Pose.turn(*part.tilt) for part in parts])
-        squares = np.square([part.radii for part in parts])
-        self.forms = (turns / squares[:, None]) @ turns.mT  # M [part, 3, 3]
-        self.spreads = (turns * squares[:, None]) @ turns.mT  # inverse of M
-        self.upright = np.array([part.tilt == (0.0, 0.0, 0.0) for part in parts])
+        squares = np.square([part.radii for part in parts])[:, None]
+        self.forms = (turns / squares) @ turns.mT
+        self.spreads = (turns * squares) @ turns.mT
 
         # w = offset - gain * q; a relief, of sharpness 0, has k = 1 and falls from 1.
         sharpness = np.array([part.sharpness for part in parts])
         self.gains = np.where(sharpness > 0, sharpness, 1.0) / 8
         self.offsets = 1 + sharpness / 8
-        self.heights = np.array([part.height for part in parts[self.solids :]])
 
         # q beyond which a part is ignored.
         self.levels = np.full(len(parts), _RELIEF_REACH)
@@ -81,12 +85,16 @@ class Surface:
         away = origins - self.centres[:, None]  # [part, ray, axis]
         along = directions @ self.forms
         gains = self.gains[:, None]
-        a = -gains * np.einsum("pri,ri->pr", along, directions)
-        b = -2.0 * gains * np.einsum("pri,pri->pr", along, away)
-        c = self.offsets[:, None] - gains * np.einsum("pri,pri->pr", away @ self.forms, away)
+        squared_slope = np.einsum("pri,ri->pr", along, directions)
+        product = np.einsum("pri,pri->pr", along, away)
+        form = np.einsum("pri,pri->pr", away @ self.forms, away)
+        a = -gains * squared_slope
+        b = -2.0 * gains * product
+        c = self.offsets[:, None] - gains * form
 
-        solids = [_Term((...,), a[i], b[i], c[i]) for i in range(self.solids)]
-        start = _entry(solids, (len(origins),))
+        all_rays = (...,)
+        parts = [_Term(all_rays, *abc) for abc in zip(a, b, c, strict=True)]
+        start = _entry(parts[: self.solids], origins.shape[:1])
         start[np.isinf(start)] = np.nan
         depth, field = self.walk(a, b, c, start, _POINT_STEPS)
         depth[field < _CONTACT] = np.nan
@@ -101,6 +109,7 @@ class Surface:
         """
         solids = self.solids
         heights = self.heights.astype(a.dtype)[:, None] / 128
+        least = a.dtype.type(_LEAST)
         for step in range(steps):
             # 2 w, its eighth power, and w' w^7 up to a factor.
             rise = a * depth
@@ -112,13 +121,15 @@ class Surface:
             power *= base
 
             # g and its derivative along the ray. No BLAS: it may fuse products and sums.
-            union = power[:solids].sum(0) + a.dtype.type(_LEAST)
+            union = power[:solids].sum(0) + least
             root = _eighth_root(union)
             reliefs = (heights * power[solids:]).sum(0)
             field = root / 2 - 1 + reliefs / 16
-            union_slope = tangent[:solids].sum(0) * (root / union)
-            slope = union_slope + (heights * tangent[solids:]).sum(0)
-            depth = depth - _step(field, slope, _MAX_STEP * _DAMPING**step)
+            slope = tangent[:solids].sum(0) * (root / union)
+            slope += (heights * tangent[solids:]).sum(0)
+
+            longest = _MAX_STEP * _DAMPING**step
+            depth = depth - _step(field, slope, longest)
         return depth, field
 
 
@@ -135,12 +146,12 @@ class View:
         )
         # Every w = a t^2 + b t + c at depth = distance + t; a, b, c are quadratic forms of (u, v, 1).
         a, b, c = camera.quadrics(pose, surface.centres, surface.forms)
-        gains = surface.gains[:, None, None]
-        constant = np.diag([0.0, 0.0, 1.0])
+        gains = planar(surface.gains)
+        constant = planar(surface.offsets) * np.diag([0.0, 0.0, 1.0])
         coefficients = [
             -gains * a,
             -2.0 * gains * b,
-            surface.offsets[:, None, None] * constant - gains * c,
+            constant - gains * c,
         ]
         self.coefficients = np.stack(coefficients, axis=1).astype(np.float32)  # [part, 3, 3, 3]
 
@@ -159,20 +170,25 @@ class View:
         # Every second ray.
         coarse_shape = math.ceil(height / 2), math.ceil(width / 2)
         terms = self._terms(window, 2)
-        solids = terms[: self._solids_in(terms)]
-        coarse, _ = self._solve(terms, _entry(solids, coarse_shape), _COARSE_STEPS)
+        start = _entry(_solids(terms), coarse_shape)
+        coarse, _ = self._solve(terms, start, _COARSE_STEPS)
 
         # All rays, from the nearest neighbour.
-        start = _upsample(_neighbourhood(coarse, np.minimum), height, width)
+        near = _neighbourhood(coarse, np.minimum)
+        start = _upsample(near, height, width)
         depth, field = self._solve(self._terms(window, 1), start, _FINE_STEPS)
 
         # The few that missed, from the farthest neighbour.
-        rows, columns = np.nonzero((field < _CONTACT) & np.isfinite(start))
-        far = _neighbourhood(np.where(np.isfinite(coarse), coarse, -np.inf), np.maximum)
+        missed = (field < _CONTACT) & np.isfinite(start)
+        rows, columns = np.nonzero(missed)
+        coarse[np.isinf(coarse)] = -np.inf
+        far = _neighbourhood(coarse, np.maximum)
+        start = far[rows // 2, columns // 2]
         u, v = self.camera.rays(window)
         a, b, c = _quadratic_form(self.coefficients.T[..., None], u[0, columns], v[rows, 0])
-        again, field = self.surface.walk(a, b, c, far[rows // 2, columns // 2], _RETRY_STEPS)
-        depth[rows, columns] = np.where(field > _CONTACT, again, np.inf)
+        again, field = self.surface.walk(a, b, c, start, _RETRY_STEPS)
+        again[~(field > _CONTACT)] = np.inf
+        depth[rows, columns] = again
 
         depth += np.float32(self.camera.distance)
         return depth
@@ -195,24 +211,26 @@ class View:
             # Half the gradient of q.
             rows, columns = box.slices(window)
             centre = surface.centres[index].astype(np.float32)
-            away = points[:, rows, columns] - centre[:, None, None]
+            away = points[:, rows, columns] - planar(centre)
             form = surface.forms[index].astype(np.float32)
             if surface.upright[index]:
-                pull = np.diag(form)[:, None, None] * away
+                pull = planar(np.diag(form)) * away
             else:
                 pull = np.stack([dot(row, away) for row in form])
 
             # Its weight, w^7 up to a factor.
+            gain = surface.gains[index]
             base = dot(away, pull)
-            base *= np.float32(-surface.gains[index])
+            base *= np.float32(-gain)
             base += np.float32(surface.offsets[index])
             weight = _seventh(_ramp(base))
             if index < surface.solids:
                 base *= weight
                 total[rows, columns] += base
-                weight *= np.float32(8 * surface.gains[index])
+                weight *= np.float32(8 * gain)
             else:
-                weight *= np.float32(surface.heights[index - surface.solids] / 128)
+                height = surface.heights[index - surface.solids]
+                weight *= np.float32(height / 128)
             pull *= weight
             slope[:, rows, columns] += pull
 
@@ -224,8 +242,9 @@ class View:
     def _terms(self, window: Window, stride: int) -> "list[_Term]":
         """Every part that matters, along every `stride`-th ray of a window; solids first."""
         u, v = self.camera.rays(window)
-        u, v = u[:, ::stride], v[::stride]
-        heights = np.concatenate([np.zeros(self.surface.solids), self.surface.heights])
+        u = u[:, ::stride]
+        v = v[::stride]
+        heights = [0.0] * self.surface.solids + self.surface.heights.tolist()
         terms = []
         for box, forms, height in zip(self.boxes, self.coefficients, heights, strict=True):
             box = box.within(window)
@@ -233,12 +252,8 @@ class View:
                 continue
             rows, columns = (_strided(part, stride) for part in box.slices(window))
             a, b, c = _quadratic_form(forms.T[..., None, None], u[:, columns], v[rows])
-            terms.append(_Term((rows, columns), a, b, c, np.float32(height)))
+            terms.append(_Term((rows, columns), a, b, c, height))
         return terms
-
-    @staticmethod
-    def _solids_in(terms: "list[_Term]") -> int:
-        return sum(term.height == 0.0 for term in terms)
 
     def _solve(self, terms: "list[_Term]", start: Float32[np.ndarray, "h w"], steps: int) -> tuple:
         """Newton steps on whole windows: the depth of the first root of g (inf where there is none), and the last g."""
@@ -246,12 +261,13 @@ class View:
         depth = np.where(reached, start, np.float32(0.0))
         field = np.empty_like(depth)
         slope = np.empty_like(depth)
-        solids = self._solids_in(terms)
+        solids = _solids(terms)
+        reliefs = terms[len(solids) :]
         for _ in range(steps):
             # The union: sum of powers, then its root.
             field.fill(_LEAST)
             slope.fill(0.0)
-            for term in terms[:solids]:
+            for term in solids:
                 _accumulate(term, depth, field, slope)
             root = _eighth_root(field)
             slope *= np.divide(root, field, out=field)
@@ -260,7 +276,7 @@ class View:
 
             # The reliefs on it.
             field = root
-            for term in terms[solids:]:
+            for term in reliefs:
                 _accumulate(term, depth, field, slope)
             depth -= _step(field, slope)
         depth[~(reached & (field > _CONTACT))] = np.inf
@@ -275,6 +291,10 @@ class _Term(NamedTuple):
     b: np.ndarray
     c: np.ndarray
     height: float = 0.0  # of a relief; 0 for a solid
+
+
+def _solids(terms: list[_Term]) -> list[_Term]:
+    return [term for term in terms if term.height == 0.0]
 
 
 def _accumulate(term: _Term, depth: np.ndarray, field: np.ndarray, slope: np.ndarray) -> None:
@@ -327,6 +347,21 @@ def falloff(square: np.ndarray) -> np.ndarray:
     return bell
 
 
+def bell(distance: np.ndarray) -> np.ndarray:
+    """`falloff` over a distance: close to exp(-distance^2)."""
+    return falloff(np.square(distance))
+
+
+def saturate(value: np.ndarray) -> np.ndarray:
+    """Values clipped to 0..1."""
+    return np.clip(value, 0.0, 1.0)
+
+
+def planar(vectors: np.ndarray) -> np.ndarray:
+    """Each number with two axes more, so that a vector [3] broadcasts over a field [3, h, w]."""
+    return vectors[..., None, None]
+
+
 def wave(turns: np.ndarray) -> np.ndarray:
     """Close to sin(2 pi turns): parabolas of alternating sign."""
     turns = turns - np.rint(turns)
@@ -339,13 +374,15 @@ def wave(turns: np.ndarray) -> np.ndarray:
 
 def _entry(solids: list[_Term], shape: tuple) -> np.ndarray:
     """A depth just in front of the surface: the nearest entry into any slightly inflated solid; inf without one."""
-    depth = np.full(shape, np.inf, solids[0].a.dtype if solids else np.float32)
-    for term in solids:
+    dtype = solids[0].a.dtype if solids else np.float32
+    depth = np.full(shape, np.inf, dtype)
+    for where, a, b, c, _ in solids:
         # The nearer root of w = 1 - _HEADROOM.
-        square = term.b * term.b - 4 * term.a * (term.c + (_HEADROOM - 1))
-        root = np.sqrt(np.clip(square, 0, _HUGE))
-        near = np.where(square > 0, (root - term.b) / (2 * term.a), np.inf)
-        part = depth[term.where]
+        discriminant = b * b - 4 * a * (c + (_HEADROOM - 1))
+        root = np.sqrt(np.clip(discriminant, 0, _HUGE))
+        near = (root - b) / (2 * a)
+        near[~(discriminant > 0)] = np.inf
+        part = depth[where]
         np.minimum(part, near, out=part)
     return depth
 
@@ -379,14 +416,16 @@ def _strided(part: slice, stride: int) -> slice:
 
 def _upsample(field: np.ndarray, height: int, width: int) -> np.ndarray:
     """Every sample repeated twice along both axes, cut to a size."""
-    return field.repeat(2, axis=0)[:height].repeat(2, axis=1)[:, :width]
+    rows = field.repeat(2, axis=0)[:height]
+    return rows.repeat(2, axis=1)[:, :width]
 
 
 def _quadratic_form(form: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """(u, v, 1) Q (u, v, 1)^T for symmetric Q [3, 3, ...], where the axes of u, v and the rest of Q broadcast."""
-    row = (form[0, 0] * u + 2 * form[0, 2]) * u + form[2, 2]
-    column = (form[1, 1] * v + 2 * form[1, 2]) * v
-    out = (2 * form[0, 1] * v) * u
+    (uu, uv, u1), (_, vv, v1), (_, _, one) = form
+    row = (uu * u + 2 * u1) * u + one
+    column = (vv * v + 2 * v1) * v
+    out = (2 * uv * v) * u
     out += row
     out += column
     return out
@@ -394,9 +433,10 @@ def _quadratic_form(form: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarra
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
     """0 below `low`, 1 above `high` (or the reverse if low > high), smooth between."""
-    x = value * (1.0 / (high - low))
-    x -= low / (high - low)
-    x = np.clip(x, 0.0, 1.0)
+    span = high - low
+    x = value * (1.0 / span)
+    x -= low / span
+    x = saturate(x)
 
     # x^2 (3 - 2 x)
     rest = x * -2.0
