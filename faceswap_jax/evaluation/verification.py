@@ -16,6 +16,8 @@ from faceswap_jax.errors import InputError
 
 FOLDS = 10
 Chosen = Bool[np.ndarray, "n"]
+Scores = Float[np.ndarray, "n"]
+OfFolds = Float[np.ndarray, "folds"]
 
 
 class Pairs(NamedTuple):
@@ -81,7 +83,7 @@ def draw_pairs(
     return Pairs(*map(np.concatenate, zip(*folds, strict=True)))
 
 
-def accuracy(scores: Float[np.ndarray, "n"], pairs: Pairs) -> Float[np.ndarray, "folds"]:
+def accuracy(scores: Scores, pairs: Pairs) -> OfFolds:
     """Fraction of pairs judged rightly in each fold, by the threshold that is best for the other folds.
 
     Args:
@@ -96,9 +98,7 @@ def accuracy(scores: Float[np.ndarray, "n"], pairs: Pairs) -> Float[np.ndarray, 
     return _by_fold(judged, pairs)
 
 
-def true_accepts(
-    scores: Float[np.ndarray, "n"], pairs: Pairs, false_accepts: float
-) -> Float[np.ndarray, "folds"]:
+def true_accepts(scores: Scores, pairs: Pairs, false_accepts: float) -> OfFolds:
     """Fraction of the pairs of one person that each fold accepts (TAR) at a given fraction of false accepts (FAR).
 
     The threshold is the one at which the other folds accept a fraction `false_accepts` of their pairs of two persons.
@@ -122,7 +122,7 @@ def true_accepts(
     return _by_fold(accepted, pairs)
 
 
-def area(scores: Float[np.ndarray, "n"], same: Bool[np.ndarray, "n"]) -> float:
+def area(scores: Scores, same: Chosen) -> float:
     """Area under the ROC curve: how often a pair of one person scores above a pair of two (Mann-Whitney); 0.5: chance.
 
     Args:
@@ -134,7 +134,7 @@ def area(scores: Float[np.ndarray, "n"], same: Bool[np.ndarray, "n"]) -> float:
     return float(above / (count * (len(same) - count)))
 
 
-def _by_fold(judge: Callable[[Chosen, Chosen], float], pairs: Pairs) -> Float[np.ndarray, "folds"]:
+def _by_fold(judge: Callable[[Chosen, Chosen], float], pairs: Pairs) -> OfFolds:
     """What `judge` says of the pairs of each fold, given the others to choose a threshold on."""
     results = []
     for fold in range(FOLDS):
@@ -143,7 +143,7 @@ def _by_fold(judge: Callable[[Chosen, Chosen], float], pairs: Pairs) -> Float[np
     return np.array(results)
 
 
-def _best_threshold(scores: Float[np.ndarray, "n"], same: Bool[np.ndarray, "n"]) -> float:
+def _best_threshold(scores: Scores, same: Chosen) -> float:
     """Between two scores, or below all: accepting what lies above makes the fewest mistakes."""
     values, place = np.unique(scores, return_inverse=True)
     different = np.bincount(place[~same], minlength=len(values))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int16, PyTree
+from jaxtyping import Float32, Int16
 
 from faceswap_jax.faces import align, audio
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.pose import head_pose
 from faceswap_jax.faces.video import Frame
-from faceswap_jax.inference.generator import Edit, Faces, Generator, Images
+from faceswap_jax.inference.generator import Edit, Faces, Generator, Identity, Images
 
 BATCH = 8
 """Frames that go through the generator together."""
@@ -36,7 +36,7 @@ class Performance:
 
 
 def generate(
-    generator: Generator, identity: PyTree, performance: Performance, edit: Edit | None = None
+    generator: Generator, identity: Identity, performance: Performance, edit: Edit | None = None
 ) -> Images:
     """One image for each frame of a performance, in batches of BATCH."""
     images = [np.zeros((0, generator.resolution, generator.resolution, 3), np.uint8)]

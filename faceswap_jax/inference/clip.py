@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int16, PyTree, UInt8
+from jaxtyping import Float, Int16, UInt8
 from rich.console import Console
 from rich.progress import track
 
@@ -19,7 +19,7 @@ from faceswap_jax.faces.face import Face, Landmarker
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.inference.batching import BATCH, Performance, generate
-from faceswap_jax.inference.generator import Generator
+from faceswap_jax.inference.generator import Generator, Identity
 
 LARGEST_BLEND = 1024
 """Side in pixels at which a face is blended at most."""
@@ -42,7 +42,7 @@ class Generated(NamedTuple):
 
 
 def swap_clip(
-    generator: Generator, identity: PyTree, source: Path, output: Path, method: str
+    generator: Generator, identity: Identity, source: Path, output: Path, method: str
 ) -> Count:
     """Blends the identity into the largest face of a picture, or of each frame of a clip.
 
@@ -63,7 +63,7 @@ def swap_clip(
     return _convert(generator, identity, source, output, finish, "left unchanged")
 
 
-def reenact_clip(generator: Generator, identity: PyTree, driving: Path, output: Path) -> Count:
+def reenact_clip(generator: Generator, identity: Identity, driving: Path, output: Path) -> Count:
     """Shows the identity in the generator's own images, with the performance of a picture or clip.
 
     Args:
@@ -96,7 +96,7 @@ def check_output(source: Path, output: Path) -> None:
 
 def generate_frames(
     generator: Generator,
-    identity: PyTree,
+    identity: Identity,
     frames: Iterator[video.Frame],
     landmarker: Landmarker,
     count: Count,
@@ -214,7 +214,7 @@ def _largest_face(landmarker: Landmarker, frame: video.Frame) -> Face | None:
 
 def _convert(
     generator: Generator,
-    identity: PyTree,
+    identity: Identity,
     source: Path,
     output: Path,
     finish: Callable[[Iterable[Generated]], Iterator[video.Frame]],

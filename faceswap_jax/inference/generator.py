@@ -5,12 +5,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from jaxtyping import Float, PyTree, UInt8
+from jaxtyping import Float, UInt8
 
 Images = UInt8[np.ndarray, "b r r 3"]
+Identity = Any  # a tree of arrays, which only its generator reads
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Generator(Protocol):
     personas: Sequence[str]
     step: int
 
-    def identity(self, who: Who) -> PyTree:
+    def identity(self, who: Who) -> Identity:
         """What `__call__` needs to know of the identity; made once for each job.
 
         Raises:
@@ -79,7 +80,7 @@ class Generator(Protocol):
         """
         ...
 
-    def __call__(self, identity: PyTree, faces: Faces, edit: Edit | None = None) -> Images:
+    def __call__(self, identity: Identity, faces: Faces, edit: Edit | None = None) -> Images:
         """Images of the identity with the performance of each of the faces.
 
         Each size of batch is compiled once: `batching.generate` fills all batches up to one size.

@@ -5,11 +5,10 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import PyTree
 
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
-from faceswap_jax.inference.generator import Edit, Faces, Images, Who
+from faceswap_jax.inference.generator import Edit, Faces, Identity, Images, Who
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.base import Synthesis
 from faceswap_jax.tasks.registry import load_task
@@ -39,12 +38,12 @@ class TrainedGenerator:
         self._images = jax.jit(synthesis.images)
         self._mesh = mesh
 
-    def identity(self, who: Who) -> PyTree:
+    def identity(self, who: Who) -> Identity:
         """See `Generator.identity`."""
         with jax.set_mesh(self._mesh):
             return self._synthesis.identity(who)
 
-    def __call__(self, identity: PyTree, faces: Faces, edit: Edit | None = None) -> Images:
+    def __call__(self, identity: Identity, faces: Faces, edit: Edit | None = None) -> Images:
         """See `Generator.__call__`."""
         inputs = {name: getattr(faces, name) for name in self.inputs}
         strengths = None if edit is None else dict(edit.strengths)
