@@ -73,6 +73,7 @@ class Task(FaceTask):
         _check(config)
         self.embedder = _embedder_shape(config.embedder) if config.loss.identity else None
         self.phases = self._phases()
+        # The last level needs most, and the network knows best.
         advice = self.network(self.phases[-1]).memory_advice
         self.memory_advice = (
             f"lower config.batch, end config.level_steps with a lower level or {advice}"
@@ -101,6 +102,7 @@ class Task(FaceTask):
             raise InputError(
                 f"'{config.data.path}' has only the persona '{names[0]}'; a swap needs at least two, prepare another."
             )
+        # Each group of devices along the persona axis holds as many decoders.
         if len(names) % config.mesh.persona:
             raise InputError(
                 f"config.mesh.persona is {config.mesh.persona}; choose a divisor of {len(names)} personas."
@@ -145,6 +147,7 @@ class Task(FaceTask):
 
     def enter(self, phase: Phase, state: State) -> State:
         """Adds a level, whose moments and bias correction start afresh."""
+        # Fresh weights of all modules, of which the new level's are kept
         fresh = self.network(phase).init(jax.random.fold_in(state.key, phase.stage))
         return replace(
             state,
