@@ -64,6 +64,10 @@ ENLARGED = 1.05
 SHRUNK = 0.8
 """Below this scale an image needs more than one sample per pixel lest it alias."""
 
+UNTURNED = 0.5
+"""Pixels. A crop that turning and scaling displace by less takes all its samples from alike places between the source's
+pixels, where the blur of linear interpolation is not the mean one."""
+
 INVERSIONS = 10
 """Steps of the fixed-point iteration that inverts a displacement, whose slope is well below 1."""
 
@@ -230,7 +234,7 @@ class Assembly:
     def _resample(self, slot: int, image: np.ndarray, transform: Float[np.ndarray, "2 3"]) -> None:
         """Fills in the images of a frame, each in one step from the decoded one."""
         if "image" in self._images or not self._warps:
-            plain = _eight_bits(align.crop(image, transform, self._side))
+            plain = _eight_bits(plain_crop(image, transform, self._side))
         for name, images in self._images.items():
             if name == "encoder_input" and self._warps:
                 grid = self._side * self._draws.displacements[slot]
@@ -320,6 +324,27 @@ def decode_image(
     if image.shape[:2] != (size // reduction, size // reduction):
         raise ValueError(f"its image has not {size} x {size} px")
     return image, reduction
+
+
+def plain_crop(
+    image: np.ndarray, transform: Float[np.ndarray, "2 3"], side: int
+) -> UInt8[np.ndarray, "r r 3"] | UInt16[np.ndarray, "r r 3"]:
+    """A crop [side, side], as `align.crop` makes it, but faster where that hardly shrinks or enlarges.
+
+    Cubic interpolation takes twice as long as decoding. Linear interpolation that is sharpened takes a third of it and
+    is 1 dB further from the truth (38.5 for 39.5 dB on a rendered face with fine noise), as near as `align.crop` where
+    it shrinks by a little.
+    """
+    scale = align.transform_scale(transform)
+    turn = np.abs(transform[:, :2]) - np.eye(2)
+    if scale < SHRUNK or np.abs(turn).max() < UNTURNED / side:
+        return align.crop(image, transform, side)
+    size, border = (side, side), cv2.BORDER_REPLICATE
+    blurred = cv2.warpAffine(image, transform, size, flags=cv2.INTER_LINEAR, borderMode=border)
+    # The mean blur is a triangle's, whose variance is a sixth of a source pixel squared.
+    a = scale**2 / 12
+    kernel = np.array([[0, -a, 0], [-a, 1 + 4 * a, -a], [0, -a, 0]], np.float32)
+    return cv2.filter2D(blurred, -1, kernel, borderType=border)
 
 
 def displaced_crop(

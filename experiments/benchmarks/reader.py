@@ -27,7 +27,7 @@ from rich.progress import track
 from rich.table import Table
 
 from data_pipelines.batches.addresses import ENDLESS, iterate
-from data_pipelines.batches.assembly import batches
+from data_pipelines.batches.assembly import batches, plain_crop
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.masks import polygon_masks
 from data_pipelines.batches.roles import Personas
@@ -156,7 +156,7 @@ class Faces:
         transform = align.alignment_transform(record.landmarks, side, ALIGNMENT)
         if np.random.random() < 0.5:
             transform[0] = [0, 0, side - 1] - transform[0]
-        image = align.crop(cv2.imread(name, cv2.IMREAD_COLOR_RGB), transform, side)
+        image = plain_crop(cv2.imread(name, cv2.IMREAD_COLOR_RGB), transform, side)
         outline = align.transform_points(record.polygon, transform)
         return image, polygon_masks(outline, np.array([len(outline)]), side)[0]
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.batches.assembly import FIELDS
+from data_pipelines.batches.assembly import FIELDS, plain_crop
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.masks import polygon_masks
 from data_pipelines.batches.roles import Identities, Personas, Roles
@@ -241,3 +241,11 @@ def test_bad_settings():
         made([numbered(2)], Personas(), fields=("image", "depth"))
     with pytest.raises(InputError, match="chin"):
         made([numbered(2)], Personas(), alignment="chin")
+
+
+@pytest.mark.parametrize("scale", [1.1, 1.0, 0.85, 0.6])
+def test_the_faster_crop_is_close_to_the_one_of_the_preparation(scale):
+    face = puppet_source(0, 1, 0, 1, 64).read(0, decode).image
+    turn = cv2.getRotationMatrix2D((40, 40), 7, scale)
+    difference = plain_crop(face, turn, 64).astype(float) - align.crop(face, turn, 64)
+    assert np.sqrt(np.mean(difference**2)) < 3 and abs(difference.mean()) < 0.3
