@@ -54,7 +54,8 @@ class Eye:
     def point(self, s: float, curve: str) -> tuple[float, float]:
         """Frontal position of one point of a lid curve: "upper" or "lower"."""
         height = getattr(self, curve)(np.float64(s))
-        return self.x - s * self.half_width * self.side, float(height)
+        x = self.x - s * self.half_width * self.side
+        return x, float(height)
 
 
 def _lid(s: np.ndarray, skew: float) -> np.ndarray:
@@ -81,7 +82,8 @@ class Brow:
     def centre(self, r: np.ndarray) -> np.ndarray:
         """Height of the centre line: a slope and an arch, highest at r = 0.55."""
         slope = self.y_inner + (self.y_outer - self.y_inner) * r
-        return slope + self.arch * (1.0 - np.square(2.0 * r - 1.1) / 1.21)
+        hump = 1.0 - np.square(2.0 * r - 1.1) / 1.21
+        return slope + self.arch * hump
 
     def point(self, r: float) -> tuple[float, float]:
         """Frontal position of one point of the centre line."""
@@ -126,7 +128,8 @@ class Mouth:
     def outer_lower(self, s: np.ndarray) -> np.ndarray:
         """Lower edge of the lower lip."""
         square = s * s
-        return self.inner_lower(s) - self.lower_fullness * (1.0 - square) * (1.0 + 0.45 * square)
+        fullness = self.lower_fullness * (1.0 - square)
+        return self.inner_lower(s) - fullness * (1.0 + 0.45 * square)
 
     def point(self, s: float, curve: str) -> tuple[float, float]:
         """Frontal position of one point of a lip curve, e.g. "outer_upper"."""
@@ -160,13 +163,15 @@ class Anatomy:
     @functools.cached_property
     def ball_centres(self) -> Float[np.ndarray, "2 3"]:
         """Centres of the eyeballs: their fronts almost touch the lids."""
-        fronts = self.on_face(np.array([[eye.x, eye.y] for eye in self.eyes]))
-        return fronts - [[0.0, 0.0, 0.97 * eye.radius] for eye in self.eyes]
+        frontal = np.array([(eye.x, eye.y) for eye in self.eyes])
+        behind = [(0.0, 0.0, 0.97 * eye.radius) for eye in self.eyes]
+        return self.on_face(frontal) - behind
 
     @property
     def irises(self) -> Float[np.ndarray, "2 3"]:
         """Centres of the pupils on the balls, the eye at the left of the image first."""
-        return self.ball_centres + self.gaze() * [[eye.radius] for eye in self.eyes]
+        radii = np.array([[eye.radius] for eye in self.eyes])
+        return self.ball_centres + self.gaze() * radii
 
     def hair_edge(
         self, x: np.ndarray, z: np.ndarray, strands: np.ndarray | float = 0.0
@@ -201,7 +206,14 @@ class Anatomy:
         """Unit direction of the gaze in the head's frame."""
         yaw = np.deg2rad(DEGREES["gaze_x"] * self.performance.gaze_x)
         pitch = np.deg2rad(DEGREES["gaze_y"] * self.performance.gaze_y)
-        return np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
+        level = np.cos(pitch)
+        return np.array(
+            [
+                np.sin(yaw) * level,
+                np.sin(pitch),
+                np.cos(yaw) * level,
+            ]
+        )
 
 
 def frontal_rays(
@@ -218,7 +230,8 @@ def build(persona: Persona, performance: Performance) -> Anatomy:
     eyes = tuple(_eye(persona, performance, side) for side in (-1, 1))
     mouth = _mouth(persona, performance)
     # The head turns about its pivot; the body only follows the translation.
-    shift = np.array([performance.translate_x, performance.translate_y, 0.0]) + FRAMING
+    translation = [performance.translate_x, performance.translate_y, 0.0]
+    shift = np.array(translation) + FRAMING
     rotation = Pose.turn(performance.pitch, performance.yaw, performance.roll)
     return Anatomy(
         persona=persona,
@@ -257,7 +270,7 @@ def _eye(persona: Persona, performance: Performance, side: int) -> Eye:
     # The closed lids meet a little below the corners.
     closed = -0.022 * size
     # Open lids follow a vertical gaze; a smile pushes the lower one up.
-    cheek_push = 0.018 * max(performance.smile, 0.0)
+    cheek_push = 0.018 * performance.happiness
     wide_upper = (0.095 + 0.014 * performance.gaze_y) * size
     wide_lower = (-0.062 + 0.006 * performance.gaze_y) * size + cheek_push
     return Eye(
@@ -295,10 +308,12 @@ def _mouth(persona: Persona, performance: Performance) -> Mouth:
     opening = performance.mouth_open
     smile = performance.smile
     pucker = performance.pucker
-    happy = max(smile, 0.0)
+    happy = performance.happiness
 
     # A long nose moves the mouth down, a smile lifts it a little.
-    y = -0.735 * persona.head_height - 0.3 * (persona.nose_length - 1.0) + 0.015 * happy
+    y = -0.735 * persona.head_height
+    y -= 0.3 * (persona.nose_length - 1.0)
+    y += 0.015 * happy
 
     # Smiles widen the mouth; pucker and opening make it narrower.
     width = 0.28 * persona.mouth_width
@@ -307,7 +322,9 @@ def _mouth(persona: Persona, performance: Performance) -> Mouth:
     width *= 1.0 - 0.05 * opening
 
     # Puckered lips are fuller; stretched ones thinner.
-    fullness = persona.lip_fullness * (1.0 + 0.35 * pucker - 0.2 * happy) * (1.0 - 0.15 * opening)
+    fullness = persona.lip_fullness
+    fullness *= 1.0 + 0.35 * pucker - 0.2 * happy
+    fullness *= 1.0 - 0.15 * opening
     return Mouth(
         y=y,
         half_width=width,
@@ -332,25 +349,34 @@ def _head(
 
 def _skull(persona: Persona, performance: Performance) -> list[Ellipsoid]:
     """The big solids: cranium, face, jaw and chin, which the opening mouth moves down and back."""
-    wide, high = persona.head_width, persona.head_height
+    wide = persona.head_width
+    high = persona.head_height
     jaw = wide * persona.jaw_width
-    opening, chin = performance.mouth_open, persona.chin_length
+    chin = persona.chin_length
+    opening = performance.mouth_open
     beard = 0.05 * max(persona.beard - 0.4, 0.0)  # a full beard adds volume
 
-    cranium = Ellipsoid((0, 0.3 * high, -0.12), (0.73 * wide, 0.8 * high, 0.9), 7)
-    face = Ellipsoid((0, -0.22 * high, 0.27), (0.64 * wide, 0.72 * high, 0.5), 7)
+    cranium = Ellipsoid(
+        centre=(0, 0.3 * high, -0.12),
+        radii=(0.73 * wide, 0.8 * high, 0.9),
+        sharpness=7,
+    )
+    face = Ellipsoid(
+        centre=(0, -0.22 * high, 0.27),
+        radii=(0.64 * wide, 0.72 * high, 0.5),
+        sharpness=7,
+    )
+    jaw_y = -0.64 * high - 0.2 * opening - 0.4 * chin
+    jaw_height = 0.42 * high + 0.08 * opening + 0.3 * chin
     jawbone = Ellipsoid(
-        centre=(0, -0.64 * high - 0.2 * opening - 0.4 * chin, 0.35 - 0.04 * opening),
-        radii=(
-            0.5 * jaw + beard,
-            0.42 * high + 0.08 * opening + 0.3 * chin + beard,
-            0.48 + beard,
-        ),
+        centre=(0, jaw_y, 0.35 - 0.04 * opening),
+        radii=(0.5 * jaw + beard, jaw_height + beard, 0.48 + beard),
         sharpness=6,
     )
+    chin_width = 0.09 + 0.13 * jaw
     tip_of_chin = Ellipsoid(
         centre=(0, _chin_y(persona, performance), _chin_z(performance)),
-        radii=(0.09 + 0.13 * jaw + beard, 0.15 + beard, 0.24 + beard),
+        radii=(chin_width + beard, 0.15 + beard, 0.24 + beard),
         sharpness=1.5,
     )
     return [cranium, face, jawbone, tip_of_chin]
@@ -358,33 +384,55 @@ def _skull(persona: Persona, performance: Performance) -> list[Ellipsoid]:
 
 def _nose(persona: Persona) -> list[Ellipsoid]:
     """Bridge and tip."""
-    tip, width = _nose_tip_y(persona), persona.nose_width
-    bridge_radii = (0.07 + 0.02 * width, 0.06 - 0.6 * tip, 0.18)
-    bridge = Ellipsoid((0, 0.64 * tip, 0.74), bridge_radii, 2, tilt=(-28, 0, 0))
-    ball = Ellipsoid((0, tip, 0.94), (0.08 * width, 0.08, 0.13), 1.3)
+    tip = _nose_tip_y(persona)
+    width = persona.nose_width
+    bridge = Ellipsoid(
+        centre=(0, 0.64 * tip, 0.74),
+        radii=(0.07 + 0.02 * width, 0.06 - 0.6 * tip, 0.18),
+        sharpness=2,
+        tilt=(-28, 0, 0),
+    )
+    ball = Ellipsoid(
+        centre=(0, tip, 0.94),
+        radii=(0.08 * width, 0.08, 0.13),
+        sharpness=1.3,
+    )
     return [bridge, ball]
 
 
 def _side(persona: Persona, performance: Performance, eye: Eye) -> list[Ellipsoid]:
     """What each half of a face has: wing of the nose, ear, eye socket, lids and cheek."""
     side = eye.side
-    wide, nose = persona.head_width, persona.nose_width
-    happy = max(performance.smile, 0.0)
+    wide = persona.head_width
+    nose = persona.nose_width
+    happy = performance.happiness
     ear_x = 0.69 if persona.hair_length > 0 else 0.74  # long hair presses the ears to the head
 
-    wing_centre = (0.088 * side * nose, _nose_tip_y(persona) - 0.03, 0.82)
-    wing = Ellipsoid(wing_centre, (0.045 * nose, 0.048, 0.08), 1.3)
+    wing = Ellipsoid(
+        centre=(0.088 * side * nose, _nose_tip_y(persona) - 0.03, 0.82),
+        radii=(0.045 * nose, 0.048, 0.08),
+        sharpness=1.3,
+    )
     ear = Ellipsoid(
         centre=(ear_x * side * wide, -0.12, -0.14),
         radii=(0.075, 0.27, 0.17),
         sharpness=5,
         tilt=(8, -25 * side, -8 * side),
     )
-    socket = Ellipsoid((eye.x * 0.8, 0.04, 0.8), (0.24, 0.16, 0.3), height=-1.2)
-    lids = Ellipsoid((eye.x * 1.1, -0.005, 0.74), (0.18, 0.12, 0.26), height=1.0)
+    socket = Ellipsoid(
+        centre=(eye.x * 0.8, 0.04, 0.8),
+        radii=(0.24, 0.16, 0.3),
+        height=-1.2,
+    )
+    lids = Ellipsoid(
+        centre=(eye.x * 1.1, -0.005, 0.74),
+        radii=(0.18, 0.12, 0.26),
+        height=1.0,
+    )
     # A smile lifts and rounds the cheek.
+    cheek_y = -0.36 * persona.head_height + 0.06 * happy
     cheek = Ellipsoid(
-        centre=(0.42 * side * wide, -0.36 * persona.head_height + 0.06 * happy, 0.62),
+        centre=(0.42 * side * wide, cheek_y, 0.62),
         radii=(0.24, 0.2, 0.28),
         height=0.75 * persona.cheek_fullness - 0.15 + 0.4 * happy,
     )
@@ -398,44 +446,83 @@ def _middle_reliefs(persona: Persona, performance: Performance, mouth: Mouth) ->
     full = persona.lip_fullness
     width = 0.85 * mouth.half_width
 
-    ridge_centre = (0, 0.21 + persona.brow_height, 0.8)
-    ridge = Ellipsoid(ridge_centre, (0.5 * persona.head_width, 0.1, 0.3), height=0.4)
-    upper_lip = Ellipsoid((0, mouth.y + 0.035, 0.86), (width, 0.075 * full, 0.3), height=push)
-    lower_lip = Ellipsoid((0, lower - 0.05, 0.83), (0.85 * width, 0.07 * full, 0.3), height=push)
-    fold = Ellipsoid((0, lower - 0.17, 0.7), (0.2, 0.06, 0.3), height=-0.3)
+    ridge = Ellipsoid(
+        centre=(0, 0.21 + persona.brow_height, 0.8),
+        radii=(0.5 * persona.head_width, 0.1, 0.3),
+        height=0.4,
+    )
+    upper_lip = Ellipsoid(
+        centre=(0, mouth.y + 0.035, 0.86),
+        radii=(width, 0.075 * full, 0.3),
+        height=push,
+    )
+    lower_lip = Ellipsoid(
+        centre=(0, lower - 0.05, 0.83),
+        radii=(0.85 * width, 0.07 * full, 0.3),
+        height=push,
+    )
+    fold = Ellipsoid(
+        centre=(0, lower - 0.17, 0.7),
+        radii=(0.2, 0.06, 0.3),
+        height=-0.3,
+    )
     return [ridge, upper_lip, lower_lip, fold]
 
 
 def _body(persona: Persona) -> Surface:
     """Neck and shoulders."""
     width = 0.45 * (0.5 + 0.5 * persona.jaw_width * persona.head_width)
-    neck = Ellipsoid((0, -1.2, -0.28), (width, 1.0, 0.42), 6)
-    chest = Ellipsoid((0, -2.5, -0.35), (1.5, 0.8, 0.62), 4)
-    slope = Ellipsoid((0, -1.72, -0.35), (0.8, 0.32, 0.4), 3)  # from neck to shoulders
-    return Surface([neck, chest, slope])
+    neck = Ellipsoid(
+        centre=(0, -1.2, -0.28),
+        radii=(width, 1.0, 0.42),
+        sharpness=6,
+    )
+    chest = Ellipsoid(
+        centre=(0, -2.5, -0.35),
+        radii=(1.5, 0.8, 0.62),
+        sharpness=4,
+    )
+    neck_to_shoulders = Ellipsoid(
+        centre=(0, -1.72, -0.35),
+        radii=(0.8, 0.32, 0.4),
+        sharpness=3,
+    )
+    return Surface([neck, chest, neck_to_shoulders])
 
 
 def _hair(persona: Persona) -> Surface:
     """A shell around the skull; long hair adds a curtain behind and beside the face. The painter cuts the hair line."""
-    volume, length = persona.hair_volume, persona.hair_length
-    wide, high = persona.head_width, persona.head_height
+    volume = persona.hair_volume
+    length = persona.hair_length
+    wide = persona.head_width
+    high = persona.head_height
 
     # Short hair stands up rather than out.
     beside = volume * (0.4 + 0.6 * min(1.0, 3.0 * length))
     shell = Ellipsoid(
         centre=(0, 0.3 * high + 0.1 * volume, -0.14 - 0.5 * volume),
-        radii=(0.74 * wide + 0.03 + beside, 0.82 * high + 0.03 + volume, 0.93 + 0.5 * volume),
+        radii=(
+            0.74 * wide + 0.03 + beside,
+            0.82 * high + 0.03 + volume,
+            0.93 + 0.5 * volume,
+        ),
         sharpness=9,
     )
     if length == 0:
         return Surface([shell])
 
     reach = 0.25 + 0.75 * length
-    back_radii = (0.74 * wide + volume, 0.5 + 0.6 * reach, 0.4)
-    back = Ellipsoid((0, 0.1 - 0.5 * reach, -0.48), back_radii, 6)
-    side_radii = (0.17 + volume, 0.35 + 0.55 * reach, 0.36)
-    left, right = (
-        Ellipsoid((0.66 * side * wide, 0.15 - 0.5 * reach, -0.14), side_radii, 4)
-        for side in (-1, 1)
+    back = Ellipsoid(
+        centre=(0, 0.1 - 0.5 * reach, -0.48),
+        radii=(0.74 * wide + volume, 0.5 + 0.6 * reach, 0.4),
+        sharpness=6,
     )
-    return Surface([shell, back, left, right])
+    parts = [shell, back]
+    for side in (-1, 1):
+        curtain = Ellipsoid(
+            centre=(0.66 * side * wide, 0.15 - 0.5 * reach, -0.14),
+            radii=(0.17 + volume, 0.35 + 0.55 * reach, 0.36),
+            sharpness=4,
+        )
+        parts.append(curtain)
+    return Surface(parts)

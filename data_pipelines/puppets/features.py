@@ -176,7 +176,7 @@ def _bump(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _complexion(canvas: Canvas) -> None:
     """Rosy cheeks and nose, shaded eye sockets."""
     anatomy = canvas.anatomy
-    happy = max(anatomy.performance.smile, 0.0)
+    happy = anatomy.performance.happiness
     patch = canvas.patch(canvas.face, 0.1)
     if patch is None:
         return
@@ -294,7 +294,7 @@ def _smile_line(canvas: Canvas, side: int) -> None:
 
     from_line = side * patch.x - line
     weight = _bump(from_line / 0.028, (along - 0.5) / 0.52)
-    smile = max(anatomy.performance.smile, 0.0)
+    smile = anatomy.performance.happiness
     patch.darken((0.16 + 0.4 * smile) * weight)
 
 

@@ -10,15 +10,39 @@ from data_pipelines.puppets.camera import Camera
 _HEAD_SLACK = 0.07
 _HAIR_SLACK = 0.01
 
+# Where the landmarks lie on the curves of the features, in their order: those of the brow and the eye at the left of
+# the image. At the right they run back.
+_BROW = [0.96, 0.74, 0.5, 0.26, 0.04]
+_LIDS = {
+    "upper": [-1.0, -0.38, 0.38, 1.0],
+    "lower": [0.36, -0.36],
+}
+_LIPS = {
+    "outer_upper": [-1.0, -0.64, -0.28, 0.0, 0.28, 0.64, 1.0],
+    "outer_lower": [0.64, 0.3, 0.0, -0.3, -0.64],
+    "inner_upper": [-0.9, -0.28, 0.0, 0.28, 0.9],
+    "inner_lower": [0.28, 0.0, -0.28],
+}
+# Fractions of the way from the height of the eyes down to the tip of the nose.
+_BRIDGE = [0.05, 0.36, 0.68, 1.0]
+# Along the nose's base: x in half widths, and head units below the tip.
+_BELOW_NOSE = [
+    (-1, 0.07),
+    (-0.5, 0.1),
+    (0, 0.12),
+    (0.5, 0.1),
+    (1, 0.07),
+]
+
 
 def head_points(anatomy: Anatomy) -> Float[np.ndarray, "68 3"]:
     """Landmarks in the head's frame, head units."""
-    frontal = np.array(_frontal(anatomy))
+    others = np.array(_frontal(anatomy))
     jaw_origins, jaw_directions = _jaw_rays(anatomy)
-    origins, directions = frontal_rays(frontal)
-    return anatomy.head.cast_from(
-        np.concatenate([jaw_origins, origins]), np.concatenate([jaw_directions, directions])
-    )
+    origins, directions = frontal_rays(others)
+    origins = np.concatenate([jaw_origins, origins])
+    directions = np.concatenate([jaw_directions, directions])
+    return anatomy.head.cast_from(origins, directions)
 
 
 def landmarks(
@@ -33,42 +57,39 @@ def landmarks(
 
     # NaN, which is before nothing, where a ray passes by, as it may along the silhouette.
     skin = anatomy.head.cast_from(origins, directions)
-    hair = anatomy.hair.cast_from(origins, directions)
-    behind_skin = np.linalg.norm(skin - eye, axis=1) < distance - _HEAD_SLACK
-    behind_hair = np.linalg.norm(hair - eye, axis=1) < distance - _HAIR_SLACK
-    # The hair's shell surrounds the face, too; there is hair above its edge alone.
-    behind_hair &= hair[:, 1] > anatomy.hair_edge(hair[:, 0], hair[:, 2])
+    skin_distance = np.linalg.norm(skin - eye, axis=1)
+    hidden = skin_distance < distance - _HEAD_SLACK
 
-    pixels = camera.project(anatomy.pose.to_world(points)).astype(np.float32)
-    return pixels, ~(behind_skin | behind_hair)
+    # The hair's shell surrounds the face, too; there is hair above its edge alone.
+    hair = anatomy.hair.cast_from(origins, directions)
+    hair_distance = np.linalg.norm(hair - eye, axis=1)
+    x, y, z = hair.T
+    is_hair = y > anatomy.hair_edge(x, z)
+    hidden |= is_hair & (hair_distance < distance - _HAIR_SLACK)
+
+    pixels = camera.project(anatomy.pose.to_world(points))
+    return pixels.astype(np.float32), ~hidden
 
 
 def _frontal(anatomy: Anatomy) -> list[tuple[float, float]]:
     """Landmarks 17..67 as positions (x, y) over the frontal plane."""
-    # Brows, each from its end at the left of the image to that at the right.
     left, right = anatomy.brows
-    points = [left.point(r) for r in (0.96, 0.74, 0.5, 0.26, 0.04)]
-    points += [right.point(r) for r in (0.04, 0.26, 0.5, 0.74, 0.96)]
+    points = [left.point(r) for r in _BROW]
+    points += [right.point(r) for r in reversed(_BROW)]
 
-    # Nose: down the bridge to the tip, then from wing to wing.
-    tip, wing = anatomy.nose_tip_y, anatomy.nose_half_width
-    points += [(0.0, fraction * tip) for fraction in (0.05, 0.36, 0.68, 1.0)]
-    below = [(-1, 0.07), (-0.5, 0.1), (0, 0.12), (0.5, 0.1), (1, 0.07)]
-    points += [(x * wing, tip - drop) for x, drop in below]
+    tip = anatomy.nose_tip_y
+    wing = anatomy.nose_half_width
+    points += [(0.0, fraction * tip) for fraction in _BRIDGE]
+    points += [(x * wing, tip - drop) for x, drop in _BELOW_NOSE]
 
-    # Eyes: along the upper lid and back along the lower one. On a lid, -1 is the outer corner, 1 the inner one.
     left, right = anatomy.eyes
-    points += [left.point(s, "upper") for s in (-1.0, -0.38, 0.38, 1.0)]
-    points += [left.point(s, "lower") for s in (0.36, -0.36)]
-    points += [right.point(s, "upper") for s in (1.0, 0.38, -0.38, -1.0)]
-    points += [right.point(s, "lower") for s in (-0.36, 0.36)]
+    for lid, positions in _LIDS.items():
+        points += [left.point(s, lid) for s in positions]
+    for lid, positions in _LIDS.items():
+        points += [right.point(s, lid) for s in reversed(positions)]
 
-    # Lips: the outer edges, then the inner ones.
-    mouth = anatomy.mouth
-    points += [mouth.point(s, "outer_upper") for s in (-1.0, -0.64, -0.28, 0.0, 0.28, 0.64, 1.0)]
-    points += [mouth.point(s, "outer_lower") for s in (0.64, 0.3, 0.0, -0.3, -0.64)]
-    points += [mouth.point(s, "inner_upper") for s in (-0.9, -0.28, 0.0, 0.28, 0.9)]
-    points += [mouth.point(s, "inner_lower") for s in (0.28, 0.0, -0.28)]
+    for edge, positions in _LIPS.items():
+        points += [anatomy.mouth.point(s, edge) for s in positions]
     return points
 
 
@@ -77,10 +98,11 @@ def _jaw_rays(anatomy: Anatomy) -> tuple[Float[np.ndarray, "17 3"], Float[np.nda
     # Seen from the front, they come from all sides below the eyes, steeper than a circle's radii.
     angle = np.deg2rad(np.linspace(-90.0, 90.0, 17))
     low = -np.cos(angle)
-    outward = np.column_stack([np.sin(angle), low * 1.3, np.zeros(17)])
+    nothing = np.zeros(17)
+    outward = np.column_stack([np.sin(angle), low * 1.3, nothing])
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
 
     # The edge runs forward to the chin.
-    depth = 0.24 + (anatomy.chin_z - 0.17) * np.square(low)
-    middle = np.column_stack([np.zeros((17, 2)), depth])
+    z = 0.24 + (anatomy.chin_z - 0.17) * np.square(low)
+    middle = np.column_stack([nothing, nothing, z])
     return middle + 3.0 * outward, -outward

@@ -71,6 +71,11 @@ class Performance:
     translate_x: float = 0.0
     translate_y: float = 0.0
 
+    @property
+    def happiness(self) -> float:
+        """The smile as far as it lifts the corners of the mouth, 0..1."""
+        return max(self.smile, 0.0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
