@@ -23,7 +23,7 @@ from data_pipelines.puppets.parameters import (
 )
 from data_pipelines.puppets.renderer import Frame, render
 from faceswap_jax.faces import align
-from faceswap_jax.faces.ibug import LEFT_EYE, NOSE, RIGHT_EYE
+from faceswap_jax.faces.ibug import NOSE
 
 SIDE = 64
 """Side in pixels of what the oracle sees."""
@@ -40,18 +40,16 @@ NOSE_DISTANCE = 1.1
 SPANS = {**PERSONA_SPANS, **PERFORMANCE_SPANS}
 _LOW = np.array([span.low for span in SPANS.values()], np.float32)
 _HIGH = np.array([span.high for span in SPANS.values()], np.float32)
+_UPRIGHT = np.array([1, -1])  # y of the head goes up, that of images down
 
 
-def _columns(*names: str) -> list[int]:
-    """Where parameters stand in the order of `SPANS`."""
-    order = list(SPANS)
-    return [order.index(name) for name in names]
-
-
-(_ROLL,) = _columns("roll")
-_PLACE = _columns("translate_x", "translate_y")
-_LIDS = _columns("lid_left", "lid_right")
-_NEGATED = _columns("yaw", "roll", "gaze_x", "translate_x")  # by mirroring
+# Where parameters stand in the order of `SPANS`.
+_COLUMN = {name: number for number, name in enumerate(SPANS)}
+_ROLL = _COLUMN["roll"]
+_LIDS = [_COLUMN["lid_left"], _COLUMN["lid_right"]]
+_PLACE = [_COLUMN["translate_x"], _COLUMN["translate_y"]]
+# Negated by mirroring.
+_NEGATED = [_COLUMN[name] for name in ("yaw", "roll", "gaze_x", "translate_x")]
 
 # What is rendered and kept.
 _OVERSHOOT = 0.12  # fraction of the samples at each end of a performance parameter's span
@@ -118,14 +116,15 @@ def view(
     the nose counts instead of that between the eyes. Training varies the view, so that nothing can be told from where
     exactly it lies, which the landmarks of another face decide when a swap is read.
     """
-    right = landmarks[RIGHT_EYE].mean(0)
-    left = landmarks[LEFT_EYE].mean(0)
+    right, left = align.eye_centres(landmarks)
     apart = np.linalg.norm(left - right)
-    down = np.linalg.norm(landmarks[NOSE[6]] - (left + right) / 2)
-    shift = (0, -RISE * zoom * side)
-    zoom *= min(1.0, float(apart / (NOSE_DISTANCE * down)))
+    nose = landmarks[NOSE[6]]
+    down = np.linalg.norm(nose - (left + right) / 2)
+    turned = min(1.0, float(apart / (NOSE_DISTANCE * down)))
+
     aligned = align.alignment_transform(landmarks, side, "eyes")
-    return _about_centre(aligned, side, zoom, shift=shift)
+    shift = (0, -RISE * zoom * side)
+    return _about_centre(aligned, side, zoom * turned, shift=shift)
 
 
 def normalise(
@@ -147,8 +146,10 @@ def normalise(
 
     # The head's origin in the image: a quarter of its side is a head unit.
     centre = (size - 1) / 2
-    place = centre + size / 4 * np.array([1, -1]) * (values[_PLACE] + FRAMING[:2])
-    normalised[_PLACE] = (transform @ [*place, 1] + 0.5) / SIDE
+    from_centre = values[_PLACE] + FRAMING[:2]
+    x, y = centre + size / 4 * _UPRIGHT * from_centre
+    place = transform @ [x, y, 1]
+    normalised[_PLACE] = (place + 0.5) / SIDE
     return normalised.astype(np.float32)
 
 
@@ -158,8 +159,12 @@ def denormalise(
     """The inverse of `normalise`."""
     values = _LOW + normalised.astype(np.float64) * (_HIGH - _LOW)
     values[_ROLL] -= _tilt(transform)
-    place = align.invert(transform) @ [*(normalised[_PLACE] * SIDE - 0.5), 1]
-    values[_PLACE] = (place - (size - 1) / 2) * [1, -1] * 4 / size - FRAMING[:2]
+
+    x, y = normalised[_PLACE] * SIDE - 0.5
+    place = align.invert(transform) @ [x, y, 1]
+    centre = (size - 1) / 2
+    from_centre = (place - centre) * _UPRIGHT * 4 / size
+    values[_PLACE] = from_centre - FRAMING[:2]
     return values.astype(np.float32)
 
 
@@ -174,18 +179,20 @@ def mirrored(normalised: Float[np.ndarray, "... 40"]) -> Float[np.ndarray, "... 
 def sample_frame(world_seed: int, index: int, size: int) -> Frame:
     """Frame number `index` of a world: a persona of its own, its performance anywhere between all extremes."""
     rng = np.random.default_rng((world_seed, _SAMPLE, index))
-    fractions = rng.uniform(-_OVERSHOOT, 1 + _OVERSHOOT, len(PERFORMANCE_SPANS)).clip(0, 1)
-    values = {}
-    for (name, span), fraction in zip(PERFORMANCE_SPANS.items(), fractions.tolist(), strict=True):
-        values[name] = span.low + fraction * (span.high - span.low)
+    draws = rng.uniform(-_OVERSHOOT, 1 + _OVERSHOOT, len(PERFORMANCE_SPANS))
+    fractions = draws.clip(0, 1).tolist()
+    values = []
+    for span, fraction in zip(PERFORMANCE_SPANS.values(), fractions, strict=True):
+        values.append(span.low + fraction * (span.high - span.low))
     persona = sample_persona(world_seed, index)
     scene = sample_scene(world_seed, index, track=0)
-    return render(persona, Performance(**values), scene, size)
+    return render(persona, Performance(*values), scene, size)
 
 
 def parameters(frame: Frame) -> Float32[np.ndarray, "40"]:
     """All parameters of a rendered frame, in the order of `SPANS`."""
-    return np.float32([*vars(frame.persona).values(), *vars(frame.performance).values()])
+    values = vars(frame.persona) | vars(frame.performance)
+    return np.float32([values[name] for name in SPANS])
 
 
 class Samples:
@@ -203,8 +210,8 @@ class Samples:
 
     def _make(self, index: int) -> Sample:
         rng = np.random.default_rng((self._world_seed, _SAMPLE, index, 0))
-        size = int(rng.integers(_SIZES[0], _SIZES[1] + 1))
-        quality = int(rng.integers(_QUALITIES[0], _QUALITIES[1] + 1))
+        size = int(rng.integers(*_SIZES, endpoint=True))
+        quality = int(rng.integers(*_QUALITIES, endpoint=True))
 
         frame = sample_frame(self._world_seed, index, size)
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -230,21 +237,23 @@ def training_batches(
     def load(step: int) -> Batch:
         # All hosts draw the whole batch, then each makes its own slice.
         rng = np.random.default_rng((seed, _BATCH, step))
-        new = np.arange(step * fresh, (step + 1) * fresh)
-        old = rng.integers(0, new[-1] + 1, batch - fresh)
+        seen = (step + 1) * fresh
+        new = np.arange(step * fresh, seen)
+        old = rng.integers(0, seen, batch - fresh)
         numbers = np.concatenate([new, old])
-        flip, whole = rng.random((2, batch)) < [[0.5], [1 - _MASKED]]
+        flips = rng.random(batch) < 0.5
+        unmasked = rng.random(batch) < 1 - _MASKED
         views = rng.uniform(-1, 1, (batch, 4))
         variations = rng.uniform(-1, 1, (batch, 5 + 2 * _BUMPS))
 
         mine = host_slice(batch, host, hosts)
         chosen = [samples[number] for number in numbers[mine].tolist()]
         made = _assemble(chosen, views[mine], variations[mine])
+        made["mask"][unmasked[mine]] = 255
 
-        flip, whole = flip[mine], whole[mine]
-        made["mask"][whole] = 255
-        made["image"][flip] = made["image"][flip, :, ::-1]
-        made["mask"][flip] = made["mask"][flip, :, ::-1]
+        flip = flips[mine]
+        for name in ("image", "mask"):
+            made[name][flip] = made[name][flip, :, ::-1]
         made["parameters"][flip] = mirrored(made["parameters"][flip])
         return made
 
@@ -272,37 +281,45 @@ def _about_centre(
     shift: Sequence[float] = (0, 0),
 ) -> Float[np.ndarray, "2 3"]:
     """A transform followed by zoom and turn (degrees) about the middle of the image, then a shift in pixels."""
-    cos = zoom * np.cos(np.deg2rad(turn))
-    sin = zoom * np.sin(np.deg2rad(turn))
-    linear = np.array([[cos, -sin], [sin, cos]])
+    linear = zoom * _rotation(turn)
     middle = (side - 1) / 2
     moved = linear @ transform
     moved[:, 2] += middle - linear @ [middle, middle] + shift
     return moved
 
 
+def _rotation(degrees: float) -> Float[np.ndarray, "2 2"]:
+    """Clockwise in an image."""
+    angle = np.deg2rad(degrees)
+    cos = np.cos(angle)
+    sin = np.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
+
+
 def _tilt(transform: Float[np.ndarray, "2 3"]) -> float:
     """Clockwise turn of a similarity transform, degrees."""
-    return float(np.rad2deg(np.arctan2(transform[1, 0], transform[0, 0])))
+    x, y = transform[:, 0]
+    return float(np.rad2deg(np.arctan2(y, x)))
 
 
 def _varied(
     outline: Float[np.ndarray, "n 2"], draws: Float[np.ndarray, "k"]
 ) -> Float[np.ndarray, "n 2"]:
     """The outline stretched along each axis, shifted, turned and dented, all by draws from -1..1."""
-    stretch, shift, turn, dents = draws[:2], draws[2:4], draws[4], draws[5:]
-    centre = outline.mean(0)
-    x, y = (outline - centre).T
+    stretch = np.interp(draws[:2], (-1, 1), _SCALE)
+    shift = _SHIFT * SIDE * draws[2:4]
+    rotation = _rotation(_TURN * draws[4])
+    dents = draws[5:]
 
     # Waves around the outline change its radii.
+    centre = outline.mean(0)
+    away = outline - centre
+    x, y = away.T
     turns = np.arctan2(y, x)[:, None] * np.arange(1, 1 + _BUMPS)
     waves = np.concatenate([np.cos(turns), np.sin(turns)], 1) @ dents
-    radii = np.interp(stretch, (-1, 1), _SCALE) + _BUMP * waves[:, None]
-
-    cos = np.cos(np.deg2rad(_TURN * turn))
-    sin = np.sin(np.deg2rad(_TURN * turn))
-    turned = radii * (outline - centre) @ np.array([[cos, sin], [-sin, cos]])
-    return centre + _SHIFT * SIDE * shift + turned
+    radii = stretch + _BUMP * waves[:, None]
+    turned = radii * away @ rotation.T
+    return centre + shift + turned
 
 
 def _assemble(
@@ -311,9 +328,13 @@ def _assemble(
     variations: Float[np.ndarray, "b k"] | None = None,
 ) -> Batch:
     """What is seen of the samples. Views and masks vary by draws from -1..1; without, they are those of the face."""
-    images, outlines, parameters = [], [], []
+    if views is None:
+        views = np.zeros((len(samples), 4))
+    images = []
+    outlines = []
+    parameters = []
     for i, sample in enumerate(samples):
-        inner = _inner(np.zeros(4) if views is None else views[i])
+        inner = _inner(views[i])
         image = cv2.warpAffine(sample.image, inner, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
         images.append(image)
 
@@ -321,21 +342,32 @@ def _assemble(
         whole = _homogeneous(inner) @ _homogeneous(sample.transform)
         parameters.append(normalise(sample.values, whole[:2], sample.size))
 
-        outline = align.face_polygon(align.transform_points(sample.landmarks, inner))
-        outlines.append(outline if variations is None else _varied(outline, variations[i]))
+        landmarks = align.transform_points(sample.landmarks, inner)
+        outline = align.face_polygon(landmarks)
+        if variations is not None:
+            outline = _varied(outline, variations[i])
+        outlines.append(outline)
 
     counts = np.array([len(outline) for outline in outlines])
-    mask = polygon_masks(np.concatenate(outlines), counts, SIDE)
-    return {"image": np.stack(images), "mask": mask, "parameters": np.stack(parameters)}
+    return {
+        "image": np.stack(images),
+        "mask": polygon_masks(np.concatenate(outlines), counts, SIDE),
+        "parameters": np.stack(parameters),
+    }
 
 
 def _inner(draws: Float[np.ndarray, "4"]) -> Float[np.ndarray, "2 3"]:
     """Transform from a kept image to what is seen of it: its middle, turned, zoomed and moved by draws from -1..1."""
-    turn, near, away = draws[0], draws[1], draws[2:]
+    turn, near, *away = draws
     varied = _about_centre(
-        np.eye(2, 3), _STORED, 1 + _NEAR * near, _TURN * turn, _AWAY * _STORED * away
+        np.eye(2, 3),
+        _STORED,
+        zoom=1 + _NEAR * near,
+        turn=_TURN * turn,
+        shift=_AWAY * _STORED * np.array(away),
     )
-    return align.scale_transform(_about_centre(varied, _STORED, _MARGIN), SIDE / _STORED)
+    middle = _about_centre(varied, _STORED, _MARGIN)
+    return align.scale_transform(middle, SIDE / _STORED)
 
 
 def _homogeneous(transform: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "3 3"]:

@@ -47,7 +47,16 @@ EXPRESSIONS = {
     "pucker": Performance(pucker=1.0),
     "gaze aside": Performance(gaze_x=1.0),
 }
-_ANGLES = [(-40, 0), (-20, 0), (0, 0), (20, 0), (40, 0), (0, 25), (0, -25)]
+# Degrees of yaw and pitch.
+_ANGLES = [
+    (-40, 0),
+    (-20, 0),
+    (0, 0),
+    (20, 0),
+    (40, 0),
+    (0, 25),
+    (0, -25),
+]
 POSES = {f"yaw {yaw}°, pitch {pitch}°": Performance(yaw=yaw, pitch=pitch) for yaw, pitch in _ANGLES}
 
 
@@ -60,11 +69,12 @@ def write_contact_sheet(folder: Path, puppets: PuppetClips) -> Path:
     clips = {}
     for clip in puppets.clips:
         clips.setdefault(clip.name, []).append(clip)
-    names = list(clips)
-    shown = np.linspace(0, len(names) - 1, min(len(names), ROWS)).astype(int)
-    lines = [_line(puppets, clips[names[number]]) for number in shown]
+    by_puppet = list(clips.values())
+    number = len(by_puppet)
+    shown = np.linspace(0, number - 1, min(number, ROWS))
+    lines = [_line(puppets, by_puppet[row]) for row in shown.astype(int)]
 
-    count = f"{len(names):,} puppet(s) of world {puppets.world_seed}"
+    count = f"{number:,} puppet(s) of world {puppets.world_seed}"
     title = f"{count}, {puppets.size} px, {puppets.rate:g} frames/s"
     with replacing(folder / SHEET) as aside:
         aside.write_bytes(contact_sheet(title, EXPLANATION, lines))
@@ -74,9 +84,10 @@ def write_contact_sheet(folder: Path, puppets: PuppetClips) -> Path:
 def _line(puppets: PuppetClips, clips: Sequence[PuppetClip]) -> Line:
     """Moments of one puppet: the middles of equal stretches of all that it does in its clips."""
     moments = [(clip, frame) for clip in clips for frame in range(clip.frames)]
-    numbers = (np.arange(SAMPLES) + 0.5) * len(moments) / SAMPLES
-    images, captions = [], []
-    for number in np.unique(numbers.astype(int)):
+    middles = (np.arange(SAMPLES) + 0.5) * len(moments) / SAMPLES
+    images = []
+    captions = []
+    for number in np.unique(middles.astype(int)):
         clip, frame = moments[number]
         rendered = render_frame(
             puppets.world_seed, clip.persona, clip.track, frame, CELL, puppets.rate
@@ -101,19 +112,20 @@ def performance_grid(
         performances: by name.
         size: side of an image in pixels.
     """
-    font = ImageFont.truetype(findfont("DejaVu Sans"), max(size // 11, 8))
     width, height = grid_corner(len(personas), len(performances), size)
     grid = Image.new("RGB", (width - _GAP, height - _GAP), "white")
     draw = ImageDraw.Draw(grid)
+    font = ImageFont.truetype(findfont("DejaVu Sans"), max(size // 11, 8))
+
+    def label(x: int, y: int, text: str) -> None:
+        draw.text((x, y), text, _INK, font, anchor="mm", align="center")
 
     for column, name in enumerate(performances):
         x, _ = grid_corner(0, column, size)
-        draw.text((x + size // 2, _HEAD // 2), name, _INK, font, "mm")
+        label(x + size // 2, _HEAD // 2, name)
     for row, persona in enumerate(personas):
         _, y = grid_corner(row, 0, size)
-        draw.text(
-            (_LABELS // 2, y + size // 2), f"persona\n{persona}", _INK, font, "mm", align="center"
-        )
+        label(_LABELS // 2, y + size // 2, f"persona\n{persona}")
         for column, performance in enumerate(performances.values()):
             face = _close_up(world_seed, persona, performance, size)
             grid.paste(Image.fromarray(face), grid_corner(row, column, size))
@@ -122,7 +134,8 @@ def performance_grid(
 
 def grid_corner(row: int, column: int, size: int) -> tuple[int, int]:
     """(x, y) of the upper left corner of an image of a grid of images of a size, pixels."""
-    return _LABELS + column * (size + _GAP), _HEAD + row * (size + _GAP)
+    pitch = size + _GAP
+    return _LABELS + column * pitch, _HEAD + row * pitch
 
 
 def _close_up(
@@ -130,12 +143,14 @@ def _close_up(
 ) -> UInt8[np.ndarray, "s s 3"]:
     """The middle of a rendered image, which the head fills."""
     whole = round(size / _CLOSE)
-    image = render(sample_persona(world_seed, persona), performance, Scene(), whole).image
-    margin = (whole - size) // 2
-    return image[margin : margin + size, margin : margin + size]
+    frame = render(sample_persona(world_seed, persona), performance, Scene(), whole)
+    first = (whole - size) // 2
+    middle = slice(first, first + size)
+    return frame.image[middle, middle]
 
 
 if __name__ == "__main__":
+    _folder = Path(sys.argv[1])
     for _name, _performances in (("expressions", EXPRESSIONS), ("poses", POSES)):
         _grid = performance_grid(0, range(8), _performances, size=112)
-        write_picture(Path(sys.argv[1], f"puppet_{_name}.png"), _grid)
+        write_picture(_folder / f"puppet_{_name}.png", _grid)

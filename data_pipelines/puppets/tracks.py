@@ -66,8 +66,8 @@ def performance_track(
     check_index(world_seed=world_seed, persona=persona, track=track, frames=frames)
     check_rate(rate)
     blocks = math.ceil(int(frames) / _BLOCK)
-    values = _values(world_seed, persona, track, blocks, float(rate))[: int(frames)]
-    return [Performance(*row) for row in values.tolist()]
+    values = _values(world_seed, persona, track, blocks, float(rate))
+    return [Performance(*row) for row in values[: int(frames)].tolist()]
 
 
 def check_rate(rate: float) -> None:
@@ -138,7 +138,7 @@ def truth(world_seed: int, cast: Cast, size: int, rate: float = RATE) -> Frame:
     Raises:
         InputError: a number is not whole or negative, or the size is impossible.
     """
-    take, scene = cast.performance, cast.scene
+    take = cast.performance
     check_index(identity=cast.identity, accessories=cast.accessories)
     check_index(persona=take.persona, track=take.track, frame=take.frame)
 
@@ -148,7 +148,9 @@ def truth(world_seed: int, cast: Cast, size: int, rate: float = RATE) -> Frame:
     blocks = int(take.frame) // _BLOCK + 1
     values = _values(world_seed, take.persona, take.track, blocks, float(rate))
     performance = Performance(*values[int(take.frame)].tolist())
-    return render(persona, performance, sample_scene(world_seed, scene.persona, scene.track), size)
+
+    scene = sample_scene(world_seed, cast.scene.persona, cast.scene.track)
+    return render(persona, performance, scene, size)
 
 
 @functools.lru_cache(maxsize=64)
@@ -162,11 +164,11 @@ def _values(
 
     # Fractions 0..1 of each parameter's range.
     fractions = _normal_to_fraction(noise)
-    for column, name in enumerate(PERFORMANCE_SPANS):
+    for name, fraction in zip(PERFORMANCE_SPANS, fractions.T, strict=True):
         _, exponent = _MOTION[name]
-        fractions[:, column] **= exponent
+        fraction **= exponent
         if name in _LIDS:
-            fractions[:, column] *= open_lids
+            fraction *= open_lids
     # Rounded, because exp and powers differ in the last bit between processors.
     fractions = np.round(fractions, 6)
 
@@ -184,9 +186,10 @@ def _smooth_noise(
     noise = np.random.default_rng(seeds).standard_normal((frames + 2, len(names)))
 
     # Both lids move alike.
-    left, right = (names.index(lid) for lid in _LIDS)
+    left = noise[:, names.index("lid_left")]
+    right = noise[:, names.index("lid_right")]
     own = math.sqrt(1 - _SHARED_LIDS**2)
-    noise[:, right] = _SHARED_LIDS * noise[:, left] + own * noise[:, right]
+    right[:] = _SHARED_LIDS * left + own * right
 
     # What each filter keeps of its value from frame to frame.
     time_constants = np.array([_MOTION[name][0] for name in names])
@@ -211,7 +214,8 @@ def _normal_to_fraction(path: Float[np.ndarray, "n 14"]) -> Float[np.ndarray, "n
     """Normal variables to fractions 0..1: near uniform, with _OVERSHOOT of the mass at either end."""
     # The logistic approximation of the normal distribution function.
     uniform = 1.0 / (1.0 + np.exp(-1.702 * path))
-    return np.clip((uniform - _OVERSHOOT) / (1.0 - 2.0 * _OVERSHOOT), 0.0, 1.0)
+    stretched = (uniform - _OVERSHOOT) / (1.0 - 2.0 * _OVERSHOOT)
+    return stretched.clip(0.0, 1.0)
 
 
 def _blinks(
@@ -224,7 +228,9 @@ def _blinks(
 
     # One blink: down, and up again more slowly.
     time = np.arange(math.ceil(_BLINK * rate)) / rate
-    profile = np.minimum(time / _CLOSING, (_BLINK - time) / (_BLINK - _CLOSING))
+    closing = time / _CLOSING
+    opening = (_BLINK - time) / (_BLINK - _CLOSING)
+    profile = np.minimum(closing, opening)
     # The frame nearest to the moment of closing shows it, whatever the rate.
     profile[np.argmin(np.abs(time - _CLOSING))] = 1.0
 

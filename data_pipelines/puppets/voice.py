@@ -6,7 +6,6 @@ Peterson and Barney, "Control methods used in a study of the vowels" (1952). The
 """
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Complex, Float, Int16
@@ -53,7 +52,8 @@ def loudness(mouth_open: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
 def pitch(world_seed: int, persona: int) -> float:
     """Mean frequency of a persona's voice, Hz, about 90 to 230: the larger the head, the deeper."""
     identity = sample_persona(world_seed, persona)
-    return _PITCH * (identity.head_width * identity.head_height) ** -2.5
+    size = identity.head_width * identity.head_height
+    return _PITCH * size**-2.5
 
 
 def track_audio(
@@ -74,9 +74,10 @@ def track_audio(
     phases = np.random.default_rng(seeds).uniform(0.0, 2.0 * np.pi, len(_WAVER))
 
     # Whole seconds, each computed by itself: no sample can depend on how many there are.
+    mean_pitch = pitch(world_seed, persona)
     voice = [np.zeros(0, np.int16)]
     for number in range(seconds):
-        voice.append(_second(number, mouth, rate, pitch(world_seed, persona), phases))
+        voice.append(_second(number, mouth, rate, mean_pitch, phases))
     return np.concatenate(voice)[:samples]
 
 
@@ -101,13 +102,16 @@ def _second(
     # Monotone cubic interpolation: what is closed in two frames stays closed between them.
     first = max(math.floor(number * rate) - 1, 0)
     last = math.ceil((number + 1) * rate) + 1
-    path = PchipInterpolator(np.arange(first, last + 1), mouth[first : last + 1])
+    numbers = np.arange(first, last + 1)
+    path = PchipInterpolator(numbers, mouth[numbers])
     mouth_open, smile, pucker = path(time * rate).T
 
     base, tone = _waver(time, mean_pitch, phases)
-    orders = range(1, int(_HIGHEST / mean_pitch) + 1)
-    voice, power = _harmonics(orders, base, tone, formants(mouth_open, smile, pucker))
-    return np.rint(32767 * loudness(mouth_open) * voice / np.sqrt(power)).astype(np.int16)
+    resonances = formants(mouth_open, smile, pucker)
+    count = int(_HIGHEST / mean_pitch)
+    voice, power = _harmonics(count, base, tone, resonances)
+    loud = 32767 * loudness(mouth_open) * voice / np.sqrt(power)
+    return np.rint(loud).astype(np.int16)
 
 
 def _waver(
@@ -117,14 +121,16 @@ def _waver(
     wave = np.ones_like(time)  # in fractions of the mean
     turns = time.copy()  # its integral
     for (depth, frequency), phase in zip(_WAVER, phases, strict=True):
-        angle = 2.0 * np.pi * frequency * time + phase
+        radians = 2.0 * np.pi * frequency  # per second
+        angle = radians * time + phase
         wave += depth * np.sin(angle)
-        turns -= depth * np.cos(angle) / (2.0 * np.pi * frequency)
-    return mean_pitch * wave, np.exp(2j * np.pi * mean_pitch * turns)
+        turns -= depth * np.cos(angle) / radians
+    tone = np.exp(2j * np.pi * mean_pitch * turns)
+    return mean_pitch * wave, tone
 
 
 def _harmonics(
-    orders: Iterable[int],
+    count: int,
     base: Float[np.ndarray, "n"],
     tone: Complex[np.ndarray, "n"],
     resonances: Float[np.ndarray, "2 n"],
@@ -132,7 +138,7 @@ def _harmonics(
     """The sum of harmonics through the formants, and its mean power.
 
     Args:
-        orders: of the harmonics, from 1 on.
+        count: of the harmonics.
         base: pitch at every sample, Hz.
         tone: of that pitch, of length 1.
         resonances: both formants, Hz.
@@ -140,7 +146,7 @@ def _harmonics(
     voice = np.zeros_like(base)
     power = np.zeros_like(base)
     harmonic = np.ones_like(tone)
-    for order in orders:
+    for order in range(1, count + 1):
         harmonic *= tone
         # A glottal pulse and the lips: -6 dB per octave.
         response = _response(order * base, resonances) / order
