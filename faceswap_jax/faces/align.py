@@ -4,6 +4,7 @@ Pixel centres lie at integer coordinates (OpenCV's convention): an image of widt
 A transform is a 2x3 matrix that takes homogeneous frame points (x, y, 1) to crop points.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.ibug import BROWS, JAW, LEFT_BROW, LEFT_EYE, MIRROR, RIGHT_BROW, RIGHT_EYE
+from faceswap_jax.faces.ibug import BROWS, JAW, LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 from faceswap_jax.faces.neutral import NEUTRAL_FACE
 
 INTEROCULAR = 0.26
@@ -58,9 +59,13 @@ def alignment_transform(
         )
     with np.errstate(all="ignore"):
         transform = ALIGNMENTS[alignment](landmarks.astype(np.float64))
-        area = abs(np.linalg.det(transform[:, :2]))
-    if not np.isfinite(transform).all() or area <= 1e-9 * np.sum(transform[:, :2] ** 2):
+        linear = transform[:, :2]
+        area = abs(np.linalg.det(linear))
+        least_area = 1e-9 * np.sum(linear**2)
+    if not np.isfinite(transform).all() or area <= least_area:
         raise ValueError(f"The landmarks coincide, so they define no alignment '{alignment}'.")
+
+    # From the unit square to pixels, whose centres lie at integers.
     return resolution * transform - [[0, 0, 0.5]]
 
 
@@ -70,7 +75,9 @@ def _eyes(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     A turned head comes closer, since its eyes do: 1.38 times at a yaw of 40 degrees.
     """
     right, left = eye_centres(landmarks)
-    return _placed((left - right) / INTEROCULAR, (left + right) / 2, EYE_MIDPOINT)
+    edge = (left - right) / INTEROCULAR
+    middle = (left + right) / 2
+    return _placed(edge, middle, EYE_MIDPOINT)
 
 
 def _stable(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
@@ -84,10 +91,14 @@ def _stable(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     points = landmarks[STEADY] - centre
     goals = _STEADY_GOALS - goal
 
+    x, y = points.T
+    goal_x, goal_y = goals.T
     cosine = np.sum(points * goals)
-    sine = np.sum(points[:, 0] * goals[:, 1] - points[:, 1] * goals[:, 0])
+    sine = np.sum(x * goal_y - y * goal_x)
+
     # The frame's vector that becomes the crop's upper edge.
-    edge = np.sum(points**2) / (cosine**2 + sine**2) * np.array([cosine, -sine])
+    length = np.sum(points**2) / (cosine**2 + sine**2)
+    edge = length * np.array([cosine, -sine])
     return _placed(edge, centre, goal)
 
 
@@ -99,7 +110,8 @@ def _neutral(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     homogeneous = np.column_stack([landmarks, np.ones(len(landmarks))])
     if not np.isfinite(homogeneous).all() or np.linalg.matrix_rank(homogeneous) < 3:
         return np.full((2, 3), np.nan)
-    return np.linalg.lstsq(homogeneous, _NEUTRAL_CROP)[0].T
+    solution, *_ = np.linalg.lstsq(homogeneous, _NEUTRAL_CROP)
+    return solution.T
 
 
 def _ffhq(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
@@ -114,7 +126,8 @@ def _ffhq(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     down = mouth - eyes
 
     # Halfway between the line of the eyes and the normal of the line from eyes to mouth.
-    direction = across + np.array([down[1], -down[0]])
+    x, y = down
+    direction = across + np.array([y, -x])
     half_side = max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down))
     edge = 2 * half_side * direction / np.hypot(*direction)
     return _placed(edge, eyes + 0.1 * down, (0.5, 0.5))
@@ -122,14 +135,18 @@ def _ffhq(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
 
 def _box(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     """`box`: a square around the face's box, as upright as the frame (X2Face); how much context is a choice."""
-    low, high = landmarks.min(0), landmarks.max(0)
+    low = landmarks.min(0)
+    high = landmarks.max(0)
     side = BOX_CONTEXT * (high - low).max()
-    return _placed(np.array([side, 0]), (low + high) / 2, (0.5, 0.5))
+    edge = np.array([side, 0])
+    return _placed(edge, (low + high) / 2, (0.5, 0.5))
 
 
 def eye_centres(landmarks: Float[np.ndarray, "68 2"]) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the six landmarks of the person's right and left eye."""
-    return landmarks[RIGHT_EYE].mean(0), landmarks[LEFT_EYE].mean(0)
+    right = landmarks[RIGHT_EYE].mean(0)
+    left = landmarks[LEFT_EYE].mean(0)
+    return right, left
 
 
 def _placed(
@@ -165,7 +182,9 @@ def transform_points(
     points: Float[np.ndarray, "n 2"], transform: Float[np.ndarray, "2 3"]
 ) -> Float[np.ndarray, "n 2"]:
     """Points (x, y) under an affine transform, as float32."""
-    return (points.astype(np.float64) @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
+    linear = transform[:, :2]
+    moved = points.astype(np.float64) @ linear.T + transform[:, 2]
+    return moved.astype(np.float32)
 
 
 def invert(transform: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
@@ -186,7 +205,8 @@ def scale_transform(transform: Float[np.ndarray, "2 3"], factor: float) -> Float
 
 def transform_scale(transform: Float[np.ndarray, "2 3"]) -> float:
     """Enlargement of a similarity transform, in crop pixels per frame pixel."""
-    return float(np.sqrt(abs(np.linalg.det(transform[:, :2]))))
+    area = abs(np.linalg.det(transform[:, :2]))
+    return float(np.sqrt(area))
 
 
 def warp(
@@ -214,35 +234,37 @@ def warp(
     halvings = 0
     if scale < _SHRINKS:
         # Averaged samples may lie 1.2 source pixels apart.
-        halvings = max(1, int(np.ceil(-np.log2(1.2 * scale))))
+        halvings = max(1, math.ceil(-np.log2(1.2 * scale)))
     after = min(halvings, 2)
 
     # Halve the source
     for _ in range(halvings - after):
-        image = _halved(image)
+        image = halved(image)
         # The inverse of scale_transform, on the side of the source.
-        transform = np.column_stack(
-            [2 * transform[:, :2], transform[:, 2] + transform[:, :2].sum(1) / 2]
-        )
+        linear = transform[:, :2]
+        offset = transform[:, 2] + linear.sum(1) / 2
+        transform = np.column_stack([2 * linear, offset])
 
     # Sample densely
-    interpolation = (cv2.INTER_CUBIC, shrinking, cv2.INTER_LINEAR)[after]
-    dense = scale_transform(transform, 2**after)
-    size = (width << after, height << after)
-    image = cv2.warpAffine(image, dense, size, flags=interpolation, borderMode=border)
+    interpolations = (cv2.INTER_CUBIC, shrinking, cv2.INTER_LINEAR)
+    factor = 2**after
+    dense = scale_transform(transform, factor)
+    size = (width * factor, height * factor)
+    image = cv2.warpAffine(image, dense, size, flags=interpolations[after], borderMode=border)
 
     # Halve the result
     for _ in range(after):
-        image = _halved(image)
+        image = halved(image)
     return image
 
 
-def _halved(image: np.ndarray) -> np.ndarray:
+def halved(image: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 pixels; of an odd side the last pixel is left out."""
-    width = max(image.shape[1] // 2, 1)
-    height = max(image.shape[0] // 2, 1)
-    even = image[: 2 * height, : 2 * width]
-    return cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    half_height = max(height // 2, 1)
+    half_width = max(width // 2, 1)
+    even = image[: 2 * half_height, : 2 * half_width]
+    return cv2.resize(even, (half_width, half_height), interpolation=cv2.INTER_AREA)
 
 
 def crop(
@@ -280,7 +302,8 @@ def face_polygon(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "n 2
     """
     raised = landmarks.astype(np.float32)
     for brow, eye in ((RIGHT_BROW, RIGHT_EYE), (LEFT_BROW, LEFT_EYE)):
-        raised[brow] += (raised[brow].mean(0) - raised[eye].mean(0)) / 2
+        distance = raised[brow].mean(0) - raised[eye].mean(0)
+        raised[brow] += distance / 2
     return cv2.convexHull(raised[[*JAW, *BROWS]])[:, 0]
 
 
@@ -291,23 +314,25 @@ def polygon_mask(
     mask = np.zeros((height, width), np.float32)
 
     # The box around the polygon is all that is drawn.
-    low = np.clip(np.floor(polygon.min(0)).astype(int) - 1, 0, (width, height))
-    high = np.clip(np.ceil(polygon.max(0)).astype(int) + 2, 0, (width, height))
-    box_width, box_height = high - low
-    if min(box_width, box_height) <= 0:
+    size = (width, height)
+    first = np.floor(polygon.min(0)).astype(int) - 1
+    last = np.ceil(polygon.max(0)).astype(int) + 1
+    low = np.clip(first, 0, size)
+    high = np.clip(last + 1, 0, size)
+    left, top = low
+    right, bottom = high
+    box = high - low
+    if box.min() <= 0:
         return mask
 
-    fine = np.zeros((box_height * MASK_SUPERSAMPLING, box_width * MASK_SUPERSAMPLING), np.uint8)
-    points = (polygon.astype(np.float64) - low + 0.5) * MASK_SUPERSAMPLING - 0.5
-    bits = 8  # of the fixed-point vertices
-    cv2.fillPoly(fine, [np.round(points * 2**bits).astype(np.int32)], 255, shift=bits)
-    covered = cv2.resize(fine, (box_width, box_height), interpolation=cv2.INTER_AREA)
-    mask[low[1] : high[1], low[0] : high[0]] = covered / np.float32(255)
+    # Drawn finer than wanted, with vertices in fixed point.
+    n = MASK_SUPERSAMPLING
+    fine = np.zeros(n * box[::-1], np.uint8)
+    points = (polygon.astype(np.float64) - low + 0.5) * n - 0.5
+    bits = 8
+    vertices = np.round(points * 2**bits).astype(np.int32)
+    cv2.fillPoly(fine, [vertices], 255, shift=bits)
+
+    covered = cv2.resize(fine, box.tolist(), interpolation=cv2.INTER_AREA)
+    mask[top:bottom, left:right] = covered / np.float32(255)
     return mask
-
-
-def mirror_landmarks(landmarks: Float[np.ndarray, "68 2"], width: int) -> Float[np.ndarray, "68 2"]:
-    """Landmarks of the horizontally mirrored image of the given width, left and right renamed."""
-    mirrored = landmarks[MIRROR].astype(np.float32)
-    mirrored[:, 0] = width - 1 - mirrored[:, 0]
-    return mirrored

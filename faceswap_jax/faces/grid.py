@@ -1,5 +1,6 @@
 """Grids of images with labels beside their rows and above their columns."""
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -31,32 +32,37 @@ def draw_grid(
         rows: what each row shows; () for no labels.
         columns: what each column shows; () for no labels.
     """
-    factor = max(1, CELL // images.shape[2])
-    height, width = (factor * side for side in images.shape[2:4])
+    row_count, column_count, height, width, _ = images.shape
+    factor = max(1, CELL // height)
+    height *= factor
+    width *= factor
 
     # Place the cells
     beside = [_wrap(label, LABEL) for label in rows]
     above = [_wrap(label, width) for label in columns]
     left = max(map(_text_width, beside), default=-GAP) + GAP
-    top = max((LINE * len(lines) for lines in above), default=-GAP) + GAP
+    top = max(map(_text_height, above), default=-GAP) + GAP
     pitch_x = max([width, *(_text_width(lines) + GAP for lines in above)])
-    pitch_y = max([height, *(LINE * len(lines) + GAP for lines in beside)])
-    size = left + pitch_x * images.shape[1], top + pitch_y * images.shape[0]
-    canvas = PIL.Image.new("RGB", size, "white")
+    pitch_y = max([height, *(_text_height(lines) + GAP for lines in beside)])
+    canvas_width = left + pitch_x * column_count
+    canvas_height = top + pitch_y * row_count
+    canvas = PIL.Image.new("RGB", (canvas_width, canvas_height), "white")
 
     # Write the labels
     draw = PIL.ImageDraw.Draw(canvas)
     for i, lines in enumerate(beside):
         middle = top + i * pitch_y + height // 2
-        _write(draw, lines, GAP // 2, middle - LINE * len(lines) // 2)
+        _write(draw, lines, GAP // 2, middle - _text_height(lines) // 2)
     for i, lines in enumerate(above):
-        _write(draw, lines, left + i * pitch_x + 1, top - LINE * len(lines) - GAP // 2)
+        x = left + i * pitch_x + 1
+        _write(draw, lines, x, top - _text_height(lines) - GAP // 2)
 
     # Put in the images
     grid = np.array(canvas)
     for row, cells in enumerate(images):
         for column, image in enumerate(cells):
-            x, y = left + column * pitch_x, top + row * pitch_y
+            x = left + column * pitch_x
+            y = top + row * pitch_y
             enlarged = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
             grid[y : y + height, x : x + width] = enlarged
     return grid
@@ -75,7 +81,12 @@ def _wrap(label: str, width: int) -> list[str]:
 
 
 def _text_width(lines: Sequence[str]) -> int:
-    return int(np.ceil(max(FONT.getlength(line) for line in lines))) + GAP // 2
+    widest = max(map(FONT.getlength, lines))
+    return math.ceil(widest) + GAP // 2
+
+
+def _text_height(lines: Sequence[str]) -> int:
+    return LINE * len(lines)
 
 
 def _write(draw: PIL.ImageDraw.ImageDraw, lines: Sequence[str], x: int, y: int) -> None:

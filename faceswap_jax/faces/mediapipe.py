@@ -118,11 +118,15 @@ class MediaPipeLandmarker:
 
     def __init__(self, beta: float = 0.05) -> None:
         self._shift = round(beta * MESH_RESOLUTION / FACE_MARGIN)
-        short_range, short_grids = "face_detection/face_detection_short_range", [(16, 2), (8, 6)]
-        full_range, full_grids = "face_detection/face_detection_full_range_sparse", [(48, 1)]
         with _without_chatter():
-            self._short_range = _Detector(short_range, short_grids)
-            self._full_range = _Detector(full_range, full_grids)
+            self._short_range = _Detector(
+                "face_detection/face_detection_short_range",
+                grids=[(16, 2), (8, 6)],
+            )
+            self._full_range = _Detector(
+                "face_detection/face_detection_full_range_sparse",
+                grids=[(48, 1)],
+            )
             self._mesh = _Network("face_landmark/face_landmark")
             self._iris = _Network("iris_landmark/iris_landmark")
 
@@ -137,7 +141,10 @@ class MediaPipeLandmarker:
             smaller = self._full_range(*pyramid.reduced(self._full_range.side))
             found = np.concatenate([found, smaller])
 
-        return self._faces(pyramid, found) or self._faces(pyramid, self._search(pyramid))
+        faces = self._faces(pyramid, found)
+        if not faces:
+            faces = self._faces(pyramid, self._search(pyramid))
+        return faces
 
     def close(self) -> None:
         """Frees the networks."""
@@ -156,10 +163,11 @@ class MediaPipeLandmarker:
 
     def _faces(self, pyramid: "_Pyramid", found: Float32[np.ndarray, "n 9"]) -> list[Face]:
         """Faces, the largest first, from the candidates of the detectors."""
-        faces, boxes = [], []
-        for *numbers, confidence in _merge(found):
+        faces = []
+        boxes = []
+        for candidate in _merge(found):
             # From the detector's box, a first run of the mesh gives a better one.
-            centre, size, right, left = np.reshape(numbers, (4, 2))
+            centre, size, right, left = candidate[:8].reshape(4, 2)
             box = _Box(centre - 0.5, size.max(), *(left - right))
             points = self._localise(pyramid, box, shift=0)
             if points is None:
@@ -174,9 +182,9 @@ class MediaPipeLandmarker:
             points = self._localise(pyramid, box, self._shift)
             if points is not None:
                 irises = self._irises(pyramid, points)
-                faces.append(Face(points[:-1], float(confidence), irises))
+                faces.append(Face(points[:-1], float(candidate[8]), irises))
                 boxes.append(square)
-        return sorted(faces, key=lambda face: -_face_box(face.landmarks).side)
+        return sorted(faces, key=_face_side, reverse=True)
 
     def _localise(
         self, pyramid: "_Pyramid", box: "_Box", shift: int
@@ -192,7 +200,8 @@ class MediaPipeLandmarker:
 
         # One window after the other: LiteRT takes as long for a batch.
         starts = (0, shift, 2 * shift) if shift else (0,)
-        meshes, presences = [], []
+        meshes = []
+        presences = []
         for x, y in itertools.product(starts, repeat=2):
             window = image[y : y + MESH_RESOLUTION, x : x + MESH_RESOLUTION]
             mesh, presence = self._mesh(window / np.float32(255))
@@ -213,7 +222,8 @@ class MediaPipeLandmarker:
         centres = []
         for eye in (RIGHT_EYE, LEFT_EYE):
             # A square around the eye, level with its corners.
-            first, last = landmarks[eye[0]], landmarks[eye[3]]
+            first = landmarks[eye[0]]
+            last = landmarks[eye[3]]
             along = last - first
             box = _Box((first + last) / 2, float(np.hypot(*along)), *along)
             to_frame = box.to_frame(IRIS_RESOLUTION / EYE_MARGIN, IRIS_RESOLUTION)
@@ -221,11 +231,14 @@ class MediaPipeLandmarker:
 
             # The network knows right eyes only: left ones are mirrored.
             is_left = eye is LEFT_EYE
-            _, iris = self._iris((image[:, ::-1] if is_left else image) / np.float32(255))
+            if is_left:
+                image = image[:, ::-1]
+            _, iris = self._iris(image / np.float32(255))
             x, y = iris[0, :2] - 0.5
             if is_left:
                 x = IRIS_RESOLUTION - 1 - x
-            centres.append(align.transform_points(np.array([[x, y]]), to_frame))
+            centre = align.transform_points(np.array([[x, y]]), to_frame)
+            centres.append(centre)
         return np.concatenate(centres)
 
 
@@ -249,12 +262,13 @@ class _Network:
         if not path.is_file():
             raise missing
 
-        self._interpreter = Interpreter(os.fspath(path), num_threads=1)
-        self._interpreter.allocate_tensors()
-        (described,) = self._interpreter.get_input_details()
+        interpreter = Interpreter(os.fspath(path), num_threads=1)
+        interpreter.allocate_tensors()
+        (described,) = interpreter.get_input_details()
         self._input = described["index"]
         self.side = int(described["shape"][1])
-        self._outputs = [described["index"] for described in self._interpreter.get_output_details()]
+        self._outputs = [output["index"] for output in interpreter.get_output_details()]
+        self._interpreter = interpreter
 
     def __call__(self, image: Float32[np.ndarray, "h w 3"]) -> list[np.ndarray]:
         self._interpreter.set_tensor(self._input, image[None])
@@ -277,8 +291,9 @@ class _Detector:
         anchors = []
         for cells, count in grids:
             ticks = (np.arange(cells) + 0.5) * (self.side / cells)
-            middles = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
-            anchors.append(middles.repeat(count, 0))
+            x, y = np.meshgrid(ticks, ticks)
+            middles = np.column_stack([x.ravel(), y.ravel()])
+            anchors.append(middles.repeat(count, axis=0))
         self._anchors = np.concatenate(anchors).astype(np.float32)
 
     def __call__(
@@ -303,8 +318,10 @@ class _Detector:
 
         # Centre, size, right and left eye; all but the size count from the anchor.
         points = numbers[0, likely, :8].reshape(-1, 4, 2)
-        points[:, [0, 2, 3]] += self._anchors[likely, None] + np.float32(corner)
-        return np.column_stack([(points * scale).reshape(-1, 8), scores[likely]])
+        anchors = self._anchors[likely, None] + np.float32(corner)
+        points[:, [0, 2, 3]] += anchors
+        points = points * scale
+        return np.column_stack([points.reshape(-1, 8), scores[likely]])
 
 
 class _Pyramid:
@@ -313,10 +330,8 @@ class _Pyramid:
     def __init__(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
         image = np.ascontiguousarray(image)  # or OpenCV copies it for every crop
         self._levels = [image]
-        while max(image.shape[:2]) >= 256 and min(image.shape[:2]) >= 2:
-            height, width = image.shape[0] // 2, image.shape[1] // 2
-            even = image[: 2 * height, : 2 * width]
-            image = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
+        while max(image.shape) >= 256 and min(image.shape[:2]) >= 2:
+            image = align.halved(image)
             self._levels.append(image)
 
     def reduced(self, side: int) -> tuple[UInt8[np.ndarray, "..."], Float[np.ndarray, "2"]]:
@@ -329,7 +344,8 @@ class _Pyramid:
         size = np.array(level.shape[1::-1])
         factor = min(1, side / size.max())
         reduced = np.maximum(1, np.round(factor * size)).astype(int)
-        return cv2.resize(level, reduced.tolist()), 2**halvings * size / reduced
+        image = cv2.resize(level, reduced.tolist())
+        return image, 2**halvings * size / reduced
 
     def crop(self, to_frame: Float[np.ndarray, "2 3"], side: int) -> UInt8[np.ndarray, "s s 3"]:
         """Like `align.crop`, given the inverse transform: a little softer, in a tenth of the time."""
@@ -350,33 +366,39 @@ def _sigmoid(logits: np.ndarray | float) -> np.ndarray:
 
 def _spread(length: int, side: int) -> list[int]:
     """Starts of windows that cover a length evenly, overlapping by a quarter or more."""
-    count = 1 + math.ceil(max(0, length - side) / (0.75 * side))
-    return np.linspace(0, max(0, length - side), count).round().astype(int).tolist()
+    last = max(0, length - side)
+    count = 1 + math.ceil(last / (0.75 * side))
+    starts = np.linspace(0, last, count).round()
+    return starts.astype(int).tolist()
 
 
 def _overlap(
     box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "n 4"]
 ) -> Float[np.ndarray, "n"]:
     """Intersection over union of one box (centre and size) with others."""
-    centre, size = box[:2], box[2:]
-    centres, sizes = boxes[:, :2], boxes[:, 2:]
+    centre, size = np.split(box, 2)
+    centres, sizes = np.split(boxes, 2, axis=1)
     low = np.maximum(centre - size / 2, centres - sizes / 2)
     high = np.minimum(centre + size / 2, centres + sizes / 2)
     intersection = np.maximum(high - low, 0).prod(1)
-    return intersection / (size.prod() + sizes.prod(1) - intersection)
+    union = size.prod() + sizes.prod(1) - intersection
+    return intersection / union
 
 
 def _merge(found: Float32[np.ndarray, "n 9"]) -> list[Float32[np.ndarray, "9"]]:
     """One mean of all candidates that overlap with the best one, weighted by their scores, and so on; best first."""
     merged = []
-    found = found[np.argsort(-found[:, 8], kind="stable")]
+    order = np.argsort(-found[:, 8], kind="stable")
+    found = found[order]
     while len(found):
-        near = _overlap(found[0, :4], found[:, :4]) > MAX_OVERLAP
-        near[0] = True  # whatever its size
-        mean = np.average(found[near], axis=0, weights=found[near, 8])
-        mean[8] = found[0, 8]
+        best = found[0]
+        is_near = _overlap(best[:4], found[:, :4]) > MAX_OVERLAP
+        is_near[0] = True  # whatever its size
+        near = found[is_near]
+        mean = np.average(near, axis=0, weights=near[:, 8])
+        mean[8] = best[8]
         merged.append(mean)
-        found = found[~near]
+        found = found[~is_near]
     return merged
 
 
@@ -390,20 +412,30 @@ class _Box(NamedTuple):
 
     def to_frame(self, pixels: float, side: int) -> Float[np.ndarray, "2 3"]:
         """Similarity to the frame from an upright square image in the middle of which the box has `pixels`."""
-        scale = self.side / pixels / np.hypot(self.x, self.y)
-        linear = scale * np.array([[self.x, -self.y], [self.y, self.x]])
-        return np.column_stack([linear, self.centre - linear.sum(1) * ((side - 1) / 2)])
+        x, y = self.x, self.y
+        scale = self.side / pixels / np.hypot(x, y)
+        linear = scale * np.array([[x, -y], [y, x]])
+        middle = (side - 1) / 2
+        offset = self.centre - linear.sum(1) * middle
+        return np.column_stack([linear, offset])
 
 
 def _face_box(landmarks: Float[np.ndarray, "n 2"]) -> _Box:
     """The square around a face that has the same tilt as the line through the eyes."""
     # A frame in which the line through the eyes is level.
-    x, y = landmarks[LEFT_EYE].mean(0) - landmarks[RIGHT_EYE].mean(0)
+    right, left = align.eye_centres(landmarks)
+    x, y = left - right
     upright = np.array([[x, y], [-y, x]], np.float64) / np.hypot(x, y)
 
     points = landmarks @ upright.T
-    low, high = points.min(0), points.max(0)
-    return _Box(upright.T @ (low + high) / 2, (high - low).max(), x, y)
+    low = points.min(0)
+    high = points.max(0)
+    centre = upright.T @ (low + high) / 2
+    return _Box(centre, (high - low).max(), x, y)
+
+
+def _face_side(face: Face) -> float:
+    return _face_box(face.landmarks).side
 
 
 _stderr = threading.Lock()

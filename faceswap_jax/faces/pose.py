@@ -5,6 +5,8 @@ bridge of the nose and the corners of the eyes. Brows, lids, lips, chin and the 
 stands for all, so that somebody's whole clip may be a constant few degrees off, in pitch above all.
 """
 
+import math
+
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32
@@ -64,12 +66,14 @@ def head_pose(landmarks: Float[np.ndarray, "68 2"]) -> Float32[np.ndarray, "3"]:
     _, rotation, _ = cv2.solvePnP(_HEAD, points, camera, None, flags=cv2.SOLVEPNP_SQPNP)
 
     turn, _ = cv2.Rodrigues(rotation)
-    yaw = np.arcsin(np.clip(turn[2, 0], -1, 1))
-    pitch = np.arctan2(-turn[2, 1], turn[2, 2])
+    x, y, z = turn[2]
+    yaw = np.arcsin(np.clip(x, -1, 1))
+    pitch = np.arctan2(-y, z)
     roll = np.arctan2(turn[1, 0], turn[0, 0])
     return np.rad2deg([yaw, pitch, roll]).astype(np.float32)
 
 
 def _spread(points: Float[np.ndarray, "n 2"]) -> float:
     """Root mean square distance from the origin."""
-    return float(np.sqrt(np.square(points).sum(1).mean()))
+    squares = np.square(points).sum(1)
+    return math.sqrt(squares.mean())

@@ -9,8 +9,9 @@ from data_pipelines.puppets.landmarks import head_points
 from data_pipelines.puppets.parameters import Performance, sample_persona
 from data_pipelines.puppets.tracks import performance_track
 from faceswap_jax.evaluation.expression import RATIOS, aspect_ratios, correlation, pose_errors
-from faceswap_jax.faces.align import mirror_landmarks, transform_points
+from faceswap_jax.faces.align import transform_points
 from tests.support.face_scenes import face_landmarks, similarity
+from tests.support.mirroring import mirror_landmarks
 
 
 def landmarks(persona: int, performances: list[Performance]) -> np.ndarray:

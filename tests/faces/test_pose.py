@@ -11,10 +11,11 @@ from data_pipelines.puppets.landmarks import head_points
 from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.tracks import performance_track
-from faceswap_jax.faces.align import mirror_landmarks, transform_points
+from faceswap_jax.faces.align import transform_points
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 from faceswap_jax.faces.pose import head_pose
 from tests.support.face_scenes import similarity
+from tests.support.mirroring import mirror_landmarks
 
 SIZE = 256
 
