@@ -12,7 +12,7 @@ import functools
 import numpy as np
 from jaxtyping import Float
 
-from data_pipelines.puppets.camera import Pose
+from data_pipelines.puppets.camera import Points, Pose
 from data_pipelines.puppets.parameters import DEGREES, Performance, Persona
 from data_pipelines.puppets.surface import Ellipsoid, Surface, falloff, smoothstep
 
@@ -156,7 +156,7 @@ class Anatomy:
     chin_y: float
     chin_z: float
 
-    def on_face(self, frontal: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]:
+    def on_face(self, frontal: Float[np.ndarray, "n 2"]) -> Points:
         """Surface points straight behind positions (x, y) of the frontal plane."""
         return self.head.cast_from(*frontal_rays(frontal))
 
@@ -218,7 +218,7 @@ class Anatomy:
 
 def frontal_rays(
     frontal: Float[np.ndarray, "n 2"],
-) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+) -> tuple[Points, Points]:
     """Origins and directions of rays that meet the face straight behind positions of the frontal plane."""
     origins = np.column_stack([frontal, np.full(len(frontal), 2.0)])
     directions = np.tile([0.0, 0.0, -1.0], (len(frontal), 1))

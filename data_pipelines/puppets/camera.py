@@ -13,6 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32
 
+Points = Float[np.ndarray, "n 3"]
+Forms = Float[np.ndarray, "n 3 3"]  # symmetric, of ellipsoids
+Field = Float32[np.ndarray, "h w"]  # over the samples of a window
+VectorField = Float32[np.ndarray, "3 h w"]  # points, directions or colours
+
 SUPERSAMPLING = 2  # samples per pixel along each axis
 _CORNERS = np.array(list(itertools.product((-1, 1), repeat=3)))  # of a cube
 # Head units from the image's centre to its edge, at the head and at camera scale 1.
@@ -55,11 +60,11 @@ class Pose(NamedTuple):
         )
         return about_z @ about_y @ about_x
 
-    def to_world(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    def to_world(self, points: Points) -> Points:
         """Points of the body's frame, in the world."""
         return points @ self.rotation.T + self.translation
 
-    def turn_back(self, directions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    def turn_back(self, directions: Points) -> Points:
         """Directions of the world, in the body's frame."""
         return directions @ self.rotation
 
@@ -150,7 +155,7 @@ class Camera:
         """The whole sample grid."""
         return Window(0, self.grid, 0, self.grid)
 
-    def project(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 2"]:
+    def project(self, points: Points) -> Float[np.ndarray, "n 2"]:
         """World points to x, y in pixels; pixel centres lie at whole numbers."""
         x, y, z = points.T
         depth = self.distance - z
@@ -169,9 +174,7 @@ class Camera:
         v = ((middle - rows) * step).astype(np.float32)
         return u[None, :], v[:, None]
 
-    def points(
-        self, pose: Pose, window: Window, depth: Float32[np.ndarray, "h w"]
-    ) -> Float32[np.ndarray, "3 h w"]:
+    def points(self, pose: Pose, window: Window, depth: Field) -> VectorField:
         """Points at given depths of a window's rays, in the body's frame."""
         out = self.directions(pose, window)
         eye = self.eye(pose).astype(np.float32)
@@ -180,7 +183,7 @@ class Camera:
             out[axis] += eye[axis]
         return out
 
-    def directions(self, pose: Pose, window: Window) -> Float32[np.ndarray, "3 h w"]:
+    def directions(self, pose: Pose, window: Window) -> VectorField:
         """Ray directions of a window per unit of depth, in the body's frame."""
         u, v = self.rays(window)
         out = np.empty((3, window.height, window.width), np.float32)
@@ -196,9 +199,7 @@ class Camera:
         position = np.array([0.0, 0.0, self.distance])
         return pose.turn_back(position - pose.translation)
 
-    def quadrics(
-        self, pose: Pose, centres: Float[np.ndarray, "n 3"], forms: Float[np.ndarray, "n 3 3"]
-    ) -> tuple[Float[np.ndarray, "n 3 3"], Float[np.ndarray, "n 3 3"], Float[np.ndarray, "n 3 3"]]:
+    def quadrics(self, pose: Pose, centres: Points, forms: Forms) -> tuple[Forms, Forms, Forms]:
         """Quadratic forms of ellipsoids along the rays: q = a t^2 + 2 b t + c at depth = distance + t.
 
         Each of a, b, c is itself a quadratic form of the homogeneous image position (u, v, 1), returned as a
@@ -219,8 +220,8 @@ class Camera:
     def ellipsoid_windows(
         self,
         pose: Pose,
-        centres: Float[np.ndarray, "n 3"],
-        spreads: Float[np.ndarray, "n 3 3"],
+        centres: Points,
+        spreads: Forms,
         levels: Float[np.ndarray, "n"],
     ) -> list[Window]:
         """The samples that may see q <= level of each ellipsoid (spread: inverse of its form), even off the image."""
@@ -236,7 +237,7 @@ class Camera:
         bounds = np.hstack([pixels.min(1), pixels.max(1)])
         return [self._around(*box) for box in bounds.tolist()]
 
-    def window(self, points: Float[np.ndarray, "n 3"], margin: float = 0.0) -> Window:
+    def window(self, points: Points, margin: float = 0.0) -> Window:
         """The samples around the projections of world points, widened by a margin in pixels."""
         pixels = self.project(points)
         low = pixels.min(0) - margin

@@ -8,10 +8,10 @@ import functools
 import itertools
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from data_pipelines.puppets.anatomy import Anatomy, Brow, Eye
-from data_pipelines.puppets.camera import Camera, Window
+from data_pipelines.puppets.camera import Camera, Field, Points, VectorField, Window
 from data_pipelines.puppets.shading import Palette, linear
 from data_pipelines.puppets.surface import (
     bell,
@@ -85,8 +85,8 @@ class Canvas:
         face: Float[np.ndarray, "68 3"],
         camera: Camera,
         window: Window,
-        points: Float32[np.ndarray, "3 h w"],
-        normals: Float32[np.ndarray, "3 h w"],
+        points: VectorField,
+        normals: VectorField,
         palette: Palette,
     ):
         self.anatomy = anatomy
@@ -99,7 +99,7 @@ class Canvas:
         self.albedo = _filled(palette.skin, points)
         self.gloss = np.full(points.shape[1:], palette.sheen, np.float32)
 
-    def patch(self, corners: Float[np.ndarray, "n 3"], reach: float) -> "Patch | None":
+    def patch(self, corners: Points, reach: float) -> "Patch | None":
         """The part of the canvas around points of the head's frame, widened by `reach` head units."""
         # Pixels, and some more for what comes nearer to the camera.
         margin = reach / (self.camera.sample_spacing * 2) * 1.15
@@ -138,7 +138,7 @@ class Patch:
         self.paint(self.shadow, weight)
 
 
-def _filled(colour: np.ndarray, like: np.ndarray) -> Float32[np.ndarray, "3 h w"]:
+def _filled(colour: np.ndarray, like: np.ndarray) -> VectorField:
     """A field of one colour, as large as another field."""
     field = np.empty_like(like)
     field[:] = colour
@@ -360,7 +360,7 @@ def _beard(canvas: Canvas) -> None:
     patch.gloss *= 1.0 - 0.7 * cover
 
 
-def _stubble(canvas: Canvas, patch: Patch) -> Float32[np.ndarray, "h w"]:
+def _stubble(canvas: Canvas, patch: Patch) -> Field:
     """The grain of a beard, -0.3..0.3."""
     # The map repeats.
     scale = 1.0 / _STUBBLE_CELL
@@ -508,7 +508,7 @@ def _eye(canvas: Canvas, eye: Eye) -> None:
 
 def _eyeball(
     canvas: Canvas, eye: Eye, patch: Patch, below: np.ndarray
-) -> tuple[Float32[np.ndarray, "3 h w"], Float32[np.ndarray, "3 h w"]]:
+) -> tuple[VectorField, VectorField]:
     """Albedo and normal of the ball where each ray meets it; `below`: how far below the upper lid, head units."""
     # The nearer root of the ray's quadratic, from the skin on; the nearest point if it misses the ball.
     centre = canvas.anatomy.ball_centres[0 if eye.side < 0 else 1]

@@ -7,14 +7,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from data_pipelines.puppets.anatomy import Anatomy
-from data_pipelines.puppets.camera import Camera
+from data_pipelines.puppets.camera import Camera, Field, Points, VectorField
 from data_pipelines.puppets.shading import Palette
 from data_pipelines.puppets.surface import bell, dot, planar, saturate, smoothstep, wave
 
 
-def paint_body(
-    points: Float32[np.ndarray, "3 h w"], palette: Palette
-) -> tuple[Float32[np.ndarray, "3 h w"], Float32[np.ndarray, "h w"]]:
+def paint_body(points: VectorField, palette: Palette) -> tuple[VectorField, Field]:
     """Albedo and gloss of neck and shirt; the neck is darker below the chin, which keeps the light away."""
     x, y, _ = points
 
@@ -41,12 +39,12 @@ def paint_body(
 
 
 def paint_hair(
-    points: Float32[np.ndarray, "3 h w"],
-    normals: Float32[np.ndarray, "3 h w"],
+    points: VectorField,
+    normals: VectorField,
     anatomy: Anatomy,
     palette: Palette,
     camera: Camera,
-) -> tuple[Float32[np.ndarray, "3 h w"], Float32[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+) -> tuple[VectorField, Field, Bool[np.ndarray, "h w"]]:
     """Albedo, gloss and presence of hair. Tilts the normals along the strands (in place)."""
     x, y, z = points
 
@@ -117,7 +115,7 @@ class Glasses:
         self,
         colour: Float32[np.ndarray, "3 g g"],
         depth: Float32[np.ndarray, "g g"],
-        corners: Float[np.ndarray, "n 3"],
+        corners: Points,
         normal: Float[np.ndarray, "3"],
         cover: Callable[[np.ndarray], tuple],
     ) -> None:
@@ -143,7 +141,7 @@ class Glasses:
         view += (0.6 - view) * (glare * ahead)
         view += (self.colour - view) * (frame * ahead)
 
-    def _front(self, points: Float32[np.ndarray, "3 h w"]) -> tuple:
+    def _front(self, points: VectorField) -> tuple:
         """Rims, bridge and lenses."""
         x, y, _ = points
         away = np.abs(x)
@@ -168,7 +166,7 @@ class Glasses:
         glare = 0.07 * lens * np.clip(towards_nose, 0.0, 1.5)
         return np.maximum(rims, bridge), glare
 
-    def _temple(self, points: Float32[np.ndarray, "3 h w"]) -> tuple:
+    def _temple(self, points: VectorField) -> tuple:
         """The bar from hinge to ear."""
         _, y, z = points
         bar = self._bar(y - 0.06, self.rim)

@@ -13,7 +13,7 @@ from data_pipelines.puppets.features import Canvas, paint_face
 from data_pipelines.puppets.landmarks import head_points, landmarks
 from data_pipelines.puppets.outfit import Glasses, paint_body, paint_hair
 from data_pipelines.puppets.parameters import Performance, Persona, Scene, clip
-from data_pipelines.puppets.shading import Light, Palette, background, encode
+from data_pipelines.puppets.shading import Colour, Light, Palette, background, encode
 from data_pipelines.puppets.surface import Surface, View, planar, saturate
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.align import face_polygon, polygon_mask
@@ -134,7 +134,7 @@ class _Layers:
         surface: Surface,
         pose: Pose,
         paint: Callable[[Window, np.ndarray, np.ndarray], tuple],
-        hollow: Float32[np.ndarray, "3 1 1"] | None = None,
+        hollow: Colour | None = None,
     ) -> None:
         """Casts a surface and lays what is nearest over the image.
 

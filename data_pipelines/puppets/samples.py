@@ -23,6 +23,7 @@ from data_pipelines.puppets.parameters import (
 )
 from data_pipelines.puppets.renderer import Frame, render
 from faceswap_jax.faces import align
+from faceswap_jax.faces.face import Landmarks
 from faceswap_jax.faces.ibug import NOSE
 
 SIDE = 64
@@ -88,7 +89,7 @@ class Sample(NamedTuple):
 
     image: UInt8[np.ndarray, "96 96 3"]
     landmarks: Float32[np.ndarray, "68 2"]
-    transform: Float[np.ndarray, "2 3"]
+    transform: align.Transform
     size: int
     values: Float32[np.ndarray, "40"]
 
@@ -107,9 +108,7 @@ class Batch(TypedDict):
     parameters: Float32[np.ndarray, "b 40"]
 
 
-def view(
-    landmarks: Float[np.ndarray, "68 2"], side: int = SIDE, zoom: float = ZOOM
-) -> Float[np.ndarray, "2 3"]:
+def view(landmarks: Landmarks, side: int = SIDE, zoom: float = ZOOM) -> align.Transform:
     """Similarity transform from an image's pixels to those of what the oracle sees [side, side]: its eyes are level.
 
     So the features of a face are always at about the same place, in profile, too: then the distance from the eyes to
@@ -128,7 +127,7 @@ def view(
 
 
 def normalise(
-    values: Float[np.ndarray, "40"], transform: Float[np.ndarray, "2 3"], size: int
+    values: Float[np.ndarray, "40"], transform: align.Transform, size: int
 ) -> Float32[np.ndarray, "40"]:
     """All parameters normalised, those of place as seen in a view.
 
@@ -154,7 +153,7 @@ def normalise(
 
 
 def denormalise(
-    normalised: Float[np.ndarray, "40"], transform: Float[np.ndarray, "2 3"], size: int
+    normalised: Float[np.ndarray, "40"], transform: align.Transform, size: int
 ) -> Float32[np.ndarray, "40"]:
     """The inverse of `normalise`."""
     values = _LOW + normalised.astype(np.float64) * (_HIGH - _LOW)
@@ -274,12 +273,12 @@ def test_batches(
 
 
 def _about_centre(
-    transform: Float[np.ndarray, "2 3"],
+    transform: align.Transform,
     side: int,
     zoom: float,
     turn: float = 0.0,
     shift: Sequence[float] = (0, 0),
-) -> Float[np.ndarray, "2 3"]:
+) -> align.Transform:
     """A transform followed by zoom and turn (degrees) about the middle of the image, then a shift in pixels."""
     linear = zoom * _rotation(turn)
     middle = (side - 1) / 2
@@ -296,7 +295,7 @@ def _rotation(degrees: float) -> Float[np.ndarray, "2 2"]:
     return np.array([[cos, -sin], [sin, cos]])
 
 
-def _tilt(transform: Float[np.ndarray, "2 3"]) -> float:
+def _tilt(transform: align.Transform) -> float:
     """Clockwise turn of a similarity transform, degrees."""
     x, y = transform[:, 0]
     return float(np.rad2deg(np.arctan2(y, x)))
@@ -356,7 +355,7 @@ def _assemble(
     }
 
 
-def _inner(draws: Float[np.ndarray, "4"]) -> Float[np.ndarray, "2 3"]:
+def _inner(draws: Float[np.ndarray, "4"]) -> align.Transform:
     """Transform from a kept image to what is seen of it: its middle, turned, zoomed and moved by draws from -1..1."""
     turn, near, *away = draws
     varied = _about_centre(
@@ -370,5 +369,5 @@ def _inner(draws: Float[np.ndarray, "4"]) -> Float[np.ndarray, "2 3"]:
     return align.scale_transform(middle, SIDE / _STORED)
 
 
-def _homogeneous(transform: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "3 3"]:
+def _homogeneous(transform: align.Transform) -> Float[np.ndarray, "3 3"]:
     return np.vstack([transform, [0, 0, 1]])

@@ -3,8 +3,11 @@
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from data_pipelines.puppets.camera import Field, VectorField
 from data_pipelines.puppets.parameters import Persona, Scene
 from data_pipelines.puppets.surface import dot, planar, saturate, wave
+
+Colour = Float32[np.ndarray, "3 1 1"]
 
 # Palettes, 8-bit sRGB: paths through colour space that a persona's parameters run along from 0 to 1.
 _SKIN = [
@@ -43,12 +46,12 @@ _SHIRT = [
 _WRAP = (0.32, 0.16, 0.1)  # light that bleeds past the terminator through the skin, per channel
 
 
-def rgb(red: float, green: float, blue: float) -> Float32[np.ndarray, "3 1 1"]:
+def rgb(red: float, green: float, blue: float) -> Colour:
     """A linear colour, or a factor on each channel of one."""
     return planar(np.float32([red, green, blue]))
 
 
-def linear(srgb: tuple[int, int, int]) -> Float32[np.ndarray, "3 1 1"]:
+def linear(srgb: tuple[int, int, int]) -> Colour:
     """Linear colour of an 8-bit one."""
     return np.square(rgb(*srgb) / 255)
 
@@ -61,7 +64,7 @@ def encode(colour: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     return coded.astype(np.uint8)
 
 
-def _along(palette: list[tuple[int, int, int]], fraction: float) -> Float32[np.ndarray, "3 1 1"]:
+def _along(palette: list[tuple[int, int, int]], fraction: float) -> Colour:
     """Colour at a fraction 0..1 of the way through a palette."""
     position = fraction * (len(palette) - 1)
     index = min(int(position), len(palette) - 2)
@@ -140,11 +143,11 @@ class Light:
 
     def shade(
         self,
-        albedo: Float32[np.ndarray, "3 h w"],
-        normal: Float32[np.ndarray, "3 h w"],
-        gloss: Float32[np.ndarray, "h w"] | float,
+        albedo: VectorField,
+        normal: VectorField,
+        gloss: Field | float,
         wrap: tuple[float, float, float] = _WRAP,
-    ) -> Float32[np.ndarray, "3 h w"]:
+    ) -> VectorField:
         """Lit colours: Lambert with wrap, a sky brighter above than below, a broad highlight. Overwrites `albedo`."""
         facing = dot(self.direction, normal)
 

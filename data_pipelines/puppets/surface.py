@@ -17,9 +17,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
 
-from data_pipelines.puppets.camera import Camera, Pose, Window
+from data_pipelines.puppets.camera import Camera, Field, Points, Pose, VectorField, Window
 
 # Newton steps of every second ray, of all rays, of those that try again, and of single rays.
 _COARSE_STEPS = 7
@@ -77,9 +76,7 @@ class Surface:
         self.levels = np.full(len(parts), _RELIEF_REACH)
         self.levels[: self.solids] = 1 + _UNION_REACH / sharpness[: self.solids]
 
-    def cast_from(
-        self, origins: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"]
-    ) -> Float[np.ndarray, "n 3"]:
+    def cast_from(self, origins: Points, directions: Points) -> Points:
         """First surface points on a few rays in the surface's own frame, from origins outside. NaN where missed."""
         # Every part's w = a t^2 + b t + c at depth t, [part, ray].
         away = origins - self.centres[:, None]  # [part, ray, axis]
@@ -159,7 +156,7 @@ class View:
         """The rectangle of samples that may see the surface, None if it is out of the image."""
         return Window.union(self.boxes[: self.surface.solids]).within(self.camera.whole())
 
-    def cast(self, window: Window) -> Float32[np.ndarray, "h w"]:
+    def cast(self, window: Window) -> Field:
         """Depth of the first hit of every ray in a window, in head units from the camera; inf where there is none.
 
         Every second ray along both axes is solved from scratch; all rays then start at the nearest of its neighbours.
@@ -193,9 +190,7 @@ class View:
         depth += np.float32(self.camera.distance)
         return depth
 
-    def normals(
-        self, window: Window, points: Float32[np.ndarray, "3 h w"]
-    ) -> Float32[np.ndarray, "3 h w"]:
+    def normals(self, window: Window, points: VectorField) -> VectorField:
         """Unit outward normals at surface points (own frame) of a window: minus the gradient of g."""
         surface = self.surface
         total = np.full(points.shape[1:], _LEAST, np.float32)
@@ -255,7 +250,7 @@ class View:
             terms.append(_Term((rows, columns), a, b, c, height))
         return terms
 
-    def _solve(self, terms: "list[_Term]", start: Float32[np.ndarray, "h w"], steps: int) -> tuple:
+    def _solve(self, terms: "list[_Term]", start: Field, steps: int) -> tuple:
         """Newton steps on whole windows: the depth of the first root of g (inf where there is none), and the last g."""
         reached = np.isfinite(start)
         depth = np.where(reached, start, np.float32(0.0))
@@ -446,7 +441,7 @@ def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
     return x
 
 
-def dot(first: np.ndarray, second: Float32[np.ndarray, "3 h w"]) -> Float32[np.ndarray, "h w"]:
+def dot(first: np.ndarray, second: VectorField) -> Field:
     """Scalar product of planar vectors; the first may be a single vector [3]."""
     out = first[0] * second[0]
     out += first[1] * second[1]

@@ -12,8 +12,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.face import Image, Landmarks
 from faceswap_jax.faces.ibug import BROWS, JAW, LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 from faceswap_jax.faces.neutral import NEUTRAL_FACE
+
+Transform = Float[np.ndarray, "2 3"]
 
 INTEROCULAR = 0.26
 """Distance between the eye centres, as a fraction of the crop's side (choice)."""
@@ -39,9 +42,7 @@ MASK_SUPERSAMPLING = 8
 _SHRINKS = 1 - 1e-6  # a smaller scale makes an image smaller; closer to 1 it is rounding
 
 
-def alignment_transform(
-    landmarks: Float[np.ndarray, "68 2"], resolution: int, alignment: str
-) -> Float[np.ndarray, "2 3"]:
+def alignment_transform(landmarks: Landmarks, resolution: int, alignment: str) -> Transform:
     """Transform from frame to crop pixels; a similarity, but for `neutral`.
 
     Args:
@@ -69,7 +70,7 @@ def alignment_transform(
     return resolution * transform - [[0, 0, 0.5]]
 
 
-def _eyes(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
+def _eyes(landmarks: Landmarks) -> Transform:
     """`eyes`, as published: the eye centres on a horizontal line, a fixed distance apart (US 2020/0372621 A1).
 
     A turned head comes closer, since its eyes do: 1.38 times at a yaw of 40 degrees.
@@ -80,7 +81,7 @@ def _eyes(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     return _placed(edge, middle, EYE_MIDPOINT)
 
 
-def _stable(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
+def _stable(landmarks: Landmarks) -> Transform:
     """`stable`, ours: least squares over the STEADY landmarks, from the frame to where a neutral face has them.
 
     A head that turns by 40 degrees keeps its size to 5 %, and neither mouth nor lids move the crop. The minimum is
@@ -102,7 +103,7 @@ def _stable(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     return _placed(edge, centre, goal)
 
 
-def _neutral(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
+def _neutral(landmarks: Landmarks) -> Transform:
     """`neutral`: the affine map by which all landmarks come closest to those of a generic neutral face.
 
     So normalises the source of editing.md; that all 68 count alike, by least squares, is a choice, and so is the face.
@@ -114,7 +115,7 @@ def _neutral(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     return solution.T
 
 
-def _ffhq(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
+def _ffhq(landmarks: Landmarks) -> Transform:
     """`ffhq`: from eye centres and corners of the mouth, as FFHQ's published script `download_ffhq.py` does.
 
     What lies beyond the frame repeats its border, where the script mirrors and blurs.
@@ -133,7 +134,7 @@ def _ffhq(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     return _placed(edge, eyes + 0.1 * down, (0.5, 0.5))
 
 
-def _box(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
+def _box(landmarks: Landmarks) -> Transform:
     """`box`: a square around the face's box, as upright as the frame (X2Face); how much context is a choice."""
     low = landmarks.min(0)
     high = landmarks.max(0)
@@ -142,7 +143,7 @@ def _box(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 3"]:
     return _placed(edge, (low + high) / 2, (0.5, 0.5))
 
 
-def eye_centres(landmarks: Float[np.ndarray, "68 2"]) -> tuple[np.ndarray, np.ndarray]:
+def eye_centres(landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the six landmarks of the person's right and left eye."""
     right = landmarks[RIGHT_EYE].mean(0)
     left = landmarks[LEFT_EYE].mean(0)
@@ -151,7 +152,7 @@ def eye_centres(landmarks: Float[np.ndarray, "68 2"]) -> tuple[np.ndarray, np.nd
 
 def _placed(
     edge: Float[np.ndarray, "2"], point: Float[np.ndarray, "2"], goal: tuple[float, float]
-) -> Float[np.ndarray, "2 3"]:
+) -> Transform:
     """Similarity from the frame to the unit square.
 
     Args:
@@ -164,7 +165,7 @@ def _placed(
     return np.column_stack([linear, goal - linear @ point])
 
 
-ALIGNMENTS: Mapping[str, Callable[[Float[np.ndarray, "68 2"]], Float[np.ndarray, "2 3"]]] = {
+ALIGNMENTS: Mapping[str, Callable[[Landmarks], Transform]] = {
     "eyes": _eyes,
     "stable": _stable,
     "neutral": _neutral,
@@ -179,7 +180,7 @@ _STEADY_GOALS = CLOSENESS * (_NEUTRAL_CROP[STEADY] - CLOSER_TO) + CLOSER_TO
 
 
 def transform_points(
-    points: Float[np.ndarray, "n 2"], transform: Float[np.ndarray, "2 3"]
+    points: Float[np.ndarray, "n 2"], transform: Transform
 ) -> Float[np.ndarray, "n 2"]:
     """Points (x, y) under an affine transform, as float32."""
     linear = transform[:, :2]
@@ -187,13 +188,13 @@ def transform_points(
     return moved.astype(np.float32)
 
 
-def invert(transform: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
+def invert(transform: Transform) -> Transform:
     """The inverse transform, from crop to frame pixels."""
     linear = np.linalg.inv(transform[:, :2].astype(np.float64))
     return np.column_stack([linear, -linear @ transform[:, 2]])
 
 
-def scale_transform(transform: Float[np.ndarray, "2 3"], factor: float) -> Float[np.ndarray, "2 3"]:
+def scale_transform(transform: Transform, factor: float) -> Transform:
     """The same alignment for a crop `factor` times as large, e.g. 2.0 from 256 to 512 px.
 
     Scales about the crop's outer corner (-0.5, -0.5), not about the centre of its first pixel.
@@ -203,7 +204,7 @@ def scale_transform(transform: Float[np.ndarray, "2 3"], factor: float) -> Float
     return scaled
 
 
-def transform_scale(transform: Float[np.ndarray, "2 3"]) -> float:
+def transform_scale(transform: Transform) -> float:
     """Enlargement of a similarity transform, in crop pixels per frame pixel."""
     area = abs(np.linalg.det(transform[:, :2]))
     return float(np.sqrt(area))
@@ -211,7 +212,7 @@ def transform_scale(transform: Float[np.ndarray, "2 3"]) -> float:
 
 def warp(
     image: np.ndarray,
-    transform: Float[np.ndarray, "2 3"],
+    transform: Transform,
     width: int,
     height: int,
     border: int = cv2.BORDER_REPLICATE,
@@ -267,9 +268,7 @@ def halved(image: np.ndarray) -> np.ndarray:
     return cv2.resize(even, (half_width, half_height), interpolation=cv2.INTER_AREA)
 
 
-def crop(
-    image: UInt8[np.ndarray, "h w 3"], transform: Float[np.ndarray, "2 3"], resolution: int
-) -> UInt8[np.ndarray, "r r 3"]:
+def crop(image: Image, transform: Transform, resolution: int) -> UInt8[np.ndarray, "r r 3"]:
     """Aligned crop of a frame; beyond the frame's border its outermost pixels are repeated."""
     cropped = warp(image, transform, resolution, resolution, shrinking=cv2.INTER_LINEAR)
     scale = transform_scale(transform)
@@ -295,7 +294,7 @@ def resize(image: UInt8[np.ndarray, "r r 3"], resolution: int) -> UInt8[np.ndarr
     return cv2.resize(image, (resolution, resolution), interpolation=interpolation)
 
 
-def face_polygon(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "n 2"]:
+def face_polygon(landmarks: Landmarks) -> Float[np.ndarray, "n 2"]:
     """Outline of the face [n, 2]: the convex hull of jaw and brows, in the landmarks' pixels.
 
     Each brow first moves away from its eye by half the distance between their centres, so that it lies inside.

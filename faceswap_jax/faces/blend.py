@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.align import invert, polygon_mask, transform_points, warp
+from faceswap_jax.faces.align import Transform, invert, polygon_mask, transform_points, warp
+from faceswap_jax.faces.face import Image
 
 METHODS = ("multiband", "none", "poisson")
 DEFAULT_METHOD = "multiband"
@@ -34,12 +35,12 @@ def check_method(method: str) -> None:
 
 
 def blend(
-    generated: UInt8[np.ndarray, "h w 3"],
-    target: UInt8[np.ndarray, "h w 3"],
+    generated: Image,
+    target: Image,
     polygon: Float[np.ndarray, "n 2"],
     method: str = DEFAULT_METHOD,
     softness: float = SOFTNESS,
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> Image:
     """Puts the generated face into the target crop; both show the face at the same place.
 
     Args:
@@ -71,11 +72,11 @@ def blend(
 
 
 def paste(
-    frame: UInt8[np.ndarray, "h w 3"],
+    frame: Image,
     before: UInt8[np.ndarray, "r r 3"],
     after: UInt8[np.ndarray, "r r 3"],
-    transform: Float[np.ndarray, "2 3"],
-) -> UInt8[np.ndarray, "h w 3"]:
+    transform: Transform,
+) -> Image:
     """Puts an edited crop back into its frame.
 
     Only the change (after - before) is warped and added, so the frame itself is never resampled: where the crop was
@@ -122,9 +123,7 @@ def _reached_corners(changed: Bool[np.ndarray, "r r"]) -> Float[np.ndarray, "4 2
     return np.array(list(corners))
 
 
-def _add(
-    image: UInt8[np.ndarray, "h w 3"], change: Float[np.ndarray, "h w 3"]
-) -> UInt8[np.ndarray, "h w 3"]:
+def _add(image: Image, change: Float[np.ndarray, "h w 3"]) -> Image:
     """Image plus change, rounded and clipped."""
     return np.clip(np.rint(image + change), 0, 255).astype(np.uint8)
 
@@ -181,10 +180,10 @@ def _multiband(
 
 
 def _poisson(
-    generated: UInt8[np.ndarray, "h w 3"],
-    target: UInt8[np.ndarray, "h w 3"],
+    generated: Image,
+    target: Image,
     inside: UInt8[np.ndarray, "h w"],
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> Image:
     """OpenCV's seamless cloning; the interior stays clear of the crop's border, as it demands."""
     x, y, width, height = cv2.boundingRect(inside)
     centre = (x + width // 2, y + height // 2)

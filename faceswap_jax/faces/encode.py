@@ -15,9 +15,9 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.reformatter import ColorRange
-from jaxtyping import UInt8
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.picture import is_picture
 from faceswap_jax.faces.video import SCALER, Frame, VideoInfo, open_container, probe
 from faceswap_jax.files import replacing
@@ -139,7 +139,7 @@ def _audio_packets(source: Path, output: av.container.OutputContainer) -> Iterat
                 yield packet
 
 
-def _encodable(image: UInt8[np.ndarray, "h w 3"], info: VideoInfo) -> av.VideoFrame:
+def _encodable(image: Image, info: VideoInfo) -> av.VideoFrame:
     """A frame in the colours of the source, of even size."""
     height, width = image.shape[:2]
     if height % 2 or width % 2:

@@ -6,6 +6,9 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+Image = UInt8[np.ndarray, "h w 3"]
+Landmarks = Float[np.ndarray, "68 2"]  # x, y in pixels, in the iBUG order
+
 
 @dataclass(frozen=True)
 class Face:
@@ -18,7 +21,7 @@ class Face:
             NaN if the landmarker does not tell.
     """
 
-    landmarks: Float[np.ndarray, "68 2"]
+    landmarks: Landmarks
     confidence: float
     irises: Float32[np.ndarray, "2 2"] = field(
         default_factory=lambda: np.full((2, 2), np.nan, np.float32)
@@ -28,7 +31,7 @@ class Face:
 class Landmarker(Protocol):
     """Finds the faces of a clip's frames."""
 
-    def __call__(self, image: UInt8[np.ndarray, "h w 3"], index: int) -> list[Face]:
+    def __call__(self, image: Image, index: int) -> list[Face]:
         """Faces in the frame number `index` of the clip, the largest first."""
         ...
 

@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.face import Face, Landmarker
+from faceswap_jax.faces.face import Face, Image, Landmarker, Landmarks
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 
@@ -32,7 +32,7 @@ def sidecar_path(clip: Path) -> Path:
     return clip.with_name(clip.name + ".landmarks.csv")
 
 
-def write_landmarks(path: Path, landmarks: Mapping[int, Float[np.ndarray, "68 2"]]) -> None:
+def write_landmarks(path: Path, landmarks: Mapping[int, Landmarks]) -> None:
     """Writes the landmarks [68, 2] of each frame number as a sidecar file, to a thousandth of a pixel."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -52,7 +52,7 @@ class SidecarLandmarker:
     def __init__(self, path: Path) -> None:
         self._faces = _read_landmarks(Path(path))
 
-    def __call__(self, image: UInt8[np.ndarray, "h w 3"], index: int) -> list[Face]:
+    def __call__(self, image: Image, index: int) -> list[Face]:
         """The face of frame `index`, if the file has a row for it."""
         return self._faces.get(index, [])
 

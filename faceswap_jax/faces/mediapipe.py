@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
-from faceswap_jax.faces.face import Face
+from faceswap_jax.faces.face import Face, Image
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 
 # Most landmarks are one vertex of the mesh. Where the mesh has none, two neighbours stand for the point halfway between
@@ -130,7 +130,7 @@ class MediaPipeLandmarker:
             self._mesh = _Network("face_landmark/face_landmark")
             self._iris = _Network("iris_landmark/iris_landmark")
 
-    def __call__(self, image: UInt8[np.ndarray, "h w 3"], index: int) -> list[Face]:
+    def __call__(self, image: Image, index: int) -> list[Face]:
         """Faces in a frame, the largest first; `index` plays no role."""
         pyramid = _Pyramid(image)
         found = self._short_range(*pyramid.reduced(self._short_range.side))
@@ -298,7 +298,7 @@ class _Detector:
 
     def __call__(
         self,
-        image: UInt8[np.ndarray, "h w 3"],
+        image: Image,
         scale: Float[np.ndarray, "2"],
         corner: tuple[int, int] = (0, 0),
     ) -> Float32[np.ndarray, "n 9"]:
@@ -327,7 +327,7 @@ class _Detector:
 class _Pyramid:
     """A frame and its halvings, from which small images are sampled fast and with little aliasing."""
 
-    def __init__(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+    def __init__(self, image: Image) -> None:
         image = np.ascontiguousarray(image)  # or OpenCV copies it for every crop
         self._levels = [image]
         while max(image.shape) >= 256 and min(image.shape[:2]) >= 2:
@@ -347,7 +347,7 @@ class _Pyramid:
         image = cv2.resize(level, reduced.tolist())
         return image, 2**halvings * size / reduced
 
-    def crop(self, to_frame: Float[np.ndarray, "2 3"], side: int) -> UInt8[np.ndarray, "s s 3"]:
+    def crop(self, to_frame: align.Transform, side: int) -> UInt8[np.ndarray, "s s 3"]:
         """Like `align.crop`, given the inverse transform: a little softer, in a tenth of the time."""
         frame_pixels = np.hypot(*to_frame[:, 0])  # per pixel of the crop
         level = int(np.clip(np.log2(frame_pixels), 0, len(self._levels) - 1))
@@ -410,7 +410,7 @@ class _Box(NamedTuple):
     x: float  # direction from left to right of the upright image, e.g. from the right to the left eye
     y: float
 
-    def to_frame(self, pixels: float, side: int) -> Float[np.ndarray, "2 3"]:
+    def to_frame(self, pixels: float, side: int) -> align.Transform:
         """Similarity to the frame from an upright square image in the middle of which the box has `pixels`."""
         x, y = self.x, self.y
         scale = self.side / pixels / np.hypot(x, y)

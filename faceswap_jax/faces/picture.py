@@ -8,9 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import PIL.Image
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Float, UInt16
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.grid import draw_grid
 from faceswap_jax.files import readable, replacing
 
@@ -25,9 +26,7 @@ def is_picture(path: Path) -> bool:
     return Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
-def read_picture(
-    path: Path, *, depth: int = 8
-) -> UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]:
+def read_picture(path: Path, *, depth: int = 8) -> Image | UInt16[np.ndarray, "h w 3"]:
     """Picture, upright by its EXIF orientation, as RGB; transparency is dropped.
 
     Args:
@@ -59,7 +58,7 @@ def read_picture(
     return image * np.uint16(257) if depth == 16 and image.dtype == np.uint8 else image
 
 
-def write_picture(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
+def write_picture(path: Path, image: Image) -> None:
     """Writes a picture in the format that the suffix names (JPEG and WebP at quality 95).
 
     Raises:

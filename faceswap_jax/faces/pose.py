@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32
 
+from faceswap_jax.faces.face import Landmarks
 from faceswap_jax.faces.ibug import MIRROR
 
 # Half way between where puppets have these landmarks (mean of 96) and where the face mesh network of MediaPipe sees
@@ -41,7 +42,7 @@ _DISTANCE = 17.0
 """From the camera, interocular distances; about 1.1 m. Twice as much or as little changes angles by a degree or two."""
 
 
-def head_pose(landmarks: Float[np.ndarray, "68 2"]) -> Float32[np.ndarray, "3"]:
+def head_pose(landmarks: Landmarks) -> Float32[np.ndarray, "3"]:
     """Yaw, pitch and roll of a head in degrees, as the camera that looks straight at it sees them.
 
     As in the puppets' parameters: positive yaw turns the face to the right of the image, positive pitch up, positive

@@ -14,9 +14,10 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
-from jaxtyping import UInt8, UInt16
+from jaxtyping import UInt16
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, read_picture
 from faceswap_jax.files import readable
 
@@ -75,7 +76,7 @@ class Frame:
         index: in the file, from 0, in presentation order.
     """
 
-    image: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
+    image: Image | UInt16[np.ndarray, "h w 3"]
     time: float
     index: int
 
@@ -206,7 +207,7 @@ def _guess_matrix(width: int, height: int) -> int:
 
 def _to_rgb(
     frame: av.VideoFrame, depth: int, reformatter: VideoReformatter
-) -> UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]:
+) -> Image | UInt16[np.ndarray, "h w 3"]:
     """The upright image of a decoded frame."""
     bits = max(component.bits for component in frame.format.components)
     full_range = _is_full_range(frame)
