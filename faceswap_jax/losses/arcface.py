@@ -13,8 +13,10 @@ EPSILON = 1e-6  # the least squared sine: the root has no derivative at zero
 
 def cosines(embeddings: Float[Array, "b d"], centres: Float[Array, "n d"]) -> Float[Array, "b n"]:
     """Cosine of every embedding with every centre, neither of any particular length."""
+    x = normalised(embeddings)
+    y = normalised(centres)
     # The scale of the loss would enlarge what accelerators lose by multiplying in fewer bits.
-    return jnp.matmul(normalised(embeddings), normalised(centres).T, precision="highest")
+    return jnp.matmul(x, y.T, precision="highest")
 
 
 def arcface(
@@ -33,11 +35,13 @@ def arcface(
     """
     right = jnp.take_along_axis(cosine, labels[:, None], 1)
     sine = jnp.sqrt(jnp.maximum(1 - right**2, EPSILON))
-    enlarged = jnp.where(
-        right > -math.cos(margin),
-        right * math.cos(margin) - sine * math.sin(margin),
-        right - margin * math.sin(margin),
-    )
-    here = jnp.arange(cosine.shape[1]) == labels[:, None]
-    logits = scale * jnp.where(here, enlarged, cosine)
-    return jax.nn.logsumexp(logits, 1) - scale * enlarged[:, 0]
+    # cos(angle + margin)
+    enlarged = right * math.cos(margin) - sine * math.sin(margin)
+    lowered = right - margin * math.sin(margin)
+    below_pi = right > -math.cos(margin)
+    target = jnp.where(below_pi, enlarged, lowered)
+
+    # Cross entropy
+    classes = jnp.arange(cosine.shape[1])
+    logits = scale * jnp.where(classes == labels[:, None], target, cosine)
+    return jax.nn.logsumexp(logits, 1) - scale * target[:, 0]

@@ -6,9 +6,12 @@ from jaxtyping import Array, Float
 
 def dissimilarity(x: Float[Array, "*b d"], y: Float[Array, "*b d"]) -> Float[Array, "*b"]:
     """1 - cosine: 0 for one direction, 1 for unrelated, 2 for opposite ones. Vectors may have any length."""
-    return 1 - (normalised(x) * normalised(y)).sum(-1)
+    cosine = (normalised(x) * normalised(y)).sum(-1)
+    return 1 - cosine
 
 
 def normalised(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-    """Vectors of unit length; the gradient at zero is finite."""
-    return x / jnp.sqrt((x * x).sum(-1, keepdims=True) + 1e-12)
+    """Vectors of unit length; zero stays zero."""
+    square = (x * x).sum(-1, keepdims=True)
+    # Inside the root: its slope at zero is infinite.
+    return x / jnp.sqrt(square + 1e-12)

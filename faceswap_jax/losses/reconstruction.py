@@ -3,41 +3,44 @@
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
+from faceswap_jax.losses.arrays import Images, Masks, PerImage
 from faceswap_jax.losses.ssim import ms_ssim, ssim
+
+SINGLE_SCALE = 16
+"""Side in pixels up to which one scale of SSIM is used: its window of 11 px fits no smaller scale."""
 
 Masking = Literal["target", "both"]
 
 
-def dissimilarity(x: Float[Array, "b h w 3"], y: Float[Array, "b h w 3"]) -> Float[Array, "b"]:
+def dissimilarity(x: Images, y: Images) -> PerImage:
     """f_l of the source: 1 - SSIM up to 16 px, images smaller than 16 px enlarged to it; 1 - MS-SSIM above."""
     side = x.shape[1]
-    if side > 16:
+    if side > SINGLE_SCALE:
         return 1 - ms_ssim(x, y)
-    return 1 - ssim(_enlarged(x, 16 // side), _enlarged(y, 16 // side))
+    factor = SINGLE_SCALE // side
+    return 1 - ssim(_enlarged(x, factor), _enlarged(y, factor))
 
 
-def _enlarged(x: Float[Array, "b h w 3"], factor: int) -> Float[Array, "b fh fw 3"]:
+def _enlarged(x: Images, factor: int) -> Images:
     return x.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def compared(
-    target: Float[Array, "b h w 3"],
-    mask: Float[Array, "b h w 1"],
-    output: Float[Array, "b h w 3"],
+    target: Images,
+    mask: Masks,
+    output: Images,
     masking: Masking,
-) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w 3"]]:
+) -> tuple[Images, Images]:
     """The pair of images that a loss compares: masking "target" is Eq. 1, "both" is Eq. 2 (background-invariant)."""
     if masking == "both":
         output = output * mask
     return target * mask, output
 
 
-def l1(
-    x: Float[Array, "b h w 3"], y: Float[Array, "b h w 3"], mask: Float[Array, "b h w 1"]
-) -> Float[Array, "b"]:
-    """Mean absolute difference over the mask."""
+def l1(x: Images, y: Images, mask: Masks) -> PerImage:
+    """Mean absolute difference over pixels and channels, weighted by the mask; 0 where the mask is empty."""
     difference = jnp.sum(jnp.abs(x - y) * mask, (1, 2, 3))
-    values = 3 * jnp.sum(mask, (1, 2, 3))  # three channels a pixel
+    # Every pixel of the mask has three channels.
+    values = 3 * jnp.sum(mask, (1, 2, 3))
     return difference / jnp.maximum(values, 1.0)
