@@ -337,7 +337,10 @@ def _mouth(persona: Persona, performance: Performance) -> Mouth:
 
 
 def _head(
-    persona: Persona, performance: Performance, eyes: tuple[Eye, Eye], mouth: Mouth
+    persona: Persona,
+    performance: Performance,
+    eyes: tuple[Eye, Eye],
+    mouth: Mouth,
 ) -> Surface:
     """Skull, face, jaw, nose and ears, with sockets, brow ridge, cheeks and lips as reliefs."""
     parts = _skull(persona, performance) + _nose(persona)

@@ -8,6 +8,7 @@ right and up, depth the distance along the axis: the point at (u, v, depth) is (
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +20,17 @@ Field = Float32[np.ndarray, "h w"]  # over the samples of a window
 VectorField = Float32[np.ndarray, "3 h w"]  # points, directions or colours
 
 SUPERSAMPLING = 2  # samples per pixel along each axis
-_CORNERS = np.array(list(itertools.product((-1, 1), repeat=3)))  # of a cube
 # Head units from the image's centre to its edge, at the head and at camera scale 1.
 _HALF_FIELD = 2.0
+
+
+def box_corners(x: Sequence[float], y: Sequence[float], z: Sequence[float]) -> Points:
+    """Corners of an upright box between its limits along each axis."""
+    corners = itertools.product(x, y, z)
+    return np.array(list(corners), np.float64)
+
+
+_CUBE = box_corners((-1, 1), (-1, 1), (-1, 1))
 
 
 class Pose(NamedTuple):
@@ -230,10 +239,10 @@ class Camera:
         squares = np.diagonal(spreads, axis1=1, axis2=2)
         reach = np.sqrt(levels[:, None] * squares)
         middles = pose.to_world(centres)
-        corners = middles[:, None] + reach[:, None] * _CORNERS
+        corners = middles[:, None] + reach[:, None] * _CUBE
 
         pixels = self.project(corners.reshape(-1, 3))
-        pixels = pixels.reshape(len(centres), len(_CORNERS), 2)
+        pixels = pixels.reshape(len(centres), len(_CUBE), 2)
         bounds = np.hstack([pixels.min(1), pixels.max(1)])
         return [self._around(*box) for box in bounds.tolist()]
 

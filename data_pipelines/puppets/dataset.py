@@ -289,7 +289,11 @@ def write_records(
 
 
 def _tracks(
-    world_seed: int, personas: Sequence[int], tracks: Sequence[int], frames: int, rate: float
+    world_seed: int,
+    personas: Sequence[int],
+    tracks: Sequence[int],
+    frames: int,
+    rate: float,
 ) -> list[PuppetTrack]:
     count = len(personas) * len(tracks)
     if not 1 <= count <= MOST_CLIPS:

@@ -5,13 +5,13 @@ Samples are float32, and stay so: a Python number takes the type of the array th
 """
 
 import functools
-import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from data_pipelines.puppets.anatomy import Anatomy, Brow, Eye
-from data_pipelines.puppets.camera import Camera, Field, Points, VectorField, Window
+from data_pipelines.puppets.camera import Camera, Field, Points, VectorField, Window, box_corners
 from data_pipelines.puppets.shading import Palette, linear
 from data_pipelines.puppets.surface import (
     bell,
@@ -107,6 +107,10 @@ class Canvas:
         box = self.camera.window(corners, margin).within(self.window)
         return None if box is None else Patch(self, box)
 
+    def around(self, landmarks: Sequence[int], reach: float) -> "Patch | None":
+        """The part of the canvas around some landmarks of the face."""
+        return self.patch(self.face[landmarks], reach)
+
 
 class Patch:
     """A rectangle of a canvas. The arrays are views: writing to them paints."""
@@ -119,8 +123,12 @@ class Patch:
         self.normals = canvas.normals[:, rows, columns]
         self.albedo = canvas.albedo[:, rows, columns]
         self.gloss = canvas.gloss[rows, columns]
-        self.shadow = canvas.palette.fold
+        self.canvas = canvas
         self.edge = canvas.camera.edge_slope
+
+    def rays(self) -> VectorField:
+        """Directions of the rays per unit of depth, in the head's frame."""
+        return self.canvas.camera.directions(self.canvas.anatomy.pose, self.window)
 
     def inside(self, distance: np.ndarray) -> np.ndarray:
         """Coverage of a sample that lies `distance` head units inside an edge (negative: outside)."""
@@ -135,7 +143,7 @@ class Patch:
 
     def darken(self, weight: np.ndarray) -> None:
         """Mixes in the colour of folds in the skin."""
-        self.paint(self.shadow, weight)
+        self.paint(self.canvas.palette.fold, weight)
 
 
 def _filled(colour: np.ndarray, like: np.ndarray) -> VectorField:
@@ -180,20 +188,22 @@ def _complexion(canvas: Canvas) -> None:
     patch = canvas.patch(canvas.face, 0.1)
     if patch is None:
         return
-    away = np.abs(patch.x)
+    x = patch.x
+    y = patch.y
+    away = np.abs(x)
 
     # Cheeks, rosier in a smile, and the tip of the nose.
     cheek_x = 0.42 * anatomy.persona.head_width
-    cheek = _bump((away - cheek_x) / 0.2, (patch.y + 0.42) / 0.2)
+    cheek = _bump((away - cheek_x) / 0.2, (y + 0.42) / 0.2)
     cheek *= 0.35 + 0.25 * happy
-    nose = _bump(patch.x / 0.13, (patch.y - anatomy.nose_tip_y) / 0.12)
+    nose = _bump(x / 0.13, (y - anatomy.nose_tip_y) / 0.12)
     nose *= 0.35
     patch.paint(canvas.palette.blush, np.maximum(cheek, nose))
 
     # Eye sockets, both at once.
     eye = anatomy.eyes[1]
     socket_x = (away - eye.x * 0.97) / (1.35 * eye.half_width)
-    socket = _bump(socket_x, (patch.y - 0.02) / 0.12)
+    socket = _bump(socket_x, (y - 0.02) / 0.12)
     patch.darken(0.2 * socket)
 
 
@@ -203,7 +213,7 @@ def _freckles(canvas: Canvas) -> None:
     if not count:
         return
     freckled = [*RIGHT_EYE, *LEFT_EYE, *OUTER_LIPS]
-    patch = canvas.patch(canvas.face[freckled], 0.12)
+    patch = canvas.around(freckled, 0.12)
     if patch is None:
         return
 
@@ -225,17 +235,19 @@ def _shadows(canvas: Canvas) -> None:
     tip = canvas.anatomy.nose_tip_y
     wing = canvas.anatomy.nose_half_width
 
-    patch = canvas.patch(canvas.face[NOSE], 0.16)
+    patch = canvas.around(NOSE, 0.16)
     if patch is not None:
-        below_y = patch.y - tip + 0.155
-        below = _bump(patch.x / (1.25 * wing), below_y / 0.06)
-        beside_x = np.abs(patch.x) - 1.35 * wing
-        beside_y = patch.y - 0.65 * tip
+        x = patch.x
+        y = patch.y
+        below_y = y - tip + 0.155
+        below = _bump(x / (1.25 * wing), below_y / 0.06)
+        beside_x = np.abs(x) - 1.35 * wing
+        beside_y = y - 0.65 * tip
         beside = _bump(beside_x / (0.5 * wing), beside_y / 0.2)
         patch.darken(np.maximum(0.5 * below, 0.2 * beside))
 
     under_lip = OUTER_LIPS[9]
-    patch = canvas.patch(canvas.face[[under_lip]], 1.1 * mouth.half_width)
+    patch = canvas.around([under_lip], 1.1 * mouth.half_width)
     if patch is not None:
         _, edge = mouth.point(0.0, "outer_lower")
         shadow_x = patch.x / (0.62 * mouth.half_width)
@@ -250,11 +262,12 @@ def _scalp(canvas: Canvas) -> None:
     rows = np.flatnonzero(high).tolist()
     if not rows:
         return
-    window = canvas.window
-    patch = Patch(
-        canvas,
-        window._replace(top=window.top + rows[0], bottom=window.top + rows[-1] + 1),
+    top = canvas.window.top
+    window = canvas.window._replace(
+        top=top + rows[0],
+        bottom=top + rows[-1] + 1,
     )
+    patch = Patch(canvas, window)
 
     # From nothing 0.08 units below the edge to full cover 0.02 units above it.
     above = patch.y - canvas.anatomy.hair_edge(patch.x, patch.z)
@@ -281,7 +294,7 @@ def _smile_line(canvas: Canvas, side: int) -> None:
     mouth = anatomy.mouth
     left = [NOSE[4], OUTER_LIPS[0]]
     right = [NOSE[8], OUTER_LIPS[6]]
-    patch = canvas.patch(canvas.face[left if side < 0 else right], 0.14)
+    patch = canvas.around(left if side < 0 else right, 0.14)
     if patch is None:
         return
 
@@ -301,7 +314,7 @@ def _smile_line(canvas: Canvas, side: int) -> None:
 def _frown_lines(canvas: Canvas) -> None:
     """Two upright lines between the brows."""
     between = [RIGHT_BROW[4], LEFT_BROW[0], NOSE[0]]
-    patch = canvas.patch(canvas.face[between], 0.08)
+    patch = canvas.around(between, 0.08)
     if patch is not None:
         from_line = np.abs(patch.x) - 0.045
         weight = _bump(from_line / 0.014, (patch.y - 0.17) / 0.09)
@@ -311,13 +324,14 @@ def _frown_lines(canvas: Canvas) -> None:
 
 def _forehead_lines(canvas: Canvas) -> None:
     """Level wrinkles above raised brows, 0.085 units apart, that sink towards the temples."""
-    patch = canvas.patch(canvas.face[BROWS], 0.32)
+    patch = canvas.around(BROWS, 0.32)
     if patch is not None:
+        x = patch.x
         base = canvas.anatomy.brows[0].y_inner + 0.16
-        height = patch.y - base + 0.12 * np.square(patch.x)
+        height = patch.y - base + 0.12 * np.square(x)
         waves = wave(height * (0.5 / 0.085))
         lines = falloff(np.square(waves) * 14.0)
-        weight = lines * _bump(patch.x / 0.3, (height - 0.085) / 0.11)
+        weight = lines * _bump(x / 0.3, (height - 0.085) / 0.11)
         lift = canvas.anatomy.performance.brow_raise
         patch.darken((0.4 * lift) * weight)
 
@@ -330,23 +344,24 @@ def _beard(canvas: Canvas) -> None:
     if density <= 0:
         return
     lowest = anatomy.chin_y - 0.2
-    box = itertools.product((-0.75, 0.75), (-0.1, lowest), (0.0, 0.9))
-    patch = canvas.patch(np.array(list(box)), 0.0)
+    box = box_corners((-0.75, 0.75), (-0.1, lowest), (0.0, 0.9))
+    patch = canvas.patch(box, 0.0)
     if patch is None:
         return
-    away = np.abs(patch.x)
+    x, y, z = patch.points
+    away = np.abs(x)
     grain = _stubble(canvas, patch)
 
     # Cheeks and chin: below a line that rises from the corners of the mouth to the ears.
     rise = 0.72 * smoothstep(0.22, 0.72, away)
     line = mouth.corner_y - 0.02 + rise
-    cover = smoothstep(-0.03, 0.1, line - patch.y + 0.15 * grain)
+    cover = smoothstep(-0.03, 0.1, line - y + 0.15 * grain)
 
     # The moustache fills the space between lip and nose, and thins out beyond the corners of the mouth.
     under_nose = anatomy.nose_tip_y - 0.165 - 0.25 * away - 0.04 * grain
-    s = np.clip(mouth.across(patch.x), -1.0, 1.0)
-    above_lip = patch.y - mouth.outer_upper(s)
-    within = np.minimum(under_nose - patch.y, above_lip + 0.04)
+    s = np.clip(mouth.across(x), -1.0, 1.0)
+    above_lip = y - mouth.outer_upper(s)
+    within = np.minimum(under_nose - y, above_lip + 0.04)
     moustache = smoothstep(-0.012, 0.03, within)
     corner = mouth.half_width
     moustache *= smoothstep(corner + 0.09, corner - 0.04, away)
@@ -354,7 +369,7 @@ def _beard(canvas: Canvas) -> None:
 
     # It ends before the ears.
     before_ears = smoothstep(0.7, 0.64, away / anatomy.persona.head_width)
-    cover *= smoothstep(-0.12, 0.02, patch.z) * before_ears
+    cover *= smoothstep(-0.12, 0.02, z) * before_ears
     cover *= min(0.25 + density, 0.94) * (1.0 + grain)
     patch.paint(canvas.palette.beard, saturate(cover))
     patch.gloss *= 1.0 - 0.7 * cover
@@ -376,7 +391,7 @@ def _nostrils(canvas: Canvas) -> None:
     half_width = 0.34 * canvas.anatomy.nose_half_width
     for side, landmark in ((-1, NOSE[5]), (1, NOSE[7])):
         point = canvas.face[landmark]
-        patch = canvas.patch(point[None], 0.09)
+        patch = canvas.around([landmark], 0.09)
         if patch is not None:
             x, y, _ = point
             away = patch.x - x
@@ -388,7 +403,7 @@ def _nostrils(canvas: Canvas) -> None:
 def _mouth(canvas: Canvas) -> None:
     """Lips, what shows between them, and the line where they meet."""
     mouth = canvas.anatomy.mouth
-    patch = canvas.patch(canvas.face[MOUTH], 0.05)
+    patch = canvas.around(MOUTH, 0.05)
     if patch is None:
         return
     y = patch.y
@@ -425,7 +440,7 @@ def _open_mouth(canvas: Canvas, patch: Patch, top: np.ndarray, bottom: np.ndarra
     cavity *= patch.inside(patch.y - bottom)
 
     # Teeth and tongue lie 0.1 units behind the lips: follow each ray into the mouth before looking them up.
-    ray = canvas.camera.directions(canvas.anatomy.pose, patch.window)
+    ray = patch.rays()
     deeper = -0.1 / ray[2]
     x = patch.x + ray[0] * deeper
     y = patch.y + ray[1] * deeper
@@ -467,7 +482,7 @@ def _eye(canvas: Canvas, eye: Eye) -> None:
     """Lids and their folds, lashes, and the ball between them."""
     size = eye.size
     landmarks = RIGHT_EYE if eye.side < 0 else LEFT_EYE
-    patch = canvas.patch(canvas.face[landmarks], 0.11 * size)
+    patch = canvas.around(landmarks, 0.11 * size)
     if patch is None:
         return
     s = np.clip(eye.across(patch.x), -1.3, 1.3)
@@ -507,12 +522,15 @@ def _eye(canvas: Canvas, eye: Eye) -> None:
 
 
 def _eyeball(
-    canvas: Canvas, eye: Eye, patch: Patch, below: np.ndarray
+    canvas: Canvas,
+    eye: Eye,
+    patch: Patch,
+    below: np.ndarray,
 ) -> tuple[VectorField, VectorField]:
     """Albedo and normal of the ball where each ray meets it; `below`: how far below the upper lid, head units."""
     # The nearer root of the ray's quadratic, from the skin on; the nearest point if it misses the ball.
     centre = canvas.anatomy.ball_centres[0 if eye.side < 0 else 1]
-    ray = canvas.camera.directions(canvas.anatomy.pose, patch.window)
+    ray = patch.rays()
     away = patch.points - planar(centre.astype(np.float32))
     a = dot(ray, ray)
     b = dot(ray, away)
@@ -549,7 +567,7 @@ def _eyeball(
 def _brow(canvas: Canvas, brow: Brow) -> None:
     """A tapered band of slanted hairs, soft at its edges and ends."""
     landmarks = RIGHT_BROW if brow.side < 0 else LEFT_BROW
-    patch = canvas.patch(canvas.face[landmarks], brow.half_thickness + 0.03)
+    patch = canvas.around(landmarks, brow.half_thickness + 0.03)
     if patch is None:
         return
     r = brow.along(patch.x)

@@ -1,13 +1,12 @@
 """What surrounds the face: neck and shirt, hair and glasses."""
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from data_pipelines.puppets.anatomy import Anatomy
-from data_pipelines.puppets.camera import Camera, Field, Points, VectorField
+from data_pipelines.puppets.camera import Camera, Field, Points, VectorField, box_corners
 from data_pipelines.puppets.shading import Palette
 from data_pipelines.puppets.surface import bell, dot, planar, saturate, smoothstep, wave
 
@@ -98,8 +97,7 @@ class Glasses:
         if self.anatomy.persona.glasses <= 0:
             return
         outer = self.lens_x + self.half_width
-        box = itertools.product((-outer, outer), (-0.25, 0.25), (self.front,))
-        corners = np.array(list(box))
+        corners = box_corners((-outer, outer), (-0.25, 0.25), (self.front,))
         ahead = np.array([0.0, 0.0, 1.0])
         self._plane(colour, depth, corners, ahead, self._front)
 

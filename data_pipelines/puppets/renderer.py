@@ -92,7 +92,10 @@ def render(persona: Persona, performance: Performance, scene: Scene, size: int) 
 
 
 def _image(
-    anatomy: Anatomy, face: Float[np.ndarray, "68 3"], camera: Camera, scene: Scene
+    anatomy: Anatomy,
+    face: Float[np.ndarray, "68 3"],
+    camera: Camera,
+    scene: Scene,
 ) -> Float32[np.ndarray, "s s 3"]:
     """Linear colours of the image."""
     palette = Palette(anatomy.persona)

@@ -224,7 +224,13 @@ class Samples:
 
 
 def training_batches(
-    samples: Samples, *, batch: int, fresh: int, seed: int, host: int = 0, hosts: int = 1
+    samples: Samples,
+    *,
+    batch: int,
+    fresh: int,
+    seed: int,
+    host: int = 0,
+    hosts: int = 1,
 ) -> grain.MapDataset[Batch]:
     """Endless data set whose element [step] is this host's slice of the batch of that step.
 
@@ -260,7 +266,11 @@ def training_batches(
 
 
 def test_batches(
-    samples: Samples, *, batch: int, host: int = 0, hosts: int = 1
+    samples: Samples,
+    *,
+    batch: int,
+    host: int = 0,
+    hosts: int = 1,
 ) -> grain.MapDataset[Batch]:
     """The samples one after the other, as they are, with the masks of their faces."""
 

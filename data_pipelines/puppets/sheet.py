@@ -139,7 +139,10 @@ def grid_corner(row: int, column: int, size: int) -> tuple[int, int]:
 
 
 def _close_up(
-    world_seed: int, persona: int, performance: Performance, size: int
+    world_seed: int,
+    persona: int,
+    performance: Performance,
+    size: int,
 ) -> UInt8[np.ndarray, "s s 3"]:
     """The middle of a rendered image, which the head fills."""
     whole = round(size / _CLOSE)

@@ -61,7 +61,11 @@ class PuppetTrack(RenderedClip):
 
 
 def puppet_source(
-    world_seed: int, persona: int, track: int, frames: int, resolution: int
+    world_seed: int,
+    persona: int,
+    track: int,
+    frames: int,
+    resolution: int,
 ) -> PersonaSource:
     """One track of a puppet, at 25 frames/s, as a persona's source."""
     clip = PuppetTrack.of(world_seed, persona, track, frames, RATE)

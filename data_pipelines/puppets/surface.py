@@ -98,7 +98,12 @@ class Surface:
         return origins + depth[:, None] * directions
 
     def walk(
-        self, a: np.ndarray, b: np.ndarray, c: np.ndarray, depth: np.ndarray, steps: int
+        self,
+        a: np.ndarray,
+        b: np.ndarray,
+        c: np.ndarray,
+        depth: np.ndarray,
+        steps: int,
     ) -> tuple:
         """Newton steps along single rays from given depths [ray]: the depths reached, and g just before.
 
@@ -182,7 +187,9 @@ class View:
         far = _neighbourhood(coarse, np.maximum)
         start = far[rows // 2, columns // 2]
         u, v = self.camera.rays(window)
-        a, b, c = _quadratic_form(self.coefficients.T[..., None], u[0, columns], v[rows, 0])
+        u = u[0, columns]
+        v = v[rows, 0]
+        a, b, c = _quadratic_form(self.coefficients.T[..., None], u, v)
         again, field = self.surface.walk(a, b, c, start, _RETRY_STEPS)
         again[~(field > _CONTACT)] = np.inf
         depth[rows, columns] = again
@@ -246,7 +253,7 @@ class View:
             if box is None:
                 continue
             rows, columns = (_strided(part, stride) for part in box.slices(window))
-            a, b, c = _quadratic_form(forms.T[..., None, None], u[:, columns], v[rows])
+            a, b, c = _quadratic_form(planar(forms.T), u[:, columns], v[rows])
             terms.append(_Term((rows, columns), a, b, c, height))
         return terms
 

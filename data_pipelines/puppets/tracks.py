@@ -56,7 +56,11 @@ _LIDS = ("lid_left", "lid_right")
 
 
 def performance_track(
-    world_seed: int, persona: int, track: int, frames: int, rate: float = RATE
+    world_seed: int,
+    persona: int,
+    track: int,
+    frames: int,
+    rate: float = RATE,
 ) -> list[Performance]:
     """The first `frames` frames of a track at `rate` frames per second; each frame is the same for any `frames`.
 
@@ -120,7 +124,12 @@ class Cast:
 
 
 def render_frame(
-    world_seed: int, persona: int, track: int, frame: int, size: int, rate: float = RATE
+    world_seed: int,
+    persona: int,
+    track: int,
+    frame: int,
+    size: int,
+    rate: float = RATE,
 ) -> Frame:
     """One frame of a persona's own track at `rate` frames per second."""
     return truth(world_seed, Cast.swap(persona, Take(persona, track, frame)), size, rate)
@@ -155,7 +164,11 @@ def truth(world_seed: int, cast: Cast, size: int, rate: float = RATE) -> Frame:
 
 @functools.lru_cache(maxsize=64)
 def _values(
-    world_seed: int, persona: int, track: int, blocks: int, rate: float
+    world_seed: int,
+    persona: int,
+    track: int,
+    blocks: int,
+    rate: float,
 ) -> Float[np.ndarray, "n 14"]:
     """Performance parameters of the first blocks of a track."""
     frames = max(blocks, 1) * _BLOCK
@@ -178,7 +191,11 @@ def _values(
 
 
 def _smooth_noise(
-    world_seed: int, persona: int, track: int, frames: int, rate: float
+    world_seed: int,
+    persona: int,
+    track: int,
+    frames: int,
+    rate: float,
 ) -> Float[np.ndarray, "n 14"]:
     """Stationary paths of zero mean and unit variance: white noise through two equal first-order filters."""
     names = list(PERFORMANCE_SPANS)
@@ -219,7 +236,11 @@ def _normal_to_fraction(path: Float[np.ndarray, "n 14"]) -> Float[np.ndarray, "n
 
 
 def _blinks(
-    world_seed: int, persona: int, track: int, frames: int, rate: float
+    world_seed: int,
+    persona: int,
+    track: int,
+    frames: int,
+    rate: float,
 ) -> Float[np.ndarray, "n"]:
     """How far a blink closes the lids in every frame, 0..1."""
     seeds = np.random.SeedSequence([world_seed, _BLINK_STREAM, persona, track])

@@ -57,7 +57,11 @@ def pitch(world_seed: int, persona: int) -> float:
 
 
 def track_audio(
-    world_seed: int, persona: int, track: int, frames: int, rate: float = RATE
+    world_seed: int,
+    persona: int,
+    track: int,
+    frames: int,
+    rate: float = RATE,
 ) -> Int16[np.ndarray, "samples"]:
     """Audio of the first `frames` frames of `performance_track`, 16 kHz mono; sample i belongs to the time i / 16000.
 

@@ -60,7 +60,10 @@ def read_audio(path: Path, *, start: float = 0.0, end: float = math.inf) -> Int1
 
 
 def _runs(
-    container: av.container.InputContainer, stream: av.AudioStream, start: float, end: float
+    container: av.container.InputContainer,
+    stream: av.AudioStream,
+    start: float,
+    end: float,
 ) -> Iterator[tuple[float, Int16[np.ndarray, "n"]]]:
     """Stretches of unbroken audio at 16 kHz, each with the time of its first sample."""
     began = 0.0  # time of the run's first sample

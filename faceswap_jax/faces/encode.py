@@ -28,7 +28,11 @@ CRF = 16
 
 
 def write_video(
-    path: Path, source: Path, frames: Iterable[Frame], *, square_pixels: bool = False
+    path: Path,
+    source: Path,
+    frames: Iterable[Frame],
+    *,
+    square_pixels: bool = False,
 ) -> None:
     """Encodes frames as H.264 beside the audio of the clip they were made from.
 
@@ -67,7 +71,10 @@ def write_video(
 
 
 def _mux(
-    output: av.container.OutputContainer, source: Path, info: VideoInfo, frames: Iterable[Frame]
+    output: av.container.OutputContainer,
+    source: Path,
+    info: VideoInfo,
+    frames: Iterable[Frame],
 ) -> None:
     """Encodes the frames and copies the audio packets, interleaved by time."""
     stream = _video_stream(output, info)

@@ -108,7 +108,11 @@ def probe(path: Path) -> VideoInfo:
 
 
 def read_frames(
-    path: Path, *, start: float = 0.0, end: float = math.inf, depth: int = 8
+    path: Path,
+    *,
+    start: float = 0.0,
+    end: float = math.inf,
+    depth: int = 8,
 ) -> Iterator[Frame]:
     """Frames of a clip in presentation order, decoded as they are asked for; a picture is one frame at time 0.
 
