@@ -77,7 +77,8 @@ class Brow:
 
     def along(self, x: np.ndarray) -> np.ndarray:
         """Position along the brow: 0 at the inner end, 1 at the outer one."""
-        return (x * self.side - self.x_inner) / (self.x_outer - self.x_inner)
+        from_inner = x * self.side - self.x_inner
+        return from_inner / (self.x_outer - self.x_inner)
 
     def centre(self, r: np.ndarray) -> np.ndarray:
         """Height of the centre line: a slope and an arch, highest at r = 0.55."""
@@ -88,7 +89,8 @@ class Brow:
     def point(self, r: float) -> tuple[float, float]:
         """Frontal position of one point of the centre line."""
         away = self.x_inner + r * (self.x_outer - self.x_inner)
-        return self.side * away, float(self.centre(np.float64(r)))
+        height = self.centre(np.float64(r))
+        return self.side * away, float(height)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Mouth:
         return x / self.half_width
 
     def _inner(self, s: np.ndarray, middle: float) -> np.ndarray:
-        return self.corner_y + (middle - self.corner_y) * (1.0 - s * s)
+        depth = middle - self.corner_y
+        return self.corner_y + depth * (1.0 - s * s)
 
     def inner_upper(self, s: np.ndarray) -> np.ndarray:
         """Lower edge of the upper lip."""
@@ -220,8 +223,9 @@ def frontal_rays(
     frontal: Float[np.ndarray, "n 2"],
 ) -> tuple[Points, Points]:
     """Origins and directions of rays that meet the face straight behind positions of the frontal plane."""
-    origins = np.column_stack([frontal, np.full(len(frontal), 2.0)])
-    directions = np.tile([0.0, 0.0, -1.0], (len(frontal), 1))
+    count = len(frontal)
+    origins = np.column_stack([frontal, np.full(count, 2.0)])
+    directions = np.tile([0.0, 0.0, -1.0], (count, 1))
     return origins, directions
 
 
@@ -256,7 +260,8 @@ def _nose_tip_y(persona: Persona) -> float:
 
 
 def _chin_y(persona: Persona, performance: Performance) -> float:
-    return -1.05 * persona.head_height - persona.chin_length - 0.19 * performance.mouth_open
+    closed = -1.05 * persona.head_height - persona.chin_length
+    return closed - 0.19 * performance.mouth_open
 
 
 def _chin_z(performance: Performance) -> float:
@@ -290,7 +295,8 @@ def _eye(persona: Persona, performance: Performance, side: int) -> Eye:
 def _brow(persona: Persona, performance: Performance, eye: Eye) -> Brow:
     frown = performance.brow_frown
     lift = 0.09 * performance.brow_raise
-    base = 0.19 + 0.06 * (persona.eye_size - 1.0) + persona.brow_height + lift
+    above_eye = 0.19 + 0.06 * (persona.eye_size - 1.0)
+    base = above_eye + persona.brow_height + lift
     spacing = persona.eye_spacing * persona.head_width
     # A frown draws the inner ends together and down; raised brows are more arched.
     return Brow(

@@ -130,7 +130,8 @@ class Glasses:
         eye = self.camera.eye(pose)
         slant = dot(normal.astype(np.float32), ray)
         slant[np.abs(slant) < 1e-6] = 1e-6
-        distance = np.float32(normal @ (corners[0] - eye)) / slant
+        to_plane = normal @ (corners[0] - eye)
+        distance = np.float32(to_plane) / slant
         points = planar(eye.astype(np.float32)) + ray * distance
 
         frame, glare = cover(points)
@@ -155,7 +156,8 @@ class Glasses:
         rims = self._bar(outside, self.rim)
 
         # The bridge, an arch between the lenses.
-        bridge = self._bar(y - 0.03 + 2.0 * x * x, self.rim * 0.8)
+        above_arch = y - 0.03 + 2.0 * x * x
+        bridge = self._bar(above_arch, self.rim * 0.8)
         bridge *= away < self.lens_x - self.half_width
 
         # Glare, most at the top, towards the nose.

@@ -1,9 +1,11 @@
 """Who is seen (Persona), what it does (Performance) and where (Scene): units, ranges and deterministic sampling."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from jaxtyping import Float
 
 from faceswap_jax.errors import InputError
 
@@ -14,6 +16,10 @@ class Span(NamedTuple):
     low: float
     high: float
     absent: float = 0.0
+
+    def at(self, fraction: float) -> float:
+        """The value at a fraction 0..1 of the way from low to high."""
+        return self.low + fraction * (self.high - self.low)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,11 +208,19 @@ def clip(parameters: Parameters) -> Parameters:
 
 def _from_fractions(kind: type[Parameters], fractions: np.ndarray) -> Parameters:
     """Parameters from one fraction in 0..1 per field."""
-    values = {}
-    for (name, span), fraction in zip(spans(kind).items(), fractions, strict=True):
-        present = max(0.0, (float(fraction) - span.absent) / (1.0 - span.absent))
-        values[name] = span.low + present * (span.high - span.low)
-    return kind(**values)
+    values = []
+    table = spans(kind).values()
+    for span, fraction in zip(table, fractions.tolist(), strict=True):
+        present = (fraction - span.absent) / (1.0 - span.absent)
+        values.append(span.at(max(0.0, present)))
+    return kind(*values)
+
+
+def limits(table: Mapping[str, Span]) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+    """Low and high ends of all ranges of a table."""
+    low = np.array([span.low for span in table.values()])
+    high = np.array([span.high for span in table.values()])
+    return low, high
 
 
 def check_index(**indices: int) -> None:
@@ -220,7 +234,7 @@ def sample_persona(world_seed: int, persona: int) -> Persona:
     """Identity number `persona` of a world. Consecutive personas are spread over every range (Latin hypercube)."""
     check_index(world_seed=world_seed, persona=persona)
     group, member = divmod(int(persona), _STRATA)
-    rng = np.random.default_rng(np.random.SeedSequence([world_seed, _PERSONA_STREAM, group]))
+    rng = np.random.default_rng([world_seed, _PERSONA_STREAM, group])
 
     # Each member of the group has a stratum of its own in every field, and a place in it.
     in_order = np.tile(np.arange(_STRATA), (len(PERSONA_SPANS), 1))  # [field, member]
@@ -232,8 +246,8 @@ def sample_persona(world_seed: int, persona: int) -> Persona:
 def sample_scene(world_seed: int, persona: int, track: int) -> Scene:
     """Light, background and camera of one track of one persona."""
     check_index(world_seed=world_seed, persona=persona, track=track)
-    seeds = np.random.SeedSequence([world_seed, _SCENE_STREAM, persona, track])
-    fractions = np.random.default_rng(seeds).random(len(SCENE_SPANS))
+    rng = np.random.default_rng([world_seed, _SCENE_STREAM, persona, track])
+    fractions = rng.random(len(SCENE_SPANS))
     return _from_fractions(Scene, fractions)
 
 

@@ -114,13 +114,15 @@ def _image(
 
     def hair(window: Window, points: np.ndarray, normals: np.ndarray) -> tuple:
         albedo, gloss, there = paint_hair(points, normals, anatomy, palette, camera)
-        return light.shade(albedo, normals, gloss, wrap=(0.2, 0.2, 0.2)), there
+        colours = light.shade(albedo, normals, gloss, wrap=(0.2, 0.2, 0.2))
+        return colours, there
 
     layers.add(anatomy.body, anatomy.body_pose, body)
     layers.add(anatomy.head, anatomy.pose, head)
     inside_hair = palette.hair * planar(light.ambient) * 0.6
     layers.add(anatomy.hair, anatomy.pose, hair, hollow=inside_hair)
-    Glasses(anatomy, camera, palette).paint(layers.colour, layers.depth)
+    glasses = Glasses(anatomy, camera, palette)
+    glasses.paint(layers.colour, layers.depth)
     return layers.flatten()
 
 
@@ -129,8 +131,9 @@ class _Layers:
 
     def __init__(self, backdrop: Float32[np.ndarray, "3 s s"], camera: Camera):
         self.camera = camera
-        self.colour = backdrop.repeat(SUPERSAMPLING, axis=1).repeat(SUPERSAMPLING, axis=2)
-        self.depth = np.full(self.colour.shape[1:], np.inf, np.float32)
+        rows = backdrop.repeat(SUPERSAMPLING, axis=1)
+        self.colour = rows.repeat(SUPERSAMPLING, axis=2)
+        self.depth = np.full((camera.grid, camera.grid), np.inf, np.float32)
 
     def add(
         self,

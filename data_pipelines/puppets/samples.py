@@ -18,6 +18,7 @@ from data_pipelines.puppets.parameters import (
     PERFORMANCE_SPANS,
     PERSONA_SPANS,
     Performance,
+    limits,
     sample_persona,
     sample_scene,
 )
@@ -39,8 +40,7 @@ NOSE_DISTANCE = 1.1
 """How many distances between eyes and nose the eyes are apart in a face seen from the front."""
 
 SPANS = {**PERSONA_SPANS, **PERFORMANCE_SPANS}
-_LOW = np.array([span.low for span in SPANS.values()], np.float32)
-_HIGH = np.array([span.high for span in SPANS.values()], np.float32)
+_LOW, _HIGH = np.float32(limits(SPANS))
 _UPRIGHT = np.array([1, -1])  # y of the head goes up, that of images down
 
 
@@ -171,7 +171,9 @@ def mirrored(normalised: Float[np.ndarray, "... 40"]) -> Float[np.ndarray, "... 
     """Normalised parameters of what the mirrored image shows."""
     result = normalised.copy()
     result[..., _NEGATED] = 1 - normalised[..., _NEGATED]
-    result[..., _LIDS] = normalised[..., _LIDS[::-1]]
+    left, right = _LIDS
+    result[..., left] = normalised[..., right]
+    result[..., right] = normalised[..., left]
     return result
 
 
@@ -182,7 +184,7 @@ def sample_frame(world_seed: int, index: int, size: int) -> Frame:
     fractions = draws.clip(0, 1).tolist()
     values = []
     for span, fraction in zip(PERFORMANCE_SPANS.values(), fractions, strict=True):
-        values.append(span.low + fraction * (span.high - span.low))
+        values.append(span.at(fraction))
     persona = sample_persona(world_seed, index)
     scene = sample_scene(world_seed, index, track=0)
     return render(persona, Performance(*values), scene, size)
@@ -214,7 +216,8 @@ class Samples:
 
         frame = sample_frame(self._world_seed, index, size)
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-        _, encoded = cv2.imencode(".jpg", frame.image[..., ::-1], options)
+        bgr = frame.image[..., ::-1]
+        _, encoded = cv2.imencode(".jpg", bgr, options)
         decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
 
         transform = view(frame.landmarks, _STORED, ZOOM / _MARGIN)
@@ -324,8 +327,9 @@ def _varied(
     centre = outline.mean(0)
     away = outline - centre
     x, y = away.T
-    turns = np.arctan2(y, x)[:, None] * np.arange(1, 1 + _BUMPS)
-    waves = np.concatenate([np.cos(turns), np.sin(turns)], 1) @ dents
+    angle = np.arctan2(y, x)
+    turns = angle[:, None] * np.arange(1, 1 + _BUMPS)
+    waves = np.hstack([np.cos(turns), np.sin(turns)]) @ dents
     radii = stretch + _BUMP * waves[:, None]
     turned = radii * away @ rotation.T
     return centre + shift + turned
@@ -344,7 +348,12 @@ def _assemble(
     parameters = []
     for i, sample in enumerate(samples):
         inner = _inner(views[i])
-        image = cv2.warpAffine(sample.image, inner, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+        image = cv2.warpAffine(
+            sample.image,
+            inner,
+            (SIDE, SIDE),
+            borderMode=cv2.BORDER_REPLICATE,
+        )
         images.append(image)
 
         # From the rendered frame through the kept image to the view.

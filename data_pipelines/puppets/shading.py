@@ -92,7 +92,8 @@ class Palette:
         red = linear((176, 58, 64)) * (1.0 - 0.55 * tone)
         natural = self.skin * rgb(0.85, 0.5, 0.48)
         natural += (0.4 * tone) * linear((150, 78, 80))
-        self.lips = natural + (0.2 + 0.8 * persona.lip_redness) * (red - natural)
+        redness = 0.2 + 0.8 * persona.lip_redness
+        self.lips = natural + redness * (red - natural)
 
         # Hair, beard and brows, which are never so light that a face loses them.
         self.hair = _along(_HAIR, persona.hair_colour)
@@ -137,7 +138,7 @@ class Light:
 
         # A yellowish lamp goes with a bluish sky.
         warm = scene.light_warmth
-        warmth = np.array([1 + 0.12 * warm, 1.0, 1 - 0.16 * warm], np.float32)
+        warmth = np.float32([1 + 0.12 * warm, 1.0, 1 - 0.16 * warm])
         self.ambient = (1.05 * scene.ambient) * (2 - warmth)
         self.diffuse = (1.35 * (1 - scene.ambient)) * warmth
 

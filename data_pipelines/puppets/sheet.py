@@ -95,7 +95,9 @@ def _line(puppets: PuppetClips, clips: Sequence[PuppetClip]) -> Line:
         images.append(rendered.image)
         captions.append(f"{frame / puppets.rate:.1f} s  track {clip.track}")
     extent = f"{len(clips):,} clip(s), {len(moments):,} frames"
-    return Line(clips[0].name, (extent, f"persona {clips[0].persona}"), images, captions)
+    first = clips[0]
+    notes = (extent, f"persona {first.persona}")
+    return Line(first.name, notes, images, captions)
 
 
 def performance_grid(
@@ -146,7 +148,8 @@ def _close_up(
 ) -> UInt8[np.ndarray, "s s 3"]:
     """The middle of a rendered image, which the head fills."""
     whole = round(size / _CLOSE)
-    frame = render(sample_persona(world_seed, persona), performance, Scene(), whole)
+    identity = sample_persona(world_seed, persona)
+    frame = render(identity, performance, Scene(), whole)
     first = (whole - size) // 2
     middle = slice(first, first + size)
     return frame.image[middle, middle]

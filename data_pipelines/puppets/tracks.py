@@ -17,6 +17,7 @@ from data_pipelines.puppets.parameters import (
     PERFORMANCE_SPANS,
     Performance,
     check_index,
+    limits,
     sample_persona,
     sample_scene,
     wearing,
@@ -132,7 +133,8 @@ def render_frame(
     rate: float = RATE,
 ) -> Frame:
     """One frame of a persona's own track at `rate` frames per second."""
-    return truth(world_seed, Cast.swap(persona, Take(persona, track, frame)), size, rate)
+    own = Take(persona, track, frame)
+    return truth(world_seed, Cast.swap(persona, own), size, rate)
 
 
 def truth(world_seed: int, cast: Cast, size: int, rate: float = RATE) -> Frame:
@@ -185,8 +187,7 @@ def _values(
     # Rounded, because exp and powers differ in the last bit between processors.
     fractions = np.round(fractions, 6)
 
-    low = np.array([span.low for span in PERFORMANCE_SPANS.values()])
-    high = np.array([span.high for span in PERFORMANCE_SPANS.values()])
+    low, high = limits(PERFORMANCE_SPANS)
     return low + fractions * (high - low)
 
 
@@ -199,8 +200,8 @@ def _smooth_noise(
 ) -> Float[np.ndarray, "n 14"]:
     """Stationary paths of zero mean and unit variance: white noise through two equal first-order filters."""
     names = list(PERFORMANCE_SPANS)
-    seeds = np.random.SeedSequence([world_seed, _MOTION_STREAM, persona, track])
-    noise = np.random.default_rng(seeds).standard_normal((frames + 2, len(names)))
+    rng = np.random.default_rng([world_seed, _MOTION_STREAM, persona, track])
+    noise = rng.standard_normal((frames + 2, len(names)))
 
     # Both lids move alike.
     left = noise[:, names.index("lid_left")]
@@ -209,8 +210,8 @@ def _smooth_noise(
     right[:] = _SHARED_LIDS * left + own * right
 
     # What each filter keeps of its value from frame to frame.
-    time_constants = np.array([_MOTION[name][0] for name in names])
-    keep = np.exp(-1.0 / (rate * time_constants))
+    seconds = np.array([_MOTION[name][0] for name in names])
+    keep = np.exp(-1.0 / (rate * seconds))
 
     # Start in the joint stationary distribution of an OU path x and its filtered copy y, where
     # var x = 1, cov(x, y) = 1 / (1 + keep), var y = (1 + keep^2) / (1 + keep)^2.
@@ -243,8 +244,8 @@ def _blinks(
     rate: float,
 ) -> Float[np.ndarray, "n"]:
     """How far a blink closes the lids in every frame, 0..1."""
-    seeds = np.random.SeedSequence([world_seed, _BLINK_STREAM, persona, track])
-    chances = np.random.default_rng(seeds).random(frames)
+    rng = np.random.default_rng([world_seed, _BLINK_STREAM, persona, track])
+    chances = rng.random(frames)
     starts = np.flatnonzero(chances < _BLINKS_PER_SECOND / rate)
 
     # One blink: down, and up again more slowly.

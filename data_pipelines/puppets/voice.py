@@ -74,8 +74,8 @@ def track_audio(
     performances = performance_track(world_seed, persona, track, needed, rate)
     mouth = np.array([(p.mouth_open, p.smile, p.pucker) for p in performances])
 
-    seeds = np.random.SeedSequence([world_seed, _VOICE_STREAM, persona, track])
-    phases = np.random.default_rng(seeds).uniform(0.0, 2.0 * np.pi, len(_WAVER))
+    rng = np.random.default_rng([world_seed, _VOICE_STREAM, persona, track])
+    phases = rng.uniform(0.0, 2.0 * np.pi, len(_WAVER))
 
     # Whole seconds, each computed by itself: no sample can depend on how many there are.
     mean_pitch = pitch(world_seed, persona)
