@@ -22,6 +22,7 @@ from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 from faceswap_jax.faces.landmarks import open_landmarker
 from tests.support.face_scenes import similarity
+from tests.support.mirroring import mirror_landmarks
 
 
 def test_each_landmark_is_of_the_mesh():
@@ -121,7 +122,7 @@ def test_irises_follow_the_gaze(single):
 def test_mirrored_picture_gives_mirrored_landmarks(ninefold):
     image = puppet(3, 300, yaw=12, roll=8, gaze_x=0.5).image
     (face,), (mirrored,) = ninefold(image, 0), ninefold(image[:, ::-1], 0)
-    assert error(mirrored, align.mirror_landmarks(face.landmarks, 300)) < 0.02
+    assert error(mirrored, mirror_landmarks(face.landmarks, 300)) < 0.02
     irises = np.array([299, 0]) + face.irises[::-1] * [-1, 1]
     assert np.abs(mirrored.irises - irises).max() < 0.04 * np.linalg.norm(irises[1] - irises[0])
 

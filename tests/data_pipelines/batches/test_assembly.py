@@ -14,6 +14,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 from faceswap_jax.faces.pose import head_pose
+from tests.support.mirroring import mirror_landmarks
 from tests.support.numbered import POSE, made, numbered, one, part, record
 from tests.support.records import neutral_landmarks
 
@@ -170,7 +171,7 @@ def test_all_that_is_known_moves_with_the_image(augmentation, codec, resolution)
         covered = faces["mask"][b] / 255
         centre = [(covered * grid).sum() / covered.sum() for grid in (x, y)]
         np.testing.assert_allclose(centre, shown[33], atol=0.2)
-        unmirrored = align.mirror_landmarks(shown, resolution) if mirrored[b] else shown
+        unmirrored = mirror_landmarks(shown, resolution) if mirrored[b] else shown
         similarity = cv2.estimateAffinePartial2D(landmarks, unmirrored)[0]
         radius = 9 * align.transform_scale(similarity)
         np.testing.assert_allclose(covered.sum(), np.pi * radius**2, rtol=0.04)
@@ -196,7 +197,7 @@ def test_mirrored_frames_are_those_of_the_mirrored_image(puppets):
     for b in range(32):
         image, landmarks, irises = plain["image"], plain["landmarks"], plain["irises"]
         if mirrored[b]:
-            image, landmarks = image[:, ::-1], align.mirror_landmarks(landmarks, 32)
+            image, landmarks = image[:, ::-1], mirror_landmarks(landmarks, 32)
             irises = [31, 0] + [-1, 1] * irises[::-1]
         assert np.abs(batch["image"][0, b].astype(int) - image).mean() < 0.5
         np.testing.assert_allclose(batch["landmarks"][0, b], landmarks, atol=1e-3)

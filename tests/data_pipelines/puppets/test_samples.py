@@ -19,6 +19,7 @@ from data_pipelines.puppets.parameters import (
 from data_pipelines.puppets.renderer import render
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import LEFT_EYE, NOSE, RIGHT_EYE
+from tests.support.mirroring import mirror_landmarks
 
 NAMES, SIDE = list(samples.SPANS), samples.SIDE
 YAW, ROLL, PLACE = (
@@ -147,7 +148,7 @@ def test_a_mirrored_picture_shows_mirrored_parameters():
         np.testing.assert_allclose(
             samples.mirrored(samples.mirrored(normalised)), normalised, atol=1e-6
         )
-        transform = samples.view(align.mirror_landmarks(one.landmarks, 96))
+        transform = samples.view(mirror_landmarks(one.landmarks, 96))
         values = samples.denormalise(samples.mirrored(normalised), transform, 96).tolist()
         persona, performance = (
             Persona(*values[: len(PERSONA_SPANS)]),
@@ -156,9 +157,7 @@ def test_a_mirrored_picture_shows_mirrored_parameters():
         light = dataclasses.replace(frame.scene, light_azimuth=-frame.scene.light_azimuth)
         other = render(persona, performance, light, 96)
         np.testing.assert_allclose(own_parameters(other), samples.mirrored(normalised), atol=1e-4)
-        np.testing.assert_allclose(
-            align.mirror_landmarks(one.landmarks, 96), other.landmarks, atol=1e-3
-        )
+        np.testing.assert_allclose(mirror_landmarks(one.landmarks, 96), other.landmarks, atol=1e-3)
         # Without the fringe, whose strands no mirror turns.
         face = cv2.erode(other.mask, np.ones((9, 9)))[..., None] > 0
         difference = np.abs(one.image[:, ::-1].astype(int) - other.image)
