@@ -218,7 +218,9 @@ class FaceTask(Task):
 def with_data(config: ml_collections.ConfigDict, **decided: object) -> ml_collections.ConfigDict:
     """The config with what the data decide, and with the digest of their manifest, unless that is given."""
     config = config.copy_and_resolve_references()
-    config.update(decided)
+    # The command locks its config; what the data decide may be new fields.
+    with config.unlocked():
+        config.update(decided)
     config.data.manifest = config.data.manifest or datasets.manifest_digest(config.data)
     return config
 

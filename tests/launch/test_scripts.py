@@ -52,5 +52,7 @@ def test_readme_shows_commands_that_are_there():
         assert (ROOT / word).exists(), word
     for script in SCRIPTS:
         assert Path(script).name in text, script
-    for block in re.findall(r"(?:^    .+\n)+", text, re.MULTILINE):
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
         shlex.split(block, comments=True)

@@ -62,6 +62,7 @@ def test_the_minimal_system_trains_continues_and_makes_images(tmp_path):
     config.data.update(frames=10, resolution=16)
     config.run.update(log=1, preview=3, checkpoint=3)
     config.mesh.cpu_devices = 8
+    config.lock()  # as the command does
     assert train(config, tmp_path / "run")
     losses = [row["loss"] for row in rows(tmp_path / "run")]
     assert len(losses) == 6 and losses[-1] < losses[0]
