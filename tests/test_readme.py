@@ -30,14 +30,17 @@ CLIPS = {
 }
 SIZE, FRAMES, RATE = 160, 8, 8
 
-_RUN = " --config.run.log=1 --config.run.preview=2 --config.run.checkpoint=2"
+_RUN = " --config.mesh.cpu_devices=1 --config.run.log=1 --config.run.preview=2 --config.run.checkpoint=2"
 _NETWORK = " --config.model.width=0.02 --config.model.latent=8 --config.batch=2"
 _LEVELS = ' --config.level_steps="(0,0,2)" --config.final_steps=1'
 _LONGER = (
     "faceswap train --config experiments/comb_cpu.py --workdir runs/first --config.data.path=data"
     " --config.final_steps="
 )
-_FACES = " --config.steps=2 --config.warm_up=1 --config.batch=2"
+_FACES = (
+    " --config.steps=2 --config.warm_up=1 --config.batch=2 --config.model.side=16"
+    ' --config.model.blocks="(1,1)" --config.model.channels="(4,4)"'
+)
 _PUPPETS = " --personas 2 --tracks 1 --frames 4 --processes 1"
 
 # The only changes to README's commands: flags that make a job small, behind those that begin so.

@@ -117,7 +117,9 @@ class Puppets(Command):
 
 def _define_processes(values: flags.FlagValues) -> None:
     """The flag for the number of processes, by default one for each core that this process may use."""
-    cores = len(os.sched_getaffinity(0))
+    # macOS does not tell which cores a process may use.
+    known = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
     flags.DEFINE_integer(
         "processes", cores, "How many clips are worked on at once.", 1, None, values
     )
