@@ -305,7 +305,7 @@ def _rotation(degrees: float) -> Float[np.ndarray, "2 2"]:
     angle = np.deg2rad(degrees)
     cos = np.cos(angle)
     sin = np.sin(angle)
-    return np.array([[cos, -sin], [sin, cos]])
+    return align.turn_and_scale(cos, sin)
 
 
 def _tilt(transform: align.Transform) -> float:

@@ -129,7 +129,9 @@ def _ffhq(landmarks: Landmarks) -> Transform:
     # Halfway between the line of the eyes and the normal of the line from eyes to mouth.
     x, y = down
     direction = across + np.array([y, -x])
-    half_side = max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down))
+    by_eyes = 2.0 * np.hypot(*across)
+    by_mouth = 1.8 * np.hypot(*down)
+    half_side = max(by_eyes, by_mouth)
     edge = 2 * half_side * direction / np.hypot(*direction)
     return _placed(edge, eyes + 0.1 * down, (0.5, 0.5))
 
@@ -150,6 +152,11 @@ def eye_centres(landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
     return right, left
 
 
+def turn_and_scale(x: float, y: float) -> Float[np.ndarray, "2 2"]:
+    """The linear map, without shear and mirroring, that takes (1, 0) to (x, y)."""
+    return np.array([[x, -y], [y, x]])
+
+
 def _placed(
     edge: Float[np.ndarray, "2"], point: Float[np.ndarray, "2"], goal: tuple[float, float]
 ) -> Transform:
@@ -161,7 +168,7 @@ def _placed(
         goal: where it comes to lie in the square.
     """
     x, y = edge
-    linear = np.array([[x, y], [-y, x]]) / (x * x + y * y)
+    linear = turn_and_scale(x, -y) / (x * x + y * y)
     return np.column_stack([linear, goal - linear @ point])
 
 
@@ -277,13 +284,12 @@ def crop(image: Image, transform: Transform, resolution: int) -> UInt8[np.ndarra
     # Linear interpolation has blurred with a triangle, whose variance is a sixth of a source pixel squared. Take the
     # part of second order back: cubic interpolation would have kept it, in eight times the time.
     a = scale**2 / 12
-    unblur = np.array(
+    unblur = np.float32(
         [
             [0, -a, 0],
             [-a, 1 + 4 * a, -a],
             [0, -a, 0],
-        ],
-        np.float32,
+        ]
     )
     return cv2.filter2D(cropped, -1, unblur, borderType=cv2.BORDER_REPLICATE)
 

@@ -96,8 +96,10 @@ def _runs(
 
 def _joined(parts: list[av.AudioFrame], resampler: av.AudioResampler) -> Int16[np.ndarray, "n"]:
     """One array of all parts and what the resampler still holds."""
-    arrays = [part.to_ndarray()[0] for part in parts + resampler.resample(None)]
-    return np.concatenate([*arrays, np.zeros(0, np.int16)])
+    arrays = [np.zeros(0, np.int16)]
+    for part in parts + resampler.resample(None):
+        arrays.extend(part.to_ndarray())
+    return np.concatenate(arrays)
 
 
 def _frames(

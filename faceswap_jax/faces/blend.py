@@ -64,6 +64,7 @@ def blend(
         return target.copy()
     if method == "poisson":
         return _poisson(generated, target, inside)
+
     difference = generated.astype(np.float32) - target
     mask = _inward_smoothed(inside, softness * target.shape[1])
     if method == "multiband":
@@ -125,7 +126,8 @@ def _reached_corners(changed: Bool[np.ndarray, "r r"]) -> Float[np.ndarray, "4 2
 
 def _add(image: Image, change: Float[np.ndarray, "h w 3"]) -> Image:
     """Image plus change, rounded and clipped."""
-    return np.clip(np.rint(image + change), 0, 255).astype(np.uint8)
+    total = np.rint(image + change)
+    return total.clip(0, 255).astype(np.uint8)
 
 
 def _interior(
@@ -151,7 +153,8 @@ def _inward_smoothed(inside: UInt8[np.ndarray, "h w"], sigma: float) -> Float[np
     """
     inside = inside.astype(np.float32)
     smooth = cv2.GaussianBlur(inside, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    return np.clip(2 * smooth - 1, 0, 1) * (inside > 0)
+    upper_half = np.clip(2 * smooth - 1, 0, 1)
+    return upper_half * inside
 
 
 def _multiband(
@@ -165,17 +168,20 @@ def _multiband(
     """
     # The Gaussian pyramid, the coarsest level first, as the source counts
     levels = [difference]
-    for _ in range(int(math.log2(min(mask.shape))) - 1):
+    count = int(math.log2(min(mask.shape)))
+    for _ in range(count - 1):
         levels.append(cv2.pyrDown(levels[-1]))
     levels.reverse()
 
     # Add up the bands that the generated face gives
-    change = np.zeros_like(levels[min(TARGET_LEVELS, len(levels)) - 1])
-    for coarse, fine in zip(levels[TARGET_LEVELS - 1 :], levels[TARGET_LEVELS:], strict=False):
+    kept = min(TARGET_LEVELS, len(levels))
+    given = levels[kept - 1 :]
+    change = np.zeros_like(given[0])
+    for coarse, fine in itertools.pairwise(given):
         size = fine.shape[1::-1]
-        small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)[..., None]
+        small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
         band = fine - cv2.pyrUp(coarse, dstsize=size)
-        change = cv2.pyrUp(change, dstsize=size) + small * band
+        change = cv2.pyrUp(change, dstsize=size) + small[..., None] * band
     return change
 
 

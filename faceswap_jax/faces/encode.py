@@ -148,9 +148,11 @@ def _audio_packets(source: Path, output: av.container.OutputContainer) -> Iterat
 
 def _encodable(image: Image, info: VideoInfo) -> av.VideoFrame:
     """A frame in the colours of the source, of even size."""
-    height, width = image.shape[:2]
-    if height % 2 or width % 2:
-        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    height, width, _ = image.shape
+    below = height % 2
+    right = width % 2
+    if below or right:
+        image = np.pad(image, ((0, below), (0, right), (0, 0)), "edge")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
 
     # In full range swscale truncates colour, a visible shift after a few generations; 12 bits make that negligible.

@@ -156,7 +156,9 @@ class MediaPipeLandmarker:
         height, width = image.shape[:2]
         side = self._full_range.side
         found = []
-        for x, y in itertools.product(_spread(width, side), _spread(height, side)):
+        lefts = _spread(width, side)
+        tops = _spread(height, side)
+        for x, y in itertools.product(lefts, tops):
             part = image[y : y + side, x : x + side]
             found.append(self._full_range(part, scale, corner=(x, y)))
         return np.concatenate(found)
@@ -176,7 +178,7 @@ class MediaPipeLandmarker:
 
             # The mesh may have slid onto a face that is known already.
             square = np.array([*box.centre, box.side, box.side])
-            if boxes and (_overlap(square, np.array(boxes)) > MAX_OVERLAP).any():
+            if any(_overlap(square, known[None]) > MAX_OVERLAP for known in boxes):
                 continue
 
             points = self._localise(pyramid, box, self._shift)
@@ -414,7 +416,7 @@ class _Box(NamedTuple):
         """Similarity to the frame from an upright square image in the middle of which the box has `pixels`."""
         x, y = self.x, self.y
         scale = self.side / pixels / np.hypot(x, y)
-        linear = scale * np.array([[x, -y], [y, x]])
+        linear = scale * align.turn_and_scale(x, y)
         middle = (side - 1) / 2
         offset = self.centre - linear.sum(1) * middle
         return np.column_stack([linear, offset])
@@ -425,7 +427,7 @@ def _face_box(landmarks: Float[np.ndarray, "n 2"]) -> _Box:
     # A frame in which the line through the eyes is level.
     right, left = align.eye_centres(landmarks)
     x, y = left - right
-    upright = np.array([[x, y], [-y, x]], np.float64) / np.hypot(x, y)
+    upright = align.turn_and_scale(x, -y).astype(np.float64) / np.hypot(x, y)
 
     points = landmarks @ upright.T
     low = points.min(0)
