@@ -119,7 +119,8 @@ class Window(NamedTuple):
 
     def slices(self, outer: "Window | None" = None) -> tuple[slice, slice]:
         """Row and column slices, relative to an outer rectangle or to the whole grid."""
-        top, left = (outer.top, outer.left) if outer else (0, 0)
+        top = outer.top if outer else 0
+        left = outer.left if outer else 0
         rows = slice(self.top - top, self.bottom - top)
         columns = slice(self.left - left, self.right - left)
         return rows, columns

@@ -89,12 +89,13 @@ def _encode(
     audio_stream = container.add_stream("aac", rate=AUDIO_RATE, layout="mono", bit_rate=_BIT_RATE)
 
     for number, image in enumerate(images):
-        encoded = video_stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
-        container.mux(encoded)
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        container.mux(video_stream.encode(frame))
 
         first = round(number * AUDIO_RATE / rate)
         last = round((number + 1) * AUDIO_RATE / rate)
-        samples = av.AudioFrame.from_ndarray(audio[None, first:last], format="s16", layout="mono")
+        heard = audio[None, first:last]
+        samples = av.AudioFrame.from_ndarray(heard, format="s16", layout="mono")
         samples.sample_rate = AUDIO_RATE
         samples.pts = first
         samples.time_base = Fraction(1, AUDIO_RATE)

@@ -45,7 +45,11 @@ _IRIS_RADIUS = 0.47  # chord on the unit ball
 _GLINT = np.array([-0.18, 0.2, 0.96])  # direction in the world of what the cornea mirrors
 
 # The grain of a beard.
-_STUBBLE = np.random.default_rng(5).uniform(-1.0, 1.0, (128, 128))
+_STUBBLE = np.random.default_rng(5).uniform(
+    low=-1.0,
+    high=1.0,
+    size=(128, 128),
+)
 _STUBBLE = _STUBBLE.astype(np.float32)
 _STUBBLE_CELL = 0.008  # head units
 
@@ -194,7 +198,8 @@ def _complexion(canvas: Canvas) -> None:
 
     # Cheeks, rosier in a smile, and the tip of the nose.
     cheek_x = 0.42 * anatomy.persona.head_width
-    cheek = _bump((away - cheek_x) / 0.2, (y + 0.42) / 0.2)
+    from_cheek = away - cheek_x
+    cheek = _bump(from_cheek / 0.2, (y + 0.42) / 0.2)
     cheek *= 0.35 + 0.25 * happy
     nose = _bump(x / 0.13, (y - anatomy.nose_tip_y) / 0.12)
     nose *= 0.35
@@ -202,7 +207,8 @@ def _complexion(canvas: Canvas) -> None:
 
     # Eye sockets, both at once.
     eye = anatomy.eyes[1]
-    socket_x = (away - eye.x * 0.97) / (1.35 * eye.half_width)
+    from_socket = away - eye.x * 0.97
+    socket_x = from_socket / (1.35 * eye.half_width)
     socket = _bump(socket_x, (y - 0.02) / 0.12)
     patch.darken(0.2 * socket)
 
@@ -270,10 +276,11 @@ def _scalp(canvas: Canvas) -> None:
     patch = Patch(canvas, window)
 
     # From nothing 0.08 units below the edge to full cover 0.02 units above it.
-    above = patch.y - canvas.anatomy.hair_edge(patch.x, patch.z)
+    x, y, z = patch.points
+    above = y - canvas.anatomy.hair_edge(x, z)
     cover = saturate(above * (1 / 0.1) + 0.8)
     cover *= cover
-    cover *= smoothstep(-0.1, 0.15, patch.y)
+    cover *= smoothstep(-0.1, 0.15, y)
     patch.paint(canvas.palette.hair * 0.6, 0.8 * cover)
 
 
@@ -303,7 +310,8 @@ def _smile_line(canvas: Canvas, side: int) -> None:
     along = (top - patch.y) * (1.0 / (top - mouth.corner_y))
     inner = 1.12 * anatomy.nose_half_width
     outer = mouth.half_width + 0.07
-    line = inner + (outer - inner) * along * (1.35 - 0.35 * along)
+    curve = 1.35 - 0.35 * along
+    line = inner + (outer - inner) * along * curve
 
     from_line = side * patch.x - line
     weight = _bump(from_line / 0.028, (along - 0.5) / 0.52)
@@ -379,8 +387,10 @@ def _stubble(canvas: Canvas, patch: Patch) -> Field:
     """The grain of a beard, -0.3..0.3."""
     # The map repeats.
     scale = 1.0 / _STUBBLE_CELL
-    column = (patch.x * scale).astype(np.int32) & 127
-    row = ((patch.y + 0.3 * patch.z) * scale).astype(np.int32) & 127
+    x, y, z = patch.points
+    along = y + 0.3 * z
+    column = (x * scale).astype(np.int32) & 127
+    row = (along * scale).astype(np.int32) & 127
     strength = 0.3 * canvas.camera.contrast(_STUBBLE_CELL)
     return _STUBBLE[row, column] * strength
 
@@ -469,7 +479,8 @@ def _open_mouth(canvas: Canvas, patch: Patch, top: np.ndarray, bottom: np.ndarra
 
     # No highlight, and light as on a wall that faces the front.
     patch.paint(inside * shade, cavity)
-    _mix(patch.normals, planar(np.float32([0.0, 0.0, 1.0])), cavity)
+    front = np.float32([0.0, 0.0, 1.0])
+    _mix(patch.normals, planar(front), cavity)
     patch.gloss *= 1.0 - cavity
 
 
@@ -550,15 +561,17 @@ def _eyeball(
     iris = patch.inside((1.0 - radius) * edge)
     dark_ring = 0.75 * smoothstep(0.72, 1.0, radius)
     light_middle = 0.5 * np.clip(0.85 - radius, 0.0, 0.4)
-    _mix(colour, canvas.palette.iris * (1.0 - dark_ring + light_middle), iris)
-    _mix(colour, _PUPIL, patch.inside((0.42 - radius) * edge))
+    brightness = 1.0 - dark_ring + light_middle
+    _mix(colour, canvas.palette.iris * brightness, iris)
+    pupil = patch.inside((0.42 - radius) * edge)
+    _mix(colour, _PUPIL, pupil)
 
     # The upper lid shades the ball.
     colour *= 0.5 + 0.5 * saturate(below / (0.06 * eye.size))
 
     # A window up to the left behind the camera is mirrored on the cornea.
-    glint = canvas.anatomy.pose.turn_back(_GLINT).astype(np.float32)
-    mirror = normal - planar(glint)
+    glint = canvas.anatomy.pose.turn_back(_GLINT)
+    mirror = normal - planar(glint.astype(np.float32))
     window = saturate(1.6 - dot(mirror, mirror) / 0.012)
     _mix(colour, 2.2, window * iris)
     return colour, normal
@@ -580,6 +593,7 @@ def _brow(canvas: Canvas, brow: Brow) -> None:
     hairs *= 0.18 * canvas.camera.contrast(0.01)
 
     cover = saturate(inside / 0.016 + 0.35 + hairs)
-    cover *= smoothstep(-0.06, 0.1, r) * smoothstep(1.06, 0.9, r)
+    ends = smoothstep(-0.06, 0.1, r) * smoothstep(1.06, 0.9, r)
+    cover *= ends
     patch.paint(canvas.palette.brow, 0.9 * cover)
     patch.gloss *= 1.0 - cover

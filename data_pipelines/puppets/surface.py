@@ -73,8 +73,9 @@ class Surface:
         self.offsets = 1 + sharpness / 8
 
         # q beyond which a part is ignored.
+        reach = 1 + _UNION_REACH / sharpness[: self.solids]
         self.levels = np.full(len(parts), _RELIEF_REACH)
-        self.levels[: self.solids] = 1 + _UNION_REACH / sharpness[: self.solids]
+        self.levels[: self.solids] = reach
 
     def cast_from(self, origins: Points, directions: Points) -> Points:
         """First surface points on a few rays in the surface's own frame, from origins outside. NaN where missed."""
@@ -159,7 +160,8 @@ class View:
 
     def window(self) -> Window | None:
         """The rectangle of samples that may see the surface, None if it is out of the image."""
-        return Window.union(self.boxes[: self.surface.solids]).within(self.camera.whole())
+        solids = self.boxes[: self.surface.solids]
+        return Window.union(solids).within(self.camera.whole())
 
     def cast(self, window: Window) -> Field:
         """Depth of the first hit of every ray in a window, in head units from the camera; inf where there is none.
@@ -170,7 +172,7 @@ class View:
         height, width = window.height, window.width
 
         # Every second ray.
-        coarse_shape = math.ceil(height / 2), math.ceil(width / 2)
+        coarse_shape = (math.ceil(height / 2), math.ceil(width / 2))
         terms = self._terms(window, 2)
         start = _entry(_solids(terms), coarse_shape)
         coarse, _ = self._solve(terms, start, _COARSE_STEPS)
@@ -252,7 +254,9 @@ class View:
             box = box.within(window)
             if box is None:
                 continue
-            rows, columns = (_strided(part, stride) for part in box.slices(window))
+            rows, columns = box.slices(window)
+            rows = _strided(rows, stride)
+            columns = _strided(columns, stride)
             a, b, c = _quadratic_form(planar(forms.T), u[:, columns], v[rows])
             terms.append(_Term((rows, columns), a, b, c, height))
         return terms
@@ -281,7 +285,8 @@ class View:
             for term in reliefs:
                 _accumulate(term, depth, field, slope)
             depth -= _step(field, slope)
-        depth[~(reached & (field > _CONTACT))] = np.inf
+        hit = reached & (field > _CONTACT)
+        depth[~hit] = np.inf
         return depth, field
 
 
@@ -380,7 +385,8 @@ def _entry(solids: list[_Term], shape: tuple) -> np.ndarray:
     depth = np.full(shape, np.inf, dtype)
     for where, a, b, c, _ in solids:
         # The nearer root of w = 1 - _HEADROOM.
-        discriminant = b * b - 4 * a * (c + (_HEADROOM - 1))
+        constant = c + (_HEADROOM - 1)
+        discriminant = b * b - 4 * a * constant
         root = np.sqrt(np.clip(discriminant, 0, _HUGE))
         near = (root - b) / (2 * a)
         near[~(discriminant > 0)] = np.inf
@@ -413,7 +419,8 @@ def _neighbourhood(depth: np.ndarray, choose: np.ufunc) -> np.ndarray:
 
 def _strided(part: slice, stride: int) -> slice:
     """The slice of every `stride`-th of some samples that covers a slice of all of them."""
-    return slice(part.start // stride, math.ceil(part.stop / stride))
+    last = math.ceil(part.stop / stride)
+    return slice(part.start // stride, last)
 
 
 def _upsample(field: np.ndarray, height: int, width: int) -> np.ndarray:
