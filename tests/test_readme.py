@@ -16,6 +16,9 @@ from faceswap_jax.faces.video import read_frames
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
+PAGES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("*.md"))]
+PAGES += ["docs/bench.md", "docs/speed.md", "launch/README.md", "launch/beam/README.md"]
+
 # Blocks that make the environment, which this test runs in.
 LEFT_OUT = ("make demo", "make .venv/.ready")
 
@@ -81,6 +84,13 @@ def test_only_blocks_that_make_the_environment_are_left_out():
     # Nothing that looks like a command stands in a block of another kind.
     assert not re.findall(r"^ {4}(faceswap|make|python|launch/)", README, re.MULTILINE)
     assert README.count("```") == 2 * len(blocks())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_to_files(name):
+    page = ROOT / name
+    links = re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.fixture
