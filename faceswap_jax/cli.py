@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -32,11 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     code = guarded(arguments)
-    if code and "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
-        # JAX would wait for the other processes, which wait for this one.
+    if code and (in_job() or compiling()):
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def in_job() -> bool:
+    """Whether this is one of several processes: at its end JAX would wait for the others, which wait for this one."""
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
+
+
+def compiling() -> bool:
+    """Whether a program is still being compiled, for minutes perhaps: at its end Python would wait for it."""
+    return any(thread.name.startswith(cache.COMPILING) for thread in threading.enumerate())
 
 
 def guarded(arguments: Sequence[str]) -> int:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
 LEAST_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+COMPILING = "compiling"
+"""How the names of threads begin in which a program is compiled."""
 
 
 def use_cache() -> None:

@@ -16,6 +16,7 @@ from faceswap_jax.reporting.progress import duration
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Metrics, Phase, Step, Task, abstract_state
 from faceswap_jax.training import finite
+from faceswap_jax.training.cache import COMPILING
 from faceswap_jax.training.memory import warn_if_large
 
 SLOW = 5
@@ -139,6 +140,8 @@ def programs_of(task: Task, phase: Phase, mesh: Mesh, compiler: Compiler) -> Pro
         f"{phase.name}: its beginning",
         partial(task.enter, phase),
         compiler,
+        # Else the old state would stay in the memory for the whole phase.
+        donate_argnums=0,
         out_shardings=layout,
         compiler_options=QUICK,
     )
@@ -169,7 +172,7 @@ def _watched(step: Step) -> Callable[[State, Batch], tuple[State, Metrics, Bool[
 
 def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     """Compiles in a thread of its own: XLA would keep the main thread from hearing Ctrl-C."""
-    pool = ThreadPoolExecutor(1)
+    pool = ThreadPoolExecutor(1, thread_name_prefix=COMPILING)
     try:
         return pool.submit(lowered.compile).result()
     finally:

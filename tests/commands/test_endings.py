@@ -53,3 +53,25 @@ def test_a_reader_that_goes_ends_the_command_quietly():
     result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (result.returncode, result.stderr) == (141, b"")
+
+
+def test_an_interrupted_compilation_is_not_waited_for():
+    """A compilation may take minutes, and who interrupts for a second time wants to stop at once."""
+    script = """
+import signal, sys, threading, time
+from faceswap_jax import cli
+from faceswap_jax.training.programs import Compiler
+
+class Endless:
+    def compile(self):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        while True:
+            time.sleep(1)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+cli.dispatch = lambda _: Compiler()("a program", Endless)
+sys.exit(cli.main([]))
+"""
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (result.returncode, result.stderr) == (130, "faceswap: interrupted.\n")

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import weakref
 from dataclasses import replace
 
 import cv2
@@ -12,7 +13,7 @@ import pytest
 from faceswap_jax.errors import InputError
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.reporting.reporter import Reporter
-from faceswap_jax.train import train
+from faceswap_jax.train import Training, train
 from faceswap_jax.training import runs
 from tests.support.runs import assert_equal, saved_state
 from tests.support.tiny_run import PERSONAS, experiment, rows
@@ -125,3 +126,19 @@ def test_the_best_checkpoint_stays(toy, tmp_path, monkeypatch):
     toy.run.best = "psnr"
     with pytest.raises(InputError, match=r"run.best is 'psnr'; the scores are error, spread"):
         train(toy, tmp_path / "other")
+
+
+def test_a_phase_takes_over_the_memory_of_the_state_before_it(toy, tmp_path, monkeypatch):
+    """Both states would not fit side by side where a network fills the device."""
+    begin_phase, alive = Training.begin_phase, []
+
+    def begin(self, phase, state):
+        before = weakref.ref(state.params["generator"]["w"])
+        begun = begin_phase(self, phase, state)
+        if phase.start:
+            alive.append(before() is not None and not before().is_deleted())
+        return begun
+
+    monkeypatch.setattr(Training, "begin_phase", begin)
+    assert train(toy, tmp_path)
+    assert alive == [False]
