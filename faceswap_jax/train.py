@@ -17,7 +17,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.distributed import host_slice
-from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.parallel.mesh import make_mesh, split_cpu
 from faceswap_jax.reporting.board import Board
 from faceswap_jax.reporting.goodput import Clock
 from faceswap_jax.reporting.profile import Profile
@@ -55,14 +55,15 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
         DivergedError: NaN or infinity arose, and rolling back is not wanted or does not help.
         JobError: another process of the job has ended.
     """
-    # What to train
+    # What to train. JAX may start when a network is read.
     clock = Clock()
+    split_cpu(config.mesh.cpu_devices)
     config = task_class(config).resolve(config)
     configs.check_run(config)
     task = load_task(config)
 
-    # Where to. JAX starts with the mesh.
-    mesh = make_mesh(config.mesh.persona, config.mesh.cpu_devices)
+    # Where to
+    mesh = make_mesh(config.mesh.persona)
     terminal = Terminal()
     check_data(task, mesh)
     with (

@@ -21,7 +21,7 @@ from experiments import demo
 from experiments.benchmarks.measuring import in_turns, seconds_of, silence_orbax
 from faceswap_jax.checkpoints.store import Checkpoints
 from faceswap_jax.parallel import rules
-from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.parallel.mesh import make_mesh, split_cpu
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, abstract_state
 from faceswap_jax.tasks.registry import load_task
@@ -55,7 +55,8 @@ def main(_) -> None:
     config.personas = ("ada", "ben", "eve")
     config.update_order = "joint"
     config.model.width = WIDTH.value
-    mesh = make_mesh(cpu_devices=config.mesh.cpu_devices)
+    split_cpu(config.mesh.cpu_devices)
+    mesh = make_mesh()
 
     with jax.set_mesh(mesh):
         watched, plain = trainings(config, mesh)

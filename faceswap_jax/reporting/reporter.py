@@ -122,8 +122,10 @@ class Reporter:
             self._note(state)
         if finished:
             self.message(f"Finished: '{self._workdir}' is at step {step:,}.")
-        else:
+        elif step > 0:
             self.message(f"Interrupted and saved at step {step:,}; the same command continues.")
+        else:
+            self.message("Interrupted before the first step; the same command begins again.")
         self._goodput(step, seconds)
         return finished
 

@@ -28,7 +28,7 @@ from rich.table import Table
 
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.batches import put
-from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.parallel.mesh import make_mesh, split_cpu
 from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state
 from faceswap_jax.tasks.registry import load_task, task_class
 from faceswap_jax.training.programs import Compiler, programs_of, step_title
@@ -97,10 +97,9 @@ def compile_phases(config: ml_collections.ConfigDict, devices: int) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
 
     # The experiment's mesh, on simulated devices
-    config = config.copy_and_resolve_references()
-    config.mesh.cpu_devices = devices
+    split_cpu(devices)
     config = task_class(config).resolve(config)
-    task, mesh = load_task(config), make_mesh(config.mesh.persona, devices)
+    task, mesh = load_task(config), make_mesh(config.mesh.persona)
     rows = costs(task, mesh, partial(print, file=sys.stderr, flush=True))
     Console(width=None if sys.stdout.isatty() else 140).print(table(rows, mesh))
 

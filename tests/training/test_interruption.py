@@ -13,6 +13,7 @@ from faceswap_jax.training import interruption
 from faceswap_jax.training.interruption import Interruption
 from faceswap_jax.training.programs import Compiler
 from tests.support.runs import at_step, saved_steps
+from tests.support.toy import Task as Toy
 
 
 @pytest.mark.parametrize(("signal_at", "stopped"), [(5, 6), (4, 4)])
@@ -29,6 +30,20 @@ def test_a_signal_during_an_evaluation_waits_for_the_next_step(
     toy.run.update(preview=5, checkpoint=100)
     assert not train(toy, tmp_path)
     assert saved_steps(tmp_path)[-1] == stopped
+
+
+def test_a_signal_before_the_first_step_makes_none(toy, tmp_path, monkeypatch, capfd):
+    read = Toy.frozen_inputs
+
+    def frozen_inputs(self):
+        signal.raise_signal(signal.SIGINT)
+        return read(self)
+
+    monkeypatch.setattr(Toy, "frozen_inputs", frozen_inputs)
+    assert not train(toy, tmp_path)
+    assert saved_steps(tmp_path) == []
+    error = capfd.readouterr().err
+    assert "before the first step" in error and "saved" not in error
 
 
 def test_a_signal_is_answered_by_what_the_run_is_doing():

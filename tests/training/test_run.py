@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 import weakref
 from dataclasses import replace
 
@@ -142,3 +145,31 @@ def test_a_phase_takes_over_the_memory_of_the_state_before_it(toy, tmp_path, mon
     monkeypatch.setattr(Training, "begin_phase", begin)
     assert train(toy, tmp_path)
     assert alive == [False]
+
+
+def test_a_training_has_its_devices_also_when_its_config_is_resolved_with_jax():
+    """As where a trained embedder is read."""
+    script = """
+import jax
+from faceswap_jax.errors import InputError
+from faceswap_jax.train import train
+from tests.support import toy
+
+class Task(toy.Task):
+    @classmethod
+    def resolve(cls, config):
+        jax.devices()
+        return config
+
+    def train_data(self, phase, host, hosts):
+        raise InputError(f"There are {jax.device_count()} devices.")
+
+config = toy.config()
+config.task = "__main__"
+config.mesh.cpu_devices = 3
+train(config, "run")
+"""
+    command = [sys.executable, "-c", script]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert "There are 3 devices." in result.stderr
