@@ -4,6 +4,7 @@
 `config.model.network` names: one of this package, such as "comb", or one of yours, such as "my_package.module".
 """
 
+import abc
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -18,7 +19,7 @@ Params = Mapping[str, PyTree]
 """Weights by group and module, {"encoder": {"level_0": ...}, ..., "personas": {...}}."""
 
 
-class Autoencoder:
+class Autoencoder(abc.ABC):
     """The shape of a network at one level of its growth, and its pure functions. It holds no weights.
 
     Parameters are {group: {module: weights}}. In the group "personas" every leaf has a leading persona axis; all other
@@ -27,7 +28,7 @@ class Autoencoder:
     Attributes:
         memory_advice: how to make it need less memory.
         last_levels: at which of the growth levels a training may end.
-        inputs: fields of a batch that `encode` reads, "image" among them.
+        inputs: what `encode` reads of a face: "image", and perhaps "landmarks", in pixels of the image.
         resolution: side of the images in pixels.
         multiplications: of one image's way through the encoder, for the estimate of the time.
     """
@@ -39,6 +40,7 @@ class Autoencoder:
     multiplications: float
 
     @classmethod
+    @abc.abstractmethod
     def build(
         cls, config: ml_collections.ConfigDict, level: int, personas: int, dtype: jnp.dtype
     ) -> Self:
@@ -53,12 +55,12 @@ class Autoencoder:
         Raises:
             InputError: a value makes no network; the sentence names its field.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def init(self, key: PRNGKeyArray) -> Params:
         """Fresh parameters."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def encode(
         self, shared: Params, inputs: Mapping[str, Array], alpha: Float[Array, ""]
     ) -> Float[Array, "b latent"]:
@@ -66,16 +68,15 @@ class Autoencoder:
 
         Args:
             shared: the weights that `split` gives first.
-            inputs: the fields `inputs`, [b, ...]; images in [0, 1].
+            inputs: what `inputs` names, [b, ...]; images in [0, 1].
             alpha: fade-in gain of the newest level, 0 to 1.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def decode(
         self, shared: Params, own: Params, z: Float[Array, "b latent"], alpha: Float[Array, ""]
     ) -> Float[Array, "b h w 3"]:
         """Images in [0, 1] of one persona, whose own weights carry no persona axis."""
-        raise NotImplementedError
 
     def split(self, params: Params) -> tuple[Params, Params]:
         """The weights that all personas share, and the stacked ones of their own."""

@@ -53,6 +53,9 @@ from faceswap_jax.tasks.base import (
 )
 from faceswap_jax.tasks.registry import network_class
 
+# Fields of a batch that show the encoder an input of its network, deformed where the data are.
+ENCODER_FIELDS = {"image": "encoder_input", "landmarks": "encoder_landmarks"}
+
 EMBEDDER = ("params", "statistics")  # what a frozen embedder consists of
 PREVIEW_PERSONAS = 8  # at most, in a preview
 PREVIEW_IMAGES = 3  # held-out images of each of them
@@ -169,12 +172,8 @@ class Task(FaceTask):
         # Random light and colour of what the encoder sees
         key = jax.random.fold_in(jax.random.fold_in(state.key, AUGMENTATION), state.step)
         examples = _examples(network, batch)
-        encoder_input = augmentation.photometric(
-            key, precision.from_bytes(batch["encoder_input"]), c.augment
-        )
-        examples = examples._replace(
-            encoder_input=examples.encoder_input | {"image": encoder_input}
-        )
+        image = augmentation.photometric(key, examples.encoder_input["image"], c.augment)
+        examples = examples._replace(encoder_input=examples.encoder_input | {"image": image})
 
         # Whose performance each decoder shows in swaps
         key = jax.random.fold_in(jax.random.fold_in(state.key, PARTNER), state.step)
@@ -323,10 +322,11 @@ class Task(FaceTask):
                 f"config.level_steps trains at {resolution} px, but the data have {stored} px; prepare them with "
                 f"--resolution={resolution}, or stop before: --config.level_steps={self._steps_until(stored)}."
             )
+        encoder_fields = [ENCODER_FIELDS[name] for name in network.inputs]
         return batches(
             personas,
             Personas(),
-            fields=("encoder_input", "mask", "record", *network.inputs),
+            fields=("image", "mask", "record", *encoder_fields),
             alignment=c.alignment,
             resolution=resolution,
             batch=c.batch,
@@ -343,12 +343,12 @@ class Task(FaceTask):
 
 
 def _examples(network: Autoencoder, batch: Batch) -> Examples:
-    """A batch, unwarped: the encoder sees what the decoder should make."""
-    inputs = {name: batch[name] for name in network.inputs if name != "image"}
+    """What the encoder sees of a batch, and what the decoders should make of it."""
+    inputs = {name: batch[ENCODER_FIELDS[name]] for name in network.inputs}
+    inputs["image"] = precision.from_bytes(inputs["image"])
     image = precision.from_bytes(batch["image"])
-    return Examples(
-        {"image": image} | inputs, image, precision.from_bytes(batch["mask"][..., None])
-    )
+    mask = precision.from_bytes(batch["mask"][..., None])
+    return Examples(inputs, image, mask)
 
 
 def _embedder_shape(values: ml_collections.ConfigDict) -> iresnet.IResNetConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,7 +103,7 @@ class Synthesis:
     sound_window: int = 3200
 
 
-class Task:
+class Task(abc.ABC):
     """One trainable system. A subclass writes what is its own; everything else has a default.
 
     All functions of a state are pure; the loop compiles them once per phase. A GAN keeps two groups in `state.params`
@@ -130,9 +131,9 @@ class Task:
         """
         return config.copy_and_resolve_references()
 
+    @abc.abstractmethod
     def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
         """A fresh state, of the first phase or of any; of frozen networks only the shapes count."""
-        raise NotImplementedError
 
     def frozen_inputs(self) -> dict[str, PyTree]:
         """Networks that are given, not trained, read from their files: entries of a new run's `state.extras`."""
@@ -142,13 +143,13 @@ class Task:
         """The state with which `phase` begins, from the one with which the phase before it ended."""
         return state
 
+    @abc.abstractmethod
     def steps(self, phase: Phase) -> Mapping[str, Step]:
         """The step functions of a phase, by name; each is compiled when it is first needed.
 
         A step that is done only now and then, as a lazy regulariser, is a function of its own: inside `lax.cond`
         convolutions would be slow. The new state's `step` is one more.
         """
-        raise NotImplementedError
 
     def step_name(self, phase: Phase, step: int) -> str:
         """Which of `steps` makes the step after `step` steps: a pure schedule."""
@@ -172,16 +173,16 @@ class Task:
         """Whether the task says how it makes images: told without a state."""
         return type(self).synthesis is not Task.synthesis
 
+    @abc.abstractmethod
     def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """This host's part of the batch of every step, addressed by step number.
 
         Arrays of text, which tell people where data come from, stay on the host: the steps find None in their place.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Batches of held-out data, by number."""
-        raise NotImplementedError
 
     def data_summary(self) -> str:
         """What the data are, in a line for people."""

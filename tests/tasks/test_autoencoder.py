@@ -56,14 +56,14 @@ def test_preview_shows_input_reconstruction_and_every_swap(noise):
     phase, state = start(task)
     grid = jax.jit(task.preview(phase).draw)(state, noise)
     assert grid.shape == (6, 8, 16, 16, 3)
-    np.testing.assert_allclose(grid[0], noise["image"].reshape(8, 16, 16, 3) / 255, atol=1e-6)
+    np.testing.assert_allclose(grid[0], noise["encoder_input"].reshape(8, 16, 16, 3) / 255, atol=1e-6)
     for p in range(4):  # a reconstruction is the swap to oneself
         np.testing.assert_allclose(
             grid[1, 2 * p : 2 * p + 2], grid[2 + p, 2 * p : 2 * p + 2], atol=1e-5
         )
     made = task.synthesis(phase, state)
     identity = made.identity(Who(personas={"c": 1.0}))
-    swapped = made.images(made.variables, identity, {"crops": noise["image"][0]})
+    swapped = made.images(made.variables, identity, {"crops": noise["encoder_input"][0]})
     np.testing.assert_allclose(swapped / 255, grid[4, :2], atol=0.003)
 
 
@@ -103,7 +103,7 @@ def test_a_network_of_ones_own_may_read_landmarks_and_mix_personas(noise):
     task = Task(config(**{"model.network": "tests.support.code_network"}))
     phase, state = start(task)
     landmarks = np.random.default_rng(0).random((4, 2, 68, 2), np.float32)
-    batch = noise | {"landmarks": landmarks}
+    batch = noise | {"encoder_landmarks": landmarks}
     after, metrics = jax.jit(task.steps(phase)["train"])(state, batch)
     assert np.isfinite(metrics["loss"])
     assert np.any(after.params["personas"]["code"] != state.params["personas"]["code"])
