@@ -5,7 +5,7 @@ The mesh is of CPU devices. The numbers resemble those of as many accelerators, 
 - Collectives follow from the layout (parallel/rules.py), which is the same everywhere, but every platform's compiler
   combines, splits and moves them in its own way: what is exchanged tells more than how often. A CPU exchanges bfloat16
   as float32, in twice the bytes.
-- FLOPs are XLA's count for the program of a CPU, whose convolutions need fewer (models/convolution.py). A loop's body
+- FLOPs are XLA's count for the program of a CPU, whose convolutions need fewer (ops/convolution.py). A loop's body
   counts once, in FLOPs and collectives alike, however often it is run.
 - Arguments are exact: the bytes of a device's part of the state, and of what the step reads of the batch. Temporaries
   are what the compiler has planned; other platforms fuse otherwise, pad, and keep workspaces for their convolutions.
