@@ -8,10 +8,12 @@ from jaxtyping import Array, Float, Int
 
 from faceswap_jax.losses.identity import normalised
 
+Cosines = Float[Array, "b n"]
+
 EPSILON = 1e-6  # the least squared sine: the root has no derivative at zero
 
 
-def cosines(embeddings: Float[Array, "b d"], centres: Float[Array, "n d"]) -> Float[Array, "b n"]:
+def cosines(embeddings: Float[Array, "b d"], centres: Float[Array, "n d"]) -> Cosines:
     """Cosine of every embedding with every centre, neither of any particular length."""
     x = normalised(embeddings)
     y = normalised(centres)
@@ -20,7 +22,10 @@ def cosines(embeddings: Float[Array, "b d"], centres: Float[Array, "n d"]) -> Fl
 
 
 def arcface(
-    cosine: Float[Array, "b n"], labels: Int[Array, "b"], scale: float = 64.0, margin: float = 0.5
+    cosine: Cosines,
+    labels: Int[Array, "b"],
+    scale: float = 64.0,
+    margin: float = 0.5,
 ) -> Float[Array, "b"]:
     """Eq. 3 of the source: cross entropy of scaled cosines, the right one's angle enlarged by the margin.
 

@@ -3,14 +3,16 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+Vectors = Float[Array, "*b d"]
 
-def dissimilarity(x: Float[Array, "*b d"], y: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+
+def dissimilarity(x: Vectors, y: Vectors) -> Float[Array, "*b"]:
     """1 - cosine: 0 for one direction, 1 for unrelated, 2 for opposite ones. Vectors may have any length."""
     cosine = (normalised(x) * normalised(y)).sum(-1)
     return 1 - cosine
 
 
-def normalised(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+def normalised(x: Vectors) -> Vectors:
     """Vectors of unit length; zero stays zero."""
     square = (x * x).sum(-1, keepdims=True)
     # Inside the root: its slope at zero is infinite.

@@ -29,6 +29,9 @@ from faceswap_jax.ops.resample import upsample
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
+Images = Float[Array, "b h w c"]
+Result = Float[Array, "b oh ow f"]
+
 # Pixels times input times output channels. Less work is not worth compiling more operations.
 LEAST_WORK = 2**24
 
@@ -37,14 +40,14 @@ LAX_UP_TO = 64 * 64
 
 
 def conv_general_dilated(
-    lhs: Float[Array, "b h w c"],
+    lhs: Images,
     rhs: Float[Array, "kh kw c f"],
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     *,
     upsampled: bool = False,
     **options: Any,
-) -> Float[Array, "b oh ow f"]:
+) -> Result:
     """`jax.lax.conv_general_dilated`, for `flax.linen.Conv(conv_general_dilated=...)`.
 
     Args:
@@ -57,7 +60,8 @@ def conv_general_dilated(
     """
     x = upsample(lhs) if upsampled else lhs
     if _pays(x, rhs, window_strides, padding, options):
-        return _convolve(upsampled, *_varying_alike(lhs, rhs))
+        lhs, rhs = _varying_alike(lhs, rhs)
+        return _convolve(upsampled, lhs, rhs)
     return lax.conv_general_dilated(x, rhs, window_strides, padding, **options)
 
 
@@ -66,13 +70,14 @@ def _pays(x, kernel, strides, padding, options) -> bool:
     if jax.default_backend() != "cpu" or x.dtype != jnp.float32:
         return False
 
-    kh, kw, channels, features = kernel.shape
-    steps = {*strides, *options.get("lhs_dilation", ()), *options.get("rhs_dilation", ())}
-    grouped = channels != x.shape[3]
-    if (kh, kw) != (3, 3) or grouped or padding != "SAME" or steps != {1}:
+    *sides, channels, features = kernel.shape
+    _, h, w, input_channels = x.shape
+    dilations = [*options.get("lhs_dilation", ()), *options.get("rhs_dilation", ())]
+    steps = {*strides, *dilations}
+    grouped = channels != input_channels
+    if sides != [3, 3] or grouped or padding != "SAME" or steps != {1}:
         return False
 
-    _, h, w, _ = x.shape
     whole_tiles = h % 4 == w % 4 == 0
     return whole_tiles and h * w * channels * features > LEAST_WORK
 
@@ -104,8 +109,10 @@ def _backward(upsampled, residuals, g):
     transposed = kernel[::-1, ::-1].swapaxes(2, 3)
     if upsampled:
         # Every pixel of the input is two by two pixels enlarged, whose gradients add up.
-        return filtered(REDUCED, g, transposed), kernel_gradient(ENLARGED, x, g)
-    return _convolve(False, g, transposed), kernel_gradient(PLAIN, x, g)
+        of_x = filtered(REDUCED, g, transposed)
+        return of_x, kernel_gradient(ENLARGED, x, g)
+    of_x = _convolve(False, g, transposed)
+    return of_x, kernel_gradient(PLAIN, x, g)
 
 
 _convolve.defvjp(_forward, _backward)
@@ -167,7 +174,8 @@ def _filter(spread: Float[np.ndarray, "6 window"], gather: Float[np.ndarray, "ti
 
     Points that are always zero then, or never used, are left out.
     """
-    window, tile = _WINDOW @ spread, gather @ _TILE
+    window = _WINDOW @ spread
+    tile = gather @ _TILE
     used = window.any(1) & tile.any(0)
     return Filter(
         window=np.float32(window[used]),
@@ -179,51 +187,59 @@ def _filter(spread: Float[np.ndarray, "6 window"], gather: Float[np.ndarray, "ti
 PLAIN = _filter(np.eye(6), np.eye(4))
 
 # Of images that are to be enlarged by 2: a window of 6 pixels shows 4, the inner ones twice.
-ENLARGED = _filter(np.eye(4)[[0, 1, 1, 2, 2, 3]], np.eye(4))
+_SHOWN = [0, 1, 1, 2, 2, 3]
+ENLARGED = _filter(np.eye(4)[_SHOWN], np.eye(4))
 
 # Every 2 x 2 pixels of the result are added up.
 REDUCED = _filter(np.eye(6), np.eye(2).repeat(2, axis=1))
 
 
-def filtered(
-    f: Filter, x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c f"]
-) -> Float[Array, "b oh ow f"]:
+def filtered(f: Filter, x: Images, kernel: Float[Array, "3 3 c f"]) -> Result:
     """The 'SAME' convolution, enlarged or reduced as `f` has it."""
-    images = _points(f.window, _windows(_padded(f, x), f.stride + 2, f.stride))
+    images = _image_points(f, x)
     kernels = _points(f.kernel, kernel.reshape(9, *kernel.shape[2:]))
+    # At every point p, over the channels
     products = jnp.einsum("pbhwc,pcf->pbhwf", images, kernels)
     tiles = _points(f.tile, products)
 
     # Tiles side by side: [side**2, b, h, w, f] to [b, side * h, side * w, f]
     side = len(f.tile)
     _, b, h, w, features = tiles.shape
-    tiles = tiles.reshape(side, side, b, h, w, features).transpose(2, 3, 0, 4, 1, 5)
+    tiles = tiles.reshape(side, side, b, h, w, features)
+    tiles = tiles.transpose(2, 3, 0, 4, 1, 5)
     return tiles.reshape(b, side * h, side * w, features)
 
 
-def kernel_gradient(
-    f: Filter, x: Float[Array, "b h w c"], g: Float[Array, "b oh ow f"]
-) -> Float[Array, "3 3 c f"]:
+def kernel_gradient(f: Filter, x: Images, g: Result) -> Float[Array, "3 3 c f"]:
     """Gradient of the kernel in `filtered(f, x, kernel)`, from that of the result."""
-    images = _points(f.window, _windows(_padded(f, x), f.stride + 2, f.stride))
-    tiles = _points(f.tile.T, _windows(g, len(f.tile), len(f.tile)))
-    gradient = _points(f.kernel.T, jnp.einsum("pbhwc,pbhwf->pcf", images, tiles))
+    images = _image_points(f, x)
+    side = len(f.tile)
+    tiles = _points(f.tile.T, _windows(g, side, side))
+    products = jnp.einsum("pbhwc,pbhwf->pcf", images, tiles)
+    gradient = _points(f.kernel.T, products)
     return gradient.reshape(3, 3, *gradient.shape[1:])
 
 
-def _padded(f, x):
-    """One pixel in front, where 'SAME' convolution wants it, and behind enough for the last window."""
+def _image_points(f, x):
+    """The points of all windows of the images, [points, b, h, w, c]."""
+    # One pixel in front, where 'SAME' convolution wants it, and behind enough for the last window
     around = (1, f.stride - 1)
-    return jnp.pad(x, ((0, 0), around, around, (0, 0)))
+    x = jnp.pad(x, ((0, 0), around, around, (0, 0)))
+    return _points(f.window, _windows(x, f.stride + 2, f.stride))
 
 
 def _windows(x, size, stride):
     """Pixels of all size x size windows, [size**2, b, h, w, c]."""
     b, h, w, c = x.shape
-    x = x.reshape(b, h // stride, stride, w // stride, stride, c)
-    rows = h // stride - (size - 1) // stride  # windows along each axis
-    columns = w // stride - (size - 1) // stride
-    # Pixel i of a window: how many squares of `stride` pixels further, and where in that square
+    down_squares = h // stride
+    right_squares = w // stride
+    x = x.reshape(b, down_squares, stride, right_squares, stride, c)
+
+    # Windows along each axis: the last ones reach over several squares of `stride` pixels.
+    further = (size - 1) // stride
+    rows = down_squares - further
+    columns = right_squares - further
+    # Pixel i of a window: how many squares further, and where in that square
     places = [divmod(i, stride) for i in range(size)]
     pixels = []
     for down, i in places:

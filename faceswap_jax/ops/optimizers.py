@@ -28,7 +28,8 @@ def apply(
     learning_rate: Float[Array, ""] | float,
 ) -> tuple[Modules, Modules]:
     """One update; returns the new weights and the new optimizer states, by module name."""
-    weights, states = {}, {}
+    weights = {}
+    states = {}
     for name, old in modules.items():
         updates, states[name] = tx.update(gradients[name], opt[name], old)
         weights[name] = jax.tree.map(lambda w, u: w - learning_rate * u, old, updates)

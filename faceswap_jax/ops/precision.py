@@ -20,7 +20,7 @@ def dtype(name: str) -> jnp.dtype:
 
 
 def from_bytes(x: UInt8[Array, "..."]) -> Float[Array, "..."]:
-    """0..255 as 0..1."""
+    """0..255 as 0..1, float32."""
     return x.astype(jnp.float32) / 255
 
 

@@ -8,10 +8,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+Step = Int[Array, ""]
+Value = Float[Array, ""]
 
-def warm_up_cosine(step: Int[Array, ""], peak: float, warm_up: int, steps: int) -> Float[Array, ""]:
+
+def warm_up_cosine(step: Step, peak: float, warm_up: int, steps: int) -> Value:
     """Learning rate that rises to `peak` over `warm_up` steps, then falls to zero along a cosine until `steps`."""
-    return optax.warmup_cosine_decay_schedule(0.0, peak, warm_up, steps)(step)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, peak, warm_up, steps)
+    return schedule(step)
 
 
 class StepValues(NamedTuple):
@@ -24,12 +28,12 @@ class StepValues(NamedTuple):
     """
 
     level: Int[Array, ""]
-    alpha: Float[Array, ""]
-    learning_rate: Float[Array, ""]
+    alpha: Value
+    learning_rate: Value
 
 
 def growth(
-    step: Int[Array, ""],
+    step: Step,
     level_steps: Sequence[int],
     learning_rate: float,
     final_learning_rate: float,
@@ -46,11 +50,13 @@ def growth(
     """
     lengths = np.trim_zeros(level_steps, "b")
     stops = np.cumsum(lengths)
-    level = jnp.minimum((step >= stops).sum(), len(stops) - 1)
+    finished = (step >= stops).sum()
+    level = jnp.minimum(finished, len(stops) - 1)
 
-    # Fade-in
+    # Fade-in, over half of the level's steps
     start = jnp.array(stops - lengths)[level]
-    risen = (step - start) / (0.5 * jnp.array(lengths)[level])
+    fading = 0.5 * jnp.array(lengths)[level]
+    risen = (step - start) / fading
     alpha = jnp.where(start == 0, 1.0, jnp.minimum(risen, 1.0))
 
     rate = jnp.where(step < stops[-1], learning_rate, final_learning_rate)
