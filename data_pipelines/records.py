@@ -120,8 +120,7 @@ def aligned_crop(
     Raises:
         ValueError: the landmarks define no such alignment.
     """
-    transform = align.alignment_transform(record.landmarks, resolution, alignment)
-    return align.crop(record.image, transform, resolution)
+    return align.cut_face(record.image, record.landmarks, resolution, alignment)
 
 
 def encode(record: FaceRecord, codec: str = "jpeg", quality: int = 95) -> bytes:

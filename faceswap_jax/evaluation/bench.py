@@ -49,7 +49,7 @@ class Bench(Protocol):
         ...
 
     def columns(self, methods: Sequence[str]) -> list[str]:
-        """What the images of a comparison show."""
+        """What the images of a comparison show, column by column."""
         ...
 
 
@@ -76,6 +76,7 @@ def evaluate(
         InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip; a clip shows no
             face; or the embedder cannot be used.
     """
+    # What is wrong is said before anything is loaded or swapped.
     for method in methods:
         blend.check_method(method)
     bench = open_bench(data, embedder)
@@ -140,11 +141,14 @@ def _comparisons(
         progress = f"{number} of {len(pairs)}: {clip.name} as {persona}"
         console.print(progress, highlight=False, soft_wrap=True)
         identity = generator.identity(Who({persona: 1.0}))
+
+        # Names of clips may have folders: "ann/monday.mp4".
         stem = f"{clip.name.replace('/', '_')}_as_{persona}"
         swapped = {method: folder / f"{stem}_{method}.mp4" for method in methods}
         for method, path in swapped.items():
             swap_clip(generator, identity, clip.path, path, method)
-        yield f"{clip.persona} as {persona}", bench.compare(persona, clip, generator, swapped)
+        comparison = bench.compare(persona, clip, generator, swapped)
+        yield f"{clip.persona} as {persona}", comparison
 
 
 def _publish(
@@ -155,7 +159,9 @@ def _publish(
 ) -> None:
     """Writes tables and grid, prints the table, and names the files."""
     summary.save(output / "scores")
-    lines, labels = [], []
+    # A label for each line of the grid
+    lines = []
+    labels = []
     for pair, comparisons in results.items():
         for comparison in comparisons:
             lines.append(comparison.images)
@@ -164,11 +170,12 @@ def _publish(
 
     console = Console(stderr=True, markup=False)
     console.print(summary.table())
-    for name, what in (
-        ("grid.png", "faces of every pair, to look at"),
-        ("clips", "the swapped clips"),
-        ("scores.md", "all tables, with intervals; scores.json has all digits"),
-    ):
+    meanings = {
+        "grid.png": "faces of every pair, to look at",
+        "clips": "the swapped clips",
+        "scores.md": "all tables, with intervals; scores.json has all digits",
+    }
+    for name, what in meanings.items():
         console.print(f"{output / name}: {what}", highlight=False, soft_wrap=True)
 
 

@@ -17,6 +17,10 @@ INNER_LIPS = range(60, 68)
 # Pairs of an upper and a lower point, counted along the outline from its first corner.
 EYE_RIMS = ((1, 5), (2, 4))
 LIP_RIMS = ((1, 7), (2, 6), (3, 5))
+Point = Float[np.ndarray, "n 2"]  # of every frame
+Ratios = Float[np.ndarray, "n k"]
+OnePerFrame = Float[np.ndarray, "n"]
+
 CONSTANT = 1e-4
 """A ratio whose standard deviation is no more than this does not move: far below what any landmarker resolves."""
 
@@ -42,9 +46,7 @@ def aspect_ratios(landmarks: Landmarks) -> Float32[np.ndarray, "n 5"]:
     return np.stack(ratios, 1).astype(np.float32)
 
 
-def correlation(
-    ratios: Float[np.ndarray, "n k"], driving: Float[np.ndarray, "n k"]
-) -> Float32[np.ndarray, "k"]:
+def correlation(ratios: Ratios, driving: Ratios) -> Float32[np.ndarray, "k"]:
     """Pearson's correlation over a clip of each ratio with that of the driving clip.
 
     Over the frames in which both have a face. NaN for a ratio that is constant in either clip, where it is undefined.
@@ -52,12 +54,13 @@ def correlation(
     both = np.isfinite(ratios).all(1) & np.isfinite(driving).all(1)
     if not both.any():
         return np.full(ratios.shape[1], np.nan, np.float32)
-    a = ratios[both] - ratios[both].mean(0, dtype=np.float64)
-    b = driving[both] - driving[both].mean(0, dtype=np.float64)
-    spread_a, spread_b = a.std(0), b.std(0)
+    a = _centred(ratios[both])
+    b = _centred(driving[both])
+    spread_a = a.std(0)
+    spread_b = b.std(0)
     moves = (spread_a > CONSTANT) & (spread_b > CONSTANT)
 
-    # Elsewhere nothing is divided by nothing.
+    # A 1 where it is undefined: dividing by 0 would warn.
     spread = np.where(moves, spread_a * spread_b, 1)
     covariance = (a * b).mean(0)
     correlations = np.where(moves, covariance / spread, np.nan)
@@ -70,34 +73,36 @@ def pose_errors(landmarks: Landmarks, reference: Landmarks) -> Float32[np.ndarra
     for error, *faces in zip(errors, landmarks, reference, strict=True):
         if np.isfinite(faces).all():
             pose, expected = map(head_pose, faces)
+            difference = pose - expected
             # The short way round
-            error[:] = np.abs((pose - expected + 180) % 360 - 180)
+            error[:] = np.abs((difference + 180) % 360 - 180)
     return errors
 
 
-def _openness(
-    outline: Float[np.ndarray, "n k 2"], rims: Sequence[tuple[int, int]]
-) -> Float[np.ndarray, "n"]:
+def _centred(ratios: Ratios) -> Ratios:
+    return ratios - ratios.mean(0, dtype=np.float64)
+
+
+def _openness(outline: Float[np.ndarray, "n k 2"], rims: Sequence[tuple[int, int]]) -> OnePerFrame:
     """Mean distance of the pairs of rim points over the distance of the corners, which lie half an outline apart."""
-    first = outline[:, 0]
-    second = outline[:, outline.shape[1] // 2]
-    heights = [_distance(outline[:, upper], outline[:, lower]) for upper, lower in rims]
-    return np.mean(heights, axis=0) / _distance(first, second)
+    points = outline.swapaxes(0, 1)
+    width = _distance(points[0], points[len(points) // 2])
+    heights = [_distance(points[upper], points[lower]) for upper, lower in rims]
+    return np.mean(heights, axis=0) / width
 
 
-def _brow_height(
-    brow: Float[np.ndarray, "n 5 2"], eye: Float[np.ndarray, "n 6 2"]
-) -> Float[np.ndarray, "n"]:
+def _brow_height(brow: Float[np.ndarray, "n 5 2"], eye: Float[np.ndarray, "n 6 2"]) -> OnePerFrame:
     """Height of the brow's mean above the line through the eye's corners, over the eye's width."""
     corner = eye[:, 0]
     width = eye[:, 3] - corner
     above = brow.mean(1) - corner
+
     # The cross product is the height times the width.
-    area = width[:, 1] * above[:, 0] - width[:, 0] * above[:, 1]
+    width_x, width_y = width.T
+    above_x, above_y = above.T
+    area = width_y * above_x - width_x * above_y
     return area / np.square(width).sum(1)
 
 
-def _distance(
-    first: Float[np.ndarray, "n 2"], second: Float[np.ndarray, "n 2"]
-) -> Float[np.ndarray, "n"]:
+def _distance(first: Point, second: Point) -> OnePerFrame:
     return np.linalg.norm(first - second, axis=1)

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from data_pipelines.clips import Clip
 from faceswap_jax.faces.blend import DEFAULT_METHOD
 from faceswap_jax.faces.video import read_frames
 
+# All frames are RGB, masks are 0..1, landmarks are pixels of their frames: NaN without a face.
 Frames = UInt8[np.ndarray, "n h w 3"]
-Masks = Float[np.ndarray, "n h w"]  # 0..1
-Landmarks = Float[np.ndarray, "n 68 2"]  # pixels of the frames; NaN without a face
+Masks = Float[np.ndarray, "n h w"]
+Points = Float[np.ndarray, "68 2"]
+Landmarks = Float[np.ndarray, "n 68 2"]
 PerFrame = Float32[np.ndarray, "n"]
 
 
@@ -38,18 +41,34 @@ class Chunk:
 
 
 def side_by_side(paths: Sequence[Path], size: int) -> Iterator[Chunk]:
-    """Clips of equally many frames, `size` new frames at a time."""
-    # One moment: the frame of every clip
-    moments = zip(*(read_frames(path) for path in paths), strict=True)
+    """Clips of equally many frames, `size` new frames at a time.
+
+    Raises:
+        ValueError: one clip ends before another.
+    """
+    # A moment is the frame of every clip at that time.
+    clips = [read_frames(path) for path in paths]
+    moments = zip(*clips, strict=True)
     last = []
     start = 0
     while new := list(itertools.islice(moments, size)):
-        clips = zip(*(last + new), strict=True)
-        images = [np.stack([frame.image for frame in clip]) for clip in clips]
         numbers = range(start - len(last), start + len(new))
+        images = []
+        for frames in zip(*last, *new, strict=True):
+            images.append(np.stack([frame.image for frame in frames]))
         yield Chunk(images, numbers, repeated=len(last))
         last = new[-1:]
         start = numbers.stop
+
+
+def pairs_of(personas: Sequence[str], clips: Sequence[Clip]) -> list[tuple[str, Clip]]:
+    """Every persona that has a clip itself, with every clip of the others."""
+    filmed = {clip.persona for clip in clips}
+    pairs = []
+    for persona in personas:
+        if persona in filmed:
+            pairs += [(persona, clip) for clip in clips if clip.persona != persona]
+    return pairs
 
 
 def row_name(name: str, method: str) -> str:

@@ -2,40 +2,46 @@
 
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import ArrayLike, Float, Float32, Int
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.evaluation.frames import Frames, Landmarks
+from faceswap_jax.evaluation.frames import Frames, Landmarks, PerFrame, Points
 from faceswap_jax.faces import align
+from faceswap_jax.faces.face import Image
 from faceswap_jax.pretrained import embedder
+
+Distances = Float32[np.ndarray, "n p"]
+Embeddings = Float32[np.ndarray, "n d"]
+Direction = Float32[np.ndarray, "d"]
 
 
 def distances(
     readings: Float[np.ndarray, "n k"],
     personas: Float[np.ndarray, "p k"],
     errors: Float[np.ndarray, "k"],
-) -> Float32[np.ndarray, "n p"]:
+) -> Distances:
     """How far every reading is from every persona, in errors of the oracle: about 1.3 for the right one.
 
-    The root mean square, over the parameters, of the differences divided by the oracle's errors.
+    The root mean square, over the parameters, of the differences divided by the oracle's mean absolute errors.
 
     Args:
         readings: parameters that the oracle reads off frames.
         personas: true parameters of the personas.
         errors: of the oracle, in the units of each parameter. Pass only parameters that a face swap can change.
     """
-    scaled = (readings[:, None] - personas[None]) / errors
+    # [n, p, k]
+    differences = readings[:, None] - personas[None]
+    scaled = differences / errors
     mean_square = np.square(scaled).mean(-1)
     return np.sqrt(mean_square).astype(np.float32)
 
 
-def retrieved(
-    distance: Float[np.ndarray, "n p"], persona: int | Int[np.ndarray, "n"]
-) -> Float32[np.ndarray, "n"]:
+def retrieved(distance: Distances, persona: int | Int[np.ndarray, "n"]) -> PerFrame:
     """1 for frames whose nearest persona is the given one, else 0: their mean is the top-1 accuracy."""
     return (distance.argmin(1) == persona).astype(np.float32)
 
@@ -66,16 +72,17 @@ class DlibEmbedder:
 
     def __call__(self, frames: Frames, landmarks: Landmarks) -> Float32[np.ndarray, "n 128"]:
         """One embedding for each frame; NaN where the landmarks are."""
-        result = np.full((len(frames), 128), np.nan, np.float32)
-        for embedding, frame, points in zip(result, frames, landmarks, strict=True):
-            if np.isfinite(points).all():
-                # dlib counts in whole pixels.
-                pixels = np.rint(points).astype(int).tolist()
-                parts = [self._dlib.point(x, y) for x, y in pixels]
-                face = self._dlib.full_object_detection(self._dlib.rectangle(), parts)
-                chip = self._dlib.get_face_chip(np.ascontiguousarray(frame), face, size=150)
-                embedding[:] = self._network.compute_face_descriptor(chip)
+        result = _embed_found(self._embed, 128, frames, landmarks)
         return result / np.linalg.norm(result, axis=1, keepdims=True)
+
+    def _embed(self, frame: Image, points: Points) -> np.ndarray:
+        dlib = self._dlib
+        # dlib counts in whole pixels.
+        pixels = np.rint(points).astype(int).tolist()
+        parts = [dlib.point(x, y) for x, y in pixels]
+        face = dlib.full_object_detection(dlib.rectangle(), parts)
+        chip = dlib.get_face_chip(np.ascontiguousarray(frame), face, size=150)
+        return self._network.compute_face_descriptor(chip)
 
 
 class IResNetEmbedder:
@@ -92,19 +99,32 @@ class IResNetEmbedder:
         self._config = loaded.config
         self._alignment = loaded.alignment
         self._weights = jax.device_put((loaded.params, loaded.statistics))
-        self._embed = jax.jit(embedder.embed, static_argnums=0)
+        self._network = jax.jit(embedder.embed, static_argnums=0)
 
-    def __call__(self, frames: Frames, landmarks: Landmarks) -> Float32[np.ndarray, "n d"]:
+    def __call__(self, frames: Frames, landmarks: Landmarks) -> Embeddings:
         """One embedding for each frame; NaN where the landmarks are."""
+        return _embed_found(self._embed, self._config.embedding, frames, landmarks)
+
+    def _embed(self, frame: Image, points: Points) -> jax.Array:
         # Twice the size that the network sees: its view shrinks it, without aliasing.
         side = 2 * self._config.side
-        result = np.full((len(frames), self._config.embedding), np.nan, np.float32)
-        for embedding, frame, points in zip(result, frames, landmarks, strict=True):
-            if np.isfinite(points).all():
-                transform = align.alignment_transform(points, side, self._alignment)
-                crop = align.crop(frame, transform, side) / np.float32(255)
-                embedding[:] = self._embed(self._config, *self._weights, crop[None])[0]
-        return result
+        crop = align.cut_face(frame, points, side, self._alignment) / np.float32(255)
+        (embedding,) = self._network(self._config, *self._weights, crop[None])
+        return embedding
+
+
+def _embed_found(
+    embed: Callable[[Image, Points], ArrayLike],
+    length: int,
+    frames: Frames,
+    landmarks: Landmarks,
+) -> Embeddings:
+    """What `embed` says of each frame; NaN without a face."""
+    result = np.full((len(frames), length), np.nan, np.float32)
+    for embedding, frame, points in zip(result, frames, landmarks, strict=True):
+        if np.isfinite(points).all():
+            embedding[:] = embed(frame, points)
+    return result
 
 
 def _dlib_weights() -> Path | None:
@@ -116,14 +136,12 @@ def _dlib_weights() -> Path | None:
     return path if path.is_file() else None
 
 
-def template(embeddings: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:
+def template(embeddings: Embeddings) -> Direction:
     """The mean direction of a person's embeddings, of unit length; frames without a face are left out."""
     mean = np.nanmean(embeddings, axis=0)
     return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
-def cosine(
-    embeddings: Float[np.ndarray, "n d"], reference: Float[np.ndarray, "d"]
-) -> Float32[np.ndarray, "n"]:
+def cosine(embeddings: Embeddings, reference: Direction) -> PerFrame:
     """Cosine of every embedding with a reference, each of unit length: identity similarity (CSIM)."""
     return embeddings @ reference

@@ -10,6 +10,8 @@ from scipy.special import ndtri, stdtrit
 
 RESAMPLES = 2000
 
+Scores = Float[np.ndarray, "n"]
+
 
 class Interval(NamedTuple):
     """A mean and the ends of its confidence interval, NaN where there is too little data to tell."""
@@ -20,7 +22,7 @@ class Interval(NamedTuple):
 
 
 def interval(
-    clips: Sequence[Float[np.ndarray, "n"]],
+    clips: Sequence[Scores],
     block: int,
     confidence: float = 0.95,
     seed: int = 0,
@@ -38,28 +40,39 @@ def interval(
         confidence: probability that such an interval covers the mean.
         seed: of the resampling.
     """
-    # What is resampled, and how many of it are independent
-    defined = [np.asarray(clip, np.float64) for clip in clips]
-    defined = [clip[np.isfinite(clip)] for clip in defined]
-    defined = [clip for clip in defined if len(clip)]
-    if len(defined) == 1:
-        (clip,) = defined
-        count = len(clip) // block
-        values = _block_means(clip, block) if count > 1 else clip
-    else:
-        values = np.array([clip.mean() for clip in defined])
-        count = len(values)
-
+    values, count = _independent([_defined(clip) for clip in clips], block)
     mean = values.mean() if len(values) else math.nan
     if count < 2:
         return Interval(float(mean), math.nan, math.nan)
+
+    # Bootstrap
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(values), size=(RESAMPLES, count))
     deviations = values[draws].mean(1) - mean
+
+    # The interval, widened for so few values
     tail = (1 - confidence) / 2
-    ends = _widening(count, tail) * np.quantile(deviations, [tail, 1 - tail])
-    low, high = mean + ends
+    quantiles = np.quantile(deviations, [tail, 1 - tail])
+    low, high = mean + _widening(count, tail) * quantiles
     return Interval(float(mean), float(low), float(high))
+
+
+def _defined(clip: Scores) -> Scores:
+    """The scores that are numbers, in double precision."""
+    scores = np.asarray(clip, np.float64)
+    return scores[np.isfinite(scores)]
+
+
+def _independent(clips: Sequence[Scores], block: int) -> tuple[Scores, int]:
+    """What is resampled, and how many of it are independent."""
+    scored = [clip for clip in clips if len(clip)]
+    if len(scored) != 1:
+        means = np.array([clip.mean() for clip in scored])
+        return means, len(means)
+    (clip,) = scored
+    count = len(clip) // block
+    values = _block_means(clip, block) if count > 1 else clip
+    return values, count
 
 
 def _widening(count: int, tail: float) -> float:
@@ -68,8 +81,9 @@ def _widening(count: int, tail: float) -> float:
     return quantiles * math.sqrt(count / (count - 1))
 
 
-def _block_means(clip: Float[np.ndarray, "n"], block: int) -> Float[np.ndarray, "n"]:
+def _block_means(clip: Scores, block: int) -> Scores:
     """Means of all blocks of consecutive frames; those at the end go on at the beginning."""
     around = np.concatenate([[0], clip, clip[:block]])
     sums = np.cumsum(around)
-    return (sums[block:-1] - sums[: -block - 1]) / block
+    sums_of_blocks = sums[block:-1] - sums[: -block - 1]
+    return sums_of_blocks / block

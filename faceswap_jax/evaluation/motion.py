@@ -8,6 +8,9 @@ from jaxtyping import Bool, Float32
 
 from faceswap_jax.evaluation.frames import Frames, Masks
 
+Flow = Float32[np.ndarray, "h w 2"]
+"""How far each pixel moves, (x, y), in pixels."""
+
 
 def flicker(
     rows: Mapping[str, Frames],
@@ -50,7 +53,7 @@ def flicker(
     return result
 
 
-def carry(image: np.ndarray, flow: Float32[np.ndarray, "h w 2"]) -> Float32[np.ndarray, "h w *c"]:
+def carry(image: np.ndarray, flow: Flow) -> Float32[np.ndarray, "h w *c"]:
     """The image [h, w, ...] whose pixel (x, y) is the given image's at (x, y) + flow, cubically interpolated."""
     rows, columns = np.indices(flow.shape[:2], np.float32)
     return cv2.remap(
@@ -62,11 +65,13 @@ def carry(image: np.ndarray, flow: Float32[np.ndarray, "h w 2"]) -> Float32[np.n
     )
 
 
-def consistent(
-    back: Float32[np.ndarray, "h w 2"], forth: Float32[np.ndarray, "h w 2"]
-) -> Bool[np.ndarray, "h w"]:
-    """Where going back and forth ends where it began (Sundaram et al. 2010)."""
+def consistent(back: Flow, forth: Flow) -> Bool[np.ndarray, "h w"]:
+    """Where going back and forth ends where it began (Sundaram et al. 2010, their tolerance)."""
     forth = carry(forth, back)
-    error = np.square(back + forth).sum(-1)
-    size = np.square(back).sum(-1) + np.square(forth).sum(-1)
+    error = _squared_length(back + forth)
+    size = _squared_length(back) + _squared_length(forth)
     return error < 0.01 * size + 0.5
+
+
+def _squared_length(flow: Flow) -> Float32[np.ndarray, "h w"]:
+    return np.square(flow).sum(-1)

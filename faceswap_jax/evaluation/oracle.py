@@ -13,15 +13,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import PERSONA_SPANS
 from faceswap_jax.errors import InputError
-from faceswap_jax.evaluation.frames import Landmarks, Masks
+from faceswap_jax.evaluation.frames import Frames, Landmarks, Masks
 from faceswap_jax.faces import align
 from faceswap_jax.models import oracle as network
 from faceswap_jax.ops.masks import GREY, masked
+
+Shown = Float[np.ndarray, "n s s 3"]
+"""Images in 0..1."""
 
 SHIPPED = Path(__file__).with_name("oracle.npz")
 BATCH = 64
@@ -52,11 +55,11 @@ class Oracle:
     params: network.Params
     errors: Mapping[str, float]
     picture_errors: Mapping[str, float]
-    reference: UInt8[np.ndarray, "k s s 3"]
+    reference: Frames
 
     def __call__(
         self,
-        frames: UInt8[np.ndarray, "n s s 3"],
+        frames: Frames,
         landmarks: Landmarks,
         masks: Masks | None = None,
     ) -> Reading:
@@ -75,41 +78,47 @@ class Oracle:
         _, height, width, _ = frames.shape
         if height != width:
             raise InputError(f"The oracle reads square pictures, not {width} x {height} px.")
+        # Starts with none: there may be no frames.
         values = [np.zeros((0, self.config.outputs), np.float32)]
         for start in range(0, len(frames), BATCH):
             part = slice(start, start + BATCH)
-            seen = frames[part].astype(np.float32) / 255
+            visible = frames[part].astype(np.float32) / 255
             if masks is not None:
-                seen = np.asarray(masked(seen, masks[part].astype(np.float32)))
-            values.append(self._read_batch(seen, landmarks[part]))
+                visible = masked(visible, masks[part].astype(np.float32))
+            values.append(self._read_batch(np.asarray(visible), landmarks[part]))
 
         # The network may answer with what no puppet has.
-        low = np.array([span.low for span in samples.SPANS.values()], np.float32)
-        high = np.array([span.high for span in samples.SPANS.values()], np.float32)
+        spans = samples.SPANS.values()
+        low = np.array([span.low for span in spans], np.float32)
+        high = np.array([span.high for span in spans], np.float32)
         parameters = np.concatenate(values).clip(low, high)
         persona, performance = np.split(parameters, [len(PERSONA_SPANS)], axis=1)
         return Reading(persona, performance)
 
-    def _read_batch(
-        self, frames: Float32[np.ndarray, "n s s 3"], landmarks: Landmarks
-    ) -> Float32[np.ndarray, "n 40"]:
-        """The parameters of up to BATCH images in 0..1, in their units."""
-        side, width = samples.SIDE, frames.shape[2]
+    def _read_batch(self, images: Shown, landmarks: Landmarks) -> Float32[np.ndarray, "n 40"]:
+        """The parameters of up to BATCH images, in their units."""
+        side = samples.SIDE
         views = [samples.view(face) for face in landmarks]
         # What is not filled stays grey.
         x = np.full((BATCH, side, side, 3), GREY, np.float32)
         for i, view in enumerate(views):
-            x[i] = align.warp(frames[i], view, side, side)
-        normalised = np.asarray(_apply(self.config, self.params, x))[: len(views)]
-        faces = zip(normalised, views, strict=True)
-        return np.stack([samples.denormalise(values, view, width) for values, view in faces])
+            x[i] = align.warp(images[i], view, side, side)
+        normalised = np.asarray(_apply(self.config, self.params, x))
+
+        width = images.shape[2]
+        parameters = []
+        # The rows behind the last view are those of grey.
+        for view, values in zip(views, normalised, strict=False):
+            parameters.append(samples.denormalise(values, view, width))
+        return np.stack(parameters)
 
     def drift(self) -> float:
         """Mean difference, in grey levels, of the renderer's images now and when the network was trained.
 
         A hash would also tell machines apart whose last digits differ.
         """
-        return float(np.abs(reference().astype(int) - self.reference).mean())
+        difference = reference().astype(int) - self.reference
+        return float(np.abs(difference).mean())
 
 
 def load_oracle(path: Path = SHIPPED) -> Oracle:
@@ -123,9 +132,12 @@ def load_oracle(path: Path = SHIPPED) -> Oracle:
             about = json.loads(stored["about"].item())
             about["config"]["levels"] = tuple(about["config"]["levels"])
             config = network.OracleConfig(**about["config"])
-            params = _read_weights(config, stored)
             return Oracle(
-                config, params, about["errors"], about["picture_errors"], stored["reference"]
+                config=config,
+                params=_read_weights(config, stored),
+                errors=about["errors"],
+                picture_errors=about["picture_errors"],
+                reference=stored["reference"],
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(
@@ -135,27 +147,37 @@ def load_oracle(path: Path = SHIPPED) -> Oracle:
 
 def save_oracle(path: Path, oracle: Oracle) -> None:
     """Writes an oracle, its weights as float16."""
+    config = dict(vars(oracle.config))
+    # How it computes is the reader's business.
+    del config["dtype"]
     about = {
-        "config": {name: value for name, value in vars(oracle.config).items() if name != "dtype"},
+        "config": config,
         "errors": dict(oracle.errors),
         "picture_errors": dict(oracle.picture_errors),
     }
-    weights, _ = jax.tree_util.tree_flatten_with_path(oracle.params)
+    weights = jax.tree_util.tree_leaves_with_path(oracle.params)
     # Half the size, and far finer than the network's errors
-    arrays = {_name(where): np.asarray(leaf, np.float16) for where, leaf in weights}
+    arrays = {_name(path): np.asarray(leaf, np.float16) for path, leaf in weights}
     np.savez_compressed(path, about=json.dumps(about), reference=oracle.reference, **arrays)
 
 
 def measured(oracle: Oracle, world_seed: int, numbers: Sequence[int], size: int = 128) -> Oracle:
-    """The oracle with its errors on the puppets of these numbers of `samples.sample_frame`."""
+    """The oracle with its errors on some puppets.
+
+    Args:
+        oracle: whose errors are not looked at.
+        world_seed: of the puppets.
+        numbers: of `samples.sample_frame`.
+        size: side of the images in pixels.
+    """
     frames = [samples.sample_frame(world_seed, number, size) for number in numbers]
     truth = np.stack([samples.parameters(frame) for frame in frames])
     images = np.stack([frame.image for frame in frames])
     landmarks = np.stack([frame.landmarks for frame in frames])
     masks = np.stack([frame.mask for frame in frames]) / np.float32(255)
 
-    def errors(shown: np.ndarray | None) -> dict[str, float]:
-        read = np.concatenate(oracle(images, landmarks, shown), axis=1)
+    def errors(visible: Masks | None) -> dict[str, float]:
+        read = np.concatenate(oracle(images, landmarks, visible), axis=1)
         mean = np.abs(read - truth).mean(0)
         return dict(zip(samples.SPANS, mean.astype(float).tolist(), strict=True))
 
@@ -164,7 +186,8 @@ def measured(oracle: Oracle, world_seed: int, numbers: Sequence[int], size: int 
 
 def reference() -> UInt8[np.ndarray, "4 64 64 3"]:
     """Images of a few puppets, as the renderer makes them now."""
-    return np.stack([samples.sample_frame(0, number, 64).image for number in range(4)])
+    frames = [samples.sample_frame(world_seed=0, index=number, size=64) for number in range(4)]
+    return np.stack([frame.image for frame in frames])
 
 
 _apply = jax.jit(network.apply, static_argnums=0)
@@ -178,12 +201,14 @@ def _read_weights(config: network.OracleConfig, stored: Mapping[str, np.ndarray]
         ValueError: one has another size.
     """
 
-    def read(where: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        return jnp.asarray(stored[_name(where)], leaf.dtype).reshape(leaf.shape)
+    def read(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        weights = jnp.asarray(stored[_name(path)], leaf.dtype)
+        return weights.reshape(leaf.shape)
 
     abstract = jax.eval_shape(lambda: network.init(config, jax.random.key(0)))
     return jax.tree_util.tree_map_with_path(read, abstract)
 
 
-def _name(where: tuple) -> str:
-    return jax.tree_util.keystr(where, simple=True, separator="/")
+def _name(path: tuple) -> str:
+    """Where a weight stands in the tree, such as "level_0/down/kernel"."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")

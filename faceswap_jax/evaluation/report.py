@@ -39,7 +39,8 @@ class Score:
 
     def clipped(self, measured: Interval) -> Interval:
         """An interval without what cannot be: the bootstrap widens it past the range where there are few values."""
-        return Interval(measured.mean, *np.clip(measured[1:], *self.range).tolist())
+        ends = np.clip([measured.low, measured.high], *self.range)
+        return Interval(measured.mean, *ends.tolist())
 
 
 Values = Mapping[str, Float[np.ndarray, "n"]]
@@ -96,9 +97,10 @@ class Summary:
 
     def save(self, path: Path) -> None:
         """Writes `path`.json with all digits (null where a number is not defined), and `path`.md for people."""
-        titles = {name: score.title for name, score in self.scores.items()}
-        content = _without_nan({**asdict(self), "scores": titles})
-        write_json(path.with_suffix(".json"), content)
+        content = asdict(self)
+        content["scores"] = {name: score.title for name, score in self.scores.items()}
+        write_json(path.with_suffix(".json"), _without_nan(content))
+
         sections = [
             f"# Scores after {self.step:,} steps",
             "Means with 95 % confidence intervals.",
@@ -111,45 +113,53 @@ class Summary:
 
     def _overall_table(self) -> str:
         """A line for each score, a column for each row that was scored."""
-        floor = [FLOOR] if self.floor else []
         lines = []
         for name, score in self.scores.items():
             cells = [_with_interval(score, row[name]) for row in self.overall.values()]
-            cells += [score.text(self.floor.get(name, np.nan)) for _ in floor]
+            if self.floor:
+                cells.append(self._floor_text(name))
             lines.append([score.title, score.better, *cells])
-        return _markdown(["score", "better", *self.overall, *floor], lines)
+        return _markdown(["score", "better", *self._columns()], lines)
+
+    def _columns(self) -> list[str]:
+        """The rows that were scored, and the measure's own error where that is known: columns of the tables."""
+        return [*self.overall, FLOOR] if self.floor else list(self.overall)
+
+    def _floor_text(self, name: str) -> str:
+        return self.scores[name].text(self.floor.get(name, math.nan))
 
     def _pairs_table(self, row: str) -> str:
         """A line for each pair, a column for each score."""
         lines = []
         for pair, rows in self.pairs.items():
-            cells = [_with_interval(s, rows[row][name]) for name, s in self.scores.items()]
+            measured = rows[row]
+            cells = [_with_interval(s, measured[name]) for name, s in self.scores.items()]
             lines.append([pair, *cells])
-        return _markdown(["pair", *(score.title for score in self.scores.values())], lines)
+        titles = [score.title for score in self.scores.values()]
+        return _markdown(["pair", *titles], lines)
 
     def means(self) -> tuple[list[str], list[list[str | float | None]]]:
         """Heads and rows of a table of the means over all pairs; None where a number is not defined."""
-        rows = [
-            [score.title, *(_without_nan(row[name].mean) for row in self.overall.values())]
-            for name, score in self.scores.items()
-        ]
+        rows = []
+        for name, score in self.scores.items():
+            means = [_without_nan(row[name].mean) for row in self.overall.values()]
+            rows.append([score.title, *means])
         return ["score", *self.overall], rows
 
     def table(self) -> Table:
         """For the terminal: the means over all pairs."""
-        columns = [*self.overall, *([FLOOR] if self.floor else [])]
-        # Words are not broken.
-        widths = [max(map(len, name.split())) for name in columns]
-        heads = [
-            Column(name, justify="right", min_width=width)
-            for name, width in zip(columns, widths, strict=True)
-        ]
-        result = Table("", *heads, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-        result.columns[0].no_wrap = True
+        heads = []
+        for name in self._columns():
+            # Words are not broken.
+            width = max(map(len, name.split()))
+            heads.append(Column(name, justify="right", min_width=width))
+        titles = Column(no_wrap=True)
+        result = Table(titles, *heads, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
         for name, score in self.scores.items():
-            means = [row[name].mean for row in self.overall.values()]
-            means += [self.floor.get(name, np.nan)] if self.floor else []
-            result.add_row(score.title, *map(score.text, means))
+            cells = [score.text(row[name].mean) for row in self.overall.values()]
+            if self.floor:
+                cells.append(self._floor_text(name))
+            result.add_row(score.title, *cells)
         return result
 
 
@@ -162,27 +172,31 @@ def summarise(
     """Means and intervals of the clips of every pair of personas, by the pair's name."""
     pairs = {pair: _of_pair(clips, scores) for pair, clips in results.items()}
     overall: Intervals = {}
+    # The rows are those of any pair.
     for row in next(iter(pairs.values())):
         overall[row] = {}
         for name, score in scores.items():
-            means = [np.array([rows[row][name].mean]) for rows in pairs.values()]
-            overall[row][name] = score.clipped(interval(means, block=1))
+            means = [rows[row][name].mean for rows in pairs.values()]
+            # Every pair counts as a clip of one frame.
+            clips = [np.array([mean]) for mean in means]
+            overall[row][name] = score.clipped(interval(clips, block=1))
     return Summary(step, scores, overall, pairs, floor)
 
 
 def _of_pair(clips: Sequence[Comparison], scores: Mapping[str, Score]) -> Intervals:
     """Means and intervals of all rows and scores over the clips of a pair."""
-    return {
-        row: {name: _over_clips(clips, row, name, score) for name, score in scores.items()}
-        for row in clips[0].rows
-    }
+    result = {}
+    for row in clips[0].rows:
+        result[row] = {name: _over_clips(clips, row, name, scores[name]) for name in scores}
+    return result
 
 
 def _over_clips(clips: Sequence[Comparison], row: str, name: str, score: Score) -> Interval:
     values = [clip.rows[row][name] for clip in clips]
     # Blocks of a second are taken as independent.
     per_second = np.isfinite(values[0]).sum() / clips[0].seconds
-    return score.clipped(interval(values, max(1, round(per_second))))
+    block = max(1, round(per_second))
+    return score.clipped(interval(values, block))
 
 
 def _without_nan(content: Any) -> Any:
@@ -191,7 +205,8 @@ def _without_nan(content: Any) -> Any:
         content = content._asdict()
     if isinstance(content, dict):
         return {name: _without_nan(value) for name, value in content.items()}
-    return None if isinstance(content, float) and math.isnan(content) else content
+    undefined = isinstance(content, float) and math.isnan(content)
+    return None if undefined else content
 
 
 def _with_interval(score: Score, measured: Interval) -> str:
@@ -203,5 +218,7 @@ def _with_interval(score: Score, measured: Interval) -> str:
 
 def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table whose first column is text and whose others are numbers."""
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
+    numbers = len(header) - 1
+    rule = ["---", *["---:"] * numbers]
+    rows = [" | ".join(line) for line in (header, rule, *lines)]
+    return "\n".join(f"| {row} |" for row in rows)

@@ -66,7 +66,9 @@ def draw_pairs(
     for fold, members in enumerate(np.array_split(persons, FOLDS)):
         images = np.flatnonzero(np.isin(identity, members))
         # All pairs within the fold
-        first, second = images[np.stack(np.triu_indices(len(images), 1))]
+        places, other_places = np.triu_indices(len(images), 1)
+        first = images[places]
+        second = images[other_places]
         same = identity[first] == identity[second]
         of_one = np.flatnonzero(same & (track[first] != track[second]))
         of_two = np.flatnonzero(~same)
@@ -80,7 +82,8 @@ def draw_pairs(
         chosen = np.concatenate(drawn)
         numbers = np.full(len(chosen), fold)
         folds.append(Pairs(first[chosen], second[chosen], same[chosen], numbers))
-    return Pairs(*map(np.concatenate, zip(*folds, strict=True)))
+    fields = zip(*folds, strict=True)
+    return Pairs(*map(np.concatenate, fields))
 
 
 def accuracy(scores: Scores, pairs: Pairs) -> OfFolds:
@@ -93,7 +96,8 @@ def accuracy(scores: Scores, pairs: Pairs) -> OfFolds:
 
     def judged(test: Chosen, rest: Chosen) -> float:
         threshold = _best_threshold(scores[rest], pairs.same[rest])
-        return ((scores[test] > threshold) == pairs.same[test]).mean()
+        accepted = scores[test] > threshold
+        return (accepted == pairs.same[test]).mean()
 
     return _by_fold(judged, pairs)
 
@@ -130,8 +134,11 @@ def area(scores: Scores, same: Chosen) -> float:
         same: whether it shows one person.
     """
     count = int(same.sum())
-    above = rankdata(scores)[same].sum() - count * (count + 1) / 2
-    return float(above / (count * (len(same) - count)))
+    different = len(same) - count
+    ranks = rankdata(scores)[same].sum()
+    # Less the ranks that they have among themselves: 1 + 2 + ... + count
+    above = ranks - count * (count + 1) / 2
+    return float(above / (count * different))
 
 
 def _by_fold(judge: Callable[[Chosen, Chosen], float], pairs: Pairs) -> OfFolds:

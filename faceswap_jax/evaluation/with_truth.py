@@ -15,6 +15,8 @@ from data_pipelines.puppets.parameters import (
     EXPRESSION,
     PERFORMANCE_SPANS,
     PERSONA_SPANS,
+    Performance,
+    Persona,
     sample_persona,
 )
 from data_pipelines.puppets.tracks import Cast, Take, truth
@@ -25,6 +27,8 @@ from faceswap_jax.evaluation.frames import (
     Frames,
     Landmarks,
     Masks,
+    Points,
+    pairs_of,
     row_name,
     side_by_side,
     spread,
@@ -32,6 +36,7 @@ from faceswap_jax.evaluation.frames import (
 from faceswap_jax.evaluation.oracle import load_oracle
 from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
 from faceswap_jax.faces import align
+from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
 from faceswap_jax.inference.clip import blend_side, put_face
 from faceswap_jax.inference.generator import Generator
@@ -41,11 +46,10 @@ SHOWN = 2  # faces of each clip in the grid
 SIDE = 128  # of these faces, pixels
 OPEN_LIDS = 0.3  # a less open eye shows no gaze
 
-Image = UInt8[np.ndarray, "s s 3"]
-
 HAIR = ("hair_line", "hair_volume", "hair_length")
 FACE = [i for i, name in enumerate(PERSONA_SPANS) if name not in HAIR]
 """Numbers of the parameters that a swapped face shows of a persona; hair stays the target's."""
+
 LIDS = [i for i, name in enumerate(PERFORMANCE_SPANS) if name in EXPRESSION["lids"]]
 
 
@@ -76,12 +80,17 @@ class PuppetBench:
     }
 
     def __init__(self, folder: Path, puppets: PuppetClips):
-        self._puppets, self._oracle = puppets, load_oracle()
+        self._puppets = puppets
+        self._oracle = load_oracle()
         self._clips = {folder / clip.file: clip for clip in puppets.clips}
+        # By name, the number in the puppets' world
         self._numbers = {clip.name: clip.persona for clip in puppets.clips}
+
+        # What identities are told apart by, [personas, parameters of the face]
         personas = [sample_persona(puppets.world_seed, p) for p in self._numbers.values()]
-        self._identities = np.array([[*vars(persona).values()] for persona in personas])
-        self._tolerances = np.array([self._oracle.errors[name] for name in PERSONA_SPANS])[FACE]
+        self._identities = _parameters(personas)[:, FACE]
+        errors = [self._oracle.errors[name] for name in PERSONA_SPANS]
+        self._tolerances = np.array(errors)[FACE]
 
     @property
     def floor(self) -> Mapping[str, float]:
@@ -96,8 +105,7 @@ class PuppetBench:
     def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
         """Every persona that the folder knows, with every clip of the others."""
         clips = [Clip(path, clip.name, clip.file) for path, clip in self._clips.items()]
-        known = [persona for persona in personas if persona in self._numbers]
-        return [(persona, clip) for persona in known for clip in clips if clip.persona != persona]
+        return pairs_of(personas, clips)
 
     def columns(self, methods: Sequence[str]) -> list[str]:
         """Source and target, the swaps, the truth, and how the first swap differs from it."""
@@ -108,24 +116,30 @@ class PuppetBench:
         self, persona: str, clip: Clip, generator: Generator, swapped: Mapping[str, Path]
     ) -> Comparison:
         """See `bench.Bench.compare`."""
-        puppet, number = self._clips[clip.path], self._numbers[persona]
+        puppet = self._clips[clip.path]
+        number = self._numbers[persona]
         landmarks = self._landmarks(clip.path, puppet)
         ceiling = Ceiling(generator.alignment, generator.resolution, landmarks[0])
         shown = spread(SHOWN, puppet.frames)
 
-        values, lines = [], []
+        values = []
+        lines = []
         for chunk in side_by_side([clip.path, *swapped.values()], CHUNK):
             takes = [Take(puppet.persona, puppet.track, i) for i in chunk.numbers]
             perfect = [self._perfect(generator.placement, number, take) for take in takes]
             points = landmarks[chunk.numbers.start : chunk.numbers.stop]
             rows = _rows(chunk, perfect, points, ceiling, list(swapped))
             values.append(self._values(rows, perfect, points, number, chunk.repeated))
+
+            # Faces for the grid
             for i in chunk.new:
                 if chunk.numbers[i] in shown:
-                    source = self._performed(Take(number, puppet.track, chunk.numbers[i]))
+                    source = self._performed(takes[i]._replace(persona=number))
                     frames = [frames[i] for frames in chunk.clips]
                     lines.append(_line(source, frames, perfect[i].image, points[i]))
-        return Comparison(join_values(values), puppet.frames / self._puppets.rate, np.stack(lines))
+
+        seconds = puppet.frames / self._puppets.rate
+        return Comparison(join_values(values), seconds, np.stack(lines))
 
     def _landmarks(self, path: Path, puppet: PuppetClip) -> Landmarks:
         """The rendered landmarks that lie beside a clip.
@@ -133,14 +147,18 @@ class PuppetBench:
         Raises:
             InputError: some are missing, or they are not those that would be rendered today.
         """
-        landmarker = SidecarLandmarker(sidecar_path(path))
-        faces = [face for i in range(puppet.frames) for face in landmarker(None, i)]
+        sidecar = sidecar_path(path)
+        landmarker = SidecarLandmarker(sidecar)
+        faces = []
+        for i in range(puppet.frames):
+            faces += landmarker(None, i)
         if len(faces) != puppet.frames:
             raise InputError(
-                f"{sidecar_path(path)} lacks frames of the clip; make the puppets anew in another "
-                "folder."
+                f"{sidecar} lacks frames of the clip; make the puppets anew in another folder."
             )
         landmarks = np.stack([face.landmarks for face in faces])
+
+        # A tenth of a pixel is more than the file rounds off.
         first = self._performed(Take(puppet.persona, puppet.track, 0))
         if np.abs(first.landmarks - landmarks[0]).max() > 0.1:
             raise InputError(
@@ -151,8 +169,8 @@ class PuppetBench:
     def _perfect(self, placement: str, persona: int, driving: Take) -> renderer.Frame:
         """What a perfect generator would make of a frame."""
         own = Take(persona, driving.track, 0)
-        p = self._puppets
-        return truth(p.world_seed, cast_of(placement, own, driving), p.size, p.rate)
+        cast = cast_of(placement, own, driving)
+        return truth(self._puppets.world_seed, cast, self._puppets.size, self._puppets.rate)
 
     def _performed(self, take: Take) -> renderer.Frame:
         """A frame of a puppet's own."""
@@ -171,7 +189,9 @@ class PuppetBench:
         height, width = target.shape[1:3]
         polygons = [align.face_polygon(points) for points in landmarks]
         masks = np.stack([align.polygon_mask(polygon, height, width) for polygon in polygons])
-        performance = np.array([[*vars(frame.performance).values()] for frame in perfect])
+        performance = _parameters([frame.performance for frame in perfect])
+
+        # Of all rows at once: they share the target's flow.
         flicker = motion.flicker(rows, target, masks)
         result = {}
         for row, frames in rows.items():
@@ -194,15 +214,15 @@ class PuppetBench:
     ) -> Values:
         """What the oracle reads: whether it is the persona, and the errors of the performance."""
         reading = self._oracle(frames, landmarks, masks)
-        distance = identity.distances(
-            reading.persona[:, FACE], self._identities[:, FACE], self._tolerances
-        )
+        read = reading.persona[:, FACE]
+        distance = identity.distances(read, self._identities, self._tolerances)
         number = list(self._numbers.values()).index(persona)
+        found = 100 * identity.retrieved(distance, number)
+
         errors = _performance_errors(np.abs(reading.performance - performance))
         # An eye that is nearly closed shows no gaze.
         open_eyes = performance[:, LIDS].min(1) > OPEN_LIDS
         errors["gaze"] = np.where(open_eyes, errors["gaze"], np.nan)
-        found = 100 * identity.retrieved(distance, number)
         return {"identity": found, "distance": distance[:, number], **errors}
 
 
@@ -218,18 +238,12 @@ class Ceiling:
 
     alignment: str
     resolution: int
-    first: Float[np.ndarray, "68 2"]
+    first: Points
 
-    def __call__(
-        self,
-        target: Image,
-        perfect: Image,
-        landmarks: Float[np.ndarray, "68 2"],
-        method: str,
-    ) -> Image:
+    def __call__(self, target: Image, perfect: Image, landmarks: Points, method: str) -> Image:
         """The target with the perfect face at the generator's resolution."""
         side = blend_side(self.first, self.alignment, self.resolution)
-        face = _face(perfect, landmarks, self.resolution, self.alignment)
+        face = align.cut_face(perfect, landmarks, self.resolution, self.alignment)
         return put_face(target, face, landmarks, self.alignment, side, method)
 
 
@@ -271,13 +285,24 @@ def _line(
     source: renderer.Frame,
     frames: Sequence[Image],
     perfect: Image,
-    landmarks: Float[np.ndarray, "68 2"],
+    landmarks: Points,
 ) -> UInt8[np.ndarray, "columns h w 3"]:
     """One line of the grid; `frames` are the target and the swaps."""
-    error = np.abs(frames[1].astype(np.int16) - perfect)
+    first_swap = frames[1].astype(np.int16)
+    error = np.abs(first_swap - perfect)
     difference = np.clip(4 * error, 0, 255).astype(np.uint8)
-    faces = [_face(frame, landmarks, SIDE, "eyes") for frame in (*frames, perfect, difference)]
-    return np.stack([_face(source.image, source.landmarks, SIDE, "eyes"), *faces])
+
+    faces = [align.cut_face(source.image, source.landmarks, SIDE, "eyes")]
+    for image in (*frames, perfect, difference):
+        faces.append(align.cut_face(image, landmarks, SIDE, "eyes"))
+    return np.stack(faces)
+
+
+def _parameters(
+    puppets: Sequence[Persona | Performance],
+) -> Float[np.ndarray, "n parameters"]:
+    """Their numbers, in the order of the tables of spans."""
+    return np.array([list(vars(puppet).values()) for puppet in puppets])
 
 
 def _performance_errors(errors: Float[np.ndarray, "n 14"]) -> dict[str, Float[np.ndarray, "n"]]:
@@ -290,17 +315,9 @@ def _performance_errors(errors: Float[np.ndarray, "n 14"]) -> dict[str, Float[np
     grouped["gaze"] = np.hypot(across, upward)
     # Means of what is measured in different units
     for group, names in EXPRESSION.items():
-        spans = [PERFORMANCE_SPANS[name] for name in names]
-        widths = [span.high - span.low for span in spans]
-        parts = [error[name] / width for name, width in zip(names, widths, strict=True)]
+        parts = []
+        for name in names:
+            span = PERFORMANCE_SPANS[name]
+            parts.append(error[name] / (span.high - span.low))
         grouped[group] = 100 * np.mean(parts, axis=0)
     return grouped
-
-
-def _face(
-    image: Image,
-    landmarks: Float[np.ndarray, "68 2"],
-    side: int,
-    alignment: str,
-) -> UInt8[np.ndarray, "r r 3"]:
-    return align.crop(image, align.alignment_transform(landmarks, side, alignment), side)

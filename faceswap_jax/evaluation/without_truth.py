@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32
 
 from data_pipelines.clips import Clip
 from data_pipelines.prepare.layouts import find_clips
@@ -17,12 +17,15 @@ from faceswap_jax.evaluation.frames import (
     Frames,
     Landmarks,
     PerFrame,
+    Points,
+    pairs_of,
     row_name,
     side_by_side,
     spread,
 )
 from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
 from faceswap_jax.faces import align, video
+from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 from faceswap_jax.faces.video import CLIP_SUFFIXES
 from faceswap_jax.inference.generator import Generator
@@ -40,7 +43,7 @@ class Person(NamedTuple):
     """What is known of a persona: embeddings of some faces in the order of time, and one aligned face."""
 
     embeddings: Float32[np.ndarray, "n d"]
-    image: UInt8[np.ndarray, "h w 3"]
+    image: Image
 
 
 class ClipBench:
@@ -80,15 +83,16 @@ class ClipBench:
                 f"'{folder}' holds no clip; give a folder with a clip or a folder of each person."
             )
         self._clips = [clip for clip in find_clips(inputs).clips if _is_whole_clip(clip)]
-        self._embedder = identity.IResNetEmbedder(embedder) if embedder else identity.DlibEmbedder()
+        if embedder:
+            self._embedder = identity.IResNetEmbedder(embedder)
+        else:
+            self._embedder = identity.DlibEmbedder()
         self._landmarker = MediaPipeLandmarker()
         self._people: dict[str, Person] = {}
 
     def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
         """Every persona of which the folder has a clip, with every clip of the others."""
-        shown = {clip.persona for clip in self._clips}
-        known = [persona for persona in personas if persona in shown]
-        return [(p, clip) for p in known for clip in self._clips if clip.persona != p]
+        return pairs_of(personas, self._clips)
 
     def columns(self, methods: Sequence[str]) -> list[str]:
         """The persona, the target, the swaps."""
@@ -99,17 +103,20 @@ class ClipBench:
     ) -> Comparison:
         """See `bench.Bench.compare`; identity is looked at LOOKS times a second."""
         names = ["do nothing", *(row_name("swap", method) for method in swapped)]
-        own, performer = self._person(persona), self._person(clip.persona)
+        own = self._person(persona)
+        performer = self._person(clip.persona)
         info = video.probe(clip.path)
         every = max(1, round(info.rate / LOOKS))
 
-        values, landmarks, lines = [], [], []
+        values = []
+        landmarks = []
+        lines = []
         for chunk in side_by_side([clip.path, *swapped.values()], CHUNK):
             rows = dict(zip(names, chunk.clips, strict=True))
             points = {name: self._find(frames, chunk.new) for name, frames in rows.items()}
             looked_at = [i for i in chunk.new if chunk.numbers[i] % every == 0]
             values.append(self._values(rows, points, looked_at, chunk, (own, performer)))
-            landmarks.append({name: p[chunk.repeated :] for name, p in points.items()})
+            landmarks.append({name: {"points": points[name][chunk.repeated :]} for name in names})
             target = points["do nothing"]
             for i in looked_at:
                 if np.isfinite(target[i]).all():
@@ -118,16 +125,20 @@ class ClipBench:
 
         # What only the whole clip tells
         rows = join_values(values)
-        found = _join(landmarks)
+        found = join_values(landmarks)
         for name in names:
-            rows[name] |= _performance(found[name], found["do nothing"])
+            driving = found["do nothing"]["points"]
+            rows[name] |= _performance(found[name]["points"], driving)
         rows["persona"] = _halves(own, performer)
 
         # A row lacks what is not measured of it.
         undefined = dict.fromkeys(self.scores, np.full(1, np.nan))
         rows = {name: undefined | row for name, row in rows.items()}
+
+        # There may be no face to show.
         chosen = [lines[i] for i in spread(SHOWN, len(lines))]
-        images = np.reshape(chosen, (-1, len(names) + 1, SIDE, SIDE, 3)).astype(np.uint8)
+        columns = len(names) + 1
+        images = np.reshape(chosen, (-1, columns, SIDE, SIDE, 3)).astype(np.uint8)
         return Comparison(rows, info.duration, images)
 
     def _values(
@@ -150,15 +161,16 @@ class ClipBench:
         target = points["do nothing"]
         own, performer = (identity.template(person.embeddings) for person in people)
         flicker = _flicker(rows, target)
+        new = slice(chunk.repeated, None)
         values = {}
         for name, frames in rows.items():
             embedded = self._embedder(frames[looked_at], points[name][looked_at])
-            visible_edge = _seam(frames, rows["do nothing"], target)
+            seams = _seam(frames, rows["do nothing"], target)
             values[name] = {
                 "identity": identity.cosine(embedded, own),
                 "performer": identity.cosine(embedded, performer),
-                "seam": visible_edge[chunk.repeated :],
-                "found": 100.0 * np.isfinite(points[name][chunk.repeated :, 0, 0]),
+                "seam": seams[new],
+                "found": 100.0 * _has_face(points[name])[new],
                 "flicker": flicker[name],
             }
         return values
@@ -172,29 +184,34 @@ class ClipBench:
         return points
 
     def _person(self, persona: str) -> Person:
-        """Faces of a persona's clips, evenly over their time.
+        """Faces of a persona's clips, evenly over their time; looked for once.
 
         Raises:
             InputError: the clips show fewer than two.
         """
         if persona not in self._people:
-            clips = [clip.path for clip in self._clips if clip.persona == persona]
-            each = max(2, REFERENCES // len(clips))
-            found = []
-            for path in clips:
-                found += spread_faces(path, each, self._landmarker)
-            if len(found) < 2:
-                raise InputError(
-                    f"The clips of {persona} show fewer than two faces; leave them out, or give "
-                    "others."
-                )
-            embeddings = [
-                self._embedder(frame.image[None], face.landmarks[None]) for frame, face in found
-            ]
-            frame, face = found[len(found) // 2]
-            image = _face(frame.image, face.landmarks)
-            self._people[persona] = Person(np.concatenate(embeddings), image)
+            self._people[persona] = self._look_at(persona)
         return self._people[persona]
+
+    def _look_at(self, persona: str) -> Person:
+        clips = [clip.path for clip in self._clips if clip.persona == persona]
+        each = max(2, REFERENCES // len(clips))
+        found = []
+        for path in clips:
+            found += spread_faces(path, each, self._landmarker)
+        # Halves of them are compared.
+        if len(found) < 2:
+            raise InputError(
+                f"The clips of {persona} show fewer than two faces; leave them out, or give others."
+            )
+
+        # One by one: frames of two clips may differ in size.
+        embeddings = []
+        for frame, face in found:
+            embeddings.append(self._embedder(frame.image[None], face.landmarks[None]))
+        frame, face = found[len(found) // 2]
+        image = _face(frame.image, face.landmarks)
+        return Person(np.concatenate(embeddings), image)
 
 
 def _is_input(path: Path) -> bool:
@@ -210,7 +227,8 @@ def _performance(landmarks: Landmarks, driving: Landmarks) -> dict[str, np.ndarr
     """How well a clip follows the driving clip: errors of the pose, correlations of the expression."""
     errors = expression.pose_errors(landmarks, driving)
     values = dict(zip(("yaw", "pitch", "roll"), errors.T, strict=True))
-    ratios, expected = map(expression.aspect_ratios, (landmarks, driving))
+    ratios = expression.aspect_ratios(landmarks)
+    expected = expression.aspect_ratios(driving)
     correlations = expression.correlation(ratios, expected)
     for ratio, correlation in zip(expression.RATIOS, correlations, strict=True):
         values[ratio] = correlation[None]
@@ -220,7 +238,8 @@ def _performance(landmarks: Landmarks, driving: Landmarks) -> dict[str, np.ndarr
 def _halves(own: Person, performer: Person) -> dict[str, np.ndarray]:
     """The later half of a persona's faces against the earlier half, and against the performer."""
     half = len(own.embeddings) // 2
-    earlier, later = own.embeddings[:half], own.embeddings[half:]
+    earlier = own.embeddings[:half]
+    later = own.embeddings[half:]
     return {
         "identity": identity.cosine(later, identity.template(earlier)),
         "performer": identity.cosine(later, identity.template(performer.embeddings)),
@@ -230,13 +249,12 @@ def _halves(own: Person, performer: Person) -> dict[str, np.ndarray]:
 def _flicker(rows: Mapping[str, Frames], landmarks: Landmarks) -> Values:
     """`motion.flicker` inside the face, of the part of the frames that shows it."""
     height, width = rows["do nothing"].shape[1:3]
-    found = np.flatnonzero(np.isfinite(landmarks[:, 0, 0]))
+    found = np.flatnonzero(_has_face(landmarks))
     polygons = {i: align.face_polygon(landmarks[i]) for i in found}
 
-    # The rectangle that holds all of them, with a margin, within the frame
-    corners = np.concatenate([np.zeros((0, 2)), *polygons.values()])
-    if not polygons:
-        corners = np.zeros((1, 2))
+    # The rectangle that holds all of them, with a margin, within the frame; any one if there is none
+    outlines = [*polygons.values()] or [np.zeros((1, 2))]
+    corners = np.concatenate(outlines)
     low = np.floor(corners.min(0)).astype(int) - MARGIN
     high = np.ceil(corners.max(0)).astype(int) + MARGIN
     left, top = np.clip(low, 0, (width - 1, height - 1))
@@ -253,18 +271,17 @@ def _flicker(rows: Mapping[str, Frames], landmarks: Landmarks) -> Values:
 
 def _seam(frames: Frames, target: Frames, landmarks: Landmarks) -> PerFrame:
     """`seam.seam_ratio`, NaN for frames without a face."""
-    found = np.isfinite(landmarks[:, 0, 0])
+    found = _has_face(landmarks)
     ratios = np.full(len(frames), np.nan, np.float32)
     ratios[found] = seam.seam_ratio(frames[found], target[found], landmarks[found])
     return ratios
 
 
-def _join(chunks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+def _has_face(landmarks: Landmarks) -> Bool[np.ndarray, "n"]:
+    # All landmarks of a frame are numbers, or none is.
+    return np.isfinite(landmarks[:, 0, 0])
 
 
-def _face(
-    image: UInt8[np.ndarray, "h w 3"], landmarks: Float32[np.ndarray, "68 2"]
-) -> UInt8[np.ndarray, "s s 3"]:
+def _face(image: Image, landmarks: Points) -> Image:
     """A face as people are shown it; identities are compared in views of their own."""
-    return align.crop(image, align.alignment_transform(landmarks, SIDE, "eyes"), SIDE)
+    return align.cut_face(image, landmarks, SIDE, "eyes")

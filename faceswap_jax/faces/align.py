@@ -294,6 +294,14 @@ def crop(image: Image, transform: Transform, resolution: int) -> UInt8[np.ndarra
     return cv2.filter2D(cropped, -1, unblur, borderType=cv2.BORDER_REPLICATE)
 
 
+def cut_face(
+    image: Image, landmarks: Landmarks, resolution: int, alignment: str
+) -> UInt8[np.ndarray, "r r 3"]:
+    """The aligned crop of a face; see `alignment_transform`."""
+    transform = alignment_transform(landmarks, resolution, alignment)
+    return crop(image, transform, resolution)
+
+
 def resize(image: UInt8[np.ndarray, "r r 3"], resolution: int) -> UInt8[np.ndarray, "s s 3"]:
     """The same crop at another resolution; `scale_transform` is its counterpart for transforms."""
     interpolation = cv2.INTER_AREA if resolution < len(image) else cv2.INTER_CUBIC

@@ -39,29 +39,35 @@ def generate(
     generator: Generator, identity: Identity, performance: Performance, edit: Edit | None = None
 ) -> Images:
     """One image for each frame of a performance, in batches of BATCH."""
-    images = [np.zeros((0, generator.resolution, generator.resolution, 3), np.uint8)]
+    side = generator.resolution
+    # Starts with none: there may be no frames.
+    images = [np.zeros((0, side, side, 3), np.uint8)]
     for start in range(0, len(performance.frames), BATCH):
-        part = Performance(
-            performance.frames[start : start + BATCH],
-            performance.faces[start : start + BATCH],
-            performance.sound,
-        )
-        batch = fill_up(read_inputs(generator, part))
-        images.append(generator(identity, batch, edit)[: len(part.frames)])
+        part = slice(start, start + BATCH)
+        group = Performance(performance.frames[part], performance.faces[part], performance.sound)
+        batch = fill_up(read_inputs(generator, group))
+        generated = generator(identity, batch, edit)
+        images.append(generated[: len(group.frames)])
     return np.concatenate(images)
 
 
 def read_inputs(generator: Generator, performance: Performance) -> Faces:
     """The fields of `Faces` that the generator reads, and no others."""
-    inputs = [_read_frame(generator, performance, i) for i in range(len(performance.frames))]
-    return Faces(**{name: np.stack([one[name] for one in inputs]) for name in generator.inputs})
+    read = [_read_frame(generator, performance, i) for i in range(len(performance.frames))]
+    fields = {}
+    for name in generator.inputs:
+        fields[name] = np.stack([of_frame[name] for of_frame in read])
+    return Faces(**fields)
 
 
 def _read_frame(generator: Generator, performance: Performance, number: int) -> dict[str, Any]:
     """The fields of `Faces` that the generator reads, of one frame."""
-    wanted, side = generator.inputs, generator.resolution
-    frame, face = performance.frames[number], performance.faces[number]
+    wanted = generator.inputs
+    side = generator.resolution
+    frame = performance.frames[number]
+    face = performance.faces[number]
     found = {}
+
     # In the generator's alignment
     if "crops" in wanted or "landmarks" in wanted:
         transform = align.alignment_transform(face.landmarks, side, generator.alignment)
@@ -69,6 +75,7 @@ def _read_frame(generator: Generator, performance: Performance, number: int) -> 
         found["crops"] = align.crop(frame.image, transform, side)
     if "landmarks" in wanted:
         found["landmarks"] = align.transform_points(face.landmarks, transform)
+
     # Whatever the alignment
     if "pose" in wanted:
         found["pose"] = head_pose(face.landmarks)
@@ -88,10 +95,13 @@ def sound_window(
         length: of the window, samples.
     """
     first = round(time * audio.RATE) - length // 2
-    heard = sound[max(first, 0) : max(first + length, 0)]
-    window = np.zeros(length, np.float32)
+    last = first + length
+    heard = sound[max(first, 0) : max(last, 0)]
+
     # Before time 0 it is silent.
     silent = min(max(-first, 0), length)
+    window = np.zeros(length, np.float32)
+    # From 16 bits to -1..1
     window[silent : silent + len(heard)] = heard / 2.0**15
     return window
 
@@ -99,6 +109,6 @@ def sound_window(
 def fill_up(faces: Faces) -> Faces:
     """A batch of BATCH: the last face is repeated, so that one compiled program serves all."""
     given = {name: array for name, array in vars(faces).items() if array is not None}
-    last = len(next(iter(given.values()))) - 1
-    chosen = np.minimum(np.arange(BATCH), last)
+    count = len(next(iter(given.values())))
+    chosen = np.minimum(np.arange(BATCH), count - 1)
     return Faces(**{name: array[chosen] for name, array in given.items()})

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int16, UInt8
+from jaxtyping import Int16
 from rich.console import Console
 from rich.progress import track
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, audio, blend, video
 from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_video
-from faceswap_jax.faces.face import Face, Landmarker
+from faceswap_jax.faces.face import Face, Image, Landmarker, Landmarks
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.inference.batching import BATCH, Performance, generate
@@ -38,7 +38,7 @@ class Generated(NamedTuple):
 
     frame: video.Frame
     face: Face | None
-    image: UInt8[np.ndarray, "r r 3"] | None
+    image: Image | None
 
 
 def swap_clip(
@@ -120,8 +120,9 @@ def generate_frames(
         faces = [None if hears_only else _largest_face(landmarker, frame) for frame in group]
         # Generate from those frames that show what the generator needs.
         useful = [i for i, face in enumerate(faces) if hears_only or face is not None]
-        of_group = [group[i] for i in useful]
-        performance = Performance(of_group, [faces[i] for i in useful], sound)
+        useful_frames = [group[i] for i in useful]
+        useful_faces = [faces[i] for i in useful]
+        performance = Performance(useful_frames, useful_faces, sound)
         generated = generate(generator, identity, performance)
         images = dict(zip(useful, generated, strict=True))
 
@@ -166,29 +167,32 @@ def whole_frames(generated: Iterable[Generated]) -> Iterator[video.Frame]:
     image = None
     early = []
     for frame, _, new in generated:
-        if new is None and image is None:
-            # Without its image, which would only fill the memory.
+        if new is not None:
+            image = new
+        if image is None:
+            # Without its own image, which would only fill the memory
             early.append(replace(frame, image=None))
             continue
-        image = image if new is None else new
-        yield from (replace(waiting, image=image) for waiting in early)
+        for waiting in early:
+            yield replace(waiting, image=image)
         early.clear()
         yield replace(frame, image=image)
 
 
 def put_face(
-    image: UInt8[np.ndarray, "h w 3"],
-    generated: UInt8[np.ndarray, "r r 3"],
-    landmarks: Float[np.ndarray, "68 2"],
+    image: Image,
+    generated: Image,
+    landmarks: Landmarks,
     alignment: str,
     side: int,
     method: str,
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> Image:
     """Blends a generated, aligned crop into its frame.
 
     The blending works at `side` pixels, the resolution of the face in the frame: all that stays of the target keeps
     its sharpness, however coarse the generated face is.
     """
+    # Everything in the crop's pixels
     transform = align.alignment_transform(landmarks, side, alignment)
     target = align.crop(image, transform, side)
     polygon = align.transform_points(align.face_polygon(landmarks), transform)
@@ -196,7 +200,7 @@ def put_face(
     return blend.paste(image, target, blended, transform)
 
 
-def blend_side(landmarks: Float[np.ndarray, "68 2"], alignment: str, resolution: int) -> int:
+def blend_side(landmarks: Landmarks, alignment: str, resolution: int) -> int:
     """Side in pixels at which to blend: the crop's side in the frame, rounded up to a power of two.
 
     No less than the generator's resolution, and no more than LARGEST_BLEND.
@@ -204,6 +208,7 @@ def blend_side(landmarks: Float[np.ndarray, "68 2"], alignment: str, resolution:
     transform = align.alignment_transform(landmarks, resolution, alignment)
     in_frame = resolution / align.transform_scale(transform)
     side = 2 ** np.ceil(np.log2(in_frame))
+    # A generator larger than the limit blends at the limit.
     return int(np.clip(side, resolution, LARGEST_BLEND))
 
 
@@ -243,9 +248,13 @@ def _convert(
             disable=not console.is_terminal,
         )
         generated = generate_frames(generator, identity, iter(frames), landmarker, count, sound)
+        # Frames are read, generated and finished as they are written.
         _write(output, source, finish(generated), generator.placement)
-    missing = f", {count.without_face} without a face {without_face}" if count.without_face else ""
-    console.print(f"{output}: {count.frames} frames{missing}", highlight=False, soft_wrap=True)
+
+    done = f"{output}: {count.frames} frames"
+    if count.without_face:
+        done += f", {count.without_face} without a face {without_face}"
+    console.print(done, highlight=False, soft_wrap=True)
     return count
 
 

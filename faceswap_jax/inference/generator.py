@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 Images = UInt8[np.ndarray, "b r r 3"]
-Identity = Any  # a tree of arrays, which only its generator reads
+
+# A tree of arrays, which only its generator reads
+Identity = Any
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ def who_is(generator: Generator, persona: str | None, sources: Sequence[Path]) -
         if not found:
             raise InputError(f"{path} shows no face; give another picture or clip.")
         for frame, face in found:
-            transform = align.alignment_transform(face.landmarks, side, generator.alignment)
-            pictures.append(align.crop(frame.image, transform, side))
+            picture = align.cut_face(frame.image, face.landmarks, side, generator.alignment)
+            pictures.append(picture)
     return Who(pictures=pictures)
 
 
