@@ -95,13 +95,13 @@ class Autoencoder(abc.ABC):
         """
         if list(weights.values()) != [1.0]:
             raise InputError("This network mixes no personas; give one of them, with weight 1.")
-        (index,) = weights
-        return persona(own, index)
+        (number,) = weights
+        return persona(own, number)
 
 
-def persona(own: Params, index: int | Array) -> Params:
+def persona(own: Params, number: int | Array) -> Params:
     """One persona's own weights out of the stacked ones."""
-    return jax.tree.map(lambda leaf: leaf[index], own)
+    return jax.tree.map(lambda leaf: leaf[number], own)
 
 
 def grow(old: Params, fresh: Params) -> Params:
@@ -109,7 +109,7 @@ def grow(old: Params, fresh: Params) -> Params:
 
     Serves whatever is kept by group and module: weights, and states of their optimizers.
     """
-    return {
-        group: {name: old[group].get(name, new) for name, new in modules.items()}
-        for group, modules in fresh.items()
-    }
+    grown = {}
+    for group, modules in fresh.items():
+        grown[group] = {name: old[group].get(name, new) for name, new in modules.items()}
+    return grown

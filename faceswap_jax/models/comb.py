@@ -25,7 +25,8 @@ from faceswap_jax.models.autoencoder import Autoencoder, Params
 from faceswap_jax.ops.convolution import conv_general_dilated
 from faceswap_jax.ops.resample import downsample, upsample
 
-CHANNELS = (512, 512, 512, 512, 256, 128, 64, 32, 16)  # of level 0 .. 8 at full width
+# Of level 0 .. 8 at full width
+CHANNELS = (512, 512, 512, 512, 256, 128, 64, 32, 16)
 MAX_LEVEL = len(CHANNELS) - 1
 TIED_LEVELS = 2
 LEAK = 0.2  # slope of LeakyReLU below zero
@@ -83,9 +84,11 @@ def multiplications(config: CombConfig) -> int:
     total = 0
     for level in range(config.level + 1):
         channels = config.channels(level)
-        below = config.channels(max(level - 1, 0))  # level 0 leads to itself, then to the latent
+        # Level 0 leads to itself, then to the latent.
+        below = config.channels(max(level - 1, 0))
         # The first convolution keeps the channels, the second leads to those of the level below.
-        total += 9 * resolution(level) ** 2 * channels * (channels + below)
+        weights = 9 * channels * (channels + below)
+        total += weights * resolution(level) ** 2
     return total
 
 
@@ -100,11 +103,13 @@ class ConvLeaky(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        # Keeps the variance of what passes through (He et al. 2015)
+        gain = 2.0 / (1.0 + LEAK**2)
         conv = nn.Conv(
             self.features,
             (self.kernel, self.kernel),
             padding=self.padding,
-            kernel_init=nn.initializers.variance_scaling(2.0 / (1.0 + LEAK**2), "fan_in", "normal"),
+            kernel_init=nn.initializers.variance_scaling(gain, "fan_in", "normal"),
             dtype=self.dtype,
             conv_general_dilated=partial(conv_general_dilated, upsampled=self.upsampled),
             name="conv",
@@ -145,29 +150,34 @@ class Encoder(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w 3"], alpha: Float[Array, ""]
     ) -> Float[Array, "b latent"]:
-        c, block = self.config, REMAT[self.config.remat](Block)
+        c = self.config
+        block = REMAT[c.remat](Block)
 
         def from_rgb(level, x):
-            return ConvLeaky(c.channels(level), 1, c.dtype, name=f"from_rgb_{level}")(x)
+            conv = ConvLeaky(c.channels(level), 1, c.dtype, name=f"from_rgb_{level}")
+            return conv(x)
 
         h = from_rgb(c.level, x)
         for level in range(c.level, 0, -1):
             features = (c.channels(level), c.channels(level - 1))
             h = block(features, dtype=c.dtype, name=f"level_{level}")(h)
             h = downsample(h)
+            # Fade-in: the newest block beside what came in before there was one
             if level == c.level and c.fading:
-                h = (1 - alpha) * from_rgb(level - 1, downsample(x)) + alpha * h
+                old = from_rgb(level - 1, downsample(x))
+                h = (1 - alpha) * old + alpha * h
             h = h.astype(c.dtype)
 
         # 4 x 4 pixels to one: the latent
-        h = block(
+        to_latent = block(
             features=(c.channels(0), c.latent),
             kernels=(3, 4),
             paddings=("SAME", "VALID"),
             dtype=c.dtype,
             name="level_0",
-        )(h)
-        return h[:, 0, 0].astype(jnp.float32)
+        )
+        z = to_latent(h)
+        return z[:, 0, 0].astype(jnp.float32)
 
 
 class Decoder(nn.Module):
@@ -179,28 +189,34 @@ class Decoder(nn.Module):
     def __call__(
         self, z: Float[Array, "b latent"], alpha: Float[Array, ""]
     ) -> Float[Array, "b h w 3"]:
-        c, block = self.config, REMAT[self.config.remat](Block)
+        c = self.config
+        block = REMAT[c.remat](Block)
 
         def to_rgb(level, h):
-            y = nn.Conv(3, (1, 1), dtype=c.dtype, name=f"to_rgb_{level}")(h)
+            conv = nn.Conv(3, (1, 1), dtype=c.dtype, name=f"to_rgb_{level}")
+            y = conv(h)
             return nn.sigmoid(y.astype(jnp.float32))
 
         # A 4 x 4 'full' convolution of one pixel: the latent spreads over 4 x 4 positions, one bias a channel.
-        h = block(
+        from_latent = block(
             features=(c.channels(0), c.channels(0)),
             kernels=(4, 3),
             paddings=(3, "SAME"),
             dtype=c.dtype,
             name="level_0",
-        )(z[:, None, None].astype(c.dtype))
+        )
+        pixel = z[:, None, None]
+        h = from_latent(pixel.astype(c.dtype))
         for level in range(1, c.level + 1):
             below = h
             features = (c.channels(level), c.channels(level))
             h = block(features, dtype=c.dtype, upsampled=True, name=f"level_{level}")(h)
 
         y = to_rgb(c.level, h)
+        # Fade-in: the newest block beside the image of the level below
         if c.level > 0 and c.fading:
-            y = (1 - alpha) * upsample(to_rgb(c.level - 1, below)) + alpha * y
+            old = upsample(to_rgb(c.level - 1, below))
+            y = (1 - alpha) * old + alpha * y
         return y
 
 
@@ -221,11 +237,14 @@ def init(config: CombConfig, key: PRNGKeyArray) -> Params:
     def decoder(key):
         return Decoder(config).init(key, z, alpha)["params"]
 
-    own = jax.vmap(decoder)(jax.random.split(personas_key, config.personas))
+    # Of whole decoders: the tied levels of one, the other levels of all
+    one = decoder(tied_key)
+    stacked = jax.vmap(decoder)(jax.random.split(personas_key, config.personas))
+    tied = [name for name in one if level_of(name) < TIED_LEVELS]
     return {
         "encoder": Encoder(config).init(encoder_key, x, alpha)["params"],
-        "tied": {name: w for name, w in decoder(tied_key).items() if level_of(name) < TIED_LEVELS},
-        "personas": {name: w for name, w in own.items() if level_of(name) >= TIED_LEVELS},
+        "tied": {name: one[name] for name in tied},
+        "personas": {name: w for name, w in stacked.items() if name not in tied},
     }
 
 
@@ -236,7 +255,8 @@ def encode(
     alpha: Float[Array, ""] | float = 1.0,
 ) -> Float[Array, "b latent"]:
     """Latents of aligned crops in [0, 1]."""
-    return Encoder(config).apply({"params": _used(encoder, config)}, x.astype(config.dtype), alpha)
+    params = _used(encoder, config)
+    return Encoder(config).apply({"params": params}, x.astype(config.dtype), alpha)
 
 
 def decode(
@@ -247,13 +267,18 @@ def decode(
     alpha: Float[Array, ""] | float = 1.0,
 ) -> Float[Array, "b h w 3"]:
     """Images in [0, 1] of one persona, whose own weights `own` carry no persona axis."""
-    return Decoder(config).apply({"params": _used({**tied, **own}, config)}, z, alpha)
+    params = _used({**tied, **own}, config)
+    return Decoder(config).apply({"params": params}, z, alpha)
 
 
 def _used(modules: Params, config: CombConfig) -> Params:
     """Modules that a network of this level has: none of the RGB layers that growing has left behind."""
-    lowest_rgb = config.level - (config.fading and config.level > 0)
-    return {n: w for n, w in modules.items() if "rgb" not in n or level_of(n) >= lowest_rgb}
+    lowest_rgb = config.level - 1 if config.fading else config.level
+    used = {}
+    for name, weights in modules.items():
+        if "rgb" not in name or level_of(name) >= lowest_rgb:
+            used[name] = weights
+    return used
 
 
 @dataclass(frozen=True)
@@ -262,21 +287,29 @@ class Network(Autoencoder):
 
     config: CombConfig
     memory_advice: ClassVar[str] = "set config.model.remat=blocks"
-    last_levels: ClassVar[range] = range(TIED_LEVELS, MAX_LEVEL + 1)  # below, all personas are one
+    # Below, all personas are one.
+    last_levels: ClassVar[range] = range(TIED_LEVELS, MAX_LEVEL + 1)
 
     @classmethod
     def build(cls, config, level, personas, dtype):
         """The network of `config.model`."""
-        check(
-            config,
-            {
-                "model.width": positive(),
-                "model.latent": at_least(1),
-                "model.remat": one_of(*REMAT),
-            },
-        )
+        demands = {
+            "model.width": positive(),
+            "model.latent": at_least(1),
+            "model.remat": one_of(*REMAT),
+        }
+        check(config, demands)
         c = config.model
-        return cls(CombConfig(level, personas, c.width, c.latent, dtype=dtype, remat=c.remat))
+        return cls(
+            CombConfig(
+                level=level,
+                personas=personas,
+                width=c.width,
+                latent=c.latent,
+                dtype=dtype,
+                remat=c.remat,
+            )
+        )
 
     @property
     def resolution(self):

@@ -53,16 +53,28 @@ class IResNetConfig:
 
 
 def _conv(channels: int, kernel: int, dtype: jnp.dtype, name: str, strides: int = 1) -> nn.Conv:
-    init = nn.initializers.normal(0.1)
-    size, padding = (kernel, kernel), kernel // 2
     return nn.Conv(
-        channels, size, strides, padding, use_bias=False, kernel_init=init, dtype=dtype, name=name
+        channels,
+        (kernel, kernel),
+        strides,
+        # Explicit: 'SAME' would pad otherwise than PyTorch where the stride is 2.
+        padding=kernel // 2,
+        # The normalisation behind it shifts.
+        use_bias=False,
+        kernel_init=nn.initializers.normal(0.1),
+        dtype=dtype,
+        name=name,
     )
 
 
 def _norm(train: bool, dtype: jnp.dtype, name: str, scale: bool = True) -> nn.BatchNorm:
     return nn.BatchNorm(
-        not train, momentum=0.9, epsilon=EPSILON, use_scale=scale, dtype=dtype, name=name
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=EPSILON,
+        use_scale=scale,
+        dtype=dtype,
+        name=name,
     )
 
 
@@ -71,7 +83,8 @@ class PReLU(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        slope = self.param("slope", nn.initializers.constant(0.25), (x.shape[-1],))
+        channels = x.shape[-1]
+        slope = self.param("slope", nn.initializers.constant(0.25), (channels,))
         return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
 
 
@@ -112,13 +125,17 @@ class IResNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b s s 3"]) -> Float[Array, "b embedding"]:
         c = self.config
+        # Full resolution: the first stage is the first to halve it.
         x = _conv(c.stem, 3, c.dtype, "stem")(x)
         x = _norm(self.train, c.dtype, "stem_norm")(x)
         x = PReLU(name="stem_slope")(x)
-        for i, (blocks, channels) in enumerate(zip(c.blocks, c.channels, strict=True)):
+        stages = zip(c.blocks, c.channels, strict=True)
+        for i, (blocks, channels) in enumerate(stages):
             for j in range(blocks):
                 strides = 2 if j == 0 else 1
-                x = Block(channels, strides, self.train, c.dtype, name=f"block_{i}_{j}")(x)
+                block = Block(channels, strides, self.train, c.dtype, name=f"block_{i}_{j}")
+                x = block(x)
+
         x = _norm(self.train, c.dtype, "norm")(x)
         # Channels first, as the published weights have it.
         x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
@@ -128,7 +145,8 @@ class IResNet(nn.Module):
 
 def init(config: IResNetConfig, key: PRNGKeyArray) -> tuple[Params, Statistics]:
     """Fresh parameters, and statistics of means 0 and variances 1."""
-    variables = IResNet(config, train=True).init(key, jnp.zeros((1, config.side, config.side, 3)))
+    images = jnp.zeros((1, config.side, config.side, 3))
+    variables = IResNet(config, train=True).init(key, images)
     return variables["params"], variables["batch_stats"]
 
 
@@ -146,6 +164,7 @@ def apply(
     """
     network = IResNet(config, train)
     variables = {"params": params, "batch_stats": statistics}
+    # The published networks know [-1, 1].
     x = (2 * x - 1).astype(config.dtype)
     if not train:
         return network.apply(variables, x), statistics

@@ -20,8 +20,8 @@ class OracleConfig:
 
     Attributes:
         outputs: number of values to tell.
-        side: of the images in pixels; a multiple of 2 * 2**levels.
-        stem: channels at half of that.
+        side: of the images in pixels; a multiple of 2 * 2**(number of levels).
+        stem: channels at half of the side.
         levels: channels of each further level.
         squeeze: channels of the last level when it is laid flat.
         dtype: type of the arithmetic; parameters and values are float32 always.
@@ -49,8 +49,11 @@ class Level(nn.Module):
             )
 
         init = nn.initializers.he_normal()
-        h = nn.relu(conv("down", init, strides=2)(x))
-        added = nn.relu(conv("first", init)(h))
+        h = conv("down", init, strides=2)(x)
+        h = nn.relu(h)
+
+        added = conv("first", init)(h)
+        added = nn.relu(added)
         # A block that adds nothing at first trains without normalisation (Zhang et al., Fixup Initialization, 2019).
         added = conv("second", nn.initializers.zeros)(added)
         return nn.relu(h + added)
@@ -63,30 +66,43 @@ class Oracle(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b outputs"]:
-        c, init = self.config, nn.initializers.he_normal()
-        # Each 2 x 2 pixels become 12 channels of one.
-        b, h, w, _ = x.shape
-        x = x.reshape(b, h // 2, 2, w // 2, 2, 3)
-        x = x.transpose(0, 1, 3, 2, 4, 5)
-        x = x.reshape(b, h // 2, w // 2, 12)
+        c = self.config
 
-        x = nn.relu(nn.Conv(c.stem, (3, 3), kernel_init=init, dtype=c.dtype, name="stem")(x))
+        def conv(features, side, name):
+            init = nn.initializers.he_normal()
+            return nn.Conv(features, (side, side), kernel_init=init, dtype=c.dtype, name=name)
+
+        x = conv(c.stem, 3, "stem")(_squares(x))
+        x = nn.relu(x)
         for i, channels in enumerate(c.levels):
             x = Level(channels, c.dtype, name=f"level_{i}")(x)
-        x = nn.Conv(c.squeeze, (1, 1), kernel_init=init, dtype=c.dtype, name="squeeze")(x)
+        x = conv(c.squeeze, 1, "squeeze")(x)
         # Laid flat, not averaged: where things are is what many of the values are about.
-        x = x.reshape(b, -1)
+        x = x.reshape(len(x), -1)
         # Zeros: it starts by telling the middle of everything, and learns several times as fast as from noise.
-        return 0.5 + nn.Dense(c.outputs, kernel_init=nn.initializers.zeros, name="values")(x)
+        values = nn.Dense(c.outputs, kernel_init=nn.initializers.zeros, name="values")
+        return 0.5 + values(x)
+
+
+def _squares(x: Float[Array, "b h w 3"]) -> Float[Array, "b h/2 w/2 12"]:
+    """Each 2 x 2 pixels become 12 channels of one."""
+    b, h, w, _ = x.shape
+    rows = h // 2
+    columns = w // 2
+    x = x.reshape(b, rows, 2, columns, 2, 3)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, rows, columns, 12)
 
 
 def init(config: OracleConfig, key: PRNGKeyArray) -> Params:
     """Fresh parameters."""
-    return Oracle(config).init(key, jnp.zeros((1, config.side, config.side, 3)))["params"]
+    images = jnp.zeros((1, config.side, config.side, 3))
+    return Oracle(config).init(key, images)["params"]
 
 
 def apply(
     config: OracleConfig, params: Params, x: Float[Array, "b h w 3"]
 ) -> Float[Array, "b outputs"]:
-    """Values of what images in [0, 1] show."""
-    return Oracle(config).apply({"params": params}, (2 * x - 1).astype(config.dtype))
+    """Values of what images in [0, 1] show, normalised: 0 to 1 over the span of each."""
+    x = (2 * x - 1).astype(config.dtype)
+    return Oracle(config).apply({"params": params}, x)
