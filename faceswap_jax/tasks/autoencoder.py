@@ -84,7 +84,8 @@ class Task(FaceTask):
 
     def _phases(self) -> list[Phase]:
         """The levels that are trained; the last one goes on for the final steps."""
-        phases, start = [], 0
+        phases = []
+        start = 0
         trained = _trained_levels(self.config)
         for level in trained:
             stop = start + self.config.level_steps[level]
@@ -121,6 +122,7 @@ class Task(FaceTask):
                     f"with --config.alignment={config.alignment}."
                 )
             shape = asdict(given.config)
+            # A type is no JSON; the embedder computes in float32.
             config.embedder = {name: value for name, value in shape.items() if name != "dtype"}
         return config
 
@@ -130,15 +132,18 @@ class Task(FaceTask):
 
     def _network_at(self, level: int) -> Autoencoder:
         c = self.config
-        return network_class(c).build(c, level, len(c.personas), precision.dtype(c.precision))
+        dtype = precision.dtype(c.precision)
+        return network_class(c).build(c, level, len(c.personas), dtype)
 
     # State
 
     def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
         """Fresh weights at the phase's level."""
-        params, extras = self.network(phase).init(key), {}
+        params = self.network(phase).init(key)
+        extras = {}
         if self.embedder:
-            extras["embedder"] = dict(zip(EMBEDDER, iresnet.init(self.embedder, key), strict=True))
+            params_and_statistics = iresnet.init(self.embedder, key)
+            extras["embedder"] = dict(zip(EMBEDDER, params_and_statistics, strict=True))
         return State(jnp.int32(phase.start), key, params, init_optimizers(params), extras)
 
     def frozen_inputs(self) -> dict[str, PyTree]:
@@ -151,7 +156,8 @@ class Task(FaceTask):
     def enter(self, phase: Phase, state: State) -> State:
         """Adds a level, whose moments and bias correction start afresh."""
         # Fresh weights of all modules, of which the new level's are kept
-        fresh = self.network(phase).init(jax.random.fold_in(state.key, phase.stage))
+        key = jax.random.fold_in(state.key, phase.stage)
+        fresh = self.network(phase).init(key)
         return replace(
             state,
             params=grow(state.params, fresh),
@@ -166,17 +172,18 @@ class Task(FaceTask):
 
     def _train_step(self, phase: Phase, state: State, batch: Batch) -> tuple[State, Metrics]:
         """One update on all personas together, or one for each in random order (`config.update_order`)."""
-        c, network = self.config, self.network(phase)
+        c = self.config
+        network = self.network(phase)
         values = self._schedule(state.step)
 
         # Random light and colour of what the encoder sees
-        key = jax.random.fold_in(jax.random.fold_in(state.key, AUGMENTATION), state.step)
+        key = _step_key(state, AUGMENTATION)
         examples = _examples(network, batch)
         image = augmentation.photometric(key, examples.encoder_input["image"], c.augment)
         examples = examples._replace(encoder_input=examples.encoder_input | {"image": image})
 
         # Whose performance each decoder shows in swaps
-        key = jax.random.fold_in(jax.random.fold_in(state.key, PARTNER), state.step)
+        key = _step_key(state, PARTNER)
         offset = jax.random.randint(key, (), 1, len(c.personas))
 
         # Update
@@ -191,7 +198,8 @@ class Task(FaceTask):
         }
         metrics |= {f"term/{name}": term.mean() for name, term in updated.terms.items()}
         metrics |= {f"loss/{name}": updated.losses[i] for i, name in enumerate(c.personas)}
-        return replace(state, step=state.step + 1, params=updated.params, opt=updated.opt), metrics
+        state = replace(state, step=state.step + 1, params=updated.params, opt=updated.opt)
+        return state, metrics
 
     def _schedule(self, step: Array) -> schedules.StepValues:
         c = self.config
@@ -204,16 +212,20 @@ class Task(FaceTask):
         return (mean_of(partial(self._reconstruction_scores, phase)),)
 
     def _reconstruction_scores(self, phase: Phase, state: State, batch: Batch) -> Metrics:
-        network, (shared, own) = self.network(phase), self._trained(phase, state)
+        network = self.network(phase)
+        shared, own = self._trained(phase, state)
         examples = _examples(network, batch)
 
         def reconstruct(shared, own, inputs):
             return decode(network, shared, own, encode(network, shared, inputs))
 
-        y = sharded(reconstruct)(shared, own, examples.encoder_input)
-        x, mask, y = merge(examples.image), merge(examples.mask), merge(y)
-        loss = reconstruction.dissimilarity(*reconstruction.compared(x, mask, y, "both"))
-        return {"psnr": measures.psnr(x, y, mask).mean(), "dissimilarity": loss.mean()}
+        y = merge(sharded(reconstruct)(shared, own, examples.encoder_input))
+        x = merge(examples.image)
+        mask = merge(examples.mask)
+        pair = reconstruction.compared(x, mask, y, "both")
+        loss = reconstruction.dissimilarity(*pair)
+        psnr = measures.psnr(x, y, mask)
+        return {"psnr": psnr.mean(), "dissimilarity": loss.mean()}
 
     def preview(self, phase: Phase) -> Preview:
         """Held-out images of the first personas: as they are, reconstructed, and swapped to each of them."""
@@ -228,11 +240,13 @@ class Task(FaceTask):
     def _preview(
         self, phase: Phase, state: State, batch: Batch
     ) -> Float[Array, "rows columns h w 3"]:
-        network, (shared, own) = self.network(phase), self._trained(phase, state)
+        network = self.network(phase)
+        shared, own = self._trained(phase, state)
         batch = jax.tree.map(lambda a: a[:PREVIEW_PERSONAS, :PREVIEW_IMAGES], batch)
         inputs = _examples(network, batch).encoder_input
         personas, images = inputs["image"].shape[:2]
-        inputs = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), inputs)  # [column, ...]
+        # [persona, image, ...] to [column, ...]
+        inputs = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), inputs)
 
         z = network.encode(shared.weights, inputs, shared.alpha)
         swaps = [
@@ -240,7 +254,8 @@ class Task(FaceTask):
             for p in range(personas)
         ]
         # A reconstruction is the swap to oneself.
-        same = [swaps[p][p * images : (p + 1) * images] for p in range(personas)]
+        own_columns = [slice(p * images, (p + 1) * images) for p in range(personas)]
+        same = [swap[columns] for swap, columns in zip(swaps, own_columns, strict=True)]
         return jnp.stack([inputs["image"], jnp.concatenate(same), *swaps])
 
     def _trained(self, phase: Phase, state: State) -> tuple[Shared, Params]:
@@ -253,14 +268,16 @@ class Task(FaceTask):
 
     def synthesis(self, phase: Phase, state: State) -> Synthesis:
         """Anybody's aligned crops with the face of a persona, to be blended into the frame."""
-        network, (shared, own) = self.network(phase), self._trained(phase, state)
+        network = self.network(phase)
+        shared, own = self._trained(phase, state)
+        others = [name for name in network.inputs if name != "image"]
 
         def images(variables, own, inputs, edit=None) -> UInt8[Array, "b h w 3"]:
-            weights, alpha = variables["weights"], variables["alpha"]
-            others = {name: inputs[name] for name in network.inputs if name != "image"}
-            z = network.encode(
-                weights, {"image": precision.from_bytes(inputs["crops"])} | others, alpha
-            )
+            weights = variables["weights"]
+            alpha = variables["alpha"]
+            fields = {name: inputs[name] for name in others}
+            fields["image"] = precision.from_bytes(inputs["crops"])
+            z = network.encode(weights, fields, alpha)
             y = network.decode(weights, own, z, alpha)
             return precision.to_bytes(y)
 
@@ -268,7 +285,7 @@ class Task(FaceTask):
             alignment=self.config.alignment,
             resolution=network.resolution,
             placement="blended",
-            inputs=("crops", *(name for name in network.inputs if name != "image")),
+            inputs=("crops", *others),
             personas=self.config.personas,
             variables={"weights": shared.weights, "alpha": shared.alpha},
             identity=lambda who: network.mix(own, self._persona_weights(who)),
@@ -314,7 +331,8 @@ class Task(FaceTask):
         return [sources.split(self.data[name], c.data.validation)[part] for name in c.personas]
 
     def _batches(self, phase: Phase, personas: list[sources.PersonaSource], **options):
-        c, network = self.config, self.network(phase)
+        c = self.config
+        network = self.network(phase)
         resolution = network.resolution
         stored = min(source.resolution for source in personas)
         if resolution > stored:
@@ -335,11 +353,17 @@ class Task(FaceTask):
 
     def _steps_until(self, resolution: int) -> str:
         """`config.level_steps` without the levels above a resolution, as a flag takes it."""
-        levels = [
-            phase.stage for phase in self.phases if self.network(phase).resolution <= resolution
-        ]
-        steps = self.config.level_steps[: max(levels, default=0) + 1]
-        return '"' + ",".join(map(str, steps)) + '"'
+        last = 0
+        for phase in self.phases:
+            if self.network(phase).resolution <= resolution:
+                last = phase.stage
+        steps = self.config.level_steps[: last + 1]
+        return f'"{",".join(map(str, steps))}"'
+
+
+def _step_key(state: State, stream: int) -> PRNGKeyArray:
+    """The key of a step in one of the streams of random numbers."""
+    return jax.random.fold_in(jax.random.fold_in(state.key, stream), state.step)
 
 
 def _examples(network: Autoencoder, batch: Batch) -> Examples:
@@ -353,10 +377,10 @@ def _examples(network: Autoencoder, batch: Batch) -> Examples:
 
 def _embedder_shape(values: ml_collections.ConfigDict) -> iresnet.IResNetConfig:
     """An embedder's shape from a config, in which JSON may have made lists of tuples."""
-    fields = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in values.to_dict().items()
-    }
+    fields = values.to_dict()
+    for name, value in fields.items():
+        if isinstance(value, list):
+            fields[name] = tuple(value)
     return iresnet.IResNetConfig(**fields)
 
 

@@ -23,6 +23,11 @@ from faceswap_jax.pretrained import embedder
 SWAPPED = ("identity", "cycle", "latent_cycle")
 """Losses of swapped images, by their names in `config.loss`."""
 
+Images = Float[Array, "p b h w 3"]
+Masks = Float[Array, "p b h w 1"]
+Latents = Float[Array, "p b latent"]
+Fields = Mapping[str, Float[Array, "p b ..."]]
+PerImage = Float[Array, "p b"]
 Terms = dict[str, Float[Array, "p"]]
 
 
@@ -51,26 +56,22 @@ class Examples(NamedTuple):
         mask: where the face is, in [0, 1].
     """
 
-    encoder_input: dict[str, Float[Array, "p b ..."]]
-    image: Float[Array, "p b h w 3"]
-    mask: Float[Array, "p b h w 1"]
+    encoder_input: Fields
+    image: Images
+    mask: Masks
 
 
-def encode(
-    network: Autoencoder, shared: Shared, inputs: Mapping[str, Float[Array, "p b ..."]]
-) -> Float[Array, "p b latent"]:
+def encode(network: Autoencoder, shared: Shared, inputs: Fields) -> Latents:
     """Latents of the faces of all personas, in one batch."""
-    names = list(inputs)
 
     def encode_batch(*fields):
-        return network.encode(shared.weights, dict(zip(names, fields, strict=True)), shared.alpha)
+        batch = dict(zip(inputs, fields, strict=True))
+        return network.encode(shared.weights, batch, shared.alpha)
 
     return persona.flattened(encode_batch, *inputs.values())
 
 
-def decode(
-    network: Autoencoder, shared: Shared, own: Params, z: Float[Array, "p b latent"]
-) -> Float[Array, "p b h w 3"]:
+def decode(network: Autoencoder, shared: Shared, own: Params, z: Latents) -> Images:
     """Images of latents, those of each persona by its own weights."""
 
     def decode_one(own, z):
@@ -106,40 +107,45 @@ class Losses:
             own: stacked weights of the personas [p, ...].
             examples: of these personas.
         """
-        x, mask, wanted = examples.image, examples.mask, self.weights
+        x = examples.image
+        mask = examples.mask
         z = encode(self.network, shared, examples.encoder_input)
         y = decode(self.network, shared, own, z)
 
+        # Terms that are not wanted stay out of the compiled program.
         terms = {"reconstruction": persona.flattened(self._dissimilarity, x, mask, y)}
-        if wanted.l1:
+        if self.weights.l1:
             terms["l1"] = persona.flattened(reconstruction.l1, x, y, mask)
-        if any(wanted[name] for name in SWAPPED):
+        if any(self.weights[name] for name in SWAPPED):
             terms |= self._of_swaps(shared, own, examples, z)
 
+        # The reconstruction has no weight: the others are relative to it.
         terms = {name: term.mean(1) for name, term in terms.items()}
-        total = sum(wanted.get(name, 1.0) * term for name, term in terms.items())
+        total = sum(self.weights.get(name, 1.0) * term for name, term in terms.items())
         return total, terms
 
     def _dissimilarity(self, x, mask, y):
-        return reconstruction.dissimilarity(
-            *reconstruction.compared(x, mask, y, self.weights.masking)
-        )
+        pair = reconstruction.compared(x, mask, y, self.weights.masking)
+        return reconstruction.dissimilarity(*pair)
 
-    def _of_swaps(self, shared, own, examples, z) -> dict[str, Float[Array, "p b"]]:
+    def _of_swaps(self, shared, own, examples, z) -> dict[str, PerImage]:
         """Terms of images that show each persona with another one's performance."""
-        x, mask, wanted = examples.image, examples.mask, self.weights
-        swapped = decode(self.network, shared, own, persona.exchange(z, shared.offset))
+        x = examples.image
+        mask = examples.mask
+        wanted = self.weights
+        performance = persona.exchange(z, shared.offset)
+        swapped = decode(self.network, shared, own, performance)
 
         terms = {}
         if wanted.identity:
             terms["identity"] = self._identity(shared, x, mask, swapped)
         if wanted.cycle or wanted.latent_cycle:
-            # Encoded again, and sent back to the persona whose performance it was.
-            inputs = {
-                name: persona.exchange(field, shared.offset)
-                for name, field in examples.encoder_input.items()
-                if name != "image"
-            }
+            # The other fields, such as landmarks, are those of the performance.
+            inputs = {}
+            for name, field in examples.encoder_input.items():
+                if name != "image":
+                    inputs[name] = persona.exchange(field, shared.offset)
+            # Encoded again, and sent back to the persona whose performance it was
             again = encode(self.network, shared, {"image": swapped} | inputs)
             back = persona.exchange(again, -shared.offset)
         if wanted.cycle:
@@ -149,9 +155,10 @@ class Losses:
             terms["latent_cycle"] = jnp.abs(back - z).mean(-1)
         return terms
 
-    def _identity(self, shared, x, mask, swapped) -> Float[Array, "p b"]:
+    def _identity(self, shared, x, mask, swapped) -> PerImage:
         """How unlike its persona each swapped image is; the persona is the mean embedding of its images."""
-        view = partial(persona.flattened, partial(embedder.view, side=self.embedder.side))
+        view_batch = partial(embedder.view, side=self.embedder.side)
+        view = partial(persona.flattened, view_batch)
         mask = view(mask)[..., 0]
 
         def embed_views(views):
@@ -161,5 +168,6 @@ class Losses:
             return persona.flattened(embed_views, masked(view(images), mask))
 
         reference = embed(x, mask).mean(1, keepdims=True)
+        # A swapped face lies where that of the performance does.
         embedded = embed(swapped, persona.exchange(mask, shared.offset))
         return identity.dissimilarity(embedded, reference)

@@ -69,21 +69,27 @@ def sequential(
     Unrolled: gradients of convolutions inside a scan are forty times slower on a CPU. Images are not swapped here, so
     that `offset` is not used.
     """
-    order = jax.random.permutation(jax.random.fold_in(state.key, state.step), len(examples.image))
+    key = jax.random.fold_in(state.key, state.step)
+    order = jax.random.permutation(key, len(examples.image))
 
     def loss(params, examples):
         weights, own = network.split(params)
+        # A stack of one persona, as `losses` wants it
         stacked = jax.tree.map(lambda leaf: leaf[None], own)
-        each, terms = losses(Shared(weights, values.alpha, offset, {}), stacked, examples)
+        shared = Shared(weights, values.alpha, offset, {})
+        each, terms = losses(shared, stacked, examples)
         return each[0], (each, terms)
 
-    params, opt, results = state.params, state.opt, []
+    params = state.params
+    opt = state.opt
+    results = []
     for p in order:
         # Own weights and moments come from the state: no persona has had its update before its turn.
         one = params | {"personas": _take(state.params["personas"], p)}
         one_opt = opt | {"personas": _take(state.opt["personas"], p)}
         one_examples = jax.tree.map(lambda leaf, p=p: leaf[p][None], examples)
 
+        # Update of the shared weights and of this persona's
         gradients, result = jax.grad(loss, has_aux=True)(one, one_examples)
         one, one_opt = _apply(gradients, one_opt, one, values.learning_rate)
 
@@ -91,8 +97,10 @@ def sequential(
         opt = one_opt | {"personas": _put(opt["personas"], p, one_opt["personas"])}
         results.append(result)
 
+    places = jnp.argsort(order)
+
     def in_order_of_personas(*parts):
-        return jnp.concatenate(parts)[jnp.argsort(order)]
+        return jnp.concatenate(parts)[places]
 
     each, terms = jax.tree.map(in_order_of_personas, *results)
     return Updated(params, opt, each, terms)
@@ -103,7 +111,8 @@ UPDATES: dict[str, Update] = {"joint": joint, "sequential": sequential}
 
 
 def _apply(gradients, opt, params, learning_rate) -> tuple[Params, Optimizers]:
-    new_params, new_opt = {}, {}
+    new_params = {}
+    new_opt = {}
     for group, weights in params.items():
         new_params[group], new_opt[group] = optimizers.apply(
             optimizers.ADAM, gradients[group], opt[group], weights, learning_rate
@@ -113,7 +122,11 @@ def _apply(gradients, opt, params, learning_rate) -> tuple[Params, Optimizers]:
 
 def _take(stacked: PyTree, p: Int[Array, ""]) -> PyTree:
     """One persona's part of stacked weights or optimizer states. Counts are scalars, common to all personas."""
-    return jax.tree.map(lambda leaf: leaf[p] if leaf.ndim else leaf, stacked)
+
+    def take(leaf):
+        return leaf[p] if leaf.ndim else leaf
+
+    return jax.tree.map(take, stacked)
 
 
 def _put(stacked: PyTree, p: Int[Array, ""], one: PyTree) -> PyTree:

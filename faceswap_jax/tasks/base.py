@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from data_pipelines import datasets, sources
+from faceswap_jax.ops import precision
 from faceswap_jax.state import State
 
 Batch = PyTree
@@ -207,7 +208,8 @@ class FaceTask(Task):
         counts = {name: len(source) for name, source in self.data.items()}
         text = f"{len(counts):,} personas, {sum(counts.values()):,} images"
         if len(counts) <= NAMED:
-            text += f" ({', '.join(f'{name} {count:,}' for name, count in counts.items())})"
+            each = [f"{name} {count:,}" for name, count in counts.items()]
+            text += f" ({', '.join(each)})"
         return text
 
     @property
@@ -226,18 +228,27 @@ def with_data(config: ml_collections.ConfigDict, **decided: object) -> ml_collec
     return config
 
 
+def image_and_mask(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
+    """Images and masks of a batch, in [0, 1]."""
+    return precision.from_bytes(batch["image"]), precision.from_bytes(batch["mask"])
+
+
 def mean_of(measure: Callable[[State, Batch], Metrics], batches: int = 1) -> Evaluator:
     """An evaluator whose scores are the means of a batch's metrics over the batches."""
 
     def summarise(measured: Sequence[Metrics]) -> dict[str, float]:
-        return {name: float(np.mean([m[name] for m in measured])) for name in measured[0]}
+        means = {}
+        for name in measured[0]:
+            of_batches = [metrics[name] for metrics in measured]
+            means[name] = float(np.mean(of_batches))
+        return means
 
     return Evaluator(measure, summarise, batches)
 
 
 def phase_of(task: Task, step: int) -> Phase:
     """The phase that a state with `step` steps done is of: the one that did its last step."""
-    return next(p for p in task.phases if step <= p.stop)
+    return next(phase for phase in task.phases if step <= phase.stop)
 
 
 def abstract_state(task: Task, phase: Phase) -> State:

@@ -23,7 +23,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.losses import arcface
 from faceswap_jax.models import iresnet
-from faceswap_jax.ops import augmentation, optimizers, precision, schedules
+from faceswap_jax.ops import augmentation, optimizers, schedules
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.state import State
@@ -35,6 +35,7 @@ from faceswap_jax.tasks.base import (
     Phase,
     Preview,
     Step,
+    image_and_mask,
     mean_of,
     with_data,
 )
@@ -58,7 +59,8 @@ class Task(FaceTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data; the last ones are held out."""
         _check(config)
-        names = [name for name, source in datasets.open_data(config.data).items() if len(source)]
+        data = datasets.open_data(config.data)
+        names = [name for name, source in data.items() if len(source)]
         held_out = max(round(config.data.held_out * len(names)), 2)
         trained = len(names) - held_out
         if trained < 2:
@@ -72,7 +74,8 @@ class Task(FaceTask):
         """Fresh weights and centres."""
         embedder_key, centres_key = jax.random.split(key)
         weights, statistics = iresnet.init(self.model, embedder_key)
-        shape = len(self.config.identities), self.model.embedding
+        # Of any length: only their directions count.
+        shape = (len(self.config.identities), self.model.embedding)
         centres = 0.01 * jax.random.normal(centres_key, shape)
         params = {"embedder": weights, "head": {"centres": centres}}
         return State(
@@ -90,7 +93,8 @@ class Task(FaceTask):
     def _train_step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
         """One update; "accuracy" is the fraction of images that are nearest to the centre of their identity."""
         c = self.config
-        x = self._network_input(jax.random.fold_in(state.key, state.step), batch)
+        key = jax.random.fold_in(state.key, state.step)
+        x = self._network_input(key, batch)
         identities = batch["identity"]
 
         def loss(params):
@@ -102,24 +106,30 @@ class Task(FaceTask):
             accuracy = (cosine.argmax(1) == identities).mean()
             return losses.mean(), (statistics, accuracy)
 
+        # Update step
         gradient = jax.value_and_grad(loss, has_aux=True)
-        (value, (statistics, accuracy)), gradients = gradient(state.params)
+        (value, auxiliary), gradients = gradient(state.params)
+        statistics, accuracy = auxiliary
         rate = schedules.warm_up_cosine(state.step, c.learning_rate, c.warm_up, c.steps)
         params, opt = optimizers.apply(self.optimizer, gradients, state.opt, state.params, rate)
 
         metrics = {"loss": value, "accuracy": accuracy, "learning_rate": rate}
         extras = state.extras | {"statistics": statistics}
-        return replace(state, step=state.step + 1, params=params, opt=opt, extras=extras), metrics
+        state = replace(state, step=state.step + 1, params=params, opt=opt, extras=extras)
+        return state, metrics
 
     def _network_input(self, key: PRNGKeyArray, batch: Batch) -> Float[Array, "b s s 3"]:
         """What training shows of a batch: soft and in other light, whole or the face alone."""
         c = self.config
         blur_key, light_key, mask_key = jax.random.split(key, 3)
-        x, mask = _image_and_mask(batch)
+        x, mask = image_and_mask(batch)
         x = augmentation.photometric(light_key, x, c.augment)
         x = augmentation.blurred(blur_key, x, c.blur * c.resolution)
+
+        # Whole images have a mask of ones.
         alone = jax.random.uniform(mask_key, (len(x), 1, 1)) < c.face_alone
-        return embedder.view(masked(x, jnp.where(alone, mask, 1.0)), c.model.side)
+        visible = masked(x, jnp.where(alone, mask, 1.0))
+        return embedder.view(visible, c.model.side)
 
     def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
         """How well it tells held-out identities apart."""
@@ -131,9 +141,11 @@ class Task(FaceTask):
         Of all pairs of images: the mean cosines of the "same" and of "different" persons, and the "area" under the
         ROC curve. `experiments/benchmarks/identity.py` measures by a protocol.
         """
-        x, face = _image_and_mask(batch)
+        x, face = image_and_mask(batch)
         identity = batch["identity"]
-        pairs = jnp.triu(jnp.ones((len(x), len(x)), bool), 1)  # each pair once
+        # [image, image], each pair once
+        every = jnp.ones((len(x), len(x)), bool)
+        pairs = jnp.triu(every, 1)
         same = pairs & (identity[:, None] == identity)
         different = pairs & ~same
 
@@ -154,10 +166,11 @@ class Task(FaceTask):
 
     def _preview(self, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
         batch = jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch)
-        x, mask = _image_and_mask(batch)
+        x, mask = image_and_mask(batch)
         whole = embedder.view(x, self.model.side)
         alone = embedder.view(masked(x, mask), self.model.side)
-        trained = self._network_input(jax.random.fold_in(state.key, state.step), batch)
+        key = jax.random.fold_in(state.key, state.step)
+        trained = self._network_input(key, batch)
         return jnp.stack([whole, alone, trained])
 
     @property
@@ -195,47 +208,44 @@ class Task(FaceTask):
         )
 
 
-def _image_and_mask(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
-    return precision.from_bytes(batch["image"]), precision.from_bytes(batch["mask"])
-
-
 def _area(
     scores: Float[Array, "b b"], same: Bool[Array, "b b"], different: Bool[Array, "b b"]
 ) -> Float[Array, ""]:
     """Area under the ROC curve: how often one of `same` scores above one of `different`."""
     order = jnp.argsort(scores.ravel())
-    # For each pair, in ascending order: how many different ones score no higher
-    below = jnp.cumsum(different.ravel()[order])
-    return (below * same.ravel()[order] / different.sum()).sum() / same.sum()
+    same = same.ravel()[order]
+    different = different.ravel()[order]
+    # For each pair, in ascending order: the fraction of the different ones that score no higher
+    below = jnp.cumsum(different) * same / different.sum()
+    return below.sum() / same.sum()
 
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    check(
-        config,
-        {
-            "seed": at_least(0),
-            "alignment": one_of(*align.ALIGNMENTS),
-            "batch": at_least(2),
-            "warm_up": at_least(0),
-            "steps": at_least(config.warm_up + 1),
-            "blur": at_least(0),
-            "face_alone": between(0, 1),
-            "learning_rate": positive(),
-            "momentum": below(0, 1),
-            "weight_decay": at_least(0),
-            "resolution": at_least(1),
-            "data.test": at_least(2),
-            "data.held_out": inside(0, 1),
-            "loss.scale": positive(),
-            "loss.margin": below(0, 1.57),
-            "model.blocks": Demand(_counts, "give the number of blocks of each stage"),
-            "model.channels": Demand(_counts, "give the number of channels of each stage"),
-            "model.stem": at_least(1),
-            "model.embedding": at_least(1),
-            "model.side": at_least(1),
-        },
-    )
+    demands = {
+        "seed": at_least(0),
+        "alignment": one_of(*align.ALIGNMENTS),
+        "batch": at_least(2),
+        "warm_up": at_least(0),
+        "steps": at_least(config.warm_up + 1),
+        "blur": at_least(0),
+        "face_alone": between(0, 1),
+        "learning_rate": positive(),
+        "momentum": below(0, 1),
+        "weight_decay": at_least(0),
+        "resolution": at_least(1),
+        "data.test": at_least(2),
+        "data.held_out": inside(0, 1),
+        "loss.scale": positive(),
+        "loss.margin": below(0, 1.57),
+        "model.blocks": Demand(_counts, "give the number of blocks of each stage"),
+        "model.channels": Demand(_counts, "give the number of channels of each stage"),
+        "model.stem": at_least(1),
+        "model.embedding": at_least(1),
+        "model.side": at_least(1),
+    }
+    check(config, demands)
+
     stages = len(config.model.blocks)
     if len(config.model.channels) != stages:
         raise InputError(

@@ -23,7 +23,16 @@ from faceswap_jax.ops import augmentation, optimizers, precision, schedules
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.state import State
 from faceswap_jax.tasks import base
-from faceswap_jax.tasks.base import Batch, Evaluator, Metrics, Phase, Preview, Step, mean_of
+from faceswap_jax.tasks.base import (
+    Batch,
+    Evaluator,
+    Metrics,
+    Phase,
+    Preview,
+    Step,
+    image_and_mask,
+    mean_of,
+)
 
 OPTIMIZER = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-3))
 PREVIEW_COLUMNS = 8
@@ -33,10 +42,10 @@ NAMES = list(samples.SPANS)
 
 def _factors(*names: str) -> dict[str, float]:
     """What turns errors of normalised values into degrees; 1 for parameters that are no angles."""
-    factors = {}
-    for name in names:
+    factors = dict.fromkeys(names, 1.0)
+    for name in DEGREES.keys() & names:
         span = samples.SPANS[name]
-        factors[name] = DEGREES[name] * (span.high - span.low) if name in DEGREES else 1.0
+        factors[name] = DEGREES[name] * (span.high - span.low)
     return factors
 
 
@@ -79,15 +88,20 @@ class Task(base.Task):
     def _train_step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
         """One update on images as soft, noisy and bright as those of swaps and of decoded clips may be."""
         c = self.config
-        x = self._network_input(jax.random.fold_in(state.key, state.step), batch)
+        key = jax.random.fold_in(state.key, state.step)
+        x = self._network_input(key, batch)
+
+        # The first of the parameters are the persona's.
         is_persona = jnp.arange(len(NAMES)) < len(PERSONA_SPANS)
         weight = jnp.where(is_persona, 1.0, c.performance_weight)
 
         def loss(params):
-            error = oracle.apply(self.model, params, x) - batch["parameters"]
+            values = oracle.apply(self.model, params, x)
+            error = values - batch["parameters"]
             # Squares: absolute errors dwell much longer at the middle of what is hard to see, lids and gaze.
             return (weight * error**2).mean(), jnp.abs(error).mean()
 
+        # Update step
         gradients, error = jax.grad(loss, has_aux=True)(state.params)
         rate = schedules.warm_up_cosine(state.step, c.learning_rate, c.warm_up, c.steps)
         params, opt = optimizers.apply(OPTIMIZER, gradients, state.opt, state.params, rate)
@@ -98,11 +112,15 @@ class Task(base.Task):
         """What training shows of a batch."""
         c = self.config
         light_key, blur_key, level_key, noise_key, mask_key = jax.random.split(key, 5)
-        x, mask = _image_and_mask(batch)
+        x, mask = image_and_mask(batch)
         x = augmentation.blurred(blur_key, x, c.blur)
         x = augmentation.photometric(light_key, x, c.augment)
-        level = c.noise * jax.random.uniform(level_key, (len(x), 1, 1, 1))
-        x += level * jax.random.normal(noise_key, x.shape)
+
+        # Noise, of a level of each image's own
+        levels = c.noise * jax.random.uniform(level_key, (len(x), 1, 1, 1))
+        x += levels * jax.random.normal(noise_key, x.shape)
+
+        # Whatever blending does to the edge of the face
         mask = augmentation.blurred(mask_key, mask[..., None], c.mask_blur)[..., 0]
         return masked(x, mask)
 
@@ -115,14 +133,15 @@ class Task(base.Task):
 
         Pose and gaze are in degrees, the others in fractions of their spans.
         """
-        x, face = _image_and_mask(batch)
+        x, face = image_and_mask(batch)
         metrics = {}
         for way, mask in (("face", face), ("picture", jnp.ones_like(face))):
             values = oracle.apply(self.model, state.params, masked(x, mask))
             error = jnp.abs(values - batch["parameters"]).mean(0)
+            by_name = dict(zip(NAMES, error, strict=True))
             for group, factors in GROUPS.items():
-                chosen = [error[NAMES.index(name)] * factor for name, factor in factors.items()]
-                metrics[f"{way}/{group}"] = jnp.stack(chosen).mean()
+                scaled = [by_name[name] * factor for name, factor in factors.items()]
+                metrics[f"{way}/{group}"] = jnp.stack(scaled).mean()
         return metrics
 
     def preview(self, phase: Phase) -> Preview:
@@ -130,7 +149,8 @@ class Task(base.Task):
         return Preview(self._preview, rows=("whole", "face alone"))
 
     def _preview(self, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
-        x, mask = _image_and_mask(jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch))
+        batch = jax.tree.map(lambda a: a[:PREVIEW_COLUMNS], batch)
+        x, mask = image_and_mask(batch)
         return jnp.stack([x, masked(x, mask)])
 
     @cached_property
@@ -145,7 +165,12 @@ class Task(base.Task):
         """Puppets of one world, rendered as they are needed."""
         c = self.config
         return samples.training_batches(
-            self._training, batch=c.batch, fresh=c.data.fresh, seed=c.seed, host=host, hosts=hosts
+            self._training,
+            batch=c.batch,
+            fresh=c.data.fresh,
+            seed=c.seed,
+            host=host,
+            hosts=hosts,
         )
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
@@ -153,33 +178,29 @@ class Task(base.Task):
         return samples.test_batches(self._test, batch=self.config.data.test, host=host, hosts=hosts)
 
 
-def _image_and_mask(batch: Batch) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
-    return precision.from_bytes(batch["image"]), precision.from_bytes(batch["mask"])
-
-
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    check(
-        config,
-        {
-            "seed": at_least(0),
-            "batch": at_least(1),
-            "warm_up": at_least(0),
-            "steps": at_least(config.warm_up + 1),
-            "blur": at_least(0),
-            "mask_blur": at_least(0),
-            "noise": at_least(0),
-            "learning_rate": positive(),
-            "performance_weight": at_least(0),
-            "data.world_seed": at_least(0),
-            "data.test_world_seed": at_least(0),
-            "data.fresh": between(1, config.batch),
-            "data.test": at_least(1),
-            "model.stem": at_least(1),
-            "model.squeeze": at_least(1),
-            "model.levels": Demand(_levels, "give the channels of 1 to 5 levels"),
-        },
-    )
+    demands = {
+        "seed": at_least(0),
+        "batch": at_least(1),
+        "warm_up": at_least(0),
+        "steps": at_least(config.warm_up + 1),
+        "blur": at_least(0),
+        "mask_blur": at_least(0),
+        "noise": at_least(0),
+        "learning_rate": positive(),
+        "performance_weight": at_least(0),
+        "data.world_seed": at_least(0),
+        "data.test_world_seed": at_least(0),
+        "data.fresh": between(1, config.batch),
+        "data.test": at_least(1),
+        "model.stem": at_least(1),
+        "model.squeeze": at_least(1),
+        "model.levels": Demand(_levels, "give the channels of 1 to 5 levels"),
+    }
+    check(config, demands)
+
+    # What is measured must not have been trained on.
     if config.data.test_world_seed == config.data.world_seed:
         raise InputError(
             "config.data.test_world_seed is that of the training; choose another world."
