@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 
@@ -51,6 +52,11 @@ class Command:
         return ""
 
 
+def paths(texts: Sequence[str]) -> list[Path]:
+    """Files and folders that the user has named."""
+    return [Path(text) for text in texts]
+
+
 def call(command: Command, arguments: Sequence[str]) -> int:
     """Runs a command, or shows its help, and returns the exit code.
 
@@ -96,6 +102,7 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
 
 def help_of(command: Command, arguments: Sequence[str]) -> str:
     """How a command is used, and its flags with their defaults."""
+    # Without the arguments: they may be wrong, which is no reason to refuse help.
     values = flags.FlagValues()
     command.define(values, ())
     lines = [f"usage: faceswap {command.name} {command.usage}", "", command.summary, ""]
@@ -107,17 +114,21 @@ def help_of(command: Command, arguments: Sequence[str]) -> str:
 
 def explained(name: str, text: str, width: int = 18) -> str:
     """A name in a column of `width` characters, and its explanation beside it; a longer name has its own line."""
+    # Two spaces before the name and two behind its column
     indent = " " * (width + 4)
     lines = textwrap.wrap(text, HELP_WIDTH - len(indent), break_on_hyphens=False)
     first = f"  {name:<{width}}  "
     # The name does not fit into its column.
     if len(name) > width and lines:
-        return "\n".join([first.rstrip(), *(indent + line for line in lines)])
-    return (first + f"\n{indent}".join(lines)).rstrip()
+        return "\n".join([first.rstrip(), *[indent + line for line in lines]])
+    explanation = f"\n{indent}".join(lines)
+    return f"{first}{explanation}".rstrip()
 
 
 def _default(flag: flags.Flag) -> str:
     text = flag.default_as_str
+    # absl quotes them; what is off or empty needs no mention.
     if text in (None, "''", "'None'", "'false'"):
         return ""
-    return f" (default: {text.strip(chr(39))})"
+    value = text.strip("'")
+    return f" (default: {value})"

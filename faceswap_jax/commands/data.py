@@ -6,7 +6,7 @@ from pathlib import Path
 
 from absl import flags
 
-from faceswap_jax.commands.base import ANY_NUMBER, Command
+from faceswap_jax.commands.base import ANY_NUMBER, Command, paths
 from faceswap_jax.errors import InputError
 
 MOST_PUPPETS = 100_000  # also of tracks and frames
@@ -31,8 +31,8 @@ class Prepare(Command):
         from data_pipelines.prepare.prepare import prepare
         from data_pipelines.prepare.settings import Settings
 
-        clips = [Path(path) for path in inputs]
-        prepare(clips, Path(values.output), Settings.from_flags(values), values.processes)
+        settings = Settings.from_flags(values)
+        prepare(paths(inputs), Path(values.output), settings, values.processes)
 
 
 class Verify(Command):
@@ -67,6 +67,7 @@ class Puppets(Command):
         number("personas", None, "How many puppets.", 1, MOST_PUPPETS)
         number("tracks", None, "How many clips of each, in as many scenes.", 1, MOST_PUPPETS)
         number("frames", None, "How many frames of each track.", 1, MOST_PUPPETS)
+        # What is written
         flags.DEFINE_enum(
             "format",
             "clips",
@@ -77,6 +78,7 @@ class Puppets(Command):
         number("size", 256, "Side of the clips' frames in pixels, even.")
         number("resolution", 128, "Side of the records' crops in pixels, a power of two.")
         flags.DEFINE_float("rate", 25.0, "Frames per second.", None, None, values)
+        # Which puppets of which world: several commands can share the work.
         number("world_seed", 0, "Another world has other puppets.")
         number("first_persona", 0, "Number of the first puppet in the world.")
         number("first_track", 0, "Number of the first track.")
@@ -86,6 +88,7 @@ class Puppets(Command):
         from data_pipelines.puppets.dataset import PuppetClips, write_clips, write_records
         from data_pipelines.puppets.sheet import write_contact_sheet
 
+        # Clips have a size and records a resolution; the other flag would do nothing.
         unused = "resolution" if values.format == "clips" else "size"
         if values[unused].present:
             raise InputError(

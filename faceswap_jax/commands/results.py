@@ -4,7 +4,7 @@ from pathlib import Path
 
 from absl import flags
 
-from faceswap_jax.commands.base import Command
+from faceswap_jax.commands.base import Command, paths
 
 
 class Swap(Command):
@@ -16,8 +16,7 @@ class Swap(Command):
     required = ("workdir", "output", "blend")
 
     def define(self, values, arguments):
-        define_run(values)
-        define_who(values)
+        define_generation(values)
         meaning = "How the face is blended in: multiband, poisson or none."
         flags.DEFINE_string("blend", "multiband", meaning, values)
 
@@ -31,7 +30,7 @@ class Swap(Command):
             Path(values.output),
             values.blend,
             values.step,
-            [Path(picture) for picture in values.pictures],
+            paths(values.pictures),
         )
 
 
@@ -44,8 +43,7 @@ class Reenact(Command):
     required = ("workdir", "output")
 
     def define(self, values, arguments):
-        define_run(values)
-        define_who(values)
+        define_generation(values)
 
     def run(self, values, inputs):
         from faceswap_jax.reenact import reenact
@@ -56,7 +54,7 @@ class Reenact(Command):
             Path(inputs[0]),
             Path(values.output),
             values.step,
-            [Path(picture) for picture in values.pictures],
+            paths(values.pictures),
         )
 
 
@@ -106,15 +104,14 @@ class Demo(Command):
         demo(Path(values.output))
 
 
-def define_run(values: flags.FlagValues) -> None:
-    """The flags that say which run makes the images, and which of its checkpoints."""
+def define_generation(values: flags.FlagValues) -> None:
+    """The flags of commands that make images: of which run, of whom, and where to."""
+    # Which run makes them, and which of its checkpoints
     flags.DEFINE_string("workdir", None, "Folder of a trained run.", values)
     meaning = "Number of steps of the checkpoint to use. By default the newest one."
     flags.DEFINE_integer("step", None, meaning, 0, None, values)
 
-
-def define_who(values: flags.FlagValues) -> None:
-    """The flags that say whom to show, and where to."""
+    # Whom to show: exactly one of the two, which `inference.who` checks
     flags.DEFINE_string("persona", None, "Whom to show: one of the run's personas.", values)
     flags.DEFINE_list(
         "pictures",
@@ -122,4 +119,5 @@ def define_who(values: flags.FlagValues) -> None:
         "In place of --persona, for a run that takes anybody: pictures or clips of one person, separated by commas.",
         values,
     )
+
     flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", values)

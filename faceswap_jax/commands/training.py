@@ -10,7 +10,7 @@ from ml_collections import config_flags
 
 from faceswap_jax import config as configs
 from faceswap_jax.commands import base, comments
-from faceswap_jax.commands.base import ANY_NUMBER, Command
+from faceswap_jax.commands.base import ANY_NUMBER, Command, paths
 from faceswap_jax.errors import InputError
 
 FIELD = "--config."
@@ -41,6 +41,7 @@ class Train(Command):
         profile = None
         if values.profile is not None:
             profile = Profile.parse(values.profile, workdir / "profile")
+        # Before anything starts JAX
         if values.distributed:
             distributed.start()
         train(values.config, workdir, profile)
@@ -79,7 +80,7 @@ class Status(Command):
     def run(self, values, inputs):
         from faceswap_jax.reporting.status import status
 
-        print(status([Path(path) for path in inputs]))
+        print(status(paths(inputs)))
 
 
 class Sweep(Command):
@@ -121,6 +122,7 @@ class Sweep(Command):
         search = files.load(Path(inputs[0]), overrides, read_train_config)
         count = files.count_of(search, values.local)
         output = Path(values.output)
+        # A sweep that has begun was checked then.
         if not journal.has_outcomes(output):
             from faceswap_jax.sweeps import foresight
 
@@ -181,6 +183,7 @@ def experiment_of(arguments: Sequence[str]) -> Path | None:
     Raises:
         flags.Error: its name is missing.
     """
+    # The flags of the fields are defined by this file: they are not known yet.
     values = flags.FlagValues()
     flags.DEFINE_string("config", None, "", values)
     values(["faceswap", *arguments], known_only=True)
@@ -195,6 +198,7 @@ def fields_help(arguments: Sequence[str]) -> str:
     described = comments.of_experiment(path)
     lines = ["", "", f"Fields of {path}:", ""]
     for name, value in configs.fields(read_train_config(arguments)).items():
+        # What is said of a whole group serves its fields.
         group = name.rpartition(".")[0]
         text = described.get(name) or described.get(group, "")
         lines.append(base.explained(f"{FIELD}{name}={value}", text, FIELD_WIDTH))

@@ -26,6 +26,7 @@ def start() -> None:
     """
     given = {name: os.environ.get(name) for name in ENVIRONMENT}
     arguments = {}
+    # Without them a cluster's own variables are looked for.
     if given["JAX_NUM_PROCESSES"] or given["JAX_PROCESS_ID"]:
         try:
             arguments = {

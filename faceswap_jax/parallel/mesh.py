@@ -21,7 +21,8 @@ def split_cpu(devices: int) -> None:
     """
     if devices < 1:
         raise InputError(f"config.mesh.cpu_devices is {devices}; give 1 or more.")
-    with contextlib.suppress(RuntimeError):  # raised once JAX has started
+    # Raised once JAX has started
+    with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", devices)
 
 
@@ -36,5 +37,7 @@ def make_mesh(persona: int = 1) -> Mesh:
         raise InputError(
             f"config.mesh.persona is {persona}; choose a divisor of the {devices} devices."
         )
-    shape = devices // persona, persona
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    shape = (devices // persona, persona)
+    # XLA lays arrays out inside a program; JAX's default would make layouts a part of their types.
+    automatic = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(shape, AXES, axis_types=automatic)

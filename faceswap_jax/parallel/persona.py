@@ -11,14 +11,21 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Int, PyTree, Shaped
 
+ByPersona = Shaped[Array, "p ..."]
+Batches = Shaped[Array, "p b ..."]
+Merged = Shaped[Array, "b*p ..."]
+
 
 def unrolled(function: Callable[..., PyTree], *stacked: PyTree) -> PyTree:
     """Applies `function` to each entry of the leading axis and stacks the results.
 
     It means what vmap means, and compiles to a Python loop's program.
     """
-    count = jax.tree.leaves(stacked)[0].shape[0]
-    results = [function(*jax.tree.map(lambda a, i=i: a[i], stacked)) for i in range(count)]
+    count = len(jax.tree.leaves(stacked)[0])
+    results = []
+    for i in range(count):
+        one = jax.tree.map(lambda leaf, i=i: leaf[i], stacked)
+        results.append(function(*one))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
 
@@ -36,28 +43,30 @@ def sharded(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     )
 
 
-def exchange(x: Shaped[Array, "p ..."], shift: int | Int[Array, ""]) -> Shaped[Array, "p ..."]:
+def exchange(x: ByPersona, shift: int | Int[Array, ""]) -> ByPersona:
     """Gives every persona what the persona `shift` places further has; after the last comes the first.
 
     Call it inside `sharded`, for what is small, such as latents: it gathers all of `x` on every device.
     """
     everybody = jax.lax.all_gather(x, "persona", tiled=True)
+    shifted = jnp.roll(everybody, -shift, axis=0)
+    # This device's personas
     first = jax.lax.axis_index("persona") * len(x)
-    return jax.lax.dynamic_slice_in_dim(jnp.roll(everybody, -shift, axis=0), first, len(x))
+    return jax.lax.dynamic_slice_in_dim(shifted, first, len(x))
 
 
-def merge(x: Shaped[Array, "p b ..."]) -> Shaped[Array, "b*p ..."]:
+def merge(x: Batches) -> Merged:
     """Makes one axis of personas and batch. The batch leads, so that its sharding over data needs no gather."""
     return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
 
 
-def unmerge(x: Shaped[Array, "b*p ..."], personas: int) -> Shaped[Array, "p b ..."]:
+def unmerge(x: Merged, personas: int) -> Batches:
     """The inverse of `merge`."""
-    return x.reshape(-1, personas, *x.shape[1:]).swapaxes(0, 1)
+    by_image = x.reshape(-1, personas, *x.shape[1:])
+    return by_image.swapaxes(0, 1)
 
 
-def flattened(
-    function: Callable[..., Array], *x: Shaped[Array, "p b ..."]
-) -> Shaped[Array, "p b ..."]:
+def flattened(function: Callable[..., Merged], *batches: Batches) -> Batches:
     """Applies a function of batches [n, ...] to personas and batch together."""
-    return unmerge(function(*map(merge, x)), len(x[0]))
+    result = function(*map(merge, batches))
+    return unmerge(result, personas=len(batches[0]))

@@ -16,11 +16,11 @@ LARGE = 4 * 2**20
 
 def _fsdp(shape: tuple[int, ...], size: int, ways: int) -> P:
     """Shards the largest dimension that divides evenly over data; small tensors stay whole."""
-    fitting = [d for d in range(len(shape)) if shape[d] % ways == 0]
+    fitting = [axis for axis, length in enumerate(shape) if length % ways == 0]
     if size < LARGE or not fitting:
         return P()
-    axis = max(fitting, key=lambda d: shape[d])
-    return P(*(None,) * axis, "data")
+    largest = max(fitting, key=lambda axis: shape[axis])
+    return P(*[None] * largest, "data")
 
 
 # First match on the path of a leaf of the state wins, e.g. "params/personas/level_3/conv_0/conv/kernel".
@@ -43,19 +43,18 @@ def spec(path: str, leaf: jax.ShapeDtypeStruct, mesh: Mesh) -> P:
 
 def sharded(abstract: PyTree, mesh: Mesh) -> PyTree:
     """An abstract state whose leaves also tell their shardings."""
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        abstract,
-        shardings(abstract, mesh),
-    )
+
+    def with_sharding(leaf, sharding):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(with_sharding, abstract, shardings(abstract, mesh))
 
 
 def shardings(abstract: PyTree, mesh: Mesh) -> PyTree:
     """The sharding of every leaf of an abstract state (`jax.eval_shape` of its construction)."""
 
     def sharding(path, leaf):
-        return NamedSharding(
-            mesh, spec(jax.tree_util.keystr(path, simple=True, separator="/"), leaf, mesh)
-        )
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return NamedSharding(mesh, spec(name, leaf, mesh))
 
     return jax.tree_util.tree_map_with_path(sharding, abstract)

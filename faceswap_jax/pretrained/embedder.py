@@ -65,10 +65,14 @@ def load(path: Path) -> Embedder:
         )
     network = shape(config)
     params, statistics = jax.eval_shape(partial(iresnet.init, network), jax.random.key(0))
+    # Not the centres of the identities, nor the optimizer's state
     wanted = {"params": {"embedder": params}, "extras": {"statistics": statistics}}
     state = jax.tree.map(np.asarray, read_parts(path, wanted, make_mesh()))
     return Embedder(
-        network, state["params"]["embedder"], state["extras"]["statistics"], config.alignment
+        config=network,
+        params=state["params"]["embedder"],
+        statistics=state["extras"]["statistics"],
+        alignment=config.alignment,
     )
 
 
@@ -97,14 +101,18 @@ def view(crops: Float[Array, "b h w c"], side: int) -> Float[Array, "b side side
     # The crop's scale, template pixels per width, and its corner in the template
     right, left = np.array(_EYES)
     scale = (left[0] - right[0]) / align.INTEROCULAR
-    corner = (right + left) / 2 + 0.5 - scale * np.array(align.EYE_MIDPOINT)
+    # Half a pixel more: JAX counts from the border of the image, not from its first pixel's centre.
+    eyes = (right + left) / 2 + 0.5
+    corner = eyes - scale * np.array(align.EYE_MIDPOINT)
+
+    batch, height, width, channels = crops.shape
     return jax.image.scale_and_translate(
         crops,
-        (len(crops), side, side, crops.shape[-1]),
-        (1, 2),
-        jnp.float32(scale / _TEMPLATE * side / np.array(crops.shape[1:3])),
-        jnp.float32(corner[::-1] / _TEMPLATE * side),
-        ResizeMethod.LINEAR,
+        shape=(batch, side, side, channels),
+        spatial_dims=(1, 2),
+        scale=jnp.float32(scale / _TEMPLATE * side / np.array([height, width])),
+        translation=jnp.float32(corner[::-1] / _TEMPLATE * side),
+        method=ResizeMethod.LINEAR,
     )
 
 
@@ -136,5 +144,6 @@ def embed_views(
     views: Float[Array, "b side side 3"],
 ) -> Float[Array, "b d"]:
     """Embeddings of unit length of what `view` shows."""
+    # Statistics change in training alone.
     embeddings, _ = iresnet.apply(config, params, statistics, views)
     return identity.normalised(embeddings)

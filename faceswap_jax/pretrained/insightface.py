@@ -106,9 +106,11 @@ def _read_safetensors(path: Path) -> State:
         state = load_file(path)
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise ValueError(f"reading fails: {error}") from error
-    return {
-        name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")
-    }
+    # Counts of PyTorch's batch normalisations, of no use here
+    counts = [name for name in state if name.endswith(".num_batches_tracked")]
+    for name in counts:
+        del state[name]
+    return state
 
 
 def _read_onnx(path: Path) -> State:
@@ -164,13 +166,15 @@ class _Graph:
         x = self._conv_norm(self._inputs[0], "conv1", "bn1")
         x = self._prelu(x, "prelu")
 
-        stage, block = 0, -1
-        while len(self._users[x]) == 2:  # a block, and its shortcut
+        stage = 0
+        block = -1
+        # What a block begins with is read twice: by its first normalisation and by the shortcut.
+        while len(self._users[x]) == 2:
             begins_stage = any(node.op_type == "Conv" for node in self._users[x])
             if begins_stage:
-                stage, block = stage + 1, 0
-            else:
-                block += 1
+                stage += 1
+                block = -1
+            block += 1
             x = self._block(x, f"layer{stage}.{block}.", begins_stage)
 
         x = self._norm(x, "bn2")
@@ -178,7 +182,8 @@ class _Graph:
         x = self._gemm(x)
         if self._users[x]:
             self._norm(x, "features")
-        else:  # folded into the fully connected layer
+        else:
+            # Folded into the fully connected layer
             self._shift("features", np.zeros_like(self._state["fc.bias"]))
         return self._state
 
@@ -216,10 +221,8 @@ class _Graph:
         """A convolution and its batch normalisation, which may have become the convolution's bias."""
         node = self._user(x, "Conv")
         weight, *bias = (self._constant(name) for name in node.input[1:])
-        wanted = _CONV_DEFAULTS | {
-            "strides": [strides] * 2,
-            "pads": [weight.shape[-1] // 2] * 4,
-        }
+        padding = weight.shape[-1] // 2
+        wanted = _CONV_DEFAULTS | {"strides": [strides] * 2, "pads": [padding] * 4}
         for name, value in (_CONV_DEFAULTS | _attributes(node)).items():
             if name != "kernel_shape" and value != wanted[name]:
                 raise ValueError(f"the convolution '{conv}' has {name} {value}, not {wanted[name]}")
@@ -227,6 +230,8 @@ class _Graph:
         self._state[f"{conv}.weight"] = weight
         shift = bias[0] if bias else np.zeros(len(weight), np.float32)
         y = node.output[0]
+
+        # A normalisation behind it, or folded into it
         if [user.op_type for user in self._users[y]] != ["BatchNormalization"]:
             self._shift(norm, shift)
             return y
@@ -238,13 +243,17 @@ class _Graph:
     def _norm(self, x: str, name: str) -> str:
         node = self._user(x, "BatchNormalization")
         weight, bias, mean, variance = (self._constant(tensor) for tensor in node.input[1:])
+        # The network adds its own epsilon to the variance.
         epsilon = _attributes(node).get("epsilon", 1e-5)
-        self._keep_norm(name, weight, bias, mean, variance + (epsilon - iresnet.EPSILON))
+        variance = variance + (epsilon - iresnet.EPSILON)
+        self._keep_norm(name, weight, bias, mean, variance)
         return node.output[0]
 
     def _shift(self, name: str, shift: np.ndarray) -> None:
         """A batch normalisation that only shifts."""
-        ones, zeros = np.ones_like(shift), np.zeros_like(shift)
+        ones = np.ones_like(shift)
+        zeros = np.zeros_like(shift)
+        # The network adds its epsilon to the variance: 1 in all.
         self._keep_norm(name, ones, shift, zeros, ones - iresnet.EPSILON)
 
     def _keep_norm(self, name: str, weight, bias, mean, variance) -> None:
@@ -298,8 +307,10 @@ def _converted(state: State) -> tuple[iresnet.IResNetConfig, iresnet.Params, ire
     def leaf(path, abstract):
         order = _ORDERS[len(abstract.shape)]
         shape = tuple(abstract.shape[i] for i in np.argsort(order))
-        name = _name([key.key for key in path[1:]])  # without "params" or "statistics"
-        return np.ascontiguousarray(take(name, shape).transpose(order))
+        # The path begins with the number of params or statistics.
+        name = _name([key.key for key in path[1:]])
+        tensor = take(name, shape)
+        return np.ascontiguousarray(tensor.transpose(order))
 
     params, statistics = jax.tree_util.tree_map_with_path(leaf, _abstract(config))
     # This network has no scale at the end, for it is trained with one of 1. Any other goes to the layer before.
@@ -319,7 +330,8 @@ def _config(state: Mapping[str, np.ndarray]) -> iresnet.IResNetConfig:
             raise ValueError(f"the tensor '{name}' is missing, or no matrix")
         return state[name].shape
 
-    last_block = {1: 0}  # of each stage, counted from 0; stages count from 1
+    # Of each stage; stages count from 1, blocks from 0
+    last_block = {1: 0}
     for name in state:
         match = re.fullmatch(r"layer(\d+)\.(\d+)\.conv1\.weight", name)
         if match:
@@ -329,7 +341,7 @@ def _config(state: Mapping[str, np.ndarray]) -> iresnet.IResNetConfig:
     channels = tuple(shape(f"layer{stage}.0.conv1.weight")[0] for stage in stages)
 
     # The fully connected layer reads a square of the last channels.
-    embedding, inputs = shape("fc.weight")[:2]
+    embedding, inputs, *_ = shape("fc.weight")
     last_side = math.isqrt(inputs // channels[-1])
     return iresnet.IResNetConfig(
         blocks=tuple(1 + last_block.get(stage, 0) for stage in stages),
