@@ -256,7 +256,9 @@ class Manifest:
         """
         settings = load_settings(directory)
         if settings is None:
-            problem = f"has no {SETTINGS}" if directory.is_dir() else "does not exist"
+            problem = f"has no {SETTINGS}"
+            if not directory.is_dir():
+                problem = "is a file" if directory.exists() else "does not exist"
             raise InputError(
                 f"The data folder {directory} {problem}; make one with `faceswap prepare`."
             )
@@ -287,7 +289,7 @@ class Manifest:
             raise InputError(f"{path} cannot be read ({error.strerror}); correct that.") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{path} is damaged ({error!r}); remove it and run the `faceswap prepare` that made it again: it keeps "
+                f"{path} is damaged ({error!r}); run the `faceswap prepare` that made it again: it keeps "
                 "the shards."
             ) from error
 

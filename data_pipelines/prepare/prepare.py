@@ -105,10 +105,18 @@ def carry_out(
             _discard(output)
             raise _no_face(plan, reports)
         manifest = _manifest(plan, reports, settings)
-        if not (output / MANIFEST).exists() or Manifest.load(output) != manifest:
+        if not _is_written(manifest, output):
             _finish(manifest, output, {job.name for job in plan})
         _tell(manifest, {job.persona for job in plan}, output, console)
     return manifest
+
+
+def _is_written(manifest: Manifest, output: Path) -> bool:
+    """Whether the folder has this manifest; one that is damaged or of another schema counts as missing."""
+    try:
+        return Manifest.load(output) == manifest
+    except InputError:
+        return False
 
 
 def _announce(plan: Sequence[Job], done: int, console: Console) -> None:

@@ -93,7 +93,7 @@ def verify(directory: Path, repair: bool = False) -> bool:
     records = sum(finding.records for finding in findings)
     count = f"{len(faults)} fault(s)" if faults else "no fault"
     console.print(
-        f"{directory}: {records} sound records of {len(manifest.personas)} personas in "
+        f"{directory}: {records} intact records of {len(manifest.personas)} personas in "
         f"{len(findings)} shards, {count}"
     )
     if not (faults and repair):
@@ -130,7 +130,7 @@ def _examine(directory: Path, manifest: Manifest, persona: str, listed: Shard) -
     """Compares one shard with what the manifest says about it."""
     path = directory / SHARDS / listed.file
     faults = []
-    tracks = []  # clip and track of each sound record
+    tracks = []  # clip and track of each intact record
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -154,7 +154,7 @@ def _examine(directory: Path, manifest: Manifest, persona: str, listed: Shard) -
     if not faults and shard != listed:
         faults = [
             f"{listed.file} is another file than the one that {MANIFEST} describes, though its "
-            "records are sound"
+            "records are intact"
         ]
     return Finding(persona, listed, shard, broken, {clip for clip, _ in tracks}, faults)
 
@@ -231,7 +231,7 @@ def _contradictions(manifest: Manifest, findings: Sequence[Finding]) -> list[str
         dropped = sum(counts.dropped.values())
         if counts.kept != kept[name] or counts.seen != counts.kept + dropped:
             faults.append(
-                f"persona {name} has {kept[name]} sound records, but {MANIFEST} says {counts.kept} "
+                f"persona {name} has {kept[name]} intact records, but {MANIFEST} says {counts.kept} "
                 f"of {counts.seen}, {dropped} dropped"
             )
     return faults

@@ -8,6 +8,12 @@ from absl import flags
 
 from faceswap_jax.errors import InputError
 
+# What Python says of a value that cannot be read, and what is wanted instead
+WANTED = {
+    "invalid literal for int()": "give a whole number",
+    "could not convert string to float": "give a number",
+    "Error while parsing string": "give values in brackets with commas between, such as (0,0,20)",
+}
 ANY_NUMBER = float("inf")
 HELP_WIDTH = 110  # characters
 HELP = ("--help", "-h", "-help")
@@ -72,7 +78,7 @@ def call(command: Command, arguments: Sequence[str]) -> int:
         values, inputs = parse(command, arguments)
     except flags.Error as error:
         raise InputError(
-            f"{error}; 'faceswap {command.name} --help' explains the flags."
+            f"{_plainly(error)}; 'faceswap {command.name} --help' explains the flags."
         ) from error
     return command.run(values, inputs) or 0
 
@@ -94,10 +100,21 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
     if missing:
         problem = f"{', '.join(missing)} must be given"
     elif not least <= len(inputs) <= most:
-        problem = f"the number of inputs is {len(inputs)}"
+        named = f" ({', '.join(inputs)})" if inputs else ""
+        problem = f"the number of inputs is {len(inputs)}{named}"
     else:
         return values, inputs
     raise InputError(f"{problem}; usage: faceswap {command.name} {command.usage}")
+
+
+def _plainly(error: flags.Error) -> str:
+    """What is wrong with a flag, without Python's words for it."""
+    text = str(error)
+    for words, wanted in WANTED.items():
+        flag, found, _ = text.partition(f": {words}")
+        if found:
+            return f"{flag} cannot be used: {wanted}"
+    return text
 
 
 def help_of(command: Command, arguments: Sequence[str]) -> str:

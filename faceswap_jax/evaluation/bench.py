@@ -9,6 +9,7 @@ from rich.console import Console
 
 from data_pipelines.clips import Clip
 from data_pipelines.puppets.dataset import CLIPS, PuppetClips
+from data_pipelines.records import MANIFEST
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.report import Comparison, Score, Summary, summarise
@@ -123,6 +124,10 @@ def open_bench(data: Path, embedder: Path | None = None) -> Bench:
         from faceswap_jax.evaluation.with_truth import PuppetBench
 
         return PuppetBench(data, PuppetClips.load(data))
+    if (data / MANIFEST).exists():
+        raise InputError(
+            f"'{data}' holds prepared faces; give a folder with clips of each person, as 'faceswap prepare' takes them."
+        )
     from faceswap_jax.evaluation.without_truth import ClipBench
 
     return ClipBench(data, embedder)

@@ -31,9 +31,11 @@ def note(workdir: Path, state: str, step: int, last: int, **more: object) -> Non
 
 
 def read(workdir: Path) -> dict:
-    """The newest note; empty if there is none."""
-    path = workdir / FILE
-    return json.loads(path.read_text()) if path.exists() else {}
+    """The newest note; empty if there is none, or if it is damaged: the run itself does not need it."""
+    try:
+        return json.loads((workdir / FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def duration(seconds: float) -> str:

@@ -138,7 +138,8 @@ def _state(workdir: Path, note: dict) -> str:
         return f"not running, and it has not said why; {AGAIN}"
     if state == "interrupted":
         return f"interrupted; {AGAIN}"
-    return f"{state}: {note['reason']}" if "reason" in note else state
+    # More follows on the line.
+    return f"{state}: {note['reason'].rstrip('.')}" if "reason" in note else state
 
 
 def _place(rows: Sequence[dict], note: dict) -> str:

@@ -104,7 +104,8 @@ class Task(FaceTask):
         names = tuple(datasets.open_data(config.data))
         if len(names) < 2:
             raise InputError(
-                f"'{config.data.path}' has only the persona '{names[0]}'; a swap needs at least two, prepare another."
+                f"'{config.data.path}' has only the persona '{names[0]}' (all clips of one folder are one persona's); "
+                "a swap needs at least two, prepare another."
             )
         # Each group of devices along the persona axis holds as many decoders.
         if len(names) % config.mesh.persona:

@@ -47,5 +47,5 @@ def _class_of(field: str, name: str, attribute: str, package: str, known: Sequen
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"config.{field} is '{name}'; choose one of {', '.join(known)}, or name a module of your own with a class "
-            f"{attribute}, such as my_package.module ({error})."
+            f"{attribute}, such as my_package.module, in the current folder or on PYTHONPATH ({error})."
         ) from error

@@ -1,13 +1,16 @@
 """Flags that are missing, misspelt or of no use are refused in one sentence, and nothing is left behind."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from experiments import comb
 from faceswap_jax.commands import COMMANDS
 
 PREPARE = "prepare a.mp4 --output data"
 SWAP = "swap a.mp4 --workdir w --persona p --output o.mp4"
+TRAIN = f"train --config {Path(comb.__file__)} --workdir w"
 PUPPETS = "puppets --output=d --personas=1 --tracks=1 --frames=1"
 
 
@@ -33,8 +36,8 @@ def test_what_is_missing_is_named_beside_the_usage(refused, name):
     [
         ("verify", "number of inputs is 0"),
         ("prepare --output data", "number of inputs is 0"),
-        (f"{SWAP} b.mp4", "number of inputs is 2"),
-        ("demo more", "number of inputs is 1"),
+        (f"{SWAP} b.mp4", r"number of inputs is 2 \(a.mp4, b.mp4\)"),
+        ("demo more", r"number of inputs is 1 \(more\)"),
         ("demo --output=", "--output must be given"),
         ("prepare a.mp4 --ouput data", "'ouput'.*Did you mean: output"),
         ("prepare a.mp4 --output", "--output.*'faceswap prepare --help'"),
@@ -51,7 +54,10 @@ def test_what_is_missing_is_named_beside_the_usage(refused, name):
         (PREPARE, "a.mp4 does not exist"),
         ("verify nowhere", "nowhere does not exist.*prepare"),
         ("status w", "'w' holds no run.*--workdir"),
-        (f"{SWAP} --step last", "--step=last"),
+        (f"{SWAP} --step last", "--step=last.* whole number;.*--help"),
+        (f"{PREPARE} --cut abrupt", "--cut=abrupt.* a number;"),
+        (f"{TRAIN} --config.batch=many", "--config.batch=many.* whole number;"),
+        (f"{TRAIN} --config.level_steps=(0,20", r"--config.level_steps=\(0,20 .* \(0,0,20\);"),
         (f"{SWAP} --blend x", "blending 'x'.*multiband"),
         (SWAP, "a.mp4 does not exist"),
     ],

@@ -225,6 +225,13 @@ def test_missing_folder_and_manifest(tmp_path):
         Manifest.load(tmp_path)
 
 
+def test_a_file_is_no_data_folder(tmp_path):
+    clip = tmp_path / "a.mp4"
+    clip.touch()
+    with pytest.raises(InputError, match=r"a\.mp4 is a file; .*`faceswap prepare`"):
+        Manifest.load(clip)
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"schema": 3, "personas": {"a": {}}}', '{"schema": 3']
 )

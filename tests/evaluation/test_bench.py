@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.puppets.dataset import PuppetClip, PuppetClips
+from data_pipelines.records import MANIFEST
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import bench
@@ -81,6 +82,9 @@ def test_the_board_shows_the_table_of_means(output, scores):
 def test_wrong_inputs_are_told(run, clips, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
+    prepared = tmp_path / "prepared"
+    prepared.mkdir()
+    (prepared / MANIFEST).write_text("{}")
     others = shutil.copytree(clips, tmp_path / "others")
     PuppetClips(0, SIZE, RATE, (PuppetClip("ada.mp4", "eve", 5, 0, FRAMES),)).save(others)
     network = tmp_path / "net.onnx"
@@ -89,6 +93,7 @@ def test_wrong_inputs_are_told(run, clips, tmp_path):
         ((run, others, METHODS, network), f"{others}.* puppets.* --embedder"),
         ((run, tmp_path / "nowhere"), "nowhere' is no folder"),
         ((run, empty), f"{empty}.* no clip"),
+        ((run, prepared), f"{prepared}.* prepared faces; give .*clips"),
         ((run, clips, ("paste",)), "'paste'.* multiband, none, poisson"),
         ((tmp_path, clips), f"{tmp_path}.* no run"),
         ((run, others), f"{others}.* no persona of .*{run}.*ada, ben"),

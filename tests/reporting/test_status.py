@@ -75,7 +75,7 @@ def test_curves_have_plain_numbers_and_marks_of_the_levels(workdir):
     ("note", "text"),
     [
         ({"state": "interrupted"}, "interrupted; the command that started it continues"),
-        ({"state": "stopped", "reason": "loss is wrong"}, "stopped: loss is wrong"),
+        ({"state": "stopped", "reason": "loss is wrong."}, "stopped: loss is wrong"),
         ({"state": "running"}, "not running, and it has not said why; the command"),
     ],
 )
@@ -105,6 +105,12 @@ def test_a_run_that_has_just_begun(workdir):
     with locked(workdir):
         lines = status([workdir]).splitlines()
     assert lines[:2] == [f"{workdir}: autoencoder, running", "step 0"]
+
+
+def test_a_damaged_note_counts_as_none(workdir):
+    (workdir / progress.FILE).write_text("{")
+    lines = status([workdir]).splitlines()
+    assert lines[0].startswith(f"{workdir}: autoencoder, not running") and "step 8" in lines[1]
 
 
 def test_a_row_that_is_being_written(workdir):

@@ -206,6 +206,14 @@ def test_again_does_what_is_new(folders, tmp_path, monkeypatch):
     assert verify(output)
 
 
+@pytest.mark.parametrize("text", ["{", '{"schema": 2}'])
+def test_again_replaces_a_manifest_that_cannot_be_read(folders, tmp_path, text):
+    first = prepare([folders], tmp_path / "data", SETTINGS_16)
+    (tmp_path / "data" / MANIFEST).write_text(text)
+    assert prepare([folders], tmp_path / "data", SETTINGS_16) == first
+    assert Manifest.load(tmp_path / "data") == first
+
+
 def test_a_report_that_a_killed_process_left_half_written_is_no_persona(folders, tmp_path):
     output = tmp_path / "data"
     first = prepare([folders], output, SETTINGS_16)

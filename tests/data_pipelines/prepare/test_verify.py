@@ -73,7 +73,7 @@ def test_a_sound_data_set(data, capsys):
     before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
     assert verify(data) and verify(data, repair=True)
     assert before == {path: path.stat().st_mtime_ns for path in data.rglob("*")}
-    assert "24 sound records of 2 personas in 4 shards, no fault" in capsys.readouterr().err
+    assert "24 intact records of 2 personas in 4 shards, no fault" in capsys.readouterr().err
 
 
 def break_record(data):
@@ -175,11 +175,11 @@ def test_pictures_of_another_size(data, capsys):
         ),
         (
             lambda p: p["ann"]["counts"].update(kept=99),
-            "persona ann has 12 sound records, but manifest.json says 99",
+            "persona ann has 12 intact records, but manifest.json says 99",
         ),
         (
             lambda p: p["ann"]["counts"].update(seen=99),
-            "persona ann has 12 sound records, but manifest.json says 12 of 99",
+            "persona ann has 12 intact records, but manifest.json says 12 of 99",
         ),
         (
             lambda p: p["ann"].update(split="trian"),
