@@ -62,10 +62,9 @@ def _stored_config(
         stored = configs.load(path)
         changed = configs.differences(stored, config, may_grow)
         if changed:
-            longer = " or ".join(f"config.{name}" for name in may_grow)
             raise InputError(
                 f"'{workdir}' holds a run of another config ({'; '.join(changed)}); undo it or choose a new --workdir"
-                f"{f', or train on by raising {longer}' if longer else ''}."
+                f"{_way_on(stored, changed, may_grow)}."
             )
         return stored
     # Nothing of anybody's is overwritten.
@@ -74,6 +73,16 @@ def _stored_config(
             f"'{workdir}' exists and is not the folder of a run; choose a new --workdir."
         )
     return None
+
+
+def _way_on(
+    stored: ml_collections.ConfigDict, changed: Sequence[str], may_grow: Sequence[str]
+) -> str:
+    """How the run in the folder can be trained on nevertheless, as the end of a sentence."""
+    if len(changed) == 1 and changed[0].startswith("data.manifest:"):
+        return f", or accept the other data with --config.data.manifest={stored.data.manifest}"
+    longer = " or ".join(f"config.{name}" for name in may_grow)
+    return f", or train on by raising {longer}" if longer else ""
 
 
 def _is_new(workdir: Path) -> bool:
