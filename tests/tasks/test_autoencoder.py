@@ -56,7 +56,9 @@ def test_preview_shows_input_reconstruction_and_every_swap(noise):
     phase, state = start(task)
     grid = jax.jit(task.preview(phase).draw)(state, noise)
     assert grid.shape == (6, 8, 16, 16, 3)
-    np.testing.assert_allclose(grid[0], noise["encoder_input"].reshape(8, 16, 16, 3) / 255, atol=1e-6)
+    np.testing.assert_allclose(
+        grid[0], noise["encoder_input"].reshape(8, 16, 16, 3) / 255, atol=1e-6
+    )
     for p in range(4):  # a reconstruction is the swap to oneself
         np.testing.assert_allclose(
             grid[1, 2 * p : 2 * p + 2], grid[2 + p, 2 * p : 2 * p + 2], atol=1e-5
