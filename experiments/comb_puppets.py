@@ -22,8 +22,8 @@ personas they are only as good as joint ones. Devices along the persona axis nee
 images gain 0.2 to 0.3 dB, cost time and sharpness, and stay off. Eq. 2 is 0.3 dB better than Eq. 1; with Eq. 1 yaw is
 followed better.
 
-All these numbers are those of alignment=eyes. docs/bench.md compares it with stable: a perfect network gains, the demo's
-short training loses.
+All these numbers are those of alignment=eyes. docs/bench.md compares it with stable: a perfect network gains, a short
+training loses.
 
     faceswap puppets --output data --format records --personas 8 --tracks 12 --frames 25 --rate 3 --resolution 64
     faceswap puppets --output held_out --personas 8 --first_track 12 --tracks 1 --frames 40 --rate 8 --size 160
