@@ -6,18 +6,21 @@ import os
 import shutil
 import subprocess
 import sys
-import weakref
 from dataclasses import replace
 
 import cv2
+import jax
 import numpy as np
 import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.reporting.reporter import Reporter
-from faceswap_jax.train import Training, train
+from faceswap_jax.tasks.base import abstract_state
+from faceswap_jax.tasks.registry import load_task
+from faceswap_jax.train import train
 from faceswap_jax.training import runs
+from faceswap_jax.training.programs import Compiler, programs_of
 from tests.support.runs import assert_equal, saved_state
 from tests.support.tiny_run import PERSONAS, experiment, rows
 from tests.support.toy import Task as Toy
@@ -131,20 +134,13 @@ def test_the_best_checkpoint_stays(toy, tmp_path, monkeypatch):
         train(toy, tmp_path / "other")
 
 
-def test_a_phase_takes_over_the_memory_of_the_state_before_it(toy, tmp_path, monkeypatch):
+def test_a_phase_takes_over_the_memory_of_the_state_before_it(toy):
     """Both states would not fit side by side where a network fills the device."""
-    begin_phase, alive = Training.begin_phase, []
-
-    def begin(self, phase, state):
-        before = weakref.ref(state.params["generator"]["w"])
-        begun = begin_phase(self, phase, state)
-        if phase.start:
-            alive.append(before() is not None and not before().is_deleted())
-        return begun
-
-    monkeypatch.setattr(Training, "begin_phase", begin)
-    assert train(toy, tmp_path)
-    assert alive == [False]
+    task = load_task(toy)
+    first, second = task.phases[:2]
+    programs = programs_of(task, second, make_mesh(), Compiler())
+    arguments, _ = programs.enter.lower(abstract_state(task, first)).args_info
+    assert all(leaf.donated for leaf in jax.tree.leaves(arguments))
 
 
 def test_a_training_has_its_devices_also_when_its_config_is_resolved_with_jax():
