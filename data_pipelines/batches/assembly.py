@@ -341,10 +341,7 @@ def plain_crop(
         return align.crop(image, transform, side)
     size, border = (side, side), cv2.BORDER_REPLICATE
     blurred = cv2.warpAffine(image, transform, size, flags=cv2.INTER_LINEAR, borderMode=border)
-    # The mean blur is a triangle's, whose variance is a sixth of a source pixel squared.
-    a = scale**2 / 12
-    kernel = np.array([[0, -a, 0], [-a, 1 + 4 * a, -a], [0, -a, 0]], np.float32)
-    return cv2.filter2D(blurred, -1, kernel, borderType=border)
+    return align.sharpen_linear(blurred, scale)
 
 
 def displaced_crop(

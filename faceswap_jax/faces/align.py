@@ -281,17 +281,29 @@ def crop(image: Image, transform: Transform, resolution: int) -> UInt8[np.ndarra
     scale = transform_scale(transform)
     if scale >= _SHRINKS:
         return cropped
-    # Linear interpolation has blurred with a triangle, whose variance is a sixth of a source pixel squared. Take the
-    # part of second order back: cubic interpolation would have kept it, in eight times the time.
+    # Cubic interpolation would not have blurred, in eight times the time.
+    return sharpen_linear(cropped, scale)
+
+
+def sharpen_linear(image: np.ndarray, scale: float) -> np.ndarray:
+    """Takes back what linear interpolation has blurred, to second order.
+
+    It blurs with a triangle, whose variance is a sixth of a source pixel squared.
+
+    Args:
+        image: interpolated linearly; 8 or 16 bits.
+        scale: its pixels per source pixel.
+    """
     a = scale**2 / 12
-    unblur = np.float32(
+    kernel = np.array(
         [
             [0, -a, 0],
             [-a, 1 + 4 * a, -a],
             [0, -a, 0],
-        ]
+        ],
+        np.float32,
     )
-    return cv2.filter2D(cropped, -1, unblur, borderType=cv2.BORDER_REPLICATE)
+    return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
 
 
 def cut_face(
