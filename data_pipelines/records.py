@@ -160,6 +160,26 @@ def decode(data: bytes, *, image: bool = True) -> FaceRecord:
         InputError: the record was written by another version of this schema.
         ValueError: the data are damaged.
     """
+    record, encoded = unpack(data)
+    if not image:
+        return record
+    try:
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
+        decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except (TypeError, cv2.error) as error:
+        raise ValueError(f"the image is damaged ({error!r})") from error
+    if decoded is None:
+        raise ValueError("the image cannot be decoded")
+    return dataclasses.replace(record, image=decoded)
+
+
+def unpack(data: bytes) -> tuple[FaceRecord, bytes]:
+    """A stored record with an empty image [0, 0, 3], and the image as it is stored: JPEG or PNG.
+
+    Raises:
+        InputError: the record was written by another version of this schema.
+        ValueError: the data are damaged.
+    """
     try:
         fields = msgpack.unpackb(data)
         _check_version(fields.pop("version"), "A face record")
@@ -168,13 +188,8 @@ def decode(data: bytes, *, image: bool = True) -> FaceRecord:
         fields["frame_size"] = tuple(fields["frame_size"])
         for name, (dtype, shape) in ARRAYS.items():
             fields[name] = np.frombuffer(fields[name], dtype).reshape(shape)
-        if image:
-            flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
-            fields["image"] = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-            if fields["image"] is None:
-                raise ValueError("the image cannot be decoded")
-        return FaceRecord(**fields)
-    except (KeyError, TypeError, AttributeError, msgpack.UnpackException, cv2.error) as error:
+        return FaceRecord(**fields), encoded
+    except (KeyError, TypeError, AttributeError, msgpack.UnpackException) as error:
         raise ValueError(f"the record is damaged ({error!r})") from error
 
 

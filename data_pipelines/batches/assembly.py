@@ -25,7 +25,6 @@ from functools import lru_cache
 
 import cv2
 import grain
-import msgpack
 import numpy as np
 from jaxtyping import Float, Float32, Int, Shaped, UInt8, UInt16
 
@@ -34,7 +33,7 @@ from data_pipelines.batches.augmentation import Augmentation, Draws
 from data_pipelines.batches.masks import polygon_masks
 from data_pipelines.batches.roles import AUGMENTATION, Group, Sampler, read_group
 from data_pipelines.batches.sound import sound_window
-from data_pipelines.records import FaceRecord, decode
+from data_pipelines.records import FaceRecord, unpack
 from data_pipelines.sources import PersonaSource
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
@@ -217,16 +216,15 @@ class Assembly:
         Raises:
             ValueError: the data are damaged, the image has another size, or landmarks or outline make no sense.
         """
-        record = decode(data, image=False)
+        record, encoded = unpack(data)
         points = np.concatenate([record.landmarks, record.polygon])
         if len(record.polygon) < 3 or not np.isfinite(points).all():
             raise ValueError("its landmarks or outline are no numbers")
         cut = align.alignment_transform(record.landmarks, self._side, self._alignment)
         transform = _after(self._from_crop[slot], cut)
         if self._images:
-            image, reduction = decode_image(
-                msgpack.unpackb(data)["image"], size, align.transform_scale(transform)
-            )
+            scale = align.transform_scale(transform)
+            image, reduction = decode_image(encoded, size, scale)
             self._resample(slot, image, _of_reduced(transform, reduction))
         self._records[slot] = record
         self._transforms[slot] = transform
