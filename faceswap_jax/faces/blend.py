@@ -68,7 +68,7 @@ def blend(
     difference = generated.astype(np.float32) - target
     mask = _inward_smoothed(inside, softness * target.shape[1])
     if method == "multiband":
-        difference = _multiband(difference, mask)
+        return _add(target, _multiband(difference, mask, inside))
     return _add(target, mask[..., None] * difference)
 
 
@@ -158,31 +158,53 @@ def _inward_smoothed(inside: UInt8[np.ndarray, "h w"], sigma: float) -> Float[np
 
 
 def _multiband(
-    difference: Float[np.ndarray, "h w 3"], mask: Float[np.ndarray, "h w"]
+    difference: Float[np.ndarray, "h w 3"],
+    mask: Float[np.ndarray, "h w"],
+    inside: UInt8[np.ndarray, "h w"],
 ) -> Float[np.ndarray, "h w 3"]:
-    """Change that multi-band blending makes to the target, given the difference between generated face and target.
+    """Change that multi-band blending makes to the target.
 
     A Laplacian pyramid is linear, so P(O) = (1 - M) P(T) + M P(S) is P(T) + M P(S - T): one pyramid, of the
-    difference, is enough, and its levels taken from the target are zero. The mask is softened once and propagated
-    through the pyramid, so that the result does not depend on the resolution of the blending.
+    difference, is enough, and its levels taken from the target are zero.
+
+    The mask is softened once and goes through a pyramid of its own, so that the result does not depend on the
+    resolution of the blending. Each band is masked once. What a coarse band spreads beyond the outline is cut off at
+    every level, not at the end: the next finer level smooths each cut, and no edge shows.
+
+    Args:
+        difference: between generated face and target.
+        mask: weight of the generated face; 0 where nothing is inside.
+        inside: 1 where the target may change, else 0.
+
+    Returns:
+        The change; 0 where nothing is inside.
     """
-    # The Gaussian pyramid, the coarsest level first, as the source counts
-    levels = [difference]
+    # The coarsest level first, as the source counts. Level after level has every second pixel.
     count = int(math.log2(min(mask.shape)))
-    for _ in range(count - 1):
-        levels.append(cv2.pyrDown(levels[-1]))
-    levels.reverse()
+    differences = _gaussian_pyramid(difference, count)
+    masks = _gaussian_pyramid(mask, count)
+    insides = [inside[:: 2**halvings, :: 2**halvings] for halvings in reversed(range(count))]
 
     # Add up the bands that the generated face gives
-    kept = min(TARGET_LEVELS, len(levels))
-    given = levels[kept - 1 :]
-    change = np.zeros_like(given[0])
-    for coarse, fine in itertools.pairwise(given):
+    kept = min(TARGET_LEVELS, count)
+    change = np.zeros_like(differences[kept - 1])
+    for level in range(kept, count):
+        fine = differences[level]
         size = fine.shape[1::-1]
-        small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-        band = fine - cv2.pyrUp(coarse, dstsize=size)
-        change = cv2.pyrUp(change, dstsize=size) + small[..., None] * band
+        band = fine - cv2.pyrUp(differences[level - 1], dstsize=size)
+        change = cv2.pyrUp(change, dstsize=size) + masks[level][..., None] * band
+        change *= insides[level][..., None]
     return change
+
+
+def _gaussian_pyramid(
+    image: Float[np.ndarray, "h w ..."], count: int
+) -> list[Float[np.ndarray, "..."]]:
+    """The image and its reductions by 2, the smallest first; `count` levels."""
+    levels = [image]
+    for _ in range(count - 1):
+        levels.append(cv2.pyrDown(levels[-1]))
+    return levels[::-1]
 
 
 def _poisson(

@@ -1,10 +1,9 @@
 """Invariants of blending and of pasting crops back into frames."""
 
-import itertools
-
 import cv2
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.seam import edge_gradient
@@ -101,29 +100,62 @@ def test_no_seam(resolution):
     assert ratio["naive"] > 1.15
 
 
-def test_multiband_is_the_pyramid_of_the_source(polygon):
-    """The published order of steps, with one pyramid per picture, gives the same as the pyramid of the difference."""
+def expected_mask(polygon: np.ndarray, softness: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where the face may change, and how much of the new face is there: softened towards the inside."""
+    covered = align.polygon_mask(polygon, RESOLUTION, RESOLUTION) == 1
+    inside = ndimage.binary_erosion(covered, np.ones((5, 5)))
+    smooth = ndimage.gaussian_filter(inside.astype(float), softness * RESOLUTION, mode="constant")
+    return inside, np.where(inside, np.clip(2 * smooth - 1, 0, 1), 0).astype(np.float32)
+
+
+def gaussian_pyramid(image: np.ndarray) -> list[np.ndarray]:
+    """Down to 2 pixels: the log2(256) = 8 levels of the source, the coarsest first."""
+    levels = [image.astype(np.float32)]
+    while len(levels) < 8:
+        levels.append(cv2.pyrDown(levels[-1]))
+    return levels[::-1]
+
+
+def test_multiband_builds_the_pyramids_of_source_target_and_output(polygon):
+    """The published steps, one after the other: the code needs a single pyramid."""
+    softness = 1 / 64
     generated, target = textured(1), textured(2)
-    alpha = blend._inward_smoothed(blend._interior(polygon, RESOLUTION, RESOLUTION), 4.0)
+    inside, alpha = expected_mask(polygon, softness)
 
-    def laplacian(image):
-        gaussian = [image.astype(np.float32)]
-        while len(gaussian) < 8:  # log2(256)
-            gaussian.append(cv2.pyrDown(gaussian[-1]))
-        bands = [fine - cv2.pyrUp(coarse) for fine, coarse in itertools.pairwise(gaussian)]
-        return [gaussian[-1], *reversed(bands)]
+    sources = gaussian_pyramid(generated)
+    targets = gaussian_pyramid(target)
+    masks = gaussian_pyramid(alpha)
 
-    output = None
-    for level, (source_band, target_band) in enumerate(
-        zip(laplacian(generated), laplacian(target), strict=True), 1
-    ):
-        size = source_band.shape[1::-1]
-        mask = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)[..., None]
-        band = (1 - mask) * target_band + mask * (target_band if level <= 2 else source_band)
-        output = band if output is None else cv2.pyrUp(output) + band
-    expected = alpha[..., None] * output + (1 - alpha[..., None]) * target
-    result = blend.blend(generated, target, polygon, softness=4 / RESOLUTION)
-    assert np.abs(result - np.clip(expected, 0, 255)).max() < 0.51
+    # Levels 1 and 2 come from the target.
+    output = targets[1]
+    for level in range(2, 8):
+        source_band = sources[level] - cv2.pyrUp(sources[level - 1])
+        target_band = targets[level] - cv2.pyrUp(targets[level - 1])
+        mask = masks[level][..., None]
+        output_band = mask * source_band + (1 - mask) * target_band
+        output = cv2.pyrUp(output) + output_band
+        # The background of every level comes from the target.
+        step = 2 ** (7 - level)
+        output = np.where(inside[::step, ::step, None], output, targets[level])
+
+    result = blend.blend(generated, target, polygon, softness=softness)
+    assert np.abs(result - np.clip(output, 0, 255)).max() < 0.52
+
+
+def test_detail_is_masked_once(polygon):
+    """Fine detail of the face is as strong as its mask, right up to the edge."""
+    softness = 1 / 32
+    target = np.full((RESOLUTION, RESOLUTION, 3), 128, np.uint8)
+    y, x = np.mgrid[:RESOLUTION, :RESOLUTION]
+    generated = (128 + 100 * (-1.0) ** (x + y))[..., None].repeat(3, -1).astype(np.uint8)
+    _, alpha = expected_mask(polygon, softness)
+
+    result = blend.blend(generated, target, polygon, softness=softness)
+    strength = np.abs(result[..., 0].astype(float) - 128) / 100
+
+    rim = (alpha > 0.1) & (alpha < 0.9)
+    assert rim.sum() > 1000
+    assert np.abs(strength - alpha)[rim].max() < 0.02
 
 
 @pytest.mark.parametrize("method", blend.METHODS)
