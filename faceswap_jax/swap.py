@@ -1,11 +1,21 @@
-"""The verb `swap`: one persona's face in a picture or a clip."""
+"""The verb `swap`: personas' faces in a picture or a clip."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import blend
-from faceswap_jax.inference.clip import Count, check_output, swap_clip
+from faceswap_jax.faces import align, blend
+from faceswap_jax.faces.people import Person, nearest
+from faceswap_jax.inference.clip import (
+    Count,
+    Role,
+    check_output,
+    find_people,
+    identity_of,
+    swap_clip,
+)
 from faceswap_jax.inference.trained import load
 from faceswap_jax.inference.who import who_is
 
@@ -18,28 +28,87 @@ def swap(
     method: str = blend.DEFAULT_METHOD,
     step: int | None = None,
     pictures: Sequence[Path] = (),
+    *,
+    face: int | None = None,
+    reference: Path | None = None,
+    personas: Mapping[int, str] | None = None,
+    outline: str = align.DEFAULT_OUTLINE,
 ) -> Count:
-    """Gives somebody's face to the largest face of a picture, or of every frame of a clip.
+    """Gives somebody's face to a person of a picture or clip, or several faces to several.
 
     Args:
         workdir: folder of a trained run.
-        persona: one of its personas; None if `pictures` show whom.
-        source: picture or clip of the performer.
+        persona: one of its personas; None if `pictures` or `personas` say whom to show.
+        source: picture or clip of the performers.
         output: picture, or H.264 clip with the source's frame rate and sound.
         method: of blending, see `faces.blend.blend`.
         step: which checkpoint to use, by its number of steps; the newest if not given.
         pictures: pictures or clips of the person to show, if the run knows no personas by name.
+        face: number of the person in `source` whose face is replaced, see `faces.people.find_people`; the one who
+            fills most of it if nobody is chosen.
+        reference: picture or clip of that person, in place of the number.
+        personas: in place of `persona` and `face`: whom to show, by the number of the face.
+        outline: of the face, see `faces.align.face_polygon`.
 
     Raises:
         InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
     """
     blend.check_method(method)
+    align.check_outline(outline)
     check_output(source, output)
+    choices = [face is not None, reference is not None, bool(personas)]
+    if sum(choices) > 1:
+        raise InputError("Choose faces in one way: with --face, --reference or --personas.")
+    if personas and (persona is not None or pictures):
+        raise InputError(
+            "--personas says already whom to show; leave --persona and --pictures out."
+        )
+
     generator = load(workdir, step)
     if generator.placement != "blended":
         raise InputError(
             f"'{workdir}' makes whole images, which are not blended into a clip; use 'faceswap "
             "reenact'."
         )
-    identity = generator.identity(who_is(generator, persona, pictures))
-    return swap_clip(generator, identity, source, output, method)
+
+    # Whom to show, by number of the face
+    identities = {}
+    for number, name in (personas or {face or 0: persona}).items():
+        identities[number] = generator.identity(who_is(generator, name, pictures))
+
+    # Whose faces these are
+    wanted = None if reference is None else identity_of(reference)
+    people = find_people(source)
+    if wanted is not None:
+        identities = {nearest(source, people, wanted): identities[0]}
+    elif not any(choices) and len(people) > 1:
+        _tell_of_others(source, people)
+    roles = [
+        Role(_person(source, people, number), identity) for number, identity in identities.items()
+    ]
+    return swap_clip(generator, roles, source, output, method, outline)
+
+
+def _person(source: Path, people: Sequence[Person], number: int) -> Person:
+    """The person of that number.
+
+    Raises:
+        InputError: there is none.
+    """
+    if 0 <= number < len(people):
+        return people[number]
+    known = "only face 0" if len(people) == 1 else f"faces 0 to {len(people) - 1}"
+    raise InputError(
+        f"{source} has no face {number}, {known}; 'faceswap people {source} --output people.png' "
+        "shows who has which number."
+    )
+
+
+def _tell_of_others(source: Path, people: Sequence[Person]) -> None:
+    """Says that somebody else could have been meant."""
+    Console(stderr=True).print(
+        f"{source} shows {len(people)} people; face 0, who fills most of it, is replaced. "
+        f"'faceswap people {source} --output people.png' shows their numbers; --face chooses.",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -43,7 +43,7 @@ def test_a_clip_from_the_command_line(whole_run, spoken, tmp_path, capfd):
     for name, output in zip(toy_images.PERSONAS, outputs, strict=True):
         flags = [f"--workdir={whole_run}", f"--persona={name}", f"--output={output}"]
         assert cli.main(["reenact", str(spoken), *flags]) == 0
-    assert f"ben.mp4: {FRAMES} frames, 2 without a face" in capfd.readouterr().err
+    assert f"ben.mp4: {FRAMES} frames, 2 without the face" in capfd.readouterr().err
     info = video.probe(outputs[0])
     assert (info.width, info.height, info.frames, float(info.rate)) == (SIDE, SIDE, FRAMES, RATE)
     assert sound_packets(outputs[0]) == sound_packets(spoken)

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from data_pipelines.puppets.tracks import render_frame
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import read_picture, write_picture
 from faceswap_jax.inference.clip import Count
+from faceswap_jax.people import people
 from faceswap_jax.swap import swap
 from tests.support.outlines import outside_faces
 from tests.support.speech import add_speech, sound_packets
@@ -29,7 +31,7 @@ def test_a_clip(run, clips, tmp_path, capfd):
     spoken = add_speech(clips / "ben.mp4", tmp_path / "ben.mp4", FRAMES, FRAMES / RATE, hidden)
     output = tmp_path / "out.mp4"
     assert swap(run, "ada", spoken, output) == Count(FRAMES, 2)
-    assert f"out.mp4: {FRAMES} frames, 2 without a face" in capfd.readouterr().err
+    assert f"out.mp4: {FRAMES} frames, 2 without the face" in capfd.readouterr().err
     info = video.probe(output)
     assert (info.width, info.height, info.frames, float(info.rate)) == (SIZE, SIZE, FRAMES, RATE)
     assert sound_packets(output) == sound_packets(spoken)
@@ -83,12 +85,70 @@ def test_wrong_inputs_are_told(run, clips, tmp_path):
         ((run, "ada", clip, folder), f"{folder}.* is a folder"),
         ((run, "ada", clip, clip), f"{clip}.* is the input itself.*--output"),
         ((run, "ada", tmp_path / "nowhere.mp4", output), "nowhere.mp4 does not exist"),
-        ((run, "ada", picture, tmp_path / "out.png"), "1 frames shows a face"),
+        ((run, "ada", picture, tmp_path / "out.png"), "picture.png shows no face"),
         ((run, None, clip, output, "none", None, [picture]), f"{picture} shows no face"),
     ):
         with pytest.raises(InputError, match=message):
             swap(*arguments)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_faces_that_cannot_be_chosen_are_told(run, clips, tmp_path):
+    clip, output = clips / "ben.mp4", tmp_path / "out.mp4"
+    picture = write_faceless_picture(tmp_path / "picture.png")
+    before = sorted(tmp_path.rglob("*"))
+    for persona, choice, message in (
+        ("ada", {"face": 1}, f"{clip} has no face 1, only face 0; 'faceswap people"),
+        (None, {"personas": {0: "ada", 3: "ben"}}, f"{clip} has no face 3, only face 0"),
+        (None, {"personas": {0: "eve"}}, "'eve'.* ada, ben"),
+        ("ada", {"personas": {0: "ben"}}, "--personas says .* leave --persona"),
+        ("ada", {"reference": picture}, f"{picture} shows no face; give another"),
+        ("ada", {"reference": tmp_path / "nobody.png"}, "nobody.png does not exist"),
+        ("ada", {"face": 0, "reference": picture}, "in one way: with --face, --reference"),
+        ("ada", {"outline": "outer"}, "'outer'.* hull, inner"),
+    ):
+        with pytest.raises(InputError, match=message):
+            swap(run, persona, clip, output, **choice)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_two_people_in_one_pass(run, tmp_path, capfd):
+    """Each keeps to the own half of the picture; who was not chosen stays."""
+    halves = [render_frame(3, persona, 0, 0, 192).image for persona in (1, 4)]
+    source = tmp_path / "two.png"
+    write_picture(source, np.concatenate(halves, 1))
+    before = read_picture(source).astype(int)
+
+    changes = []
+    for choice in (
+        {"personas": {0: "ada", 1: "ben"}},
+        {"persona": "ada", "face": 0},
+        {"persona": "ben", "face": 1},
+        {"persona": "ada"},
+    ):
+        output = tmp_path / "out.png"
+        persona = choice.pop("persona", None)
+        assert swap(run, persona, source, output, "none", **choice) == Count(1, 0)
+        changes.append(read_picture(output) - before)
+
+    both, first, second, largest = changes
+    np.testing.assert_array_equal(both, first + second)
+    np.testing.assert_array_equal(largest, first)
+    assert first.any() and second.any()
+    assert first[:, :192].any() != first[:, 192:].any()
+    assert capfd.readouterr().err.count("shows 2 people; face 0") == 1
+
+
+def test_the_people_of_a_picture_are_shown(tmp_path, capfd):
+    halves = [render_frame(3, persona, 0, 0, 192).image for persona in (1, 4)]
+    source, output = tmp_path / "two.png", tmp_path / "people.png"
+    write_picture(source, np.concatenate(halves, 1))
+    assert len(people(source, output)) == 2
+    told = capfd.readouterr().err
+    assert "face 0: 1 frames" in told and "face 1: 1 frames" in told
+    assert read_picture(output).shape[0] >= 2 * 128
+    with pytest.raises(InputError, match=r"people\.mp4.*png"):
+        people(source, tmp_path / "people.mp4")
 
 
 def test_a_clip_without_a_face_leaves_no_file(run, clips, tmp_path):

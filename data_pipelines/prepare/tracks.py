@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Float, Float64, Int16, UInt8, UInt16
 
 from data_pipelines.clips import Clip
-from data_pipelines.prepare import quality, tracking
+from data_pipelines.prepare import quality
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.records import FaceRecord, stored_side
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align, video
+from faceswap_jax.faces import align, tracking, video
 from faceswap_jax.faces.audio import RATE as AUDIO_RATE
 from faceswap_jax.faces.audio import read_audio
 from faceswap_jax.faces.face import Face, Landmarker

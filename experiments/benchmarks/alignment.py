@@ -140,7 +140,7 @@ def perfect_swap(
     """The target with the truth's face, which has passed a crop of RESOLUTION pixels."""
     transform = align.alignment_transform(landmarks, RESOLUTION, alignment)
     generated = align.crop(truth, transform, RESOLUTION)
-    side = blend_side(landmarks, alignment, RESOLUTION)
+    side = blend_side([landmarks], alignment, RESOLUTION)
     return put_face(target, generated, landmarks, alignment, side, METHOD)
 
 

@@ -10,6 +10,12 @@ from faceswap_jax.commands.base import Command
 GROUPS: Mapping[str, Sequence[Command]] = {
     "Data": (data.Prepare(), data.Verify(), data.Puppets()),
     "Training": (training.Train(), training.Status(), training.Sweep(), training.Compile()),
-    "Results": (results.Swap(), results.Reenact(), results.Evaluate(), results.Demo()),
+    "Results": (
+        results.People(),
+        results.Swap(),
+        results.Reenact(),
+        results.Evaluate(),
+        results.Demo(),
+    ),
 }
 COMMANDS = {command.name: command for command in itertools.chain(*GROUPS.values())}

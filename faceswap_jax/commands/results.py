@@ -1,10 +1,30 @@
 """Commands that use a trained run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from faceswap_jax.commands.base import Command, paths
+from faceswap_jax.errors import InputError
+
+
+class People(Command):
+    """Show who is in a picture or a clip, with the numbers that 'swap --face' takes."""
+
+    name = "people"
+    usage = "INPUT --output PICTURE"
+    inputs = (1, 1)
+    required = ("output",)
+
+    def define(self, values, arguments):
+        meaning = "Picture to write: a row of faces for each person."
+        flags.DEFINE_string("output", None, meaning, values)
+
+    def run(self, values, inputs):
+        from faceswap_jax.people import people
+
+        people(Path(inputs[0]), Path(values.output))
 
 
 class Swap(Command):
@@ -13,12 +33,22 @@ class Swap(Command):
     name = "swap"
     usage = "INPUT --workdir DIR --persona NAME --output OUTPUT"
     inputs = (1, 1)
-    required = ("workdir", "output", "blend")
+    required = ("workdir", "output", "blend", "outline")
 
     def define(self, values, arguments):
         define_generation(values)
         meaning = "How the face is blended in: multiband, poisson or none."
         flags.DEFINE_string("blend", "multiband", meaning, values)
+        meaning = "Outline of the face: hull, or inner, which leaves out temples and sideburns."
+        flags.DEFINE_string("outline", "hull", meaning, values)
+
+        # Whose face is replaced
+        meaning = "Number of the person whose face is replaced, from 'faceswap people'. By default the largest."
+        flags.DEFINE_integer("face", None, meaning, 0, None, values)
+        meaning = "In place of --face: a picture or clip of that person."
+        flags.DEFINE_string("reference", None, meaning, values)
+        meaning = "In place of --persona and --face: several at once, such as 0=alice,1=bob."
+        flags.DEFINE_list("personas", [], meaning, values)
 
     def run(self, values, inputs):
         from faceswap_jax.swap import swap
@@ -31,6 +61,10 @@ class Swap(Command):
             values.blend,
             values.step,
             paths(values.pictures),
+            face=values.face,
+            reference=None if values.reference is None else Path(values.reference),
+            personas=numbered(values.personas),
+            outline=values.outline,
         )
 
 
@@ -102,6 +136,23 @@ class Demo(Command):
         from faceswap_jax.demo import demo
 
         demo(Path(values.output))
+
+
+def numbered(texts: Sequence[str]) -> dict[int, str]:
+    """Personas by number of the face, from texts such as "0=alice".
+
+    Raises:
+        InputError: a text is written otherwise, or a number comes twice.
+    """
+    personas = {}
+    for text in texts:
+        number, _, name = text.partition("=")
+        if not (number.strip().isdecimal() and name.strip()):
+            raise InputError(f"--personas has '{text}'; write numbers and names: 0=alice,1=bob.")
+        if int(number) in personas:
+            raise InputError(f"--personas names face {int(number)} twice; name each once.")
+        personas[int(number)] = name.strip()
+    return personas
 
 
 def define_generation(values: flags.FlagValues) -> None:

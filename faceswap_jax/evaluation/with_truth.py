@@ -119,7 +119,7 @@ class PuppetBench:
         puppet = self._clips[clip.path]
         number = self._numbers[persona]
         landmarks = self._landmarks(clip.path, puppet)
-        ceiling = Ceiling(generator.alignment, generator.resolution, landmarks[0])
+        ceiling = Ceiling(generator.alignment, generator.resolution, landmarks)
         shown = spread(SHOWN, puppet.frames)
 
         values = []
@@ -233,16 +233,16 @@ class Ceiling:
     Attributes:
         alignment: of the generator.
         resolution: of the generator.
-        first: landmarks of the clip's first face, which decide about the blending's resolution.
+        faces: landmarks of all the clip's frames; the largest face decides about the blending's resolution.
     """
 
     alignment: str
     resolution: int
-    first: Points
+    faces: Landmarks
 
     def __call__(self, target: Image, perfect: Image, landmarks: Points, method: str) -> Image:
         """The target with the perfect face at the generator's resolution."""
-        side = blend_side(self.first, self.alignment, self.resolution)
+        side = blend_side(self.faces, self.alignment, self.resolution)
         face = align.cut_face(perfect, landmarks, self.resolution, self.alignment)
         return put_face(target, face, landmarks, self.alignment, side, method)
 

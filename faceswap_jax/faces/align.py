@@ -37,6 +37,11 @@ CLOSER_TO = (0.5, 0.75)
 BOX_CONTEXT = 1.5
 """Side of the crop of `box`, in longer sides of the box around the landmarks."""
 
+OUTLINES = {"hull": JAW, "inner": JAW[4:-4]}
+"""Which landmarks of the jaw the outline of a face follows, by the outline's name."""
+
+DEFAULT_OUTLINE = "hull"
+
 MASK_SUPERSAMPLING = 8
 
 _SHRINKS = 1 - 1e-6  # a smaller scale makes an image smaller; closer to 1 it is rounding
@@ -319,16 +324,27 @@ def resize(image: UInt8[np.ndarray, "r r 3"], resolution: int) -> UInt8[np.ndarr
     return cv2.resize(image, (resolution, resolution), interpolation=interpolation)
 
 
-def face_polygon(landmarks: Landmarks) -> Float[np.ndarray, "n 2"]:
-    """Outline of the face [n, 2]: the convex hull of jaw and brows, in the landmarks' pixels.
+def face_polygon(landmarks: Landmarks, outline: str = DEFAULT_OUTLINE) -> Float[np.ndarray, "n 2"]:
+    """Outline of the face [n, 2], in the landmarks' pixels: the convex hull of jaw and brows.
 
     Each brow first moves away from its eye by half the distance between their centres, so that it lies inside.
+
+    Args:
+        landmarks: of the face.
+        outline: "hull", with the whole jaw, up to the ears; "inner", without its ends, so that temples, sideburns and
+            the hair there stay outside.
     """
     raised = landmarks.astype(np.float32)
     for brow, eye in ((RIGHT_BROW, RIGHT_EYE), (LEFT_BROW, LEFT_EYE)):
         distance = raised[brow].mean(0) - raised[eye].mean(0)
         raised[brow] += distance / 2
-    return cv2.convexHull(raised[[*JAW, *BROWS]])[:, 0]
+    return cv2.convexHull(raised[[*OUTLINES[outline], *BROWS]])[:, 0]
+
+
+def check_outline(outline: str) -> None:
+    """Raises InputError unless there is such an outline of faces."""
+    if outline not in OUTLINES:
+        raise InputError(f"There is no outline '{outline}'; choose one of {', '.join(OUTLINES)}.")
 
 
 def polygon_mask(

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,16 +13,14 @@ from rich.console import Console
 from rich.progress import track
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align, audio, blend, video
+from faceswap_jax.faces import align, audio, blend, people, video
+from faceswap_jax.faces.embedding import Embedding
 from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_video
-from faceswap_jax.faces.face import Face, Image, Landmarker, Landmarks
+from faceswap_jax.faces.face import Face, Image, Landmarks
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.inference.batching import BATCH, Performance, generate
 from faceswap_jax.inference.generator import Generator, Identity
-
-LARGEST_BLEND = 1024
-"""Side in pixels at which a face is blended at most."""
 
 
 @dataclass
@@ -33,34 +31,63 @@ class Count:
     without_face: int = 0
 
 
+class Role(NamedTuple):
+    """Somebody in a clip, and who is shown instead.
+
+    Attributes:
+        person: the performer; None if the generator only hears.
+        identity: who is shown, as the generator's `identity` gave it.
+    """
+
+    person: people.Person | None
+    identity: Identity
+
+
 class Generated(NamedTuple):
-    """A frame of the driving clip, its largest face, and the image made of it; None without a face."""
+    """A frame of the driving clip, and the images made of its faces, by number of the role; {} without a face."""
 
     frame: video.Frame
-    face: Face | None
-    image: Image | None
+    images: Mapping[int, Image]
+
+
+def find_people(clip: Path) -> list[people.Person]:
+    """The people of a picture or clip, see `people.find_people`; shows how far it is."""
+    with contextlib.closing(open_landmarker(clip)) as landmarker:
+        return people.find_people(clip, landmarker, lambda frames: _watched(frames, clip, "faces"))
+
+
+def identity_of(picture: Path) -> Embedding:
+    """The identity of the person who fills most of a picture or clip.
+
+    Raises:
+        InputError: it cannot be read or shows no face.
+    """
+    return people.identities_of(picture, find_people(picture)[:1])[0]
 
 
 def swap_clip(
-    generator: Generator, identity: Identity, source: Path, output: Path, method: str
+    generator: Generator,
+    roles: Sequence[Role],
+    source: Path,
+    output: Path,
+    method: str,
+    outline: str = align.DEFAULT_OUTLINE,
 ) -> Count:
-    """Blends the identity into the largest face of a picture, or of each frame of a clip.
+    """Blends identities into the faces of people of a picture or a clip.
 
     Args:
         generator: of placement "blended".
-        identity: as its `identity` gave it.
+        roles: who is shown instead of whom.
         source: picture or clip.
         output: picture, or clip with the source's frame rate and sound; see `check_output`.
         method: of blending, see `faces.blend.blend`.
-
-    Raises:
-        InputError: no frame shows a face. Nothing is written then.
+        outline: of the face, see `faces.align.face_polygon`.
     """
 
     def finish(generated: Iterable[Generated]) -> Iterator[video.Frame]:
-        return blended_frames(generated, generator.alignment, generator.resolution, method)
+        return blended_frames(generated, roles, generator, method, outline)
 
-    return _convert(generator, identity, source, output, finish, "left unchanged")
+    return _convert(generator, roles, source, output, finish, "left unchanged")
 
 
 def reenact_clip(generator: Generator, identity: Identity, driving: Path, output: Path) -> Count:
@@ -69,13 +96,16 @@ def reenact_clip(generator: Generator, identity: Identity, driving: Path, output
     Args:
         generator: of placement "whole".
         identity: as its `identity` gave it.
-        driving: picture or clip.
+        driving: picture or clip; the person who fills most of it performs.
         output: picture, or clip with the driving clip's frame rate and sound; see `check_output`.
 
     Raises:
         InputError: no frame shows a face that the generator needs. Nothing is written then.
     """
-    return _convert(generator, identity, driving, output, whole_frames, "repeat their neighbour")
+    hears_only = set(generator.inputs) == {"sound"}
+    person = None if hears_only else find_people(driving)[0]
+    roles = [Role(person, identity)]
+    return _convert(generator, roles, driving, output, whole_frames, "repeat their neighbour")
 
 
 def check_output(source: Path, output: Path) -> None:
@@ -96,67 +126,65 @@ def check_output(source: Path, output: Path) -> None:
 
 def generate_frames(
     generator: Generator,
-    identity: Identity,
+    roles: Sequence[Role],
     frames: Iterator[video.Frame],
-    landmarker: Landmarker,
     count: Count,
     sound: Int16[np.ndarray, "n"] | None = None,
 ) -> Iterator[Generated]:
-    """Each frame of a clip with the image that the generator makes of it.
+    """Each frame of a clip with the images that the generator makes of it.
 
     Args:
         generator: of any placement.
-        identity: as its `identity` gave it.
+        roles: who is shown instead of whom.
         frames: of a clip or a picture, in order.
-        landmarker: finds faces; not asked if the generator only hears.
         count: counts the frames that went through.
         sound: of the clip, if the generator hears.
-
-    Raises:
-        InputError: at the end, when no frame showed a face.
     """
-    hears_only = set(generator.inputs) == {"sound"}
     while group := list(itertools.islice(frames, BATCH)):
-        faces = [None if hears_only else _largest_face(landmarker, frame) for frame in group]
-        # Generate from those frames that show what the generator needs.
-        useful = [i for i, face in enumerate(faces) if hears_only or face is not None]
-        useful_frames = [group[i] for i in useful]
-        useful_faces = [faces[i] for i in useful]
-        performance = Performance(useful_frames, useful_faces, sound)
-        generated = generate(generator, identity, performance)
-        images = dict(zip(useful, generated, strict=True))
+        images: list[dict[int, Image]] = [{} for _ in group]
+        for number, role in enumerate(roles):
+            # Those frames that show what the generator needs
+            useful = [i for i, frame in enumerate(group) if _acts(role, frame)]
+            faces = [_face(role, group[i]) for i in useful]
+            performance = Performance([group[i] for i in useful], faces, sound)
+            generated = generate(generator, role.identity, performance)
+            for i, image in zip(useful, generated, strict=True):
+                images[i][number] = image
 
         count.frames += len(group)
-        count.without_face += len(group) - len(useful)
-        for i, frame in enumerate(group):
-            yield Generated(frame, faces[i], images.get(i))
-    if count.frames == count.without_face:
-        raise InputError(
-            f"None of the {count.frames} frames shows a face; give another clip, or landmarks "
-            "beside it."
-        )
+        count.without_face += images.count({})
+        yield from map(Generated, group, images)
 
 
 def blended_frames(
-    generated: Iterable[Generated], alignment: str, resolution: int, method: str
+    generated: Iterable[Generated],
+    roles: Sequence[Role],
+    generator: Generator,
+    method: str,
+    outline: str = align.DEFAULT_OUTLINE,
 ) -> Iterator[video.Frame]:
     """The frames with the generated faces blended in; a frame without a face passes unchanged.
 
     Args:
-        generated: frames with their faces and generated images.
-        alignment: of the generated images.
-        resolution: of the generated images.
+        generated: frames and generated images.
+        roles: whose faces these are.
+        generator: of the images.
         method: of blending, see `faces.blend.blend`.
+        outline: of the face, see `faces.align.face_polygon`.
     """
-    side = None
-    for frame, face, image in generated:
-        if image is None:
-            yield frame
-            continue
-        # The clip's first face decides, so that nothing changes from frame to frame.
-        side = side or blend_side(face.landmarks, alignment, resolution)
-        blended = put_face(frame.image, image, face.landmarks, alignment, side, method)
-        yield replace(frame, image=blended)
+    alignment = generator.alignment
+    # One side for the whole clip, so that nothing changes from frame to frame
+    sides = []
+    for role in roles:
+        faces = [face.landmarks for face in role.person.faces.values()]
+        sides.append(blend_side(faces, alignment, generator.resolution))
+
+    for frame, images in generated:
+        result = frame.image
+        for number, image in images.items():
+            landmarks = roles[number].person.faces[frame.index].landmarks
+            result = put_face(result, image, landmarks, alignment, sides[number], method, outline)
+        yield replace(frame, image=result)
 
 
 def whole_frames(generated: Iterable[Generated]) -> Iterator[video.Frame]:
@@ -166,9 +194,8 @@ def whole_frames(generated: Iterable[Generated]) -> Iterator[video.Frame]:
     """
     image = None
     early = []
-    for frame, _, new in generated:
-        if new is not None:
-            image = new
+    for frame, images in generated:
+        image = images.get(0, image)
         if image is None:
             # Without its own image, which would only fill the memory
             early.append(replace(frame, image=None))
@@ -186,6 +213,7 @@ def put_face(
     alignment: str,
     side: int,
     method: str,
+    outline: str = align.DEFAULT_OUTLINE,
 ) -> Image:
     """Blends a generated, aligned crop into its frame.
 
@@ -195,31 +223,43 @@ def put_face(
     # Everything in the crop's pixels
     transform = align.alignment_transform(landmarks, side, alignment)
     target = align.crop(image, transform, side)
-    polygon = align.transform_points(align.face_polygon(landmarks), transform)
+    polygon = align.transform_points(align.face_polygon(landmarks, outline), transform)
     blended = blend.blend(align.resize(generated, side), target, polygon, method)
     return blend.paste(image, target, blended, transform)
 
 
-def blend_side(landmarks: Landmarks, alignment: str, resolution: int) -> int:
-    """Side in pixels at which to blend: the crop's side in the frame, rounded up to a power of two.
+def blend_side(faces: Iterable[Landmarks], alignment: str, resolution: int) -> int:
+    """Side in pixels at which to blend: that of the largest face's crop in the frame, rounded up to a power of two.
 
-    No less than the generator's resolution, and no more than LARGEST_BLEND.
+    No less than the generator's resolution.
+
+    Args:
+        faces: landmarks of one person, in pixels of the frame.
+        alignment: of the generator.
+        resolution: of the generator.
     """
-    transform = align.alignment_transform(landmarks, resolution, alignment)
-    in_frame = resolution / align.transform_scale(transform)
+    scales = [
+        align.transform_scale(align.alignment_transform(landmarks, resolution, alignment))
+        for landmarks in faces
+    ]
+    in_frame = resolution / min(scales)
     side = 2 ** np.ceil(np.log2(in_frame))
-    # A generator larger than the limit blends at the limit.
-    return int(np.clip(side, resolution, LARGEST_BLEND))
+    return max(int(side), resolution)
 
 
-def _largest_face(landmarker: Landmarker, frame: video.Frame) -> Face | None:
-    faces = landmarker(frame.image, frame.index)
-    return faces[0] if faces else None
+def _acts(role: Role, frame: video.Frame) -> bool:
+    """Whether a frame shows what the generator needs of a role."""
+    return role.person is None or frame.index in role.person.faces
+
+
+def _face(role: Role, frame: video.Frame) -> Face | None:
+    """The face of a role in a frame; None if the generator only hears."""
+    return None if role.person is None else role.person.faces[frame.index]
 
 
 def _convert(
     generator: Generator,
-    identity: Identity,
+    roles: Sequence[Role],
     source: Path,
     output: Path,
     finish: Callable[[Iterable[Generated]], Iterator[video.Frame]],
@@ -229,33 +269,37 @@ def _convert(
 
     Args:
         generator: makes the images.
-        identity: as its `identity` gave it.
+        roles: who is shown instead of whom.
         source: picture or clip.
         output: what to write.
         finish: from generated images to the frames that are written.
         without_face: what becomes of frames without a face, for people.
     """
-    console = Console(stderr=True)
     count = Count()
     sound = audio.read_audio(source) if "sound" in generator.inputs else None
-    with contextlib.closing(open_landmarker(source)) as landmarker:
-        frames = track(
-            video.read_frames(source),
-            source.name,
-            video.probe(source).frames,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        generated = generate_frames(generator, identity, iter(frames), landmarker, count, sound)
-        # Frames are read, generated and finished as they are written.
-        _write(output, source, finish(generated), generator.placement)
+    frames = iter(_watched(video.read_frames(source), source, "images"))
+    generated = generate_frames(generator, roles, frames, count, sound)
+    # Frames are read, generated and finished as they are written.
+    _write(output, source, finish(generated), generator.placement)
 
     done = f"{output}: {count.frames} frames"
     if count.without_face:
-        done += f", {count.without_face} without a face {without_face}"
-    console.print(done, highlight=False, soft_wrap=True)
+        done += f", {count.without_face} without the face {without_face}"
+    Console(stderr=True).print(done, highlight=False, soft_wrap=True)
     return count
+
+
+def _watched(frames: Iterable[video.Frame], clip: Path, what: str) -> Iterable[video.Frame]:
+    """The frames of a clip; a terminal shows how far it is."""
+    console = Console(stderr=True)
+    return track(
+        frames,
+        f"{clip.name}: {what}",
+        video.probe(clip).frames,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def _write(output: Path, source: Path, frames: Iterator[video.Frame], placement: str) -> None:

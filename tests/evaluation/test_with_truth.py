@@ -51,7 +51,7 @@ def test_the_ceiling_is_cut_as_the_generator_cuts(large, bench, alignment):
     """What the generator's crop cannot hold at its resolution is lost in the ceiling, and nothing else is."""
     landmarks = bench._landmarks(large[0] / "ben.mp4", bench._clips[large[0] / "ben.mp4"])[0]
     perfect, target = smooth_picture(192, 192), smooth_picture(192, 192, phase=2)
-    ceiling = Ceiling(alignment, 16, landmarks)
+    ceiling = Ceiling(alignment, 16, landmarks[None])
     made = ceiling(target, perfect, landmarks, "none")
     transform = align.alignment_transform(landmarks, 16, alignment)
     # Beyond the face it is the target.

@@ -1,16 +1,19 @@
 """Clips through generators without a network: which pixels change, what frames without a face become."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from faceswap_jax.errors import InputError
-from faceswap_jax.faces import video
+from faceswap_jax.faces import align, video
+from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
+from faceswap_jax.faces.people import Person, find_people
 from faceswap_jax.inference import clip
-from faceswap_jax.inference.clip import Count, Generated
+from faceswap_jax.inference.clip import Count, Generated, Role
 from tests.support.generators import PixelGenerator
 from tests.support.outlines import outside_faces
-from tests.support.tiny_run import FRAMES
+from tests.support.tiny_run import FRAMES, SIZE
 
 
 @pytest.fixture(scope="module")
@@ -24,24 +27,24 @@ def frames(path):
 
 
 @pytest.fixture(scope="module")
-def landmarker(path):
-    return SidecarLandmarker(sidecar_path(path))
+def person(path):
+    (person,) = find_people(path, SidecarLandmarker(sidecar_path(path)))
+    return person
 
 
-def blended(generator, frames, landmarker, method="none", count=None):
+def blended(generator, frames, people, method="none", count=None):
     count = Count() if count is None else count
-    generated = clip.generate_frames(generator, None, iter(frames), landmarker, count)
-    return list(clip.blended_frames(generated, generator.alignment, generator.resolution, method))
+    roles = [Role(person, None) for person in people]
+    generated = clip.generate_frames(generator, roles, iter(frames), count)
+    return list(clip.blended_frames(generated, roles, generator, method))
 
 
 @pytest.mark.parametrize("alignment", ["eyes", "stable", "box"])
-def test_pixels_outside_the_face_are_exact(path, frames, landmarker, alignment):
-    def sometimes(image, index):
-        return landmarker(image, index) if index != 9 else []
-
+def test_pixels_outside_the_face_are_exact(path, frames, person, alignment):
+    faces = {number: face for number, face in person.faces.items() if number != 9}
     count = Count()
     inverting = PixelGenerator(np.invert, 32, alignment)
-    swapped = blended(inverting, frames, sometimes, count=count)
+    swapped = blended(inverting, frames, [Person(faces)], count=count)
     assert count == Count(FRAMES, 1)
     assert [(f.index, f.time) for f in swapped] == [(f.index, f.time) for f in frames]
     np.testing.assert_array_equal(swapped[9].image, frames[9].image)
@@ -52,48 +55,93 @@ def test_pixels_outside_the_face_are_exact(path, frames, landmarker, alignment):
 
 
 @pytest.mark.parametrize("method", ["multiband", "none"])
-def test_a_generator_that_changes_nothing_changes_nothing(frames, landmarker, method):
+def test_a_generator_that_changes_nothing_changes_nothing(frames, person, method):
     """Its crops are finer than the face, so every pixel is restored."""
-    swapped = blended(PixelGenerator(np.copy, 256), frames, landmarker, method)
+    swapped = blended(PixelGenerator(np.copy, 256), frames, [person], method)
     for before, after in zip(frames, swapped, strict=True):
         np.testing.assert_array_equal(before.image, after.image)
 
 
-def test_blending_is_as_fine_as_the_face(landmarker):
-    landmarks = landmarker(None, 0)[0].landmarks
-    for factor, expected in ((1, 64), (2, 128), (100, 1024), (0.1, 16)):
-        assert clip.blend_side(landmarks * factor, "eyes", 16) == expected
-    assert clip.blend_side(landmarks, "eyes", 256) == 256
+def test_several_roles_go_through_one_pass(frames, person):
+    """Each with its own identity and place: left halves of the frames show one, right halves the other."""
+
+    class Painter(PixelGenerator):
+        def __call__(self, identity, faces, edit=None):
+            return np.full((len(faces.crops), 32, 32, 3), identity, np.uint8)
+
+    wide = [replace(frame, image=np.concatenate([frame.image] * 2, 1)) for frame in frames]
+    beside = {
+        number: Face(face.landmarks + np.float32([SIZE, 0]), 1.0)
+        for number, face in person.faces.items()
+        if number >= 4
+    }
+    roles = [Role(person, 0), Role(Person(beside), 255)]
+    painter, count = Painter(np.copy, 32), Count()
+    generated = clip.generate_frames(painter, roles, iter(wide), count)
+    results = list(clip.blended_frames(generated, roles, painter, "none"))
+
+    assert count == Count(FRAMES, 0)
+    for before, after in zip(wide, results, strict=True):
+        change = after.image.astype(int) - before.image
+        left, right = change[:, :SIZE], change[:, SIZE:]
+        assert left.min() < -100 and left.max() < 20
+        assert right.min() > -20 and (right.max() > 100) == (before.index >= 4)
 
 
-def test_whole_frames_bridge_missing_faces(frames, landmarker):
+def test_blending_is_as_fine_as_the_largest_face(person):
+    landmarks = person.faces[0].landmarks
+    for factor, expected in ((1, 64), (2, 128), (100, 8192), (0.1, 16)):
+        assert clip.blend_side([landmarks * factor], "eyes", 16) == expected
+        assert clip.blend_side([landmarks / 4, landmarks * factor], "eyes", 16) == expected
+    assert clip.blend_side([landmarks], "eyes", 256) == 256
+
+
+def test_a_face_that_comes_near_stays_as_sharp_as_the_frame(person):
+    """The clip begins with a small face: the blend follows the largest one, beyond 1024 px."""
+    near = person.faces[0].landmarks * 24
+    side = 24 * SIZE
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    frames = [video.Frame(noise, number / 25, number) for number in range(2)]
+    faces = {0: Face(near / 10 + side / 3, 1.0), 1: Face(near, 1.0)}
+    inverting = PixelGenerator(np.invert, 16)
+    result = blended(inverting, frames, [Person(faces)])[1].image
+
+    # Inside the face little is left of the noise: a coarser blend could not take it away.
+    centre = near[30].astype(int)
+    part = tuple(slice(c - 40, c + 40) for c in centre[::-1])
+    assert noise[part].std() > 70
+    assert result[part].std() < 30
+
+
+@pytest.mark.parametrize("outline", align.OUTLINES)
+def test_only_the_outline_changes(frames, person, outline):
+    roles = [Role(person, None)]
+    inverting = PixelGenerator(np.invert, 32)
+    generated = clip.generate_frames(inverting, roles, iter(frames[:1]), Count())
+    (swapped,) = clip.blended_frames(generated, roles, inverting, "none", outline)
+    changed = (swapped.image != frames[0].image).any(-1)
+    polygon = align.face_polygon(person.faces[0].landmarks, outline)
+    inside = align.polygon_mask(polygon, SIZE, SIZE) > 0
+    assert not changed[~inside].any()
+    assert changed[inside].mean() > 0.5
+
+
+def test_whole_frames_bridge_missing_faces(frames):
     images = [np.full((4, 4, 3), value, np.uint8) for value in range(3)]
-    made = [None, None, images[0], images[1], None, images[2]]
-    generated = [Generated(f, None, image) for f, image in zip(frames, made, strict=False)]
+    made = [{}, {}, {0: images[0]}, {0: images[1]}, {}, {0: images[2]}]
+    generated = [Generated(f, image) for f, image in zip(frames, made, strict=False)]
     result = list(clip.whole_frames(generated))
     assert [frame.image[0, 0, 0] for frame in result] == [0, 0, 0, 1, 1, 2]
     assert [frame.time for frame in result] == [frame.time for frame in frames[:6]]
 
 
-def test_faces_are_not_looked_for_where_sound_suffices(frames):
-    def unasked(image, index):
-        raise AssertionError("no face is needed")
-
+def test_faces_are_not_needed_where_sound_suffices(frames):
     class Hearing(PixelGenerator):
         def __call__(self, identity, faces, edit=None):
             return np.zeros((len(faces.sound), 8, 8, 3), np.uint8)
 
     hearing, count = Hearing(np.copy, 8, placement="whole", inputs=("sound",)), Count()
     sound = np.zeros(16000, np.int16)
-    generated = clip.generate_frames(hearing, None, iter(frames), unasked, count, sound)
+    generated = clip.generate_frames(hearing, [Role(None, None)], iter(frames), count, sound)
     assert len(list(clip.whole_frames(generated))) == FRAMES
     assert count == Count(FRAMES, 0)
-
-
-@pytest.mark.parametrize("finish", [list, clip.whole_frames])
-def test_a_clip_without_a_face_is_refused(frames, finish):
-    generated = clip.generate_frames(
-        PixelGenerator(np.copy, 8), None, iter(frames), lambda image, index: [], Count()
-    )
-    with pytest.raises(InputError, match=f"{FRAMES} frames shows a face"):
-        list(finish(generated))

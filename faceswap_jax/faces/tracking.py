@@ -89,7 +89,7 @@ def link(faces: Sequence[Sequence[Face]], cuts: Collection[int]) -> list[Track]:
 
     for position, found in enumerate(faces):
         previous = [] if position in cuts else [track.faces[-1] for track in ongoing]
-        links = _match(previous, found)
+        links = match(previous, found)
 
         continued = []
         for i, face in enumerate(found):
@@ -103,7 +103,7 @@ def link(faces: Sequence[Sequence[Face]], cuts: Collection[int]) -> list[Track]:
             continued.append(track)
         ongoing = continued
 
-    return sorted(tracks, key=lambda track: (track.frames[0], -_area(track.faces[0])))
+    return sorted(tracks, key=lambda track: (track.frames[0], -area(track.faces[0])))
 
 
 def largest(tracks: Sequence[Track]) -> list[Track]:
@@ -115,7 +115,7 @@ def largest(tracks: Sequence[Track]) -> list[Track]:
     frames = max((track.frames[-1] + 1 for track in tracks), default=0)
     taken = np.zeros(frames, bool)
     kept = []
-    for track in sorted(tracks, key=lambda track: -sum(map(_area, track.faces))):
+    for track in sorted(tracks, key=lambda track: -sum(map(area, track.faces))):
         span = slice(track.frames[0], track.frames[-1] + 1)
         if not taken[span].any():
             taken[span] = True
@@ -123,7 +123,7 @@ def largest(tracks: Sequence[Track]) -> list[Track]:
     return sorted(kept, key=lambda track: track.frames[0])
 
 
-def _match(previous: Sequence[Face], found: Sequence[Face]) -> dict[int, int]:
+def match(previous: Sequence[Face], found: Sequence[Face]) -> dict[int, int]:
     """Returns, for each face in `found` that continues one of `previous`, the index of that one."""
     if not previous or not found:
         return {}
@@ -147,6 +147,6 @@ def _sizes(landmarks: Float[np.ndarray, "n 68 2"]) -> Float[np.ndarray, "n"]:
     return np.ptp(landmarks, axis=1).max(-1)
 
 
-def _area(face: Face) -> float:
+def area(face: Face) -> float:
     """Returns the area of the face's box, square pixels."""
     return float(np.ptp(face.landmarks, axis=0).prod())

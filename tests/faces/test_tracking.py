@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from data_pipelines.prepare.settings import Settings
-from data_pipelines.prepare.tracking import REACH, ShotCuts, Track, largest, link
 from data_pipelines.puppets.parameters import Performance, sample_persona, sample_scene
 from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.tracks import performance_track
 from faceswap_jax.faces.face import Face
+from faceswap_jax.faces.tracking import REACH, ShotCuts, Track, largest, link
 
 # --- shot changes
 
