@@ -1,6 +1,9 @@
 """The bench: a trained run swaps clips that it has not seen, and every result is scored."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Protocol
 
@@ -12,10 +15,14 @@ from data_pipelines.puppets.dataset import CLIPS, PuppetClips
 from data_pipelines.records import MANIFEST
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
+from faceswap_jax.evaluation.frames import Performer, Swapped
 from faceswap_jax.evaluation.report import Comparison, Score, Summary, summarise
-from faceswap_jax.faces import blend
+from faceswap_jax.faces import blend, video
+from faceswap_jax.faces.encode import write_video
+from faceswap_jax.faces.landmarks import open_landmarker
+from faceswap_jax.faces.people import find_people
 from faceswap_jax.faces.picture import save_grid
-from faceswap_jax.inference.clip import Role, find_people, swap_clip
+from faceswap_jax.inference.clip import Count, Role, blended_frames, generate_frames
 from faceswap_jax.inference.generator import Generator, Who
 from faceswap_jax.inference.trained import load
 from faceswap_jax.reporting.board import Board
@@ -37,15 +44,15 @@ class Bench(Protocol):
         ...
 
     def compare(
-        self, persona: str, clip: Clip, generator: Generator, swapped: Mapping[str, Path]
-    ) -> Comparison:
-        """Scores a clip with a persona's face.
+        self, clip: Clip, generator: Generator, performer: Performer, swapped: Swapped
+    ) -> dict[str, Comparison]:
+        """Scores a clip with the faces of personas, by persona. Several clips may be compared at once, in threads.
 
         Args:
-            persona: whose face.
             clip: the target.
-            generator: what made the face.
-            swapped: the result of each method of blending.
+            generator: what made the faces.
+            performer: whose faces were swapped.
+            swapped: the results.
         """
         ...
 
@@ -96,9 +103,11 @@ def evaluate(
     output = workdir / "evaluation" / data.resolve().name / f"step_{generator.step}"
     (output / "clips").mkdir(parents=True, exist_ok=True)
 
+    compared = _compare_all(bench, generator, pairs, methods, output / "clips")
     results: dict[str, list[Comparison]] = {}
-    for name, comparison in _comparisons(bench, generator, pairs, methods, output / "clips"):
-        results.setdefault(name, []).append(comparison)
+    for persona, clip in pairs:
+        name = f"{clip.persona} as {persona}"
+        results.setdefault(name, []).append(compared[clip.name][persona])
     summary = summarise(results, bench.scores, bench.floor, generator.step)
     _publish(summary, results, bench.columns(methods), output)
     _show_on_board(summary, workdir, output.parent.name)
@@ -133,28 +142,59 @@ def open_bench(data: Path, embedder: Path | None = None) -> Bench:
     return ClipBench(data, embedder)
 
 
-def _comparisons(
+def _compare_all(
     bench: Bench,
     generator: Generator,
     pairs: Sequence[tuple[str, Clip]],
     methods: Sequence[str],
     folder: Path,
-) -> Iterator[tuple[str, Comparison]]:
-    """Swaps and scores pair after pair; yields the names of the two ("ben as ada") with the scores."""
+) -> dict[str, dict[str, Comparison]]:
+    """Swaps and scores target after target, several at once; by the name of the target, by persona."""
+    personas: dict[Clip, list[str]] = {}
+    for persona, clip in pairs:
+        personas.setdefault(clip, []).append(persona)
+    identities = {persona: generator.identity(Who({persona: 1.0})) for persona, _ in pairs}
     console = Console(stderr=True, markup=False)
-    for number, (persona, clip) in enumerate(pairs, 1):
-        progress = f"{number} of {len(pairs)}: {clip.name} as {persona}"
-        console.print(progress, highlight=False, soft_wrap=True)
-        identity = generator.identity(Who({persona: 1.0}))
-        performer = find_people(clip.path)[0]
 
-        # Names of clips may have folders: "ann/monday.mp4".
-        stem = f"{clip.name.replace('/', '_')}_as_{persona}"
-        swapped = {method: folder / f"{stem}_{method}.mp4" for method in methods}
-        for method, path in swapped.items():
-            swap_clip(generator, [Role(performer, identity)], clip.path, path, method)
-        comparison = bench.compare(persona, clip, generator, swapped)
-        yield f"{clip.persona} as {persona}", comparison
+    def compare(clip: Clip) -> dict[str, Comparison]:
+        # Once for all faces that it gets
+        with contextlib.closing(open_landmarker(clip.path)) as landmarker:
+            performer = find_people(clip.path, landmarker)[0]
+        swapped = {}
+        for persona in personas[clip]:
+            role = Role(performer, identities[persona])
+            # Names of clips may have folders: "ann/monday.mp4".
+            stem = f"{clip.name.replace('/', '_')}_as_{persona}"
+            swapped[persona] = {method: folder / f"{stem}_{method}.mp4" for method in methods}
+            for method, path in swapped[persona].items():
+                _swap(generator, role, clip.path, path, method)
+        return bench.compare(clip, generator, performer.faces, swapped)
+
+    # Threads: OpenCV, LiteRT, XLA and FFmpeg let others run while they work.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # The longest first, so that none is left at the end.
+        order = sorted(personas, key=lambda clip: -video.probe(clip.path).frames)
+        futures = {pool.submit(compare, clip): clip for clip in order}
+        compared = {}
+        for future in as_completed(futures):
+            clip = futures[future]
+            try:
+                compared[clip.name] = future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+            progress = (
+                f"{len(compared)} of {len(futures)}: {clip.name} as {', '.join(personas[clip])}"
+            )
+            console.print(progress, highlight=False, soft_wrap=True)
+    return compared
+
+
+def _swap(generator: Generator, role: Role, clip: Path, output: Path, method: str) -> None:
+    """`inference.clip.swap_clip` without its bar, for several clips are swapped at once."""
+    frames = iter(video.read_frames(clip))
+    generated = generate_frames(generator, [role], frames, Count())
+    write_video(output, clip, blended_frames(generated, [role], generator, method))
 
 
 def _publish(

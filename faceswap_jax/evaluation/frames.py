@@ -1,7 +1,7 @@
 """What both ways of scoring share: clips side by side, chunk by chunk, and the names of their rows."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from data_pipelines.clips import Clip
 from faceswap_jax.faces.blend import DEFAULT_METHOD
+from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.video import read_frames
 
 # All frames are RGB, masks are 0..1, landmarks are pixels of their frames: NaN without a face.
@@ -18,6 +19,12 @@ Masks = Float[np.ndarray, "n h w"]
 Points = Float[np.ndarray, "68 2"]
 Landmarks = Float[np.ndarray, "n 68 2"]
 PerFrame = Float32[np.ndarray, "n"]
+
+Performer = Mapping[int, Face]
+"""The face that is swapped in each frame of the target that shows it, by number of the frame."""
+
+Swapped = Mapping[str, Mapping[str, Path]]
+"""The results of a target: of each persona, of each method of blending."""
 
 
 @dataclass(frozen=True)

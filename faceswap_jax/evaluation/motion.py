@@ -1,6 +1,7 @@
 """Flicker: what changes from frame to frame that the motion of the face does not explain."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -8,15 +9,16 @@ from jaxtyping import Bool, Float32
 
 from faceswap_jax.evaluation.frames import Frames, Masks
 
+Row = TypeVar("Row", bound=Hashable)
 Flow = Float32[np.ndarray, "h w 2"]
 """How far each pixel moves, (x, y), in pixels."""
 
 
 def flicker(
-    rows: Mapping[str, Frames],
+    rows: Mapping[Row, Frames],
     target: Frames,
     masks: Masks,
-) -> dict[str, Float32[np.ndarray, "n-1"]]:
+) -> dict[Row, Float32[np.ndarray, "n-1"]]:
     """Warping error of every frame but the first, in grey levels of 255 (after Lai et al. 2018, without their square).
 
     The optical flow of the target (DIS, Kroeger et al. 2016) carries each clip's last frame to the present one. The

@@ -22,12 +22,15 @@ from data_pipelines.puppets.parameters import (
 from data_pipelines.puppets.tracks import Cast, Take, truth
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import identity, motion, scores, seam
+from faceswap_jax.evaluation.expression import following
 from faceswap_jax.evaluation.frames import (
     Chunk,
     Frames,
     Landmarks,
     Masks,
+    Performer,
     Points,
+    Swapped,
     pairs_of,
     row_name,
     side_by_side,
@@ -49,6 +52,12 @@ OPEN_LIDS = 0.3  # a less open eye shows no gaze
 HAIR = ("hair_line", "hair_volume", "hair_length")
 FACE = [i for i, name in enumerate(PERSONA_SPANS) if name not in HAIR]
 """Numbers of the parameters that a swapped face shows of a persona; hair stays the target's."""
+
+READ = "performance"
+"""Under this name stands what the oracle reads, until a clip's motion has been told from it."""
+
+MOTION = {"gaze": ("gaze_x", "gaze_y"), **EXPRESSION}
+"""Parameters whose motion over a clip is told together."""
 
 LIDS = [i for i, name in enumerate(PERFORMANCE_SPANS) if name in EXPRESSION["lids"]]
 
@@ -74,6 +83,11 @@ class PuppetBench:
         "lids": Score("lid error (%)", "lower", 1),
         "brows": Score("brow error (%)", "lower", 1),
         "mouth": Score("mouth error (%)", "lower", 1),
+        **{
+            f"{group} correlation": Score(f"correlation of the {group}", "higher", 2, (-1, 1))
+            for group in MOTION
+        },
+        **{f"{group} amplitude": Score(f"amplitude of the {group}", "1") for group in MOTION},
         "sharpness": Score("sharpness (truth 1)", "1"),
         "flicker": Score("flicker (of 255)", "lower"),
         "seam": Score("seam (target 1)", "1"),
@@ -113,9 +127,17 @@ class PuppetBench:
         return ["source", "target", *swaps, "truth", "difference x 4"]
 
     def compare(
+        self, clip: Clip, generator: Generator, performer: Performer, swapped: Swapped
+    ) -> dict[str, Comparison]:
+        """See `bench.Bench.compare`."""
+        return {
+            persona: self._compare(persona, clip, generator, results)
+            for persona, results in swapped.items()
+        }
+
+    def _compare(
         self, persona: str, clip: Clip, generator: Generator, swapped: Mapping[str, Path]
     ) -> Comparison:
-        """See `bench.Bench.compare`."""
         puppet = self._clips[clip.path]
         number = self._numbers[persona]
         landmarks = self._landmarks(clip.path, puppet)
@@ -123,6 +145,7 @@ class PuppetBench:
         shown = spread(SHOWN, puppet.frames)
 
         values = []
+        performances = []
         lines = []
         for chunk in side_by_side([clip.path, *swapped.values()], CHUNK):
             takes = [Take(puppet.persona, puppet.track, i) for i in chunk.numbers]
@@ -130,6 +153,8 @@ class PuppetBench:
             points = landmarks[chunk.numbers.start : chunk.numbers.stop]
             rows = _rows(chunk, perfect, points, ceiling, list(swapped))
             values.append(self._values(rows, perfect, points, number, chunk.repeated))
+            new = perfect[chunk.repeated :]
+            performances.append(_parameters([frame.performance for frame in new]))
 
             # Faces for the grid
             for i in chunk.new:
@@ -138,8 +163,14 @@ class PuppetBench:
                     frames = [frames[i] for frames in chunk.clips]
                     lines.append(_line(source, frames, perfect[i].image, points[i]))
 
+        # What only the whole clip tells
+        joined = join_values(values)
+        performance = np.concatenate(performances)
+        for row in joined.values():
+            row |= _motion(row.pop(READ), performance)
+
         seconds = puppet.frames / self._puppets.rate
-        return Comparison(join_values(values), seconds, np.stack(lines))
+        return Comparison(joined, seconds, np.stack(lines))
 
     def _landmarks(self, path: Path, puppet: PuppetClip) -> Landmarks:
         """The rendered landmarks that lie beside a clip.
@@ -212,7 +243,7 @@ class PuppetBench:
         performance: Float[np.ndarray, "n 14"],
         persona: int,
     ) -> Values:
-        """What the oracle reads: whether it is the persona, and the errors of the performance."""
+        """What the oracle reads: whether it is the persona, the performance, and its errors."""
         reading = self._oracle(frames, landmarks, masks)
         read = reading.persona[:, FACE]
         distance = identity.distances(read, self._identities, self._tolerances)
@@ -223,7 +254,12 @@ class PuppetBench:
         # An eye that is nearly closed shows no gaze.
         open_eyes = performance[:, LIDS].min(1) > OPEN_LIDS
         errors["gaze"] = np.where(open_eyes, errors["gaze"], np.nan)
-        return {"identity": found, "distance": distance[:, number], **errors}
+        return {
+            "identity": found,
+            "distance": distance[:, number],
+            READ: reading.performance,
+            **errors,
+        }
 
 
 @dataclass(frozen=True)
@@ -321,3 +357,28 @@ def _performance_errors(errors: Float[np.ndarray, "n 14"]) -> dict[str, Float[np
             parts.append(error[name] / (span.high - span.low))
         grouped[group] = 100 * np.mean(parts, axis=0)
     return grouped
+
+
+def _motion(
+    read: Float[np.ndarray, "n 14"], performance: Float[np.ndarray, "n 14"]
+) -> dict[str, Float[np.ndarray, "1"]]:
+    """How far what is read of a clip follows the true performance: correlation and amplitude of each of MOTION."""
+    # An eye that is nearly closed shows no gaze.
+    open_eyes = performance[:, LIDS].min(1) > OPEN_LIDS
+    values = {}
+    for group, names in MOTION.items():
+        columns = [list(PERFORMANCE_SPANS).index(name) for name in names]
+        scales = [_scale(name) for name in names]
+        seen = open_eyes if group == "gaze" else np.ones_like(open_eyes)
+        told = following(read[seen][:, columns] * scales, performance[seen][:, columns] * scales)
+        for measure, value in told._asdict().items():
+            values[f"{group} {measure}"] = np.array([value])
+    return values
+
+
+def _scale(name: str) -> float:
+    """From a parameter to degrees, or to the fraction of its range: parameters of one group are alike then."""
+    if name in DEGREES:
+        return DEGREES[name]
+    span = PERFORMANCE_SPANS[name]
+    return 1 / (span.high - span.low)

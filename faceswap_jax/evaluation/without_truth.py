@@ -1,6 +1,8 @@
 """Scores of swapped clips whose perfect swap nobody knows: what identity, performance, steadiness and seams tell."""
 
+import contextlib
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +18,10 @@ from faceswap_jax.evaluation.frames import (
     Chunk,
     Frames,
     Landmarks,
+    Performer,
     PerFrame,
     Points,
+    Swapped,
     pairs_of,
     row_name,
     side_by_side,
@@ -25,6 +29,7 @@ from faceswap_jax.evaluation.frames import (
 )
 from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
 from faceswap_jax.faces import align, video
+from faceswap_jax.faces.blendshapes import NAMES, BlendshapeReader
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 from faceswap_jax.faces.video import CLIP_SUFFIXES
@@ -38,6 +43,11 @@ MARGIN = 16  # pixels around the face that the flow may need
 REFERENCES = 24  # faces that a persona's identity is measured on
 LOOKS = 2  # at the identity, a second
 
+Row = tuple[str | None, str]
+"""A clip that is measured: the persona it shows, if it is a result, and its row in the persona's table."""
+
+TARGET: Row = (None, "do nothing")
+
 
 class Person(NamedTuple):
     """What is known of a persona: embeddings of some faces in the order of time, and one aligned face."""
@@ -47,9 +57,10 @@ class Person(NamedTuple):
 
 
 class ClipBench:
-    """Faces are found anew, by MediaPipe, in targets and in results, so that both are measured alike.
+    """Faces are looked for anew in targets and in results, both in the same windows, so that both are measured alike.
 
-    Identities are compared by `embedder`, see `embedder.load`, or else by dlib's network.
+    Pose and expression are read by MediaPipe's face landmarker v2. Identities are compared by `embedder`, see
+    `embedder.load`, or else by dlib's network.
 
     Rows: "do nothing", the untouched target; "swap"; "persona", the persona's own clips, half of which are compared
     with the other half: as near as an identity can be expected to come.
@@ -62,10 +73,19 @@ class ClipBench:
         "pitch": Score("pitch error (deg)", "lower"),
         "roll": Score("roll error (deg)", "lower"),
         **{
-            ratio: Score(f"correlation of the {ratio}", "higher", 3, (-1, 1))
-            for ratio in expression.RATIOS
+            f"{group} correlation": Score(f"correlation of the {group}", "higher", 2, (-1, 1))
+            for group in expression.GROUPS
+        },
+        **{
+            f"{group} amplitude": Score(f"amplitude of the {group}", "1")
+            for group in expression.GROUPS
+        },
+        **{
+            f"{group} difference": Score(f"difference of the {group}", "lower", 3)
+            for group in expression.GROUPS
         },
         "flicker": Score("flicker (of 255)", "lower"),
+        "unsteadiness": Score("flicker (target 1)", "1"),
         "seam": Score("seam (target 1)", "1"),
         "found": Score("faces found (%)", "higher", 1, (0, 100)),
     }
@@ -87,8 +107,8 @@ class ClipBench:
             self._embedder = identity.IResNetEmbedder(embedder)
         else:
             self._embedder = identity.DlibEmbedder()
-        self._landmarker = MediaPipeLandmarker()
         self._people: dict[str, Person] = {}
+        self._looking = threading.Lock()
 
     def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
         """Every persona of which the folder has a clip, with every clip of the others."""
@@ -99,89 +119,87 @@ class ClipBench:
         return ["persona", "target", *(row_name("swap", method) for method in methods)]
 
     def compare(
-        self, persona: str, clip: Clip, generator: Generator, swapped: Mapping[str, Path]
-    ) -> Comparison:
+        self, clip: Clip, generator: Generator, performer: Performer, swapped: Swapped
+    ) -> dict[str, Comparison]:
         """See `bench.Bench.compare`; identity is looked at LOOKS times a second."""
-        names = ["do nothing", *(row_name("swap", method) for method in swapped)]
-        own = self._person(persona)
-        performer = self._person(clip.persona)
         info = video.probe(clip.path)
         every = max(1, round(info.rate / LOOKS))
+        paths = {TARGET: clip.path}
+        for persona, results in swapped.items():
+            for method, path in results.items():
+                paths[persona, row_name("swap", method)] = path
 
-        values = []
-        landmarks = []
-        lines = []
-        for chunk in side_by_side([clip.path, *swapped.values()], CHUNK):
-            rows = dict(zip(names, chunk.clips, strict=True))
-            points = {name: self._find(frames, chunk.new) for name, frames in rows.items()}
+        # Of all clips at once: the target is measured once, however many faces it gets.
+        reader = BlendshapeReader()
+        chunks = []
+        faces = []
+        for chunk in side_by_side(list(paths.values()), CHUNK):
+            rows = dict(zip(paths, chunk.clips, strict=True))
+            target = _landmarks(performer, chunk.numbers)
             looked_at = [i for i in chunk.new if chunk.numbers[i] % every == 0]
-            values.append(self._values(rows, points, looked_at, chunk, (own, performer)))
-            landmarks.append({name: {"points": points[name][chunk.repeated :]} for name in names})
-            target = points["do nothing"]
+            chunks.append(self._measure(rows, target, chunk, looked_at, reader))
             for i in looked_at:
                 if np.isfinite(target[i]).all():
-                    faces = [_face(frames[i], target[i]) for frames in chunk.clips]
-                    lines.append(np.stack([own.image, *faces]))
-
-        # What only the whole clip tells
-        rows = join_values(values)
-        found = join_values(landmarks)
-        for name in names:
-            driving = found["do nothing"]["points"]
-            rows[name] |= _performance(found[name]["points"], driving)
-        rows["persona"] = _halves(own, performer)
-
-        # A row lacks what is not measured of it.
-        undefined = dict.fromkeys(self.scores, np.full(1, np.nan))
-        rows = {name: undefined | row for name, row in rows.items()}
+                    faces.append({row: _face(rows[row][i], target[i]) for row in rows})
+        measured = join_values(chunks)
 
         # There may be no face to show.
-        chosen = [lines[i] for i in spread(SHOWN, len(lines))]
-        columns = len(names) + 1
-        images = np.reshape(chosen, (-1, columns, SIDE, SIDE, 3)).astype(np.uint8)
-        return Comparison(rows, info.duration, images)
+        shown = [faces[i] for i in spread(SHOWN, len(faces))]
+        performing = self._person(clip.persona)
+        result = {}
+        for persona in swapped:
+            own = self._person(persona)
+            mine = [row for row in paths if row[0] in (None, persona)]
+            rows = _table({row: measured[row] for row in mine}, own, performing)
+            lines = [[own.image, *(line[row] for row in mine)] for line in shown]
+            images = np.reshape(lines, (-1, 1 + len(mine), SIDE, SIDE, 3)).astype(np.uint8)
+            # A row lacks what is not measured of it.
+            undefined = dict.fromkeys(self.scores, np.full(1, np.nan))
+            rows = {name: undefined | row for name, row in rows.items()}
+            result[persona] = Comparison(rows, info.duration, images)
+        return result
 
-    def _values(
+    def _measure(
         self,
-        rows: Mapping[str, Frames],
-        points: Mapping[str, Landmarks],
-        looked_at: Sequence[int],
+        rows: Mapping[Row, Frames],
+        landmarks: Landmarks,
         chunk: Chunk,
-        people: tuple[Person, Person],
-    ) -> dict[str, Values]:
-        """The scores of a chunk that need its pixels.
+        looked_at: Sequence[int],
+        reader: BlendshapeReader,
+    ) -> dict[Row, Values]:
+        """What the pixels of a chunk tell, of each of its clips.
 
         Args:
-            rows: frames by row of the table.
-            points: landmarks by row.
-            looked_at: places of the frames whose identity is measured.
+            rows: frames of each clip.
+            landmarks: the performer's.
             chunk: the frames' place in their clips.
-            people: the persona and the performer.
+            looked_at: places of the frames whose identity is measured.
+            reader: of pose and expression.
         """
-        target = points["do nothing"]
-        own, performer = (identity.template(person.embeddings) for person in people)
-        flicker = _flicker(rows, target)
+        target = rows[TARGET]
+        flicker = _flicker(rows, target, landmarks)
+        windows = {}
+        for i in chunk.new:
+            if np.isfinite(landmarks[i]).all():
+                windows[i] = reader.window(target[i], landmarks[i])
+
         new = slice(chunk.repeated, None)
         values = {}
-        for name, frames in rows.items():
-            embedded = self._embedder(frames[looked_at], points[name][looked_at])
-            seams = _seam(frames, rows["do nothing"], target)
-            values[name] = {
-                "identity": identity.cosine(embedded, own),
-                "performer": identity.cosine(embedded, performer),
-                "seam": seams[new],
-                "found": 100.0 * _has_face(points[name])[new],
-                "flicker": flicker[name],
+        for row, frames in rows.items():
+            points = np.full((len(frames), 68, 2), np.nan, np.float32)
+            blendshapes = np.full((len(frames), len(NAMES)), np.nan, np.float32)
+            for i, window in windows.items():
+                if window and (reading := reader(frames[i], window)):
+                    points[i], blendshapes[i] = reading
+            values[row] = {
+                "points": points[new],
+                "blendshapes": blendshapes[new],
+                "embeddings": self._embedder(frames[looked_at], points[looked_at]),
+                "seam": _seam(frames, target, landmarks)[new],
+                "found": 100.0 * _has_face(points)[new],
+                "flicker": flicker[row],
             }
         return values
-
-    def _find(self, frames: Frames, places: Sequence[int]) -> Landmarks:
-        """Landmarks of the largest face of the frames at these places; NaN without one, and elsewhere."""
-        points = np.full((len(frames), 68, 2), np.nan, np.float32)
-        for i in places:
-            for face in self._landmarker(frames[i], i)[:1]:
-                points[i] = face.landmarks
-        return points
 
     def _person(self, persona: str) -> Person:
         """Faces of a persona's clips, evenly over their time; looked for once.
@@ -189,29 +207,36 @@ class ClipBench:
         Raises:
             InputError: the clips show fewer than two.
         """
-        if persona not in self._people:
-            self._people[persona] = self._look_at(persona)
-        return self._people[persona]
+        # Several clips may be compared at once.
+        with self._looking:
+            if persona not in self._people:
+                self._people[persona] = self._look_at(persona)
+            return self._people[persona]
 
     def _look_at(self, persona: str) -> Person:
         clips = [clip.path for clip in self._clips if clip.persona == persona]
         each = max(2, REFERENCES // len(clips))
         found = []
-        for path in clips:
-            found += spread_faces(path, each, self._landmarker)
+        with contextlib.closing(MediaPipeLandmarker(beta=0)) as landmarker:
+            for path in clips:
+                found += spread_faces(path, each, landmarker)
+
+        # One by one: frames of two clips may differ in size. Landmarks are those that `compare` sees, too.
+        reader = BlendshapeReader()
+        read = []
+        embeddings = []
+        for frame, face in found:
+            window = reader.window(frame.image, face.landmarks)
+            if window and (reading := reader(frame.image, window)):
+                read.append((frame.image, reading.landmarks))
+                embeddings.append(self._embedder(frame.image[None], reading.landmarks[None]))
         # Halves of them are compared.
-        if len(found) < 2:
+        if len(read) < 2:
             raise InputError(
                 f"The clips of {persona} show fewer than two faces; leave them out, or give others."
             )
-
-        # One by one: frames of two clips may differ in size.
-        embeddings = []
-        for frame, face in found:
-            embeddings.append(self._embedder(frame.image[None], face.landmarks[None]))
-        frame, face = found[len(found) // 2]
-        image = _face(frame.image, face.landmarks)
-        return Person(np.concatenate(embeddings), image)
+        image, landmarks = read[len(read) // 2]
+        return Person(np.concatenate(embeddings), _face(image, landmarks))
 
 
 def _is_input(path: Path) -> bool:
@@ -223,16 +248,54 @@ def _is_whole_clip(clip: Clip) -> bool:
     return clip.path.suffix.lower() in CLIP_SUFFIXES and clip.end == math.inf
 
 
-def _performance(landmarks: Landmarks, driving: Landmarks) -> dict[str, np.ndarray]:
-    """How well a clip follows the driving clip: errors of the pose, correlations of the expression."""
-    errors = expression.pose_errors(landmarks, driving)
-    values = dict(zip(("yaw", "pitch", "roll"), errors.T, strict=True))
-    ratios = expression.aspect_ratios(landmarks)
-    expected = expression.aspect_ratios(driving)
-    correlations = expression.correlation(ratios, expected)
-    for ratio, correlation in zip(expression.RATIOS, correlations, strict=True):
-        values[ratio] = correlation[None]
+def _landmarks(performer: Performer, numbers: Sequence[int]) -> Landmarks:
+    """Landmarks of the performer in the frames of these numbers; NaN where there are none."""
+    points = np.full((len(numbers), 68, 2), np.nan, np.float32)
+    for i, number in enumerate(numbers):
+        if number in performer:
+            points[i] = performer[number].landmarks
+    return points
+
+
+def _table(
+    measured: Mapping[Row, Values], own: Person, performing: Person
+) -> dict[str, dict[str, np.ndarray]]:
+    """The rows of a persona's table, from what was measured of the target and of the results."""
+    driving = measured[TARGET]
+    rows = {}
+    for (_, name), values in measured.items():
+        poses = expression.pose_errors(values["points"], driving["points"])
+        rows[name] = {
+            "identity": identity.cosine(values["embeddings"], identity.template(own.embeddings)),
+            "performer": identity.cosine(
+                values["embeddings"], identity.template(performing.embeddings)
+            ),
+            **dict(zip(("yaw", "pitch", "roll"), poses.T, strict=True)),
+            **_expression(values["blendshapes"], driving["blendshapes"]),
+            **{score: values[score] for score in ("flicker", "seam", "found")},
+            "unsteadiness": _mean(values["flicker"]) / _mean(driving["flicker"]),
+        }
+    rows["persona"] = _halves(own, performing)
+    return rows
+
+
+def _expression(
+    blendshapes: expression.Blendshapes, driving: expression.Blendshapes
+) -> dict[str, np.ndarray]:
+    """How well a clip follows the driving clip: motion over the clip, and what differs frame by frame."""
+    values = {}
+    for group in expression.GROUPS:
+        clip, other = (expression.signals(scores, group) for scores in (blendshapes, driving))
+        for measure, value in expression.following(clip, other)._asdict().items():
+            values[f"{group} {measure}"] = np.array([value])
+        values[f"{group} difference"] = np.abs(clip - other).mean(1)
     return values
+
+
+def _mean(values: PerFrame) -> Float32[np.ndarray, "1"]:
+    """The mean of what is defined; NaN of nothing."""
+    defined = values[np.isfinite(values)]
+    return np.array([defined.mean() if len(defined) else np.nan], np.float32)
 
 
 def _halves(own: Person, performer: Person) -> dict[str, np.ndarray]:
@@ -246,9 +309,11 @@ def _halves(own: Person, performer: Person) -> dict[str, np.ndarray]:
     }
 
 
-def _flicker(rows: Mapping[str, Frames], landmarks: Landmarks) -> Values:
+def _flicker(
+    rows: Mapping[Row, Frames], target: Frames, landmarks: Landmarks
+) -> dict[Row, PerFrame]:
     """`motion.flicker` inside the face, of the part of the frames that shows it."""
-    height, width = rows["do nothing"].shape[1:3]
+    height, width = target.shape[1:3]
     found = np.flatnonzero(_has_face(landmarks))
     polygons = {i: align.face_polygon(landmarks[i]) for i in found}
 
@@ -266,7 +331,7 @@ def _flicker(rows: Mapping[str, Frames], landmarks: Landmarks) -> Values:
     for i, polygon in polygons.items():
         masks[i] = align.polygon_mask(polygon - (left, top), height, width)
     part = {name: frames[:, top:bottom, left:right] for name, frames in rows.items()}
-    return motion.flicker(part, part["do nothing"], masks)
+    return motion.flicker(part, part[TARGET], masks)
 
 
 def _seam(frames: Frames, target: Frames, landmarks: Landmarks) -> PerFrame:

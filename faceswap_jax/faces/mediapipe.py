@@ -92,6 +92,11 @@ CLOSE_UP = 0.25
 SEARCH_RESOLUTION = 480
 """Long side to which a larger frame is reduced before its parts are searched."""
 
+MISSING = InputError(
+    "Finding faces needs LiteRT and the networks in MediaPipe 0.10.21, which are not installed: "
+    "pip install 'faceswap-jax[faces]', or put a file of landmarks beside the clip."
+)
+
 
 class MediaPipeLandmarker:
     """Landmarks by MediaPipe's face detectors, face mesh and irises (Apache-2.0), run by LiteRT on one thread.
@@ -118,7 +123,7 @@ class MediaPipeLandmarker:
 
     def __init__(self, beta: float = 0.05) -> None:
         self._shift = round(beta * MESH_RESOLUTION / FACE_MARGIN)
-        with _without_chatter():
+        with without_chatter():
             self._short_range = _Detector(
                 "face_detection/face_detection_short_range",
                 grids=[(16, 2), (8, 6)],
@@ -127,12 +132,12 @@ class MediaPipeLandmarker:
                 "face_detection/face_detection_full_range_sparse",
                 grids=[(48, 1)],
             )
-            self._mesh = _Network("face_landmark/face_landmark")
-            self._iris = _Network("iris_landmark/iris_landmark")
+            self._mesh = _shipped("face_landmark/face_landmark")
+            self._iris = _shipped("iris_landmark/iris_landmark")
 
     def __call__(self, image: Image, index: int) -> list[Face]:
         """Faces in a frame, the largest first; `index` plays no role."""
-        pyramid = _Pyramid(image)
+        pyramid = Pyramid(image)
         found = self._short_range(*pyramid.reduced(self._short_range.side))
 
         # Unless there is a close-up, smaller faces are looked for, too.
@@ -150,7 +155,7 @@ class MediaPipeLandmarker:
         """Frees the networks."""
         del self._short_range, self._full_range, self._mesh, self._iris
 
-    def _search(self, pyramid: "_Pyramid") -> Float32[np.ndarray, "n 9"]:
+    def _search(self, pyramid: "Pyramid") -> Float32[np.ndarray, "n 9"]:
         """What the full-range detector finds in parts of a frame that overlap by a quarter or more."""
         image, scale = pyramid.reduced(SEARCH_RESOLUTION)
         height, width = image.shape[:2]
@@ -163,18 +168,18 @@ class MediaPipeLandmarker:
             found.append(self._full_range(part, scale, corner=(x, y)))
         return np.concatenate(found)
 
-    def _faces(self, pyramid: "_Pyramid", found: Float32[np.ndarray, "n 9"]) -> list[Face]:
+    def _faces(self, pyramid: "Pyramid", found: Float32[np.ndarray, "n 9"]) -> list[Face]:
         """Faces, the largest first, from the candidates of the detectors."""
         faces = []
         boxes = []
         for candidate in _merge(found):
             # From the detector's box, a first run of the mesh gives a better one.
             centre, size, right, left = candidate[:8].reshape(4, 2)
-            box = _Box(centre - 0.5, size.max(), *(left - right))
+            box = Box(centre - 0.5, size.max(), *(left - right))
             points = self._localise(pyramid, box, shift=0)
             if points is None:
                 continue
-            box = _face_box(points)
+            box = face_box(points)
 
             # The mesh may have slid onto a face that is known already.
             square = np.array([*box.centre, box.side, box.side])
@@ -189,7 +194,7 @@ class MediaPipeLandmarker:
         return sorted(faces, key=_face_side, reverse=True)
 
     def _localise(
-        self, pyramid: "_Pyramid", box: "_Box", shift: int
+        self, pyramid: "Pyramid", box: "Box", shift: int
     ) -> Float32[np.ndarray, "69 2"] | None:
         """Landmarks and the top of the forehead, frame pixels; None where the mesh sees no face.
 
@@ -209,7 +214,7 @@ class MediaPipeLandmarker:
             mesh, presence = self._mesh(window / np.float32(255))
             vertices = mesh.reshape(-1, 3)[_VERTICES, :2]
             meshes.append(vertices + np.float32([x, y]))
-            presences.append(_sigmoid(presence.item()))
+            presences.append(sigmoid(presence.item()))
         if np.mean(presences) < MIN_CONFIDENCE:
             return None
 
@@ -218,7 +223,7 @@ class MediaPipeLandmarker:
         return align.transform_points(pairs.mean(1) - 0.5, to_frame)
 
     def _irises(
-        self, pyramid: "_Pyramid", landmarks: Float[np.ndarray, "n 2"]
+        self, pyramid: "Pyramid", landmarks: Float[np.ndarray, "n 2"]
     ) -> Float32[np.ndarray, "2 2"]:
         """Centres of the person's right and left iris, frame pixels."""
         centres = []
@@ -227,7 +232,7 @@ class MediaPipeLandmarker:
             first = landmarks[eye[0]]
             last = landmarks[eye[3]]
             along = last - first
-            box = _Box((first + last) / 2, float(np.hypot(*along)), *along)
+            box = Box((first + last) / 2, float(np.hypot(*along)), *along)
             to_frame = box.to_frame(IRIS_RESOLUTION / EYE_MARGIN, IRIS_RESOLUTION)
             image = pyramid.crop(to_frame, IRIS_RESOLUTION)
 
@@ -244,27 +249,22 @@ class MediaPipeLandmarker:
         return np.concatenate(centres)
 
 
-class _Network:
-    """One of MediaPipe's networks; calls take an image [h, w, 3] and give its outputs."""
+class Network:
+    """A network that LiteRT runs on one thread; calls take one input and give its outputs.
 
-    def __init__(self, name: str) -> None:
-        missing = InputError(
-            "Finding faces needs LiteRT and the networks in MediaPipe 0.10.21, which are not installed: "
-            "pip install 'faceswap-jax[faces]', or put a file of landmarks beside the clip."
-        )
+    Args:
+        model: the content of a .tflite file.
+
+    Raises:
+        InputError: LiteRT is not installed.
+    """
+
+    def __init__(self, model: bytes) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ModuleNotFoundError as error:
-            raise missing from error
-        # Importing MediaPipe itself takes a second and prints: only its folder is of interest.
-        package = importlib.util.find_spec("mediapipe")
-        if package is None:
-            raise missing
-        path = Path(package.origin).parent / "modules" / f"{name}.tflite"
-        if not path.is_file():
-            raise missing
-
-        interpreter = Interpreter(os.fspath(path), num_threads=1)
+            raise MISSING from error
+        interpreter = Interpreter(model_content=model, num_threads=1)
         interpreter.allocate_tensors()
         (described,) = interpreter.get_input_details()
         self._input = described["index"]
@@ -272,10 +272,26 @@ class _Network:
         self._outputs = [output["index"] for output in interpreter.get_output_details()]
         self._interpreter = interpreter
 
-    def __call__(self, image: Float32[np.ndarray, "h w 3"]) -> list[np.ndarray]:
-        self._interpreter.set_tensor(self._input, image[None])
+    def __call__(self, x: Float32[np.ndarray, "..."]) -> list[np.ndarray]:
+        self._interpreter.set_tensor(self._input, x[None])
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(output) for output in self._outputs]
+
+
+def _shipped(name: str) -> Network:
+    """One of the networks in MediaPipe's package, such as "face_landmark/face_landmark".
+
+    Raises:
+        InputError: LiteRT or MediaPipe is not installed.
+    """
+    # Importing MediaPipe itself takes a second and prints: only its folder is of interest.
+    package = importlib.util.find_spec("mediapipe")
+    if package is None:
+        raise MISSING
+    path = Path(package.origin).parent / "modules" / f"{name}.tflite"
+    if not path.is_file():
+        raise MISSING
+    return Network(path.read_bytes())
 
 
 class _Detector:
@@ -287,7 +303,7 @@ class _Detector:
     """
 
     def __init__(self, name: str, grids: Sequence[tuple[int, int]]) -> None:
-        self._network = _Network(name)
+        self._network = _shipped(name)
         self.side = self._network.side
         # The middle of the cell of each candidate.
         anchors = []
@@ -315,7 +331,7 @@ class _Detector:
         padded = np.full((self.side, self.side, 3), -1, np.float32)
         padded[:height, :width] = image / np.float32(127.5) - 1
         numbers, logits = self._network(padded)
-        scores = _sigmoid(logits[0, :, 0])
+        scores = sigmoid(logits[0, :, 0])
         likely = scores >= MIN_CONFIDENCE
 
         # Centre, size, right and left eye; all but the size count from the anchor.
@@ -326,7 +342,7 @@ class _Detector:
         return np.column_stack([points.reshape(-1, 8), scores[likely]])
 
 
-class _Pyramid:
+class Pyramid:
     """A frame and its halvings, from which small images are sampled fast and with little aliasing."""
 
     def __init__(self, image: Image) -> None:
@@ -362,7 +378,7 @@ class _Pyramid:
         )
 
 
-def _sigmoid(logits: np.ndarray | float) -> np.ndarray:
+def sigmoid(logits: np.ndarray | float) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
 
 
@@ -404,7 +420,7 @@ def _merge(found: Float32[np.ndarray, "n 9"]) -> list[Float32[np.ndarray, "9"]]:
     return merged
 
 
-class _Box(NamedTuple):
+class Box(NamedTuple):
     """A square that is upright in a face's own frame."""
 
     centre: Float[np.ndarray, "2"]
@@ -422,7 +438,7 @@ class _Box(NamedTuple):
         return np.column_stack([linear, offset])
 
 
-def _face_box(landmarks: Float[np.ndarray, "n 2"]) -> _Box:
+def face_box(landmarks: Float[np.ndarray, "n 2"]) -> Box:
     """The square around a face that has the same tilt as the line through the eyes."""
     # A frame in which the line through the eyes is level.
     right, left = align.eye_centres(landmarks)
@@ -433,18 +449,18 @@ def _face_box(landmarks: Float[np.ndarray, "n 2"]) -> _Box:
     low = points.min(0)
     high = points.max(0)
     centre = upright.T @ (low + high) / 2
-    return _Box(centre, (high - low).max(), x, y)
+    return Box(centre, (high - low).max(), x, y)
 
 
 def _face_side(face: Face) -> float:
-    return _face_box(face.landmarks).side
+    return face_box(face.landmarks).side
 
 
 _stderr = threading.Lock()
 
 
 @contextmanager
-def _without_chatter() -> Iterator[None]:
+def without_chatter() -> Iterator[None]:
     """Keeps LiteRT's information off stderr; every other line appears at the end of the block.
 
     It comes from C++ and no log level stops it: hence the file descriptor, which belongs to all threads.

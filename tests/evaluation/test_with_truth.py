@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from data_pipelines.puppets.dataset import PuppetClips
-from data_pipelines.puppets.tracks import Take
-from faceswap_jax.evaluation.with_truth import Ceiling, PuppetBench, cast_of
+from data_pipelines.puppets.parameters import PERFORMANCE_SPANS
+from data_pipelines.puppets.tracks import Take, performance_track
+from faceswap_jax.evaluation.with_truth import Ceiling, PuppetBench, _motion, cast_of
 from faceswap_jax.faces import align
 from tests.support.bench import SEEN, mean
 from tests.support.face_scenes import smooth_picture
@@ -21,7 +22,7 @@ def test_a_perfect_swap_against_the_truth(bench, large, generator):
     _, perfect = large
     [(persona, clip)] = bench.pairs(["ada", "eve"])
     assert (persona, clip.persona) == ("ada", "ben")
-    result = bench.compare(persona, clip, generator, {"multiband": perfect})
+    result = bench.compare(clip, generator, {}, {persona: {"multiband": perfect}})[persona]
     assert result.images.shape == (2, 5, 128, 128, 3)
     assert mean(result, "swap", "psnr") > 33  # H.264 is all that is wrong
     assert mean(result, "swap", "ms_ssim") > 0.97
@@ -32,6 +33,8 @@ def test_a_perfect_swap_against_the_truth(bench, large, generator):
     for name, error in bench.floor.items():
         assert mean(result, "truth", name) < 3 * error
         assert mean(result, "swap", name) == pytest.approx(mean(result, "truth", name), abs=error)
+    for name in ("gaze correlation", "mouth correlation", "brows correlation"):
+        assert mean(result, "swap", name) > 0.6, name
     swap = result.rows["swap"]
     assert len(swap["flicker"]) == SEEN - 1 and len(swap["psnr"]) == SEEN
 
@@ -40,10 +43,39 @@ def test_a_wrong_performance_is_measured(bench, large, generator):
     """The persona's own clip in place of the swap: right identity, other performance."""
     folder, _ = large
     [(persona, clip)] = bench.pairs(["ada"])
-    result = bench.compare(persona, clip, generator, {"multiband": folder / "ada.mp4"})
+    swapped = {persona: {"multiband": folder / "ada.mp4"}}
+    result = bench.compare(clip, generator, {}, swapped)[persona]
+    for name in ("gaze correlation", "mouth correlation"):
+        assert mean(result, "swap", name) < mean(result, "truth", name) - 0.5, name
     for name, times in (("yaw", 3), ("mouth", 2), ("pitch", 1.5), ("lids", 1.3), ("gaze", 1.3)):
         assert mean(result, "swap", name) > times * mean(result, "truth", name), name
     assert mean(result, "swap", "psnr") < mean(result, "ceiling", "psnr")
+
+
+def test_motion_is_told_in_correlation_and_amplitude():
+    """A face that does half of everything, and one that does nothing; an eye that is closed shows no gaze."""
+    tracks = performance_track(5, 0, 0, 100)
+    performance = np.array([list(vars(frame).values()) for frame in tracks])
+    middle = performance.mean(0)
+    half = _motion(middle + 0.5 * (performance - middle), performance)
+    assert set(half) == {
+        f"{group} {measure}"
+        for group in ("gaze", "lids", "brows", "mouth")
+        for measure in ("correlation", "amplitude")
+    }
+    for name, (value,) in half.items():
+        assert value == pytest.approx(1 if name.endswith("correlation") else 0.5), name
+    still = _motion(np.broadcast_to(middle, performance.shape), performance)
+    for name, (value,) in still.items():
+        assert np.isnan(value) if name.endswith("correlation") else value < 1e-6, name
+
+    lids = [list(PERFORMANCE_SPANS).index(name) for name in ("lid_left", "lid_right")]
+    gaze = list(PERFORMANCE_SPANS).index("gaze_x")
+    read = performance.copy()
+    closed = performance[:, lids].min(1) <= 0.3
+    assert closed.any() and not closed.all()
+    read[closed, gaze] = 1
+    assert _motion(read, performance)["gaze correlation"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("alignment", ["eyes", "stable"])

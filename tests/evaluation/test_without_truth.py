@@ -2,10 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
+from faceswap_jax.evaluation.expression import GROUPS
 from faceswap_jax.evaluation.without_truth import ClipBench
-from tests.support.bench import mean
+from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
+from tests.support.bench import SEEN, mean
 
 
 def test_a_perfect_swap_without_truth(large, generator, tmp_path):
@@ -16,8 +19,12 @@ def test_a_perfect_swap_without_truth(large, generator, tmp_path):
     shutil.copy(folder / "ada.mp4", data / "ada" / "a.mp4")
     shutil.copy(folder / "ben.mp4", data)
     bench = ClipBench(data)
-    [(persona, clip)] = bench.pairs(["ada", "eve"])
-    result = bench.compare(persona, clip, generator, {"multiband": perfect})
+    [(_, clip)] = bench.pairs(["ada", "eve"])
+    landmarker = SidecarLandmarker(sidecar_path(folder / "ben.mp4"))
+    performer = {number: landmarker(None, number)[0] for number in range(SEEN)}
+    swapped = {"ada": {"multiband": perfect}, "ben": {"multiband": clip.path}}
+    results = bench.compare(clip, generator, performer, swapped)
+    result = results["ada"]
     assert list(result.rows) == ["do nothing", "swap", "persona"]
     assert result.images.shape == (2, 3, 192, 192, 3)
     assert mean(result, "do nothing", "found") > 80
@@ -27,6 +34,37 @@ def test_a_perfect_swap_without_truth(large, generator, tmp_path):
     assert mean(result, "swap", "identity") > mean(result, "do nothing", "identity")
     assert mean(result, "swap", "performer") < mean(result, "do nothing", "performer")
     assert mean(result, "persona", "identity") > mean(result, "do nothing", "identity")
-    assert mean(result, "do nothing", "mouth") == pytest.approx(1)
-    assert mean(result, "swap", "mouth") > 0.5
+    for group in GROUPS:
+        if group == "brows":  # which hardly move in half a second
+            continue
+        for measure in ("correlation", "amplitude"):
+            assert mean(result, "do nothing", f"{group} {measure}") == pytest.approx(1)
+        assert mean(result, "do nothing", f"{group} difference") == 0
+        assert mean(result, "swap", f"{group} difference") < 0.7
+    assert mean(result, "swap", "jaw correlation") > 0.5
+    assert mean(result, "swap", "gaze correlation") > 0.5
+    assert 0.3 < mean(result, "swap", "gaze amplitude") < 3
+    assert mean(result, "do nothing", "unsteadiness") == pytest.approx(1)
+    assert mean(result, "swap", "unsteadiness") == pytest.approx(
+        mean(result, "swap", "flicker") / mean(result, "do nothing", "flicker")
+    )
     assert mean(result, "do nothing", "seam") == 1
+
+    # The untouched clip as a result: it follows itself.
+    same = results["ben"].rows
+    assert set(same) == {"do nothing", "swap", "persona"}
+    for name, values in same["swap"].items():
+        np.testing.assert_array_equal(values, same["do nothing"][name], name)
+
+
+def test_frames_without_the_performer_are_not_measured(large, generator, tmp_path):
+    folder, perfect = large
+    data = shutil.copytree(folder, tmp_path / "data", ignore=shutil.ignore_patterns("*.json"))
+    bench = ClipBench(data)
+    [(_, clip)] = bench.pairs(["ada", "eve"])
+    landmarker = SidecarLandmarker(sidecar_path(folder / "ben.mp4"))
+    performer = {number: landmarker(None, number)[0] for number in range(6)}
+    result = bench.compare(clip, generator, performer, {"ada": {"multiband": perfect}})["ada"]
+    for row in ("do nothing", "swap"):
+        assert 0 < mean(result, row, "found") <= 50
+        assert np.isnan(result.rows[row]["yaw"][6:]).all()

@@ -192,7 +192,7 @@ def test_small_faces_where_searched_parts_overlap_are_found_once(single):
         for persona, x, y in ((3, 610, 400), (4, 1190, 480), (3, 100, 800))
     ]
     assert all(
-        len(net(*mediapipe._Pyramid(scene).reduced(net.side))) == 0
+        len(net(*mediapipe.Pyramid(scene).reduced(net.side))) == 0
         for net in (single._short_range, single._full_range)
     )
     faces = single(scene, 0)
@@ -235,7 +235,7 @@ def test_networks_run_as_in_mediapipe(single):
         # MediaPipe leaves out what the full-range detector is less sure of.
         detectors = ((short_range, single._short_range, 0.5), (full_range, single._full_range, 0.6))
         for persona in (0, 1, 3, 4):
-            pyramid = mediapipe._Pyramid(puppet(persona, 384, yaw=5 * persona).image)
+            pyramid = mediapipe.Pyramid(puppet(persona, 384, yaw=5 * persona).image)
             for theirs, detector, sure in detectors:
                 picture, _ = pyramid.reduced(detector.side)
                 found = detector(picture, np.ones(2))
@@ -334,7 +334,7 @@ print("a real complaint", file=sys.stderr)
 
 def test_threads_keep_their_stderr(capfd):
     def load(_):
-        with mediapipe._without_chatter():
+        with mediapipe.without_chatter():
             os.write(2, b"INFO: chatter\n")
             time.sleep(0.001)
 
@@ -345,7 +345,7 @@ def test_threads_keep_their_stderr(capfd):
 
 
 def test_other_lines_and_errors_pass_the_filter(capfd):
-    with pytest.raises(ZeroDivisionError), mediapipe._without_chatter():
+    with pytest.raises(ZeroDivisionError), mediapipe.without_chatter():
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
         os.write(2, b"ERROR: no memory left\n")
         _ = 1 / 0
