@@ -83,6 +83,12 @@ EYE_MARGIN = 2.3
 MIN_CONFIDENCE = 0.5
 """Of the detectors and the mesh; below it a face is none."""
 
+SURE = 15.0
+"""The mesh's logit from which on a face is not tried upside down.
+
+Of six real people 95 of 100 upright faces have 17 and more, those upside down at most 12.
+"""
+
 MAX_OVERLAP = 0.3
 """Intersection over union of the boxes of two faces; above it they are one."""
 
@@ -173,13 +179,9 @@ class MediaPipeLandmarker:
         faces = []
         boxes = []
         for candidate in _merge(found):
-            # From the detector's box, a first run of the mesh gives a better one.
-            centre, size, right, left = candidate[:8].reshape(4, 2)
-            box = Box(centre - 0.5, size.max(), *(left - right))
-            points = self._localise(pyramid, box, shift=0)
-            if points is None:
+            box = self._refined(pyramid, candidate)
+            if box is None:
                 continue
-            box = face_box(points)
 
             # The mesh may have slid onto a face that is known already.
             square = np.array([*box.centre, box.side, box.side])
@@ -193,10 +195,35 @@ class MediaPipeLandmarker:
                 boxes.append(square)
         return sorted(faces, key=_face_side, reverse=True)
 
+    def _refined(self, pyramid: "Pyramid", candidate: Float32[np.ndarray, "9"]) -> "Box | None":
+        """The box of a candidate, by runs of the mesh; None where it sees no face.
+
+        Detectors find faces that stand on their heads, but take chins for foreheads. The mesh is surer of a face that
+        it sees upright: where it is not sure, it sees the box upside down, too.
+        """
+        centre, size, right, left = candidate[:8].reshape(4, 2)
+        box = Box(centre - 0.5, size.max(), *(left - right))
+        points, logits = self._run_mesh(pyramid, box, shift=0)
+        if logits.mean() < SURE:
+            turned = box._replace(x=-box.x, y=-box.y)
+            others, other_logits = self._run_mesh(pyramid, turned, shift=0)
+            if other_logits.mean() > logits.mean():
+                # A chin's box lies off the face: the mesh looks twice more.
+                points, _ = self._run_mesh(pyramid, face_box(others), shift=0)
+                points, logits = self._run_mesh(pyramid, face_box(points), shift=0)
+        return face_box(points) if _is_face(logits) else None
+
     def _localise(
         self, pyramid: "Pyramid", box: "Box", shift: int
     ) -> Float32[np.ndarray, "69 2"] | None:
-        """Landmarks and the top of the forehead, frame pixels; None where the mesh sees no face.
+        """Landmarks and the top of the forehead, frame pixels; None where the mesh sees no face."""
+        points, logits = self._run_mesh(pyramid, box, shift)
+        return points if _is_face(logits) else None
+
+    def _run_mesh(
+        self, pyramid: "Pyramid", box: "Box", shift: int
+    ) -> tuple[Float32[np.ndarray, "69 2"], Float[np.ndarray, "n"]]:
+        """Landmarks and the top of the forehead, frame pixels; how sure the mesh is of a face, a logit for each run.
 
         With a shift, in pixels of the mesh's input, the mean over the box and its eight shifted copies.
         """
@@ -208,19 +235,17 @@ class MediaPipeLandmarker:
         # One window after the other: LiteRT takes as long for a batch.
         starts = (0, shift, 2 * shift) if shift else (0,)
         meshes = []
-        presences = []
+        logits = []
         for x, y in itertools.product(starts, repeat=2):
             window = image[y : y + MESH_RESOLUTION, x : x + MESH_RESOLUTION]
             mesh, presence = self._mesh(window / np.float32(255))
             vertices = mesh.reshape(-1, 3)[_VERTICES, :2]
             meshes.append(vertices + np.float32([x, y]))
-            presences.append(sigmoid(presence.item()))
-        if np.mean(presences) < MIN_CONFIDENCE:
-            return None
+            logits.append(presence.item())
 
         # Each landmark lies halfway between two vertices. The mesh counts from the corner of a pixel.
         pairs = np.mean(meshes, axis=0).reshape(-1, 2, 2)
-        return align.transform_points(pairs.mean(1) - 0.5, to_frame)
+        return align.transform_points(pairs.mean(1) - 0.5, to_frame), np.array(logits)
 
     def _irises(
         self, pyramid: "Pyramid", landmarks: Float[np.ndarray, "n 2"]
@@ -380,6 +405,11 @@ class Pyramid:
 
 def sigmoid(logits: np.ndarray | float) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
+
+
+def _is_face(logits: Float[np.ndarray, "n"]) -> bool:
+    """Whether the mesh sees a face, given its logits of some runs."""
+    return bool(sigmoid(logits).mean() >= MIN_CONFIDENCE)
 
 
 def _spread(length: int, side: int) -> list[int]:

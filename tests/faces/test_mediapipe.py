@@ -141,6 +141,19 @@ def test_landmarks_follow_the_picture(ninefold, scale, degrees, x, y):
     assert error(moved, align.transform_points(face.landmarks, transform)) < 0.02
 
 
+@pytest.mark.parametrize("degrees", range(0, 360, 45))
+def test_a_face_is_found_whichever_way_up(single, degrees):
+    """A detector takes the chin of a face that is upside down for a forehead."""
+    frame = puppet(4, 256)
+    linear = similarity(1, degrees, 0, 0)
+    transform = similarity(1, degrees, *(192 - linear[:, :2] @ [128, 128]))
+    (face,) = single(align.warp(frame.image, transform, 384, 384), 0)
+    expected = align.transform_points(frame.landmarks, transform)
+    # The height of the upright face
+    distance = np.linalg.norm(face.landmarks - expected, axis=1).mean()
+    assert distance < 0.06 * np.ptp(frame.landmarks[:, 1])
+
+
 def test_nine_windows_steady_the_landmarks(single, ninefold):
     image, rng = puppet(4, 256).image, np.random.default_rng(0)
     noisy = [
