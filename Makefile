@@ -10,7 +10,7 @@ demo: $(READY)
 	$(VENV)/bin/faceswap demo --output build/demo
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations=15
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=15
 
 lint: $(READY)
 	$(VENV)/bin/ruff check
