@@ -176,17 +176,16 @@ def _compare_all(
         order = sorted(personas, key=lambda clip: -video.probe(clip.path).frames)
         futures = {pool.submit(compare, clip): clip for clip in order}
         compared = {}
-        for future in as_completed(futures):
-            clip = futures[future]
-            try:
+        try:
+            for future in as_completed(futures):
+                clip = futures[future]
                 compared[clip.name] = future.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-            progress = (
-                f"{len(compared)} of {len(futures)}: {clip.name} as {', '.join(personas[clip])}"
-            )
-            console.print(progress, highlight=False, soft_wrap=True)
+                faces = ", ".join(personas[clip])
+                progress = f"{len(compared)} of {len(futures)}: {clip.name} as {faces}"
+                console.print(progress, highlight=False, soft_wrap=True)
+        finally:
+            # After an error or Ctrl-C no other clip is begun.
+            pool.shutdown(cancel_futures=True)
     return compared
 
 

@@ -40,7 +40,7 @@ CHUNK = 16  # frames in memory at a time
 SHOWN = 2  # faces of each clip in the grid
 SIDE = 192  # of these faces, pixels
 MARGIN = 16  # pixels around the face that the flow may need
-REFERENCES = 24  # faces that a persona's identity is measured on
+REFERENCES = 12  # faces that a persona's identity is measured on
 LOOKS = 2  # at the identity, a second
 
 Row = tuple[str | None, str]
