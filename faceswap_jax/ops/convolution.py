@@ -7,9 +7,12 @@ and A of their section 4.3,
     tile = A^T [ sum over channels of (B^T window B) * (G kernel G^T) ] A
 
 which is three matrix products here: of all windows with B (x) B, at every point over the channels, and with A (x) A.
-The gradient of the kernel is computed at the same points; XLA's CPU backend would use a convolution whose window is the
-whole image. Images enlarged by 2 with nearest neighbours have windows of 4 x 4 pixels, and at 11 of the points they are
-zero. The coefficients go up to 8: errors are about 1e-5 of the largest value, ten times a plain convolution's.
+The gradient of the kernel is computed at the same points. Images enlarged by 2 with nearest neighbours have windows of
+4 x 4 pixels, and at 11 of the points they are zero. The coefficients go up to 8: errors are about 1e-5 of the largest
+value, ten times a plain convolution's.
+
+Narrow convolutions are XLA's own, but for the gradient of their kernel. XLA's CPU backend makes that a convolution
+whose window is the whole batch, which leaves the cache: here it is computed of a few images at a time.
 
 GPUs and TPUs have such algorithms in their libraries, so they get `jax.lax.conv_general_dilated`. So do other kernels,
 strides and types, and shapes that gain nothing.
@@ -32,11 +35,16 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 Images = Float[Array, "b h w c"]
 Result = Float[Array, "b oh ow f"]
 
-# Pixels times input times output channels. Less work is not worth compiling more operations.
+# Pixels times input times output channels. Less work is not worth compiling more operations; images that are enlarged
+# save more of it.
 LEAST_WORK = 2**24
+LEAST_WORK_ENLARGED = 2**22
 
 # Input times output channels. Up to here the transforms of images cost what the products save.
 LAX_UP_TO = 64 * 64
+
+# Values of the result's gradient, 1 MiB, that stay in a core's cache while they are multiplied.
+CACHED = 2**18
 
 
 def conv_general_dilated(
@@ -59,27 +67,31 @@ def conv_general_dilated(
         options: of `jax.lax.conv_general_dilated`.
     """
     x = upsample(lhs) if upsampled else lhs
-    if _pays(x, rhs, window_strides, padding, options):
-        lhs, rhs = _varying_alike(lhs, rhs)
-        return _convolve(upsampled, lhs, rhs)
-    return lax.conv_general_dilated(x, rhs, window_strides, padding, **options)
+    if not _plain(x, rhs, window_strides, padding, options):
+        return lax.conv_general_dilated(x, rhs, window_strides, padding, **options)
+    least = LEAST_WORK_ENLARGED if upsampled else LEAST_WORK
+    if _filtering_pays(x, rhs, least):
+        return _convolve(upsampled, *_varying_alike(lhs, rhs))
+    return _narrow(*_varying_alike(x, rhs))
 
 
-def _pays(x, kernel, strides, padding, options) -> bool:
-    """Whether filtering pays: a plain 3 x 3 convolution of images of whole tiles, on a CPU."""
+def _plain(x, kernel, strides, padding, options) -> bool:
+    """Whether this is a plain 3 x 3 convolution on a CPU."""
     if jax.default_backend() != "cpu" or x.dtype != jnp.float32:
         return False
 
-    *sides, channels, features = kernel.shape
-    _, h, w, input_channels = x.shape
+    *sides, channels, _ = kernel.shape
     dilations = [*options.get("lhs_dilation", ()), *options.get("rhs_dilation", ())]
     steps = {*strides, *dilations}
-    grouped = channels != input_channels
-    if sides != [3, 3] or grouped or padding != "SAME" or steps != {1}:
-        return False
+    grouped = channels != x.shape[-1]
+    return sides == [3, 3] and not grouped and padding == "SAME" and steps == {1}
 
+
+def _filtering_pays(x, kernel, least) -> bool:
+    """Whether images are of whole tiles and of enough work."""
+    _, h, w, channels = x.shape
     whole_tiles = h % 4 == w % 4 == 0
-    return whole_tiles and h * w * channels * features > LEAST_WORK
+    return whole_tiles and h * w * channels * kernel.shape[-1] >= least
 
 
 def _varying_alike(x, kernel):
@@ -97,7 +109,16 @@ def _convolve(upsampled, x, kernel):
         return filtered(ENLARGED, x, kernel)
     if kernel[0, 0].size > LAX_UP_TO:
         return filtered(PLAIN, x, kernel)
+    return _laxs(x, kernel)
+
+
+def _laxs(x, kernel):
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+
+
+def _transposed(kernel):
+    """The kernel that brings the result's gradient back to the input."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
 def _forward(upsampled, x, kernel):
@@ -106,7 +127,7 @@ def _forward(upsampled, x, kernel):
 
 def _backward(upsampled, residuals, g):
     x, kernel = residuals
-    transposed = kernel[::-1, ::-1].swapaxes(2, 3)
+    transposed = _transposed(kernel)
     if upsampled:
         # Every pixel of the input is two by two pixels enlarged, whose gradients add up.
         of_x = filtered(REDUCED, g, transposed)
@@ -116,6 +137,44 @@ def _backward(upsampled, residuals, g):
 
 
 _convolve.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def _narrow(x, kernel):
+    return _laxs(x, kernel)
+
+
+def _narrow_forward(x, kernel):
+    return _laxs(x, kernel), (x, kernel)
+
+
+def _narrow_backward(residuals, g):
+    x, kernel = residuals
+    return _laxs(g, _transposed(kernel)), _gradient_in_parts(x, kernel, g)
+
+
+_narrow.defvjp(_narrow_forward, _narrow_backward)
+
+
+def _gradient_in_parts(x, kernel, g):
+    """Gradient of the kernel, added up over as many images at a time as the cache holds."""
+    images = max(1, CACHED // g[0].size)
+    # Parts of a batch that devices share would have to be gathered.
+    if _shared_by_devices():
+        images = len(x)
+
+    total = jnp.zeros_like(kernel)
+    for i in range(0, len(x), images):
+        part = slice(i, i + images)
+        _, pull = jax.vjp(partial(_laxs, x[part]), kernel)
+        (gradient,) = pull(g[part])
+        total += gradient
+    return total
+
+
+def _shared_by_devices() -> bool:
+    mesh = jax.sharding.get_abstract_mesh()
+    return any(mesh.shape[name] > 1 for name in mesh.auto_axes)
 
 
 class Filter(NamedTuple):
@@ -231,21 +290,17 @@ def _image_points(f, x):
 def _windows(x, size, stride):
     """Pixels of all size x size windows, [size**2, b, h, w, c]."""
     b, h, w, c = x.shape
-    down_squares = h // stride
-    right_squares = w // stride
-    x = x.reshape(b, down_squares, stride, right_squares, stride, c)
+    x = x.reshape(b, h // stride, stride, w // stride, stride, c)
+    # Squares of `stride` pixels: [row, column, b, squares down, squares right, c]
+    x = x.transpose(2, 4, 0, 1, 3, 5)
 
-    # Windows along each axis: the last ones reach over several squares of `stride` pixels.
-    further = (size - 1) // stride
-    rows = down_squares - further
-    columns = right_squares - further
-    # Pixel i of a window: how many squares further, and where in that square
-    places = [divmod(i, stride) for i in range(size)]
-    pixels = []
-    for down, i in places:
-        for right, j in places:
-            pixels.append(x[:, down : down + rows, i, right : right + columns, j])
-    return jnp.stack(pixels)
+    # The last pixels of a window are the first ones of the next square. Few large operands compile faster than a
+    # slice for every pixel.
+    over = size - stride
+    if over:
+        x = jnp.concatenate([x[:, :, :, :-1], x[:over, :, :, 1:]], 0)
+        x = jnp.concatenate([x[:, :, :, :, :-1], x[:, :over, :, :, 1:]], 1)
+    return x.reshape(size**2, *x.shape[2:])
 
 
 def _points(matrix, x):

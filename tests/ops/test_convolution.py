@@ -25,6 +25,7 @@ NHWC = convolution.NHWC
 def small_work(monkeypatch):
     """Small pictures are worth it too."""
     monkeypatch.setattr(convolution, "LEAST_WORK", 16 * 16 * 4)
+    monkeypatch.setattr(convolution, "LEAST_WORK_ENLARGED", 16 * 16 * 4)
 
 
 def laxs(x, kernel, strides, padding, **options):
