@@ -40,6 +40,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.validation = 0.05  # the last fraction of every persona's images, never trained on
     # Random deformation of what the encoder sees, in image widths; the source has none.
     c.data.warp = 0.0
+    # Mirrors half of the images. It teaches moles and partings on both sides, so real personas do without.
+    c.data.mirror = False
     # Random misalignment of an image and its mask: ± degrees, fraction, image widths; the source has none.
     c.data.jitter = ml_collections.ConfigDict()
     c.data.jitter.update(rotation=0.0, scale=0.0, shift=0.0)
@@ -52,25 +54,41 @@ def get_config() -> ml_collections.ConfigDict:
     c.model = ml_collections.ConfigDict()
     c.model.network = "comb"  # a module of faceswap_jax/models, or "my_package.module"
     c.model.width = 1.0  # of all channel counts
+    # Of level 0 and up, in place of the published ones times width
+    c.model.channels = ()
     c.model.latent = 512
+    c.model.mean_decoder = False  # whether decoders are a mean one plus what is a persona's own
     c.model.remat = (
         "none"  # "blocks" computes activations twice instead of keeping them, for large images
     )
+
+    # Trained weights to begin with: a run's folder, a file, or "puppets", which ships; "": none
+    c.init = ""
+    c.freeze = ml_collections.ConfigDict()
+    c.freeze.steps = 0  # for which the modules below are held still
+    c.freeze.modules = ()  # "encoder", "tied", "mean", or personas by name
 
     c.level_steps = (100_000,) * 9  # of level 0 (4 px) to level 8 (1024 px); 0 skips a level
     # More of the last level, at the final learning rate; as many as its own steps if not given.
     c.final_steps = placeholder(int)
     c.batch = 4  # images per persona
+    c.personas_per_step = placeholder(int)  # so many of them by turns, where there are very many
     # "joint": all personas at once, spreads over devices; "sequential": one by one, as published
     c.update_order = "joint"
+    c.optimizer = "adam"  # "adam", as published; "adabelief"; "muon": rates a hundred times as high
     c.learning_rate = 1e-4
     c.final_learning_rate = 1e-5
+    c.average = 0.0  # decay of the running mean of the weights that is used after training; 0: none
     c.precision = "float32"
 
     c.loss = ml_collections.ConfigDict()
     c.loss.masking = "both"  # "target": Eq. 1, "both": Eq. 2
     # Weights of the source's optional terms:
     c.loss.l1 = 0.0  # mean absolute difference over the face
+    c.loss.parts = 1.0  # not of the source: how much more than the rest eyes and mouth count in L1
+    c.loss.matching = (
+        0.0  # not of the source: how much the personas' latents differ, see losses/latents.py
+    )
     c.loss.identity = 0.0  # of swapped images: 1 - cosine to their persona
     c.loss.cycle = 0.0  # of images swapped to another persona and back
     c.loss.latent_cycle = 0.0  # of latents decoded as another persona and encoded again

@@ -162,7 +162,16 @@ class Training:
         # Frozen networks are read from their files once; from then on they are in the checkpoints.
         given = self.task.frozen_inputs()
         frozen = jax.device_put(given, {name: layout.extras[name] for name in given})
-        return replace(state, extras=state.extras | frozen)
+
+        # So are trained weights to begin with; modules that they lack stay as they are.
+        trained, told = self.task.initial_params()
+        params = dict(state.params)
+        for group, modules in trained.items():
+            places = {name: layout.params[group][name] for name in modules}
+            params[group] = params[group] | jax.device_put(modules, places)
+        if told:
+            self.compiler.say(told)
+        return replace(state, params=params, extras=state.extras | frozen)
 
     def run(self, state: State, reporter: Reporter, skipped: Sequence[int]) -> bool:
         """Trains to the last step, or to an interruption.

@@ -66,14 +66,22 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Personas:
-    """A row of frames for every persona: arrays [persona, batch, ...].
+    """A row of frames for every persona, or for some: arrays [persona, batch, ...].
 
     Every persona's records come once, in random order, before any comes again, each persona in its own order.
+
+    Attributes:
+        some: how many personas a step shows, a divisor of their number; all if None. Every persona comes once, in
+            random order, before any comes again.
+        shuffled: whether some come in random order; if not, in that of the sources.
     """
+
+    some: int | None = None
+    shuffled: bool = True
 
     def groups(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
         """One frame of each persona."""
-        return (1,) * len(sources)
+        return (1,) * (self.some or len(sources))
 
     parts = groups
 
@@ -86,21 +94,25 @@ class Personas:
         _check_present(sources)
         runs = [range(len(source)) for source in sources]
         orders = [epoch_order(len(run), (seed, _RECORDS, p)) for p, run in enumerate(runs)]
+        count = self.some or len(sources)
+        persona = int
+        if self.some and self.shuffled:
+            persona = epoch_order(len(sources), (seed, _IDENTITIES))
 
         def choose(step: int, own: slice) -> Iterator[list[Group]]:
-            # Positions in the streams of all batches, one after the other
-            for position in range(step * batch, (step + 1) * batch)[own]:
-                yield [
-                    Group(p, [(order(position), run)])
-                    for p, (order, run) in enumerate(zip(orders, runs, strict=True))
-                ]
+            # All personas have had as many turns as there were epochs of them.
+            turn, first = divmod(step * count, len(sources))
+            chosen = [persona(turn * len(sources) + first + k) % len(sources) for k in range(count)]
+            # Positions in the streams of a persona's batches, one after the other
+            for position in range(turn * batch, (turn + 1) * batch)[own]:
+                yield [Group(p, [(orders[p](position), runs[p])]) for p in chosen]
 
         return choose
 
     def arrange(self, arrays: dict[str, np.ndarray], sources: Sequence[PersonaSource]) -> dict:
         """Arrays [persona, batch, ...]."""
         return {
-            name: array.reshape(len(sources), -1, *array.shape[1:])
+            name: array.reshape(self.some or len(sources), -1, *array.shape[1:])
             for name, array in arrays.items()
         }
 

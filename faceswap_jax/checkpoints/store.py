@@ -257,24 +257,30 @@ class Checkpoints:
         )
 
 
-def read_parts(workdir: Path, abstract: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
+def read_parts(
+    workdir: Path, abstract: Callable[[int], dict[str, Any]], mesh: Mesh
+) -> dict[str, Any]:
     """Parts of the newest sound checkpoint of a run, whole on every device; needs no task.
 
     Args:
         workdir: folder of the run.
-        abstract: shapes and types by group and entry, e.g. {"params": {"encoder": ...}}.
+        abstract: from the steps done to shapes and types by group and entry, e.g. {"params": {"encoder": ...}}.
         mesh: of the devices.
 
     Raises:
         InputError: `workdir` holds no run, or none with a checkpoint that can be read and has these parts.
     """
     replicated = NamedSharding(mesh, PartitionSpec())
-    target = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated), abstract
-    )
+
+    def layout(step: int) -> dict[str, Any]:
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
+            abstract(step),
+        )
+
     config = configs.load(workdir / "config.json")
     with Checkpoints(workdir, config) as checkpoints:
-        return existing(checkpoints.read(lambda _: target), workdir)
+        return existing(checkpoints.read(layout), workdir)
 
 
 def existing(read: PyTree | None, workdir: Path) -> PyTree:

@@ -38,9 +38,16 @@ def compared(
     return target * mask, output
 
 
-def l1(x: Images, y: Images, mask: Masks) -> PerImage:
-    """Mean absolute difference over pixels and channels, weighted by the mask; 0 where the mask is empty."""
-    difference = jnp.sum(jnp.abs(x - y) * mask, (1, 2, 3))
+def l1(x: Images, y: Images, mask: Masks, emphasis: Masks | float = 1.0) -> PerImage:
+    """Mean absolute difference over pixels and channels, weighted by the mask; 0 where the mask is empty.
+
+    Args:
+        x: images.
+        y: images.
+        mask: where they count.
+        emphasis: how much more than others a pixel counts; the mean is not divided by it.
+    """
+    difference = jnp.sum(jnp.abs(x - y) * mask * emphasis, (1, 2, 3))
     # Every pixel of the mask has three channels.
     values = 3 * jnp.sum(mask, (1, 2, 3))
     return difference / jnp.maximum(values, 1.0)

@@ -11,6 +11,7 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.errors import InputError
@@ -97,6 +98,20 @@ class Autoencoder(abc.ABC):
             raise InputError("This network mixes no personas; give one of them, with weight 1.")
         (number,) = weights
         return persona(own, number)
+
+    def adopted(self, given: Params, numbers: Sequence[int | None]) -> Params:
+        """Weights of this network out of a trained one's, which may have other personas; NumPy arrays.
+
+        Args:
+            given: of the trained network.
+            numbers: of each of this network's personas in the other; None for a new one, which begins as the mean.
+        """
+
+        def own(leaf):
+            mean = leaf.mean(0)
+            return np.stack([mean if n is None else leaf[n] for n in numbers])
+
+        return {**given, "personas": jax.tree.map(own, given["personas"])}
 
 
 def persona(own: Params, number: int | Array) -> Params:

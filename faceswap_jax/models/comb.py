@@ -9,6 +9,9 @@ Parameters are plain dictionaries of three groups, each {module name: weights}, 
     encoder    level_0 .. level_L, from_rgb_{L-1}, from_rgb_L
     tied       level_0, level_1 of the decoder, and their to_rgb
     personas   level_2 .. level_L of the decoder, and their to_rgb; every leaf has a leading persona axis
+
+With `mean_decoder` there is a fourth group, `mean`, with modules as of one persona; `personas` then holds how far each
+persona's weights are from them, at first nothing. So all personas teach what faces have in common.
 """
 
 from dataclasses import dataclass
@@ -18,9 +21,11 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from faceswap_jax.config import at_least, check, one_of, positive
+from faceswap_jax.errors import InputError
 from faceswap_jax.models.autoencoder import Autoencoder, Params
 from faceswap_jax.ops.convolution import conv_general_dilated
 from faceswap_jax.ops.resample import downsample, upsample
@@ -48,20 +53,22 @@ class CombConfig:
     Attributes:
         level: growth level L; images are 4 * 2**L pixels wide.
         personas: number of persona decoders P.
-        width: multiplies every channel count of `CHANNELS`, the latent excepted.
+        channels: feature channels of level 0 and up; `published_channels` has those of the source.
         latent: length of the latent z.
         fading: whether the RGB layers of level L - 1 exist, which a network needs until its alpha has reached 1.
         dtype: type of the arithmetic; parameters are float32 always.
+        mean_decoder: whether decoders are the sum of a mean one and of what is a persona's own.
         remat: "none" keeps all activations for the gradient; "blocks" keeps the inputs of the blocks and computes what
             is inside a second time. XLA's CPU backend undoes that.
     """
 
     level: int
     personas: int
-    width: float = 1.0
+    channels: tuple[int, ...] = CHANNELS
     latent: int = 512
     fading: bool = True
     dtype: jnp.dtype = jnp.float32
+    mean_decoder: bool = False
     remat: str = "none"
 
     @property
@@ -69,9 +76,10 @@ class CombConfig:
         """Side of the images in pixels."""
         return resolution(self.level)
 
-    def channels(self, level: int) -> int:
-        """Feature channels of `level` at this width, at least 4."""
-        return max(4, round(self.width * CHANNELS[level]))
+
+def published_channels(width: float) -> tuple[int, ...]:
+    """The channels of the source times a width, at least 4."""
+    return tuple(max(4, round(width * channels)) for channels in CHANNELS)
 
 
 def resolution(level: int) -> int:
@@ -83,9 +91,9 @@ def multiplications(config: CombConfig) -> int:
     """Multiplications of one image's 3 x 3 convolutions in the encoder, about as many as in a decoder."""
     total = 0
     for level in range(config.level + 1):
-        channels = config.channels(level)
+        channels = config.channels[level]
         # Level 0 leads to itself, then to the latent.
-        below = config.channels(max(level - 1, 0))
+        below = config.channels[max(level - 1, 0)]
         # The first convolution keeps the channels, the second leads to those of the level below.
         weights = 9 * channels * (channels + below)
         total += weights * resolution(level) ** 2
@@ -154,12 +162,12 @@ class Encoder(nn.Module):
         block = REMAT[c.remat](Block)
 
         def from_rgb(level, x):
-            conv = ConvLeaky(c.channels(level), 1, c.dtype, name=f"from_rgb_{level}")
+            conv = ConvLeaky(c.channels[level], 1, c.dtype, name=f"from_rgb_{level}")
             return conv(x)
 
         h = from_rgb(c.level, x)
         for level in range(c.level, 0, -1):
-            features = (c.channels(level), c.channels(level - 1))
+            features = (c.channels[level], c.channels[level - 1])
             h = block(features, dtype=c.dtype, name=f"level_{level}")(h)
             h = downsample(h)
             # Fade-in: the newest block beside what came in before there was one
@@ -170,7 +178,7 @@ class Encoder(nn.Module):
 
         # 4 x 4 pixels to one: the latent
         to_latent = block(
-            features=(c.channels(0), c.latent),
+            features=(c.channels[0], c.latent),
             kernels=(3, 4),
             paddings=("SAME", "VALID"),
             dtype=c.dtype,
@@ -199,7 +207,7 @@ class Decoder(nn.Module):
 
         # A 4 x 4 'full' convolution of one pixel: the latent spreads over 4 x 4 positions, one bias a channel.
         from_latent = block(
-            features=(c.channels(0), c.channels(0)),
+            features=(c.channels[0], c.channels[0]),
             kernels=(4, 3),
             paddings=(3, "SAME"),
             dtype=c.dtype,
@@ -209,7 +217,7 @@ class Decoder(nn.Module):
         h = from_latent(pixel.astype(c.dtype))
         for level in range(1, c.level + 1):
             below = h
-            features = (c.channels(level), c.channels(level))
+            features = (c.channels[level], c.channels[level])
             h = block(features, dtype=c.dtype, upsampled=True, name=f"level_{level}")(h)
 
         y = to_rgb(c.level, h)
@@ -228,7 +236,7 @@ def level_of(module: str) -> int:
 # Compiled: the networks are run for the shapes of their weights, and XLA drops what they compute.
 @partial(jax.jit, static_argnums=0)
 def init(config: CombConfig, key: PRNGKeyArray) -> Params:
-    """Fresh parameters {"encoder", "tied", "personas"}; see the module's docstring."""
+    """Fresh parameters by group; see the module's docstring."""
     encoder_key, tied_key, personas_key = jax.random.split(key, 3)
     x = jnp.zeros((1, config.resolution, config.resolution, 3))
     z = jnp.zeros((1, config.latent))
@@ -241,11 +249,16 @@ def init(config: CombConfig, key: PRNGKeyArray) -> Params:
     one = decoder(tied_key)
     stacked = jax.vmap(decoder)(jax.random.split(personas_key, config.personas))
     tied = [name for name in one if level_of(name) < TIED_LEVELS]
-    return {
+    own = {name: w for name, w in stacked.items() if name not in tied}
+    params = {
         "encoder": Encoder(config).init(encoder_key, x, alpha)["params"],
         "tied": {name: one[name] for name in tied},
-        "personas": {name: w for name, w in stacked.items() if name not in tied},
+        "personas": own,
     }
+    if config.mean_decoder:
+        params["mean"] = {name: one[name] for name in own}
+        params["personas"] = jax.tree.map(jnp.zeros_like, own)
+    return params
 
 
 def encode(
@@ -300,12 +313,17 @@ class Network(Autoencoder):
         }
         check(config, demands)
         c = config.model
+        if c.channels and (len(c.channels) <= level or min(c.channels) < 1):
+            raise InputError(
+                f"config.model.channels is {tuple(c.channels)}; give a positive number for each of levels 0 to {level}."
+            )
         return cls(
             CombConfig(
                 level=level,
                 personas=personas,
-                width=c.width,
+                channels=tuple(c.channels) or published_channels(c.width),
                 latent=c.latent,
+                mean_decoder=c.mean_decoder,
                 dtype=dtype,
                 remat=c.remat,
             )
@@ -331,4 +349,25 @@ class Network(Autoencoder):
 
     def decode(self, shared, own, z, alpha):
         """Images of one persona."""
+        if self.config.mean_decoder:
+            own = jax.tree.map(jnp.add, shared["mean"], own)
         return decode(self.config, shared["tied"], own, z, alpha)
+
+    def adopted(self, given, numbers):
+        """Weights out of a trained network's; a mean decoder is made or dissolved where only one of them has it."""
+        if not self.config.mean_decoder and "mean" not in given:
+            return super().adopted(given, numbers)
+        shared = dict(given)
+        personas = shared.pop("personas")
+        if "mean" not in given:
+            shared["mean"] = jax.tree.map(lambda leaf: leaf.mean(0), personas)
+            personas = jax.tree.map(lambda leaf, mean: leaf - mean, personas, shared["mean"])
+
+        def own(leaf):
+            nothing = np.zeros(leaf.shape[1:], leaf.dtype)
+            return np.stack([nothing if n is None else leaf[n] for n in numbers])
+
+        personas = jax.tree.map(own, personas)
+        if not self.config.mean_decoder:
+            personas = jax.tree.map(np.add, personas, shared.pop("mean"))
+        return shared | {"personas": personas}

@@ -12,6 +12,50 @@ from jaxtyping import Array, Float, PyTree
 
 ADAM = optax.scale_by_adam()
 
+BESIDE_MUON = 0.1
+"""Learning rate of what Muon leaves to Adam, relative to Muon's (choice)."""
+
+
+def _is_kernel(weights: jax.Array) -> bool:
+    """Whether these are kernels [..., height, width, in, out] that mix neighbouring pixels."""
+    return weights.ndim >= 4 and weights.shape[-4] > 1
+
+
+def _scale_by_muon() -> optax.GradientTransformation:
+    """Optax's Muon for kernels, each of a stack by itself, without constants in its state.
+
+    States are laid out over the mesh and taken apart by persona as the weights are, and constants cannot be.
+    """
+    matrix = optax.contrib.MuonDimensionNumbers(reduction_axis=(-4, -3, -2), output_axis=-1)
+
+    def as_matrices(weights):
+        return jax.tree.map(lambda _: matrix, weights)
+
+    tx = optax.contrib.scale_by_muon(weight_dimension_numbers=as_matrices)
+
+    def init(weights):
+        return tx.init(weights)._replace(ns_coeffs=())
+
+    def update(gradients, state, weights=None):
+        constants = tx.init(()).ns_coeffs
+        updates, state = tx.update(gradients, state._replace(ns_coeffs=constants), weights)
+        return updates, state._replace(ns_coeffs=())
+
+    return optax.GradientTransformation(init, update)
+
+
+def _labels(weights: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: "kernel" if _is_kernel(leaf) else "other", weights)
+
+
+MUON = optax.partition(
+    {"kernel": _scale_by_muon(), "other": optax.chain(ADAM, optax.scale(BESIDE_MUON))}, _labels
+)
+"""Orthogonalised momentum (Jordan et al. 2024) for kernels, Adam for the rest."""
+
+OPTIMIZERS = {"adam": ADAM, "adabelief": optax.scale_by_belief(), "muon": MUON}
+"""By their names in `config.optimizer`."""
+
 Modules = Mapping[str, PyTree]
 
 

@@ -48,11 +48,15 @@ def exchange(x: ByPersona, shift: int | Int[Array, ""]) -> ByPersona:
 
     Call it inside `sharded`, for what is small, such as latents: it gathers all of `x` on every device.
     """
-    everybody = jax.lax.all_gather(x, "persona", tiled=True)
-    shifted = jnp.roll(everybody, -shift, axis=0)
+    shifted = jnp.roll(everybody(x), -shift, axis=0)
     # This device's personas
     first = jax.lax.axis_index("persona") * len(x)
     return jax.lax.dynamic_slice_in_dim(shifted, first, len(x))
+
+
+def everybody(x: ByPersona) -> Shaped[Array, "P ..."]:
+    """What all personas have, on every device. Call it inside `sharded`, for what is small."""
+    return jax.lax.all_gather(x, "persona", tiled=True)
 
 
 def merge(x: Batches) -> Merged:

@@ -26,8 +26,8 @@ def _fsdp(shape: tuple[int, ...], size: int, ways: int) -> P:
 # First match on the path of a leaf of the state wins, e.g. "params/personas/level_3/conv_0/conv/kernel".
 RULES = (
     (r"(^|/)personas/", lambda shape, size, ways: P("persona")),
-    # Every decoder needs the tied levels: sharded, they would be gathered often.
-    (r"(^|/)tied/", lambda shape, size, ways: P()),
+    # Every decoder needs the tied levels and the mean: sharded, they would be gathered often.
+    (r"(^|/)(tied|mean)/", lambda shape, size, ways: P()),
     (r"", _fsdp),
 )
 

@@ -67,7 +67,7 @@ def load(path: Path) -> Embedder:
     params, statistics = jax.eval_shape(partial(iresnet.init, network), jax.random.key(0))
     # Not the centres of the identities, nor the optimizer's state
     wanted = {"params": {"embedder": params}, "extras": {"statistics": statistics}}
-    state = jax.tree.map(np.asarray, read_parts(path, wanted, make_mesh()))
+    state = jax.tree.map(np.asarray, read_parts(path, lambda _: wanted, make_mesh()))
     return Embedder(
         config=network,
         params=state["params"]["embedder"],

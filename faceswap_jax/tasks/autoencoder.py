@@ -13,7 +13,8 @@ import grain
 import jax
 import jax.numpy as jnp
 import ml_collections
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt8
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 
 from data_pipelines import datasets, sources
 from data_pipelines.batches.assembly import batches
@@ -22,23 +23,36 @@ from data_pipelines.batches.roles import Personas
 from faceswap_jax.config import at_least, below, between, check, inside, one_of, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
-from faceswap_jax.losses import measures, reconstruction
+from faceswap_jax.losses import measures, motion, reconstruction
 from faceswap_jax.models import iresnet
 from faceswap_jax.models.autoencoder import Autoencoder, Params, grow, persona
-from faceswap_jax.ops import augmentation, precision, schedules
+from faceswap_jax.ops import augmentation, optimizers, precision, schedules
+from faceswap_jax.ops.masks import near
 from faceswap_jax.parallel import rules
-from faceswap_jax.parallel.persona import merge, sharded
+from faceswap_jax.parallel.persona import exchange, merge, sharded
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.state import State
+from faceswap_jax.tasks import autoencoder_start
 from faceswap_jax.tasks.autoencoder_losses import (
-    SWAPPED,
+    COMPARING,
+    EXPRESSIVE,
+    PARTS,
     Examples,
     Losses,
     Shared,
     decode,
     encode,
+    encode_back,
 )
-from faceswap_jax.tasks.autoencoder_updates import UPDATES, init_optimizers
+from faceswap_jax.tasks.autoencoder_start import AVERAGE
+from faceswap_jax.tasks.autoencoder_updates import (
+    UPDATES,
+    Learner,
+    chosen_of,
+    held,
+    init_optimizers,
+    of_chosen,
+)
 from faceswap_jax.tasks.base import (
     Batch,
     Evaluator,
@@ -48,6 +62,7 @@ from faceswap_jax.tasks.base import (
     Preview,
     Step,
     Synthesis,
+    abstract_state,
     mean_of,
     with_data,
 )
@@ -57,6 +72,7 @@ from faceswap_jax.tasks.registry import network_class
 ENCODER_FIELDS = {"image": "encoder_input", "landmarks": "encoder_landmarks"}
 
 EMBEDDER = ("params", "statistics")  # what a frozen embedder consists of
+MOTION_BATCHES = 8  # that the scores of motion are taken from
 PREVIEW_PERSONAS = 8  # at most, in a preview
 PREVIEW_IMAGES = 3  # held-out images of each of them
 
@@ -107,11 +123,19 @@ class Task(FaceTask):
                 f"'{config.data.path}' has only the persona '{names[0]}' (all clips of one folder are one persona's); "
                 "a swap needs at least two, prepare another."
             )
+        some = config.personas_per_step
+        if some and (some < 2 or len(names) % some or config.mesh.persona > 1):
+            raise InputError(
+                f"config.personas_per_step is {some}; choose a divisor of {len(names)} personas from 2 on, "
+                "and config.mesh.persona=1."
+            )
         # Each group of devices along the persona axis holds as many decoders.
         if len(names) % config.mesh.persona:
             raise InputError(
                 f"config.mesh.persona is {config.mesh.persona}; choose a divisor of {len(names)} personas."
             )
+        if config.init:
+            _check_start(config)
         config = with_data(config, personas=names)
         config.final_steps = _final_steps(config)
         if config.loss.identity:
@@ -125,7 +149,20 @@ class Task(FaceTask):
             shape = asdict(given.config)
             # A type is no JSON; the embedder computes in float32.
             config.embedder = {name: value for name, value in shape.items() if name != "dtype"}
+        if config.freeze.steps:
+            cls(config)._check_freeze()
         return config
+
+    def _check_freeze(self) -> None:
+        """Raises InputError if the config would hold something still that there is not."""
+        params = jax.eval_shape(self.network(self.phases[0]).init, jax.random.key(0))
+        known = [name for name in params if name != "personas"]
+        known += self.config.personas
+        for name in self.config.freeze.modules:
+            if name not in known:
+                raise InputError(
+                    f"config.freeze.modules names '{name}'; choose of {', '.join(known)}."
+                )
 
     def network(self, phase: Phase) -> Autoencoder:
         """The network of a phase."""
@@ -145,7 +182,15 @@ class Task(FaceTask):
         if self.embedder:
             params_and_statistics = iresnet.init(self.embedder, key)
             extras["embedder"] = dict(zip(EMBEDDER, params_and_statistics, strict=True))
-        return State(jnp.int32(phase.start), key, params, init_optimizers(params), extras)
+        opt = init_optimizers(self.optimizer, params)
+        if self.config.average:
+            extras[AVERAGE] = params
+        return State(jnp.int32(phase.start), key, params, opt, extras)
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """Of all weights."""
+        return optimizers.OPTIMIZERS[self.config.optimizer]
 
     def frozen_inputs(self) -> dict[str, PyTree]:
         """The face embedder, if the identity loss needs one."""
@@ -154,15 +199,31 @@ class Task(FaceTask):
         given = embedder.load(Path(self.config.loss.embedder))
         return {"embedder": {name: getattr(given, name) for name in EMBEDDER}}
 
+    def initial_params(self) -> tuple[dict[str, PyTree], str]:
+        """What `config.init` names, as far as it fits."""
+        if not self.config.init:
+            return {}, ""
+        phase = self.phases[0]
+        given = autoencoder_start.load(self.config.init)
+        wanted = abstract_state(self, phase).params
+        fitting = autoencoder_start.fitting(
+            given, self.network(phase), self.config.personas, wanted
+        )
+        return fitting, autoencoder_start.told(given, fitting, wanted)
+
     def enter(self, phase: Phase, state: State) -> State:
         """Adds a level, whose moments and bias correction start afresh."""
         # Fresh weights of all modules, of which the new level's are kept
         key = jax.random.fold_in(state.key, phase.stage)
         fresh = self.network(phase).init(key)
+        extras = state.extras
+        if self.config.average:
+            extras = extras | {AVERAGE: grow(extras[AVERAGE], fresh)}
         return replace(
             state,
             params=grow(state.params, fresh),
-            opt=grow(state.opt, init_optimizers(fresh)),
+            opt=grow(state.opt, init_optimizers(self.optimizer, fresh)),
+            extras=extras,
         )
 
     # Training
@@ -185,12 +246,16 @@ class Task(FaceTask):
 
         # Whose performance each decoder shows in swaps
         key = _step_key(state, PARTNER)
-        offset = jax.random.randint(key, (), 1, len(c.personas))
+        offset = jax.random.randint(key, (), 1, len(examples.image))
 
         # Update
         losses = Losses(network, c.loss, self.embedder)
+        frozen = {"embedder": state.extras["embedder"]} if self.embedder else {}
+        learner = Learner(network, losses, self.optimizer, frozen)
         update = UPDATES[c.update_order]
-        updated = update(network, losses, state, examples, values, offset)
+        if c.personas_per_step:
+            update = partial(of_chosen, update, _chosen(batch))
+        updated = update(learner, state, examples, values, offset)
 
         metrics = {
             "loss": updated.losses.mean(),
@@ -198,9 +263,23 @@ class Task(FaceTask):
             "learning_rate": values.learning_rate,
         }
         metrics |= {f"term/{name}": term.mean() for name, term in updated.terms.items()}
-        metrics |= {f"loss/{name}": updated.losses[i] for i, name in enumerate(c.personas)}
+        if not c.personas_per_step:
+            metrics |= {f"loss/{name}": updated.losses[i] for i, name in enumerate(c.personas)}
+        if c.freeze.steps:
+            moving = state.step >= c.freeze.steps
+            updated = held(state, updated, moving, c.freeze.modules, c.personas)
         state = replace(state, step=state.step + 1, params=updated.params, opt=updated.opt)
-        return state, metrics
+        return self._averaged(state), metrics
+
+    def _averaged(self, state: State) -> State:
+        """The state with the running mean of its weights, if that is wanted."""
+        if not self.config.average:
+            return state
+        # At first over few steps, lest the beginning weigh too much
+        steps = state.step.astype(jnp.float32)
+        decay = jnp.minimum(self.config.average, steps / (steps + 10))
+        average = optax.incremental_update(state.params, state.extras[AVERAGE], 1 - decay)
+        return replace(state, extras=state.extras | {AVERAGE: average})
 
     def _schedule(self, step: Array) -> schedules.StepValues:
         c = self.config
@@ -209,12 +288,15 @@ class Task(FaceTask):
     # Held-out data
 
     def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
-        """PSNR (dB) and dissimilarity of reconstructions inside the face, of one batch."""
-        return (mean_of(partial(self._reconstruction_scores, phase)),)
+        """PSNR (dB) and dissimilarity of reconstructions inside the face; how eyes and mouth move."""
+        return (
+            mean_of(partial(self._reconstruction_scores, phase)),
+            Evaluator(partial(self._motion, phase), motion.scores, MOTION_BATCHES),
+        )
 
     def _reconstruction_scores(self, phase: Phase, state: State, batch: Batch) -> Metrics:
         network = self.network(phase)
-        shared, own = self._trained(phase, state)
+        shared, own = self._trained(phase, state, batch)
         examples = _examples(network, batch)
 
         def reconstruct(shared, own, inputs):
@@ -228,9 +310,33 @@ class Task(FaceTask):
         psnr = measures.psnr(x, y, mask)
         return {"psnr": psnr.mean(), "dissimilarity": loss.mean()}
 
+    def _motion(self, phase: Phase, state: State, batch: Batch) -> dict[str, motion.Moments]:
+        """Moments of eyes and mouth, in reconstructions, and in images that were swapped to another persona and back.
+
+        There is no truth of a swap; what comes back tells how much of the expression it had kept.
+        """
+        network = self.network(phase)
+        shared, own = self._trained(phase, state, batch)
+        shared = shared._replace(offset=jnp.int32(1))
+        examples = _examples(network, batch)
+
+        def reconstruct(shared, own, inputs):
+            z = encode(network, shared, inputs)
+            swapped = decode(network, shared, own, exchange(z, shared.offset))
+            back = encode_back(network, shared, inputs, swapped)
+            return decode(network, shared, own, z), decode(network, shared, own, back)
+
+        same, returned = sharded(reconstruct)(shared, own, examples.encoder_input)
+        found = {}
+        for part, points in EXPRESSIVE.items():
+            for name, result in {part: same, f"swapped_{part}": returned}.items():
+                found[name] = motion.moments(examples.image, result, batch["landmarks"], points)
+        return found
+
     def preview(self, phase: Phase) -> Preview:
         """Held-out images of the first personas: as they are, reconstructed, and swapped to each of them."""
-        names = self.config.personas[:PREVIEW_PERSONAS]
+        shown = self.config.personas_per_step or PREVIEW_PERSONAS
+        names = self.config.personas[: min(shown, PREVIEW_PERSONAS)]
         images = min(self.config.batch, PREVIEW_IMAGES)
         return Preview(
             partial(self._preview, phase),
@@ -242,7 +348,7 @@ class Task(FaceTask):
         self, phase: Phase, state: State, batch: Batch
     ) -> Float[Array, "rows columns h w 3"]:
         network = self.network(phase)
-        shared, own = self._trained(phase, state)
+        shared, own = self._trained(phase, state, batch)
         batch = jax.tree.map(lambda a: a[:PREVIEW_PERSONAS, :PREVIEW_IMAGES], batch)
         inputs = _examples(network, batch).encoder_input
         personas, images = inputs["image"].shape[:2]
@@ -259,9 +365,14 @@ class Task(FaceTask):
         same = [swap[columns] for swap, columns in zip(swaps, own_columns, strict=True)]
         return jnp.stack([inputs["image"], jnp.concatenate(same), *swaps])
 
-    def _trained(self, phase: Phase, state: State) -> tuple[Shared, Params]:
-        """Shared and own weights as the last step left them, with the alpha it was done at."""
-        shared, own = self.network(phase).split(state.params)
+    def _trained(
+        self, phase: Phase, state: State, batch: Batch | None = None
+    ) -> tuple[Shared, Params]:
+        """Shared and own weights to be used, with the alpha of the last step; of the personas that a batch shows."""
+        params = state.extras[AVERAGE] if self.config.average else state.params
+        if batch is not None and self.config.personas_per_step:
+            params = chosen_of(params, _chosen(batch))
+        shared, own = self.network(phase).split(params)
         alpha = self._schedule(jnp.maximum(state.step - 1, 0)).alpha
         return Shared(shared, alpha, jnp.int32(0), {}), own
 
@@ -316,22 +427,25 @@ class Task(FaceTask):
         return self._batches(
             phase,
             self._split(0),
+            shuffled=True,
             seed=c.seed,
             host=host,
             hosts=hosts,
-            augmentation=Augmentation(mirror=True, warp=c.data.warp, **c.data.jitter),
+            augmentation=Augmentation(mirror=c.data.mirror, warp=c.data.warp, **c.data.jitter),
         )
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """The same of the records that are never trained on."""
-        return self._batches(phase, self._split(1), seed=0, host=host, hosts=hosts)
+        return self._batches(phase, self._split(1), shuffled=False, seed=0, host=host, hosts=hosts)
 
     def _split(self, part: int) -> list[sources.PersonaSource]:
         """Every persona's records to train on (0), or the held-out ones (1)."""
         c = self.config
         return [sources.split(self.data[name], c.data.validation)[part] for name in c.personas]
 
-    def _batches(self, phase: Phase, personas: list[sources.PersonaSource], **options):
+    def _batches(
+        self, phase: Phase, personas: list[sources.PersonaSource], shuffled: bool, **options
+    ):
         c = self.config
         network = self.network(phase)
         resolution = network.resolution
@@ -344,8 +458,8 @@ class Task(FaceTask):
         encoder_fields = [ENCODER_FIELDS[name] for name in network.inputs]
         return batches(
             personas,
-            Personas(),
-            fields=("image", "mask", "record", *encoder_fields),
+            Personas(c.personas_per_step, shuffled),
+            fields=("image", "mask", "landmarks", "identity", "record", *encoder_fields),
             alignment=c.alignment,
             resolution=resolution,
             batch=c.batch,
@@ -367,13 +481,20 @@ def _step_key(state: State, stream: int) -> PRNGKeyArray:
     return jax.random.fold_in(jax.random.fold_in(state.key, stream), state.step)
 
 
+def _chosen(batch: Batch) -> Int[Array, "k"]:
+    """Numbers of the personas that a batch shows."""
+    return batch["identity"][:, 0]
+
+
 def _examples(network: Autoencoder, batch: Batch) -> Examples:
     """What the encoder sees of a batch, and what the decoders should make of it."""
     inputs = {name: batch[ENCODER_FIELDS[name]] for name in network.inputs}
     inputs["image"] = precision.from_bytes(inputs["image"])
     image = precision.from_bytes(batch["image"])
     mask = precision.from_bytes(batch["mask"][..., None])
-    return Examples(inputs, image, mask)
+    near_parts = partial(near, parts=PARTS, side=network.resolution)
+    parts = jax.vmap(near_parts)(batch["landmarks"])
+    return Examples(inputs, image, mask, parts)
 
 
 def _embedder_shape(values: ml_collections.ConfigDict) -> iresnet.IResNetConfig:
@@ -406,9 +527,12 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "alignment": one_of(*align.ALIGNMENTS),
         "batch": at_least(1),
         "update_order": one_of(*UPDATES),
+        "optimizer": one_of(*optimizers.OPTIMIZERS),
         "learning_rate": positive(),
         "final_learning_rate": positive(),
         "mesh.persona": at_least(1),
+        "average": below(0, 1),
+        "freeze.steps": at_least(0),
         "data.validation": inside(0, 1),
         "data.warp": at_least(0),
         "data.jitter.rotation": between(0, 180),
@@ -419,10 +543,21 @@ def _check(config: ml_collections.ConfigDict) -> None:
     if config.final_steps is not None:
         demands["final_steps"] = at_least(0)
     demands |= {f"augment.{name}": below(0, 1) for name in config.augment}
-    demands |= {f"loss.{name}": at_least(0) for name in ("l1", *SWAPPED)}
+    demands |= {f"loss.{name}": at_least(0) for name in ("l1", *COMPARING)}
+    demands["loss.parts"] = at_least(1)
     check(config, demands)
     _check_levels(config)
     _check_losses(config)
+
+
+def _check_start(config: ml_collections.ConfigDict) -> None:
+    """Raises InputError if what `config.init` names is not there, or knows faces that are cut otherwise."""
+    given = autoencoder_start.load(config.init)
+    if given.alignment != config.alignment:
+        raise InputError(
+            f"config.alignment is '{config.alignment}', but config.init '{given.name}' knows faces aligned as "
+            f"'{given.alignment}'; set config.alignment={given.alignment}."
+        )
 
 
 def _check_levels(config: ml_collections.ConfigDict) -> None:
@@ -449,7 +584,7 @@ def _check_losses(config: ml_collections.ConfigDict) -> None:
             raise InputError(
                 "config.update_order=sequential has no work for config.mesh.persona > 1; set it to 1."
             )
-        for name in SWAPPED:
+        for name in COMPARING:
             if config.loss[name]:
                 raise InputError(
                     f"config.loss.{name} compares personas, but config.update_order=sequential sees one at a time; "

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Float, Int, PyTree
 
-from faceswap_jax.losses import identity, reconstruction
+from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH, RIGHT_EYE
+from faceswap_jax.losses import identity, latents, reconstruction
 from faceswap_jax.models import iresnet
 from faceswap_jax.models.autoencoder import Autoencoder, Params
 from faceswap_jax.ops.masks import masked
@@ -22,6 +23,15 @@ from faceswap_jax.pretrained import embedder
 
 SWAPPED = ("identity", "cycle", "latent_cycle")
 """Losses of swapped images, by their names in `config.loss`."""
+
+EXPRESSIVE = {"eyes": (RIGHT_EYE, LEFT_EYE), "mouth": (MOUTH,)}
+"""Parts of the face that expressions show in, and that are small: by name, the landmarks of each piece."""
+
+PARTS = (RIGHT_EYE, LEFT_EYE, MOUTH)
+"""All of these pieces."""
+
+COMPARING = ("matching", *SWAPPED)
+"""Losses that need several personas at once, by their names in `config.loss`."""
 
 Images = Float[Array, "p b h w 3"]
 Masks = Float[Array, "p b h w 1"]
@@ -54,11 +64,13 @@ class Examples(NamedTuple):
         encoder_input: fields that the encoder reads, see `Autoencoder.inputs`.
         image: what the decoder should make of it, in [0, 1].
         mask: where the face is, in [0, 1].
+        parts: how near to eyes or mouth each pixel is, in [0, 1].
     """
 
     encoder_input: Fields
     image: Images
     mask: Masks
+    parts: Masks
 
 
 def encode(network: Autoencoder, shared: Shared, inputs: Fields) -> Latents:
@@ -78,6 +90,22 @@ def decode(network: Autoencoder, shared: Shared, own: Params, z: Latents) -> Ima
         return network.decode(shared.weights, own, z, shared.alpha)
 
     return persona.unrolled(decode_one, own, z)
+
+
+def encode_back(network: Autoencoder, shared: Shared, inputs: Fields, swapped: Images) -> Latents:
+    """Latents of swapped images, sent back to the persona whose performance they show.
+
+    Args:
+        network: that is trained.
+        shared: what all personas share.
+        inputs: of the encoder, for the images that were swapped.
+        swapped: each persona with the performance of persona p + offset.
+    """
+    # The other fields, such as landmarks, are those of the performance.
+    fields = {}
+    for name, field in inputs.items():
+        fields[name] = swapped if name == "image" else persona.exchange(field, shared.offset)
+    return persona.exchange(encode(network, shared, fields), -shared.offset)
 
 
 @dataclass(frozen=True)
@@ -115,12 +143,15 @@ class Losses:
         # Terms that are not wanted stay out of the compiled program.
         terms = {"reconstruction": persona.flattened(self._dissimilarity, x, mask, y)}
         if self.weights.l1:
-            terms["l1"] = persona.flattened(reconstruction.l1, x, y, mask)
+            emphasis = 1 + (self.weights.parts - 1) * examples.parts
+            terms["l1"] = persona.flattened(reconstruction.l1, x, y, mask, emphasis)
         if any(self.weights[name] for name in SWAPPED):
             terms |= self._of_swaps(shared, own, examples, z)
 
         # The reconstruction has no weight: the others are relative to it.
         terms = {name: term.mean(1) for name, term in terms.items()}
+        if self.weights.matching:
+            terms["matching"] = latents.mismatch(z, persona.everybody(z))
         total = sum(self.weights.get(name, 1.0) * term for name, term in terms.items())
         return total, terms
 
@@ -140,14 +171,7 @@ class Losses:
         if wanted.identity:
             terms["identity"] = self._identity(shared, x, mask, swapped)
         if wanted.cycle or wanted.latent_cycle:
-            # The other fields, such as landmarks, are those of the performance.
-            inputs = {}
-            for name, field in examples.encoder_input.items():
-                if name != "image":
-                    inputs[name] = persona.exchange(field, shared.offset)
-            # Encoded again, and sent back to the persona whose performance it was
-            again = encode(self.network, shared, {"image": swapped} | inputs)
-            back = persona.exchange(again, -shared.offset)
+            back = encode_back(self.network, shared, examples.encoder_input, swapped)
         if wanted.cycle:
             returned = decode(self.network, shared, own, back)
             terms["cycle"] = persona.flattened(reconstruction.l1, x, returned, mask)

@@ -1,11 +1,14 @@
 """Two orders in which the autoencoder task updates weights: all personas at once, or one after the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+import optax
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from faceswap_jax.models.autoencoder import Autoencoder, Params
 from faceswap_jax.ops import optimizers
@@ -15,7 +18,16 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks.autoencoder_losses import Examples, Losses, Shared, Terms
 
 Optimizers = dict[str, PyTree]
-"""States of Adam by group and module, as the parameters are."""
+"""States of the optimizer by group and module, as the parameters are."""
+
+
+class Learner(NamedTuple):
+    """What learns, from what, and how; `frozen` networks serve its losses."""
+
+    network: Autoencoder
+    losses: Losses
+    optimizer: optax.GradientTransformation
+    frozen: Mapping[str, PyTree]
 
 
 class Updated(NamedTuple):
@@ -27,17 +39,16 @@ class Updated(NamedTuple):
     terms: Terms
 
 
-Update = Callable[[Autoencoder, Losses, State, Examples, StepValues, Int[Array, ""]], Updated]
+Update = Callable[[Learner, State, Examples, StepValues, Int[Array, ""]], Updated]
 
 
-def init_optimizers(params: Params) -> Optimizers:
-    """Adam's fresh states."""
-    return {group: optimizers.init(optimizers.ADAM, modules) for group, modules in params.items()}
+def init_optimizers(optimizer: optax.GradientTransformation, params: Params) -> Optimizers:
+    """Fresh states of the optimizer."""
+    return {group: optimizers.init(optimizer, modules) for group, modules in params.items()}
 
 
 def joint(
-    network: Autoencoder,
-    losses: Losses,
+    learner: Learner,
     state: State,
     examples: Examples,
     values: StepValues,
@@ -46,19 +57,20 @@ def joint(
     """One update on the mean loss of all personas; each device works on its own ones."""
 
     def loss(params):
-        weights, own = network.split(params)
-        shared = Shared(weights, values.alpha, offset, state.extras)
-        each, terms = persona.sharded(losses)(shared, own, examples)
+        weights, own = learner.network.split(params)
+        shared = Shared(weights, values.alpha, offset, learner.frozen)
+        each, terms = persona.sharded(learner.losses)(shared, own, examples)
         return each.mean(), (each, terms)
 
     gradients, (each, terms) = jax.grad(loss, has_aux=True)(state.params)
-    params, opt = _apply(gradients, state.opt, state.params, values.learning_rate)
+    params, opt = _apply(
+        learner.optimizer, gradients, state.opt, state.params, values.learning_rate
+    )
     return Updated(params, opt, each, terms)
 
 
 def sequential(
-    network: Autoencoder,
-    losses: Losses,
+    learner: Learner,
     state: State,
     examples: Examples,
     values: StepValues,
@@ -73,11 +85,11 @@ def sequential(
     order = jax.random.permutation(key, len(examples.image))
 
     def loss(params, examples):
-        weights, own = network.split(params)
+        weights, own = learner.network.split(params)
         # A stack of one persona, as `losses` wants it
         stacked = jax.tree.map(lambda leaf: leaf[None], own)
         shared = Shared(weights, values.alpha, offset, {})
-        each, terms = losses(shared, stacked, examples)
+        each, terms = learner.losses(shared, stacked, examples)
         return each[0], (each, terms)
 
     params = state.params
@@ -91,7 +103,7 @@ def sequential(
 
         # Update of the shared weights and of this persona's
         gradients, result = jax.grad(loss, has_aux=True)(one, one_examples)
-        one, one_opt = _apply(gradients, one_opt, one, values.learning_rate)
+        one, one_opt = _apply(learner.optimizer, gradients, one_opt, one, values.learning_rate)
 
         params = one | {"personas": _put(params["personas"], p, one["personas"])}
         opt = one_opt | {"personas": _put(opt["personas"], p, one_opt["personas"])}
@@ -106,22 +118,85 @@ def sequential(
     return Updated(params, opt, each, terms)
 
 
+def of_chosen(
+    update: Update, chosen: Int[Array, "k"], learner: Learner, state: State, *arguments
+) -> Updated:
+    """An update that some personas have their part in; the others' weights and moments stay as they are."""
+    one = replace(state, params=chosen_of(state.params, chosen), opt=chosen_of(state.opt, chosen))
+    updated = update(learner, one, *arguments)
+
+    def put_back(old, new):
+        return new | {"personas": _put(old["personas"], chosen, new["personas"])}
+
+    return updated._replace(
+        params=put_back(state.params, updated.params), opt=put_back(state.opt, updated.opt)
+    )
+
+
+def chosen_of(groups: Params, chosen: Int[Array, "k"]) -> Params:
+    """Weights or optimizer states with those of the chosen personas alone."""
+    return groups | {"personas": _take(groups["personas"], chosen)}
+
+
+def held(
+    state: State,
+    updated: Updated,
+    moving: Bool[Array, ""],
+    names: Sequence[str],
+    personas: Sequence[str],
+) -> Updated:
+    """An update of which some parts wait: bit for bit, they and their moments stay as the state has them.
+
+    Args:
+        state: before the update.
+        updated: what the update gives.
+        moving: whether they wait no longer.
+        names: groups of weights, and personas, that wait.
+        personas: names of all personas.
+    """
+    own = jnp.array([name in names for name in personas])
+
+    def held_of(old: Params, new: Params) -> Params:
+        kept = {}
+        for group, modules in new.items():
+            if group == "personas":
+                waits = partial(_where_persona, own & ~moving)
+            else:
+                waits = partial(jnp.where, ~moving & (group in names))
+            kept[group] = jax.tree.map(waits, old[group], modules)
+        return kept
+
+    return updated._replace(
+        params=held_of(state.params, updated.params), opt=held_of(state.opt, updated.opt)
+    )
+
+
+def _where_persona(chosen: Bool[Array, "P"], old: Array, new: Array) -> Array:
+    """Some personas' part of a stacked leaf; what is common to all, such as a count, is new."""
+    if not new.ndim:
+        return new
+    return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+
+
 UPDATES: dict[str, Update] = {"joint": joint, "sequential": sequential}
 """By their names in `config.update_order`."""
 
 
-def _apply(gradients, opt, params, learning_rate) -> tuple[Params, Optimizers]:
+def _apply(optimizer, gradients, opt, params, learning_rate) -> tuple[Params, Optimizers]:
     new_params = {}
     new_opt = {}
     for group, weights in params.items():
         new_params[group], new_opt[group] = optimizers.apply(
-            optimizers.ADAM, gradients[group], opt[group], weights, learning_rate
+            optimizer, gradients[group], opt[group], weights, learning_rate
         )
     return new_params, new_opt
 
 
-def _take(stacked: PyTree, p: Int[Array, ""]) -> PyTree:
-    """One persona's part of stacked weights or optimizer states. Counts are scalars, common to all personas."""
+def _take(stacked: PyTree, p: Int[Array, "..."]) -> PyTree:
+    """A persona's part of stacked weights or optimizer states, or that of several.
+
+    Counts are scalars, common to all personas.
+    """
 
     def take(leaf):
         return leaf[p] if leaf.ndim else leaf
@@ -129,7 +204,7 @@ def _take(stacked: PyTree, p: Int[Array, ""]) -> PyTree:
     return jax.tree.map(take, stacked)
 
 
-def _put(stacked: PyTree, p: Int[Array, ""], one: PyTree) -> PyTree:
+def _put(stacked: PyTree, p: Int[Array, "..."], one: PyTree) -> PyTree:
     """The inverse of `_take`."""
 
     def put(all_of_them, leaf):

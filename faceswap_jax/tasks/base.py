@@ -140,6 +140,10 @@ class Task(abc.ABC):
         """Networks that are given, not trained, read from their files: entries of a new run's `state.extras`."""
         return {}
 
+    def initial_params(self) -> tuple[dict[str, PyTree], str]:
+        """Trained weights that a new run begins with, by group and module, and what is told about them."""
+        return {}, ""
+
     def enter(self, phase: Phase, state: State) -> State:
         """The state with which `phase` begins, from the one with which the phase before it ended."""
         return state

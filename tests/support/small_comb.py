@@ -40,10 +40,13 @@ def noise() -> dict[str, np.ndarray]:
     """A batch of the first phase."""
     image = jax.random.randint(jax.random.key(0), (4, 2, 16, 16, 3), 0, 256).astype(jnp.uint8)
     mask = jnp.zeros((4, 2, 16, 16), jnp.uint8).at[:, :, 3:14, 2:13].set(255)
+    landmarks = jax.random.uniform(jax.random.key(1), (4, 2, 68, 2), minval=2.0, maxval=13.0)
     return {
         "image": np.asarray(image),
         "encoder_input": np.asarray(image[..., ::-1]),
         "mask": np.asarray(mask),
+        "landmarks": np.asarray(landmarks),
+        "identity": np.repeat(np.arange(4, dtype=np.int32)[:, None], 2, axis=1),
     }
 
 

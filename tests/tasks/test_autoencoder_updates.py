@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -16,6 +17,8 @@ from faceswap_jax.ops import augmentation as augment
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.autoencoder import AUGMENTATION, Task
+from faceswap_jax.tasks.autoencoder_start import AVERAGE
+from faceswap_jax.tasks.autoencoder_updates import init_optimizers
 from tests.support.small_comb import AUGMENTED, config, plain, plain_loss, start, swapping
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -144,3 +147,48 @@ def test_a_mesh_computes_what_one_device_does_without_gathering_decoders(
     assert bool(gathered) is bool(allowed)
     kernel = sharded.params["personas"]["level_2"]["conv_0"]["conv"]["kernel"]
     assert kernel.addressable_shards[0].data.shape[0] == 4 // persona_axis
+
+
+def test_of_some_personas_a_step_the_others_stay_bit_for_bit(noise):
+    task, phase, state = plain(personas_per_step=2, optimizer="muon")
+    # The batch shows personas 3 and 1.
+    batch = jax.tree.map(lambda leaf: leaf[np.array([3, 1])], noise)
+    new, metrics = jax.jit(task.steps(phase)["train"])(state, batch)
+    moved = [
+        any(
+            bool((old[p] != own[p]).any())
+            for old, own in zip(
+                jax.tree.leaves(state.params["personas"]),
+                jax.tree.leaves(new.params["personas"]),
+                strict=True,
+            )
+        )
+        for p in range(4)
+    ]
+    assert moved == [False, True, False, True]
+
+    # As a training of these two alone has it
+    task, phase, _ = plain(personas=("d", "b"), optimizer="muon")
+    own = jax.tree.map(lambda leaf: leaf[np.array([3, 1])], state.params["personas"])
+    params = {**state.params, "personas": own}
+    opt = init_optimizers(task.optimizer, params)
+    _, alone = jax.jit(task.steps(phase)["train"])(replace(state, params=params, opt=opt), batch)
+    np.testing.assert_allclose(metrics["loss"], alone["loss"], rtol=1e-5)
+
+
+def test_the_running_mean_follows_the_weights_slowly_and_is_what_is_used(noise):
+    task, phase, state = plain(average=0.9)
+    step = jax.jit(task.steps(phase)["train"])
+    state = replace(state, step=jnp.int32(1000))
+    new, _ = step(state, noise)
+
+    def between(old, average, trained):
+        np.testing.assert_allclose(average, 0.9 * old + 0.1 * trained, atol=1e-6)
+
+    jax.tree.map(between, state.params, new.extras[AVERAGE], new.params)
+    made = task.synthesis(phase, new)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        made.variables["weights"]["encoder"],
+        new.extras[AVERAGE]["encoder"],
+    )
