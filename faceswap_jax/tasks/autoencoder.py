@@ -123,6 +123,8 @@ class Task(FaceTask):
                 f"'{config.data.path}' has only the persona '{names[0]}' (all clips of one folder are one persona's); "
                 "a swap needs at least two, prepare another."
             )
+        if (config.personas_per_step or 0) >= len(names):
+            config.personas_per_step = None
         some = config.personas_per_step
         if some and (some < 2 or len(names) % some or config.mesh.persona > 1):
             raise InputError(

@@ -24,7 +24,7 @@ AVERAGE = "average"
 """Where a state's averaged weights are, in its extras."""
 
 PUPPETS = "puppets"
-"""The name of what ships with the package: a comb that was trained on puppets, experiments/puppets.py."""
+"""The name of what ships with the package: a comb that was trained on puppets, experiments/pretraining.py."""
 
 _SHIPPED = Path(__file__).parents[1] / "pretrained" / "puppets.safetensors"
 

@@ -1,7 +1,8 @@
-"""A comb network of 128 rendered puppets, whose encoder and mean decoder other trainings begin with.
+r"""A comb network of 128 rendered puppets, whose encoder and mean decoder other trainings begin with.
 
-    faceswap puppets --output data --format records --world_seed 1 --personas 128 --tracks 8 --frames 16 --rate 2 --resolution 64
-    faceswap train --config experiments/puppets.py --workdir runs/puppets --config.data.path=data
+faceswap puppets --output data --format records --world_seed 1 --personas 128 --tracks 8 --frames 16 --rate 2 \
+        --resolution 64
+faceswap train --config experiments/pretraining.py --workdir runs/pretraining --config.data.path=data
 """
 
 import ml_collections
