@@ -54,8 +54,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.model = ml_collections.ConfigDict()
     c.model.network = "comb"  # a module of faceswap_jax/models, or "my_package.module"
     c.model.width = 1.0  # of all channel counts
-    # Of level 0 and up, in place of the published ones times width
-    c.model.channels = ()
+    c.model.channels = ()  # of level 0 and up at width 1, in place of the published ones
     c.model.latent = 512
     c.model.mean_decoder = False  # whether decoders are a mean one plus what is a persona's own
     c.model.remat = (

@@ -17,7 +17,11 @@ from experiments import demo
 def get_config() -> ml_collections.ConfigDict:
     """The demo's values with more steps."""
     c = demo.get_config()
-    c.update_order = "joint"  # as these numbers were made
-    c.level_steps = (0, 0, 400, 1000, 2000)
-    c.final_steps = 200
+    # Moles and partings have sides.
+    c.data.mirror = False
+    c.data.jitter.update(rotation=3.0, scale=0.04, shift=0.015)
+    c.level_steps = (0, 0, 0, 0, 3000)
+    c.final_steps = 600
+    c.average = 0.99
+    c.run.update(preview=500, checkpoint=500)
     return c

@@ -14,6 +14,7 @@ With `mean_decoder` there is a fourth group, `mean`, with modules as of one pers
 persona's weights are from them, at first nothing. So all personas teach what faces have in common.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -53,7 +54,7 @@ class CombConfig:
     Attributes:
         level: growth level L; images are 4 * 2**L pixels wide.
         personas: number of persona decoders P.
-        channels: feature channels of level 0 and up; `published_channels` has those of the source.
+        channels: feature channels of level 0 and up.
         latent: length of the latent z.
         fading: whether the RGB layers of level L - 1 exist, which a network needs until its alpha has reached 1.
         dtype: type of the arithmetic; parameters are float32 always.
@@ -77,9 +78,9 @@ class CombConfig:
         return resolution(self.level)
 
 
-def published_channels(width: float) -> tuple[int, ...]:
-    """The channels of the source times a width, at least 4."""
-    return tuple(max(4, round(width * channels)) for channels in CHANNELS)
+def scaled(channels: Sequence[int], width: float) -> tuple[int, ...]:
+    """Channel counts times a width, at least 4."""
+    return tuple(max(4, round(width * count)) for count in channels)
 
 
 def resolution(level: int) -> int:
@@ -321,7 +322,7 @@ class Network(Autoencoder):
             CombConfig(
                 level=level,
                 personas=personas,
-                channels=tuple(c.channels) or published_channels(c.width),
+                channels=scaled(c.channels or CHANNELS, c.width),
                 latent=c.latent,
                 mean_decoder=c.mean_decoder,
                 dtype=dtype,

@@ -10,12 +10,12 @@ from faceswap_jax.models import comb
 from faceswap_jax.models.autoencoder import grow, persona
 from faceswap_jax.ops.resample import downsample, upsample
 
-WIDTH = 1 / 64
+CHANNELS = comb.scaled(comb.CHANNELS, 1 / 64)
 
 
 def config(level, **changes):
     return comb.CombConfig(
-        **({"level": level, "personas": 3, "width": WIDTH, "latent": 16} | changes)
+        **({"level": level, "personas": 3, "channels": CHANNELS, "latent": 16} | changes)
     )
 
 
@@ -37,6 +37,31 @@ def test_levels_below_two_are_tied_and_the_others_are_not():
     assert all(leaf.shape[0] == 3 for leaf in jax.tree.leaves(params["personas"]))
     kernels = params["personas"]["level_2"]["conv_0"]["conv"]["kernel"]
     assert not np.allclose(kernels[0], kernels[1])
+
+
+def test_a_mean_decoder_belongs_to_all_and_at_first_personas_differ_from_it_in_nothing():
+    params = comb.init(config(3, mean_decoder=True), jax.random.key(0))
+    assert set(params["mean"]) == set(params["personas"])
+    assert not any(leaf.any() for leaf in jax.tree.leaves(params["personas"]))
+
+    # A persona is decoded by the sum of both, as by weights of its own
+    network = comb.Network(config(3, mean_decoder=True))
+    plain = comb.Network(config(3))
+    keys = iter(jax.random.split(jax.random.key(1), 99))
+    own = jax.tree.map(
+        lambda leaf: jax.random.normal(next(keys), leaf.shape[1:]), params["personas"]
+    )
+    z = jax.random.normal(next(keys), (2, 16))
+    shared, _ = network.split(params)
+    together = jax.tree.map(jnp.add, params["mean"], own)
+    np.testing.assert_allclose(
+        network.decode(shared, own, z, 1.0), plain.decode(shared, together, z, 1.0), atol=1e-6
+    )
+
+
+def test_channels_are_the_given_ones_times_the_width():
+    assert comb.scaled((96, 64, 16), 0.5) == (48, 32, 8)
+    assert comb.scaled((96, 64, 16), 0.01) == (4, 4, 4)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -166,7 +166,7 @@ def test_devices_with_inputs_of_their_own_add_up_the_gradient_of_a_shared_kernel
 
 def test_the_comb_network_is_the_same(monkeypatch):
     """Its gradient too, with most of its convolutions filtered."""
-    config = comb.CombConfig(level=2, personas=1, width=1 / 64, latent=16)
+    config = comb.CombConfig(level=2, personas=1, channels=(8,) * 3, latent=16)
     params = comb.init(config, jax.random.key(0))
     own = persona(params["personas"], 0)
     x = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3))
