@@ -65,7 +65,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.init = ""
     c.freeze = ml_collections.ConfigDict()
     c.freeze.steps = 0  # for which the modules below are held still
-    c.freeze.modules = ()  # "encoder", "tied", "mean", or personas by name
+    c.freeze.modules = ""  # "encoder", "tied", "mean" or names of personas, with commas between
 
     c.level_steps = (100_000,) * 9  # of level 0 (4 px) to level 8 (1024 px); 0 skips a level
     # More of the last level, at the final learning rate; as many as its own steps if not given.

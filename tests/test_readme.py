@@ -26,6 +26,7 @@ LEFT_OUT = ("make demo", "make .venv/.ready")
 CLIPS = {
     "alice.mp4": 0,
     "bob/scene.mp4": 1,
+    "carol.mp4": 2,
     "held_out/alice.mp4": 0,
     "held_out/bob.mp4": 1,
     "vox2/dev/mp4/id00012/a/00001.mp4": 0,
@@ -34,7 +35,7 @@ CLIPS = {
 SIZE, FRAMES, RATE = 160, 8, 8
 
 _RUN = " --config.mesh.cpu_devices=1 --config.run.log=1 --config.run.preview=2 --config.run.checkpoint=2"
-_NETWORK = " --config.model.width=0.02 --config.model.latent=8 --config.batch=2"
+_NETWORK = " --config.model.width=0.02 --config.model.latent=8 --config.batch=2 --config.init=''"
 _LEVELS = ' --config.level_steps="(0,0,2)" --config.final_steps=1'
 _LONGER = (
     "faceswap train --config experiments/comb_cpu.py --workdir runs/first --config.data.path=data"
@@ -50,6 +51,7 @@ _PUPPETS = " --personas 2 --tracks 1 --frames 4 --processes 1"
 SMALL = {
     "faceswap prepare": " --beta 0 --processes 1",
     _LONGER: _NETWORK + _LEVELS + _RUN + " --config.final_steps=3",
+    "faceswap train --config experiments/comb_cpu.py --workdir runs/three": _SHAPE + _LEVELS + _RUN,
     "faceswap train --config experiments/comb": _NETWORK + _LEVELS + _RUN,
     "faceswap train --config experiments/identity.py": _FACES + _RUN,
     "faceswap puppets --output puppets/people": _PUPPETS + " --personas 8",

@@ -160,7 +160,7 @@ class Task(FaceTask):
         params = jax.eval_shape(self.network(self.phases[0]).init, jax.random.key(0))
         known = [name for name in params if name != "personas"]
         known += self.config.personas
-        for name in self.config.freeze.modules:
+        for name in self.config.freeze.modules.split(","):
             if name not in known:
                 raise InputError(
                     f"config.freeze.modules names '{name}'; choose of {', '.join(known)}."
@@ -269,7 +269,7 @@ class Task(FaceTask):
             metrics |= {f"loss/{name}": updated.losses[i] for i, name in enumerate(c.personas)}
         if c.freeze.steps:
             moving = state.step >= c.freeze.steps
-            updated = held(state, updated, moving, c.freeze.modules, c.personas)
+            updated = held(state, updated, moving, c.freeze.modules.split(","), c.personas)
         state = replace(state, step=state.step + 1, params=updated.params, opt=updated.opt)
         return self._averaged(state), metrics
 

@@ -111,7 +111,7 @@ def fitting(start: Start, network: Autoencoder, personas: Sequence[str], wanted:
     if not any(found.values()):
         raise InputError(
             f"config.init is '{start.name}', of which no module fits this network; give config.model the values that "
-            "it was trained with."
+            "it was trained with, or begin with nothing: --config.init=''."
         )
     return found
 

@@ -32,7 +32,7 @@ PERSONAS, SIDE = 4, 16  # of the data: two to train the embedder on and two to h
 RUN = {"run.log": 1, "run.preview": 2, "run.checkpoint": 2, "batch": 8}
 SMALL = {
     "autoencoder": RUN
-    | {"level_steps": (0, 0, 2), "final_steps": 0, "personas_per_step": 2}
+    | {"level_steps": (0, 0, 2), "final_steps": 0, "personas_per_step": 2, "init": ""}
     | {"model.width": 1 / 64, "model.channels": (), "model.latent": 8},
     "identity": RUN
     | {"resolution": SIDE, "steps": 2, "warm_up": 1, "data.test": 8}

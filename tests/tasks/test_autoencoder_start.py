@@ -97,7 +97,7 @@ def test_a_file_of_something_else_is_named(tmp_path):
 
 
 def test_what_is_held_still_stays_bit_for_bit_and_then_moves(noise):
-    task = Task(config(**{"freeze.steps": 3, "freeze.modules": ("encoder", "b")}))
+    task = Task(config(**{"freeze.steps": 3, "freeze.modules": "encoder,b"}))
     phase = task.phases[0]
     state = replace(task.init_state(phase, jax.random.key(1)), step=jnp.int32(2))
     step = jax.jit(task.steps(phase)["train"])
