@@ -324,6 +324,8 @@ class Network(Autoencoder):
                 personas=personas,
                 channels=scaled(c.channels or CHANNELS, c.width),
                 latent=c.latent,
+                # The first level that is trained has nothing to fade from.
+                fading=any(config.level_steps[:level]),
                 mean_decoder=c.mean_decoder,
                 dtype=dtype,
                 remat=c.remat,
