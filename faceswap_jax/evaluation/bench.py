@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -213,7 +214,8 @@ def _publish(
             labels += [pair] * len(comparison.images)
     save_grid(output / "grid.png", np.concatenate(lines) / 255, labels, columns)
 
-    console = Console(stderr=True, markup=False)
+    # Where nothing tells the width, all columns are shown.
+    console = Console(stderr=True, markup=False, width=None if sys.stderr.isatty() else 120)
     console.print(summary.table())
     meanings = {
         "grid.png": "faces of every pair, to look at",

@@ -84,10 +84,10 @@ class PuppetBench:
         "brows": Score("brow error (%)", "lower", 1),
         "mouth": Score("mouth error (%)", "lower", 1),
         **{
-            f"{group} correlation": Score(f"correlation of the {group}", "higher", 2, (-1, 1))
+            f"{group} correlation": Score(f"{group} correlation", "higher", 2, (-1, 1))
             for group in MOTION
         },
-        **{f"{group} amplitude": Score(f"amplitude of the {group}", "1") for group in MOTION},
+        **{f"{group} amplitude": Score(f"{group} amplitude", "1") for group in MOTION},
         "sharpness": Score("sharpness (truth 1)", "1"),
         "flicker": Score("flicker (of 255)", "lower"),
         "seam": Score("seam (target 1)", "1"),

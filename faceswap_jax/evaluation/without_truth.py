@@ -73,11 +73,11 @@ class ClipBench:
         "pitch": Score("pitch error (deg)", "lower"),
         "roll": Score("roll error (deg)", "lower"),
         **{
-            f"{group} correlation": Score(f"correlation of the {group}", "higher", 2, (-1, 1))
+            f"{group} correlation": Score(f"{group} correlation", "higher", 2, (-1, 1))
             for group in expression.GROUPS
         },
         **{
-            f"{group} amplitude": Score(f"amplitude of the {group}", "1")
+            f"{group} amplitude": Score(f"{group} amplitude", "1")
             for group in expression.GROUPS
         },
         **{
