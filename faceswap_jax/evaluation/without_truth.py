@@ -76,10 +76,7 @@ class ClipBench:
             f"{group} correlation": Score(f"{group} correlation", "higher", 2, (-1, 1))
             for group in expression.GROUPS
         },
-        **{
-            f"{group} amplitude": Score(f"{group} amplitude", "1")
-            for group in expression.GROUPS
-        },
+        **{f"{group} amplitude": Score(f"{group} amplitude", "1") for group in expression.GROUPS},
         **{
             f"{group} difference": Score(f"difference of the {group}", "lower", 3)
             for group in expression.GROUPS
