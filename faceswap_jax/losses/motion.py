@@ -51,8 +51,8 @@ def scores(batches: Sequence[Mapping[str, Moments]]) -> dict[str, float]:
     found = {}
     for part in batches[0]:
         truth, result, common = np.mean([batch[part] for batch in batches], axis=0)
-        found[f"{part}_amplitude"] = float(np.sqrt(result / max(truth, 1e-12)))
-        found[f"{part}_correlation"] = float(common / np.sqrt(max(truth * result, 1e-24)))
+        found[f"motion/{part}_amplitude"] = float(np.sqrt(result / max(truth, 1e-12)))
+        found[f"motion/{part}_correlation"] = float(common / np.sqrt(max(truth * result, 1e-24)))
     return found
 
 

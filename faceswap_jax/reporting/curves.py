@@ -13,12 +13,12 @@ Points = list[tuple[int, float]]
 
 
 def curves_of(rows: Sequence[Mapping]) -> dict[str, Points]:
-    """(step, value) of every loss, then of every score, by name."""
+    """(step, value) of every loss, then of every score, by name; not of parts of these, such as "eval/motion/eyes"."""
     losses: dict[str, Points] = {}
     scores: dict[str, Points] = {}
     for row in rows:
         for name, value in row.items():
-            if name.startswith("eval/"):
+            if name.startswith("eval/") and name.count("/") == 1:
                 scores.setdefault(name, []).append((row["step"], value))
             elif name.startswith("loss") and "/" not in name:
                 losses.setdefault(name, []).append((row["step"], value))

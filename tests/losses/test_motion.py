@@ -29,24 +29,28 @@ def scores(truth, result, landmarks):
 
 def test_a_perfect_result_has_amplitude_and_correlation_of_one(truth, landmarks):
     found = scores(truth, truth, landmarks)
-    assert found == pytest.approx({"mouth_amplitude": 1, "mouth_correlation": 1}, abs=1e-5)
+    assert found == pytest.approx(
+        {"motion/mouth_amplitude": 1, "motion/mouth_correlation": 1}, abs=1e-5
+    )
 
 
 def test_half_the_motion_in_another_colour_has_half_the_amplitude(truth, landmarks):
     found = scores(truth, 0.3 + truth / 2, landmarks)
-    assert found == pytest.approx({"mouth_amplitude": 0.5, "mouth_correlation": 1}, abs=1e-5)
+    assert found == pytest.approx(
+        {"motion/mouth_amplitude": 0.5, "motion/mouth_correlation": 1}, abs=1e-5
+    )
 
 
 def test_a_mean_expression_of_each_persona_has_no_amplitude(truth, landmarks):
     still = jnp.broadcast_to(truth.mean(1, keepdims=True), truth.shape)
     found = scores(truth, still, landmarks)
-    assert found["mouth_amplitude"] < 1e-3 and abs(found["mouth_correlation"]) < 1e-2
+    assert found["motion/mouth_amplitude"] < 1e-3 and abs(found["motion/mouth_correlation"]) < 1e-2
 
 
 def test_a_foreign_motion_has_no_correlation(truth, landmarks):
     other = jax.random.uniform(jax.random.key(1), truth.shape)
     found = scores(truth, other, landmarks)
-    assert abs(found["mouth_correlation"]) < 0.3 and found["mouth_amplitude"] > 0.8
+    assert abs(found["motion/mouth_correlation"]) < 0.3 and found["motion/mouth_amplitude"] > 0.8
 
 
 def test_only_the_part_counts(truth, landmarks):
@@ -54,4 +58,6 @@ def test_only_the_part_counts(truth, landmarks):
     far = jnp.asarray((rows < 2) | (rows > 22))[:, None, None]
     changed = jnp.where(far, 0.0, truth)
     found = scores(truth, changed, landmarks)
-    assert found == pytest.approx({"mouth_amplitude": 1, "mouth_correlation": 1}, abs=1e-5)
+    assert found == pytest.approx(
+        {"motion/mouth_amplitude": 1, "motion/mouth_correlation": 1}, abs=1e-5
+    )

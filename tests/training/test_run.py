@@ -54,7 +54,11 @@ def test_a_run_writes_config_metrics_previews_and_checkpoints(run, data):
     )
     scores = rows(run, evaluation=True)
     assert [row["step"] for row in scores] == [4, 8]
-    assert all(row.keys() == {"step", "eval/psnr", "eval/dissimilarity"} for row in scores)
+    parts = ("eyes", "mouth", "swapped_eyes", "swapped_mouth")
+    motion = [
+        f"eval/motion/{part}_{score}" for part in parts for score in ("amplitude", "correlation")
+    ]
+    assert all(row.keys() == {"step", "eval/psnr", "eval/dissimilarity", *motion} for row in scores)
     assert all(
         math.isfinite(v)
         for row in (*training, *scores)
