@@ -1,9 +1,10 @@
 """The comb network at 64 px, small enough to see real clips swapped on a desk's CPU within the hour.
 
-Costs: 3,600 steps; with six personas, half of them took 20 minutes on one core of a busy machine.
-Expect: recognisable personas, soft images; head pose and open mouths follow, gaze and fine expressions do not. Half of
-the steps on six clips of 3 to 34 s gave held-out reconstructions of 30 dB (eval/psnr).
-Reproduces: nothing published; it shows the way of the full system on real faces.
+Costs: 3,600 steps; 24 images a step with six people.
+Expect: not measured yet with these values. With those before, which grew from nothing, half of the steps gave
+recognisable personas whose gaze and fine expressions did not follow.
+Reproduces: nothing published; it shows the way of the full system on real faces. It begins with what 128 rendered
+people have taught (pretraining.py).
 
     faceswap prepare clips/*.mp4 --output data --resolution 128
     faceswap train --config experiments/comb_cpu.py --workdir runs/cpu --config.data.path=data
