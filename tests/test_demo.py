@@ -7,6 +7,7 @@ import pytest
 
 from faceswap_jax import demo
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.video import probe, read_frames
 from tests.support.tiny_run import experiment
 
 
@@ -21,17 +22,22 @@ def test_demo_makes_what_it_names(tmp_path, monkeypatch, capsys):
     values = {
         "SIZE": 96,
         "RESOLUTION": 16,
-        "TRAINING_TRACKS": range(1),
-        "TRAINING_FRAMES": 10,
+        "SHOTS": 1,
+        "SHOT_FRAMES": 10,
         "HELD_OUT_FRAMES": 4,
     }
     for name, value in values.items():
         monkeypatch.setattr(demo, name, value)
     demo.demo(tmp_path / "demo")
-    last_lines = capsys.readouterr().err.splitlines()[-3:]
+    last_lines = capsys.readouterr().err.splitlines()[-4:]
     named = [Path(line.split(":")[0]) for line in last_lines]
     output = tmp_path / "demo" / "run" / "evaluation" / "held_out" / "step_2"
-    assert named == [output / name for name in ("grid.png", "clips", "scores.md")]
+    clip = tmp_path / "demo" / "side_by_side.mp4"
+    assert named == [*(output / name for name in ("grid.png", "clips", "scores.md")), clip]
+    # Three frames beside each other, with a line of names
+    info = probe(clip)
+    assert info.width >= 3 * 96 and info.height > 96
+    assert len(list(read_frames(clip))) == 4
     assert len(list((output / "clips").glob("*.mp4"))) == 12
     scores = json.loads((output / "scores.json").read_text())
     assert len(scores["pairs"]) == 6

@@ -35,7 +35,9 @@ CLIPS = {
 SIZE, FRAMES, RATE = 160, 8, 8
 
 _RUN = " --config.mesh.cpu_devices=1 --config.run.log=1 --config.run.preview=2 --config.run.checkpoint=2"
-_NETWORK = " --config.model.width=0.02 --config.model.latent=8 --config.batch=2 --config.init=''"
+_SHAPE = " --config.model.width=0.02 --config.model.latent=8 --config.batch=2"
+# What ships is of another shape.
+_NETWORK = _SHAPE + " --config.init=''"
 _LEVELS = ' --config.level_steps="(0,0,2)" --config.final_steps=1'
 _LONGER = (
     "faceswap train --config experiments/comb_cpu.py --workdir runs/first --config.data.path=data"

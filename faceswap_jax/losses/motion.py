@@ -16,6 +16,10 @@ WIDTH = 1.4
 """Side of a piece in widths of the part: eyes with their lids, mouths with what opens."""
 
 
+STILL = 1e-7
+"""Variance of images in [0, 1] that rounding may make."""
+
+
 class Moments(NamedTuple):
     """How much images of a part differ from their mean image, in truth and result, and how far together."""
 
@@ -47,12 +51,19 @@ def moments(
 
 
 def scores(batches: Sequence[Mapping[str, Moments]]) -> dict[str, float]:
-    """Amplitude (of the truth's, at best 1) and correlation of each part's motion, over all batches."""
+    """Amplitude (of the truth's, at best 1) and correlation of each part's motion, over all batches.
+
+    Both are 0 where the truth does not move, as where all held-out images are one.
+    """
     found = {}
     for part in batches[0]:
         truth, result, common = np.mean([batch[part] for batch in batches], axis=0)
-        found[f"motion/{part}_amplitude"] = float(np.sqrt(result / max(truth, 1e-12)))
-        found[f"motion/{part}_correlation"] = float(common / np.sqrt(max(truth * result, 1e-24)))
+        amplitude = correlation = 0.0
+        if truth > STILL:
+            amplitude = np.sqrt(result / truth)
+            correlation = common / np.sqrt(truth * max(result, STILL**2))
+        found[f"motion/{part}_amplitude"] = float(amplitude)
+        found[f"motion/{part}_correlation"] = float(correlation)
     return found
 
 

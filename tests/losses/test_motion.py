@@ -61,3 +61,11 @@ def test_only_the_part_counts(truth, landmarks):
     assert found == pytest.approx(
         {"motion/mouth_amplitude": 1, "motion/mouth_correlation": 1}, abs=1e-5
     )
+
+
+def test_where_the_truth_does_not_move_there_is_nothing_to_follow(truth, landmarks):
+    still = jnp.broadcast_to(truth[:, :1], truth.shape)
+    assert scores(still, truth, landmarks) == {
+        "motion/mouth_amplitude": 0,
+        "motion/mouth_correlation": 0,
+    }
