@@ -32,34 +32,14 @@ def get_config() -> ml_collections.ConfigDict:
     c.personas = ()  # taken from the data
     c.embedder = ml_collections.ConfigDict()  # its shape is taken from loss.embedder
 
-    c.data = ml_collections.ConfigDict()
-    c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "tfds": by Beam; "puppets": rendered
-    c.data.path = "data"
-    c.data.split = "train"  # whose personas to take
-    c.data.manifest = ""  # digest of what the data are, taken from them
-    c.data.validation = 0.05  # the last fraction of every persona's images, never trained on
-    # Random deformation of what the encoder sees, in image widths; the source has none.
-    c.data.warp = 0.0
-    # Mirrors half of the images. It teaches moles and partings on both sides, so real personas do without.
-    c.data.mirror = False
-    # Random misalignment of an image and its mask: ± degrees, fraction, image widths; the source has none.
-    c.data.jitter = ml_collections.ConfigDict()
-    c.data.jitter.update(rotation=0.0, scale=0.0, shift=0.0)
+    c.data = _data()
 
     # Random light and colour of what the encoder sees, ± of 0..1; hue in turns. The source has none.
     c.augment = ml_collections.ConfigDict()
     c.augment.update(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
 
     c.alignment = "eyes"  # how faces are cut, see faces/align.py
-    c.model = ml_collections.ConfigDict()
-    c.model.network = "comb"  # a module of faceswap_jax/models, or "my_package.module"
-    c.model.width = 1.0  # of all channel counts
-    c.model.channels = ()  # of level 0 and up at width 1, in place of the published ones
-    c.model.latent = 512
-    c.model.mean_decoder = False  # whether decoders are a mean one plus what is a persona's own
-    c.model.remat = (
-        "none"  # "blocks" computes activations twice instead of keeping them, for large images
-    )
+    c.model = _model()
 
     # Trained weights to begin with: a run's folder, a file, or "puppets", which ships; "": none
     c.init = ""
@@ -80,17 +60,55 @@ def get_config() -> ml_collections.ConfigDict:
     c.average = 0.0  # decay of the running mean of the weights that is used after training; 0: none
     c.precision = "float32"
 
-    c.loss = ml_collections.ConfigDict()
-    c.loss.masking = "both"  # "target": Eq. 1, "both": Eq. 2
+    c.loss = _loss()
+    return c
+
+
+def _data() -> ml_collections.ConfigDict:
+    """What is trained on."""
+    c = ml_collections.ConfigDict()
+    c.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "tfds": by Beam; "puppets": rendered
+    c.path = "data"
+    c.split = "train"  # whose personas to take
+    c.manifest = ""  # digest of what the data are, taken from them
+    c.validation = 0.05  # the last fraction of every persona's images, never trained on
+    # Random deformation of what the encoder sees, in image widths; the source has none.
+    c.warp = 0.0
+    # Mirrors half of the images. It teaches moles and partings on both sides, so real personas do without.
+    c.mirror = False
+    # Random misalignment of an image and its mask: ± degrees, fraction, image widths; the source has none.
+    c.jitter = ml_collections.ConfigDict()
+    c.jitter.update(rotation=0.0, scale=0.0, shift=0.0)
+    return c
+
+
+def _model() -> ml_collections.ConfigDict:
+    """The shape of the network."""
+    c = ml_collections.ConfigDict()
+    c.network = "comb"  # a module of faceswap_jax/models, or "my_package.module"
+    c.width = 1.0  # of all channel counts
+    c.channels = ()  # of level 0 and up at width 1, in place of the published ones
+    c.latent = 512
+    c.mean_decoder = False  # whether decoders are a mean one plus what is a persona's own
+    c.remat = (
+        "none"  # "blocks" computes activations twice instead of keeping them, for large images
+    )
+    return c
+
+
+def _loss() -> ml_collections.ConfigDict:
+    """What is minimised."""
+    c = ml_collections.ConfigDict()
+    c.masking = "both"  # "target": Eq. 1, "both": Eq. 2
     # Weights of the source's optional terms:
-    c.loss.l1 = 0.0  # mean absolute difference over the face
-    c.loss.parts = 1.0  # not of the source: how much more than the rest eyes and mouth count in L1
-    c.loss.matching = (
+    c.l1 = 0.0  # mean absolute difference over the face
+    c.parts = 1.0  # not of the source: how much more than the rest eyes and mouth count in L1
+    c.matching = (
         0.0  # not of the source: how much the personas' latents differ, see losses/latents.py
     )
-    c.loss.identity = 0.0  # of swapped images: 1 - cosine to their persona
-    c.loss.cycle = 0.0  # of images swapped to another persona and back
-    c.loss.latent_cycle = 0.0  # of latents decoded as another persona and encoded again
+    c.identity = 0.0  # of swapped images: 1 - cosine to their persona
+    c.cycle = 0.0  # of images swapped to another persona and back
+    c.latent_cycle = 0.0  # of latents decoded as another persona and encoded again
     # A run of experiments/identity.py, or InsightFace's IResNet (.onnx, .safetensors)
-    c.loss.embedder = ""
+    c.embedder = ""
     return c

@@ -56,13 +56,7 @@ def swap(
     blend.check_method(method)
     align.check_outline(outline)
     check_output(source, output)
-    choices = [face is not None, reference is not None, bool(personas)]
-    if sum(choices) > 1:
-        raise InputError("Choose faces in one way: with --face, --reference or --personas.")
-    if personas and (persona is not None or pictures):
-        raise InputError(
-            "--personas says already whom to show; leave --persona and --pictures out."
-        )
+    chosen = _check_choice(face, reference, personas, bool(persona or pictures))
 
     generator = load(workdir, step)
     if generator.placement != "blended":
@@ -81,12 +75,34 @@ def swap(
     people = find_people(source)
     if wanted is not None:
         identities = {nearest(source, people, wanted): identities[0]}
-    elif not any(choices) and len(people) > 1:
+    elif not chosen and len(people) > 1:
         _tell_of_others(source, people)
-    roles = [
-        Role(_person(source, people, number), identity) for number, identity in identities.items()
-    ]
+    roles = [Role(_person(source, people, n), identity) for n, identity in identities.items()]
     return swap_clip(generator, roles, source, output, method, outline)
+
+
+def _check_choice(
+    face: int | None, reference: Path | None, personas: Mapping[int, str] | None, shown: bool
+) -> bool:
+    """Whether it is said whose face is replaced.
+
+    Args:
+        face: number of the face.
+        reference: picture of it.
+        personas: whom to show, by the number of the face.
+        shown: whether it is also said otherwise whom to show.
+
+    Raises:
+        InputError: something is said twice.
+    """
+    if personas and shown:
+        raise InputError(
+            "--personas says already whom to show; leave --persona and --pictures out."
+        )
+    ways = [face is not None, reference is not None, bool(personas)]
+    if sum(ways) > 1:
+        raise InputError("Choose faces in one way: with --face, --reference or --personas.")
+    return any(ways)
 
 
 def _person(source: Path, people: Sequence[Person], number: int) -> Person:
