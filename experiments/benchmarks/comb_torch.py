@@ -52,7 +52,8 @@ class TorchTraining:
         network = Network(level, len(batch["image"]), params)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate, fused=True)
-        self.loss = torch.compile(self._loss) if compiled else self._loss
+        # Shapes as numbers: at a second size, Inductor would compile for any and fail.
+        self.loss = torch.compile(self._loss, dynamic=False) if compiled else self._loss
         self.batch = {
             name: torch.from_numpy(array).to(self.device) for name, array in batch.items()
         }
