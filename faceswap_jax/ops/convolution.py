@@ -18,6 +18,7 @@ GPUs and TPUs have such algorithms in their libraries, so they get `jax.lax.conv
 strides and types, and shapes that gain nothing.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -158,23 +159,30 @@ _narrow.defvjp(_narrow_forward, _narrow_backward)
 
 def _gradient_in_parts(x, kernel, g):
     """Gradient of the kernel, added up over as many images at a time as the cache holds."""
-    images = max(1, CACHED // g[0].size)
-    # Parts of a batch that devices share would have to be gathered.
-    if _shared_by_devices():
-        images = len(x)
+    parts = _parts(len(g), g[0].size)
+    # Each part takes images of every device that has some: [images, part, h, w, channels]
+    x = x.reshape(-1, parts, *x.shape[1:])
+    g = g.reshape(-1, parts, *g.shape[1:])
 
     total = jnp.zeros_like(kernel)
-    for i in range(0, len(x), images):
-        part = slice(i, i + images)
-        _, pull = jax.vjp(partial(_laxs, x[part]), kernel)
-        (gradient,) = pull(g[part])
+    for i in range(parts):
+        _, pull = jax.vjp(partial(_laxs, x[:, i]), kernel)
+        (gradient,) = pull(g[:, i])
         total += gradient
     return total
 
 
-def _shared_by_devices() -> bool:
+def _parts(images: int, size: int) -> int:
+    """Into how many parts a batch is cut whose images are of `size` values."""
+    # Devices along axes that XLA shards by itself, as it does a batch
     mesh = jax.sharding.get_abstract_mesh()
-    return any(mesh.shape[name] > 1 for name in mesh.auto_axes)
+    devices = math.prod(mesh.shape[name] for name in mesh.auto_axes)
+    if images % devices:
+        return 1
+
+    each = images // devices
+    cached = max(1, CACHED // size)
+    return next(n for n in range(1, each + 1) if each % n == 0 and each // n <= cached)
 
 
 class Filter(NamedTuple):

@@ -143,6 +143,40 @@ def test_a_batch_over_devices_is_not_gathered():
     assert max(map(relative, found, expected)) < 5e-5
 
 
+@pytest.mark.parametrize("images", [6, 7])
+def test_the_gradient_of_a_narrow_kernel_is_the_sum_of_parts(images, monkeypatch):
+    """Of two images at a time, which the cache holds here; 7 cannot be dealt out like that."""
+    monkeypatch.setattr(convolution, "CACHED", 2 * 6 * 10 * 5)
+    given = arrays((images, 6, 10, 4), 5)
+    found, expected = (jax.jit(partial(value_and_gradients, f))(*given) for f in (convolve, laxs))
+    assert max(map(relative, found, expected)) < 1e-5
+
+
+def test_parts_of_a_batch_over_devices_are_not_gathered(monkeypatch):
+    monkeypatch.setattr(convolution, "CACHED", 1)
+    mesh = make_mesh()
+    spread = NamedSharding(mesh, P("data"))
+    whole = NamedSharding(mesh, P())
+    x, kernel, g = arrays((16, 6, 6, 4), 5)
+    with jax.set_mesh(mesh):
+        compiled = (
+            jax.jit(
+                partial(value_and_gradients, convolve),
+                in_shardings=(spread, whole, spread),
+                out_shardings=(spread, spread, whole),
+            )
+            .lower(x, kernel, g)
+            .compile()
+        )
+    program = compiled.as_text()
+    assert len(re.findall(r" all-reduce(?:-start)?\(", program)) == 1
+    assert not re.search(r" (?:all-gather|all-to-all|collective-permute)(?:-start)?\(", program)
+
+    found = compiled(*jax.device_put((x, kernel, g), (spread, whole, spread)))
+    expected = value_and_gradients(laxs, x, kernel, g)
+    assert max(map(relative, found, expected)) < 1e-5
+
+
 def test_devices_with_inputs_of_their_own_add_up_the_gradient_of_a_shared_kernel():
     x, kernel, _ = arrays((8, 16, 16, 4), 4)
 
