@@ -150,7 +150,7 @@ def test_a_mesh_computes_what_one_device_does_without_gathering_decoders(
 
 
 def test_of_some_personas_a_step_the_others_stay_bit_for_bit(noise):
-    task, phase, state = plain(personas_per_step=2, optimizer="muon")
+    task, phase, state = plain(personas_per_step=2)
     # The batch shows personas 3 and 1.
     batch = jax.tree.map(lambda leaf: leaf[np.array([3, 1])], noise)
     new, metrics = jax.jit(task.steps(phase)["train"])(state, batch)
@@ -168,7 +168,7 @@ def test_of_some_personas_a_step_the_others_stay_bit_for_bit(noise):
     assert moved == [False, True, False, True]
 
     # As a training of these two alone has it
-    task, phase, _ = plain(personas=("d", "b"), optimizer="muon")
+    task, phase, _ = plain(personas=("d", "b"))
     own = jax.tree.map(lambda leaf: leaf[np.array([3, 1])], state.params["personas"])
     params = {**state.params, "personas": own}
     opt = init_optimizers(task.optimizer, params)
