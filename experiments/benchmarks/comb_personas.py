@@ -66,7 +66,8 @@ def measure(personas: int, devices: int) -> list[str]:
         (personas, config.batch, side, side, 3), jnp.uint8, sharding=sharding
     )
     mask = jax.ShapeDtypeStruct(image.shape[:-1], jnp.uint8, sharding=sharding)
-    batch = {"encoder_input": image, "image": image, "mask": mask}
+    landmarks = jax.ShapeDtypeStruct((*image.shape[:2], 68, 2), jnp.float32, sharding=sharding)
+    batch = {"encoder_input": image, "image": image, "mask": mask, "landmarks": landmarks}
 
     (step,) = task.steps(phase)
     found = cost(task, phase, mesh, batch, step)

@@ -173,7 +173,8 @@ def pictures(side: int, count: int) -> Batch:
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     mask = np.zeros(image.shape[:-1], np.uint8)
     mask[..., side // 8 : -side // 8, side // 8 : -side // 8] = 255
-    return {"image": image, "encoder_input": image, "mask": mask}
+    landmarks = np.full((len(PERSONAS), count, 68, 2), side / 2, np.float32)
+    return {"image": image, "encoder_input": image, "mask": mask, "landmarks": landmarks}
 
 
 def start(task: Task) -> State:

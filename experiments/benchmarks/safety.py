@@ -84,8 +84,9 @@ def trainings(config, mesh) -> tuple[Training, Training]:
 
     shape = (3, config.batch, 64, 64, 3)
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    landmarks = np.full((3, config.batch, 68, 2), 32, np.float32)
     batch = jax.device_put(
-        {"encoder_input": image, "image": image, "mask": image[..., 0]},
+        {"encoder_input": image, "image": image, "mask": image[..., 0], "landmarks": landmarks},
         NamedSharding(mesh, task.batch_spec),
     )
 
