@@ -13,7 +13,15 @@ from jaxtyping import Float, UInt8
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.face import Image, Landmarks
-from faceswap_jax.faces.ibug import BROWS, JAW, LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
+from faceswap_jax.faces.ibug import (
+    BROWS,
+    JAW,
+    LEFT_BROW,
+    LEFT_EYE,
+    MOUTH_CORNERS,
+    RIGHT_BROW,
+    RIGHT_EYE,
+)
 from faceswap_jax.faces.neutral import NEUTRAL_FACE
 
 Transform = Float[np.ndarray, "2 3"]
@@ -89,23 +97,9 @@ def _eyes(landmarks: Landmarks) -> Transform:
 def _stable(landmarks: Landmarks) -> Transform:
     """`stable`, ours: least squares over the STEADY landmarks, from the frame to where a neutral face has them.
 
-    A head that turns by 40 degrees keeps its size to 5 %, and neither mouth nor lids move the crop. The minimum is
-    Umeyama's, "Least-squares estimation of transformation parameters", 1991.
+    A head that turns by 40 degrees keeps its size to 5 %, and neither mouth nor lids move the crop.
     """
-    centre = landmarks[STEADY].mean(0)
-    goal = _STEADY_GOALS.mean(0)
-    points = landmarks[STEADY] - centre
-    goals = _STEADY_GOALS - goal
-
-    x, y = points.T
-    goal_x, goal_y = goals.T
-    cosine = np.sum(points * goals)
-    sine = np.sum(x * goal_y - y * goal_x)
-
-    # The frame's vector that becomes the crop's upper edge.
-    length = np.sum(points**2) / (cosine**2 + sine**2)
-    edge = length * np.array([cosine, -sine])
-    return _placed(edge, centre, goal)
+    return fitted(landmarks[STEADY], _STEADY_GOALS)
 
 
 def _neutral(landmarks: Landmarks) -> Transform:
@@ -127,7 +121,7 @@ def _ffhq(landmarks: Landmarks) -> Transform:
     """
     right, left = eye_centres(landmarks)
     eyes = (right + left) / 2
-    mouth = (landmarks[48] + landmarks[54]) / 2
+    mouth = landmarks[[*MOUTH_CORNERS]].mean(0)
     across = left - right
     down = mouth - eyes
 
@@ -148,6 +142,27 @@ def _box(landmarks: Landmarks) -> Transform:
     side = BOX_CONTEXT * (high - low).max()
     edge = np.array([side, 0])
     return _placed(edge, (low + high) / 2, (0.5, 0.5))
+
+
+def fitted(points: Float[np.ndarray, "n 2"], goals: Float[np.ndarray, "n 2"]) -> Transform:
+    """The similarity that takes points closest to their goals, by least squares.
+
+    The minimum is Umeyama's, "Least-squares estimation of transformation parameters", 1991.
+    """
+    centre = points.mean(0)
+    goal = goals.mean(0)
+    points = points - centre
+    goals = goals - goal
+
+    x, y = points.T
+    goal_x, goal_y = goals.T
+    cosine = np.sum(points * goals)
+    sine = np.sum(x * goal_y - y * goal_x)
+
+    # The vector that becomes (1, 0)
+    length = np.sum(points**2) / (cosine**2 + sine**2)
+    edge = length * np.array([cosine, -sine])
+    return _placed(edge, centre, goal)
 
 
 def eye_centres(landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:

