@@ -111,7 +111,7 @@ class Evaluate(Command):
             "embedder",
             None,
             "What compares identities in real clips: the folder of an 'identity' run, or a file of InsightFace's "
-            "weights, .onnx or .safetensors. By default dlib's network.",
+            "weights, .onnx or .safetensors. By default two networks, dlib's and SFace.",
             values,
         )
 

@@ -75,7 +75,8 @@ def evaluate(
         data: folder of clips: puppets (`faceswap puppets`), whose perfect swaps are rendered, or a folder of clips for
             each person, which are scored without a truth.
         methods: of blending.
-        embedder: what compares identities where there is no truth, see `embedder.load`; dlib's network when None.
+        embedder: what compares identities where there is no truth, see `embedder.load`; dlib's network and SFace when
+            None.
 
     Returns:
         A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips. A run that is shown in W&B

@@ -1,14 +1,14 @@
 """Whose face it is: by the nearest persona of a puppet world, or by the cosine of face embeddings."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import ArrayLike, Float, Float32, Int
+from jaxtyping import Float, Float32, Int
 
 from faceswap_jax.evaluation.frames import Frames, Landmarks, PerFrame, Points
-from faceswap_jax.faces import align, embedding
+from faceswap_jax.faces import align
+from faceswap_jax.faces.embedding import FaceEmbedder
 from faceswap_jax.faces.face import Image
 from faceswap_jax.pretrained import embedder
 
@@ -43,25 +43,8 @@ def retrieved(distance: Distances, persona: int | Int[np.ndarray, "n"]) -> PerFr
     return (distance.argmin(1) == persona).astype(np.float32)
 
 
-class DlibEmbedder:
-    """The embeddings, of unit length, of `faces.embedding.DlibEmbedder`, many at once.
-
-    Raises:
-        InputError: dlib or its networks are not installed.
-    """
-
-    def __init__(self) -> None:
-        self._embed = embedding.DlibEmbedder()
-
-    def __call__(self, frames: Frames, landmarks: Landmarks) -> Float32[np.ndarray, "n 128"]:
-        """One embedding for each frame; NaN where the landmarks are."""
-        return _embed_found(self._embed, 128, frames, landmarks)
-
-
 class IResNetEmbedder:
-    """The embeddings, of unit length, of a network of `embedder.load`; DlibEmbedder's interface.
-
-    Faces are cut as the network knows them.
+    """The embedding, of unit length, by a network of `embedder.load`. Faces are cut as the network knows them.
 
     Raises:
         InputError: `path` holds no embedder.
@@ -69,31 +52,24 @@ class IResNetEmbedder:
 
     def __init__(self, path: Path) -> None:
         loaded = embedder.load(path)
+        self.size = loaded.config.embedding
         self._config = loaded.config
         self._alignment = loaded.alignment
         self._weights = jax.device_put((loaded.params, loaded.statistics))
         self._network = jax.jit(embedder.embed, static_argnums=0)
 
-    def __call__(self, frames: Frames, landmarks: Landmarks) -> Embeddings:
-        """One embedding for each frame; NaN where the landmarks are."""
-        return _embed_found(self._embed, self._config.embedding, frames, landmarks)
-
-    def _embed(self, frame: Image, points: Points) -> jax.Array:
+    def __call__(self, image: Image, landmarks: Points) -> Float32[np.ndarray, "d"]:
+        """The embedding of one face."""
         # Twice the size that the network sees: its view shrinks it, without aliasing.
         side = 2 * self._config.side
-        crop = align.cut_face(frame, points, side, self._alignment) / np.float32(255)
+        crop = align.cut_face(image, landmarks, side, self._alignment) / np.float32(255)
         (embedded,) = self._network(self._config, *self._weights, crop[None])
-        return embedded
+        return np.asarray(embedded)
 
 
-def _embed_found(
-    embed: Callable[[Image, Points], ArrayLike],
-    length: int,
-    frames: Frames,
-    landmarks: Landmarks,
-) -> Embeddings:
-    """What `embed` says of each frame; NaN without a face."""
-    result = np.full((len(frames), length), np.nan, np.float32)
+def embed_frames(embed: FaceEmbedder, frames: Frames, landmarks: Landmarks) -> Embeddings:
+    """One embedding for each frame; NaN where the landmarks are."""
+    result = np.full((len(frames), embed.size), np.nan, np.float32)
     for embedded, frame, points in zip(result, frames, landmarks, strict=True):
         if np.isfinite(points).all():
             embedded[:] = embed(frame, points)

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from faceswap_jax.evaluation.frames import (
 from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.blendshapes import NAMES, BlendshapeReader
+from faceswap_jax.faces.embedding import DlibEmbedder, FaceEmbedder, SFaceEmbedder
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 from faceswap_jax.faces.video import CLIP_SUFFIXES
@@ -48,11 +49,14 @@ Row = tuple[str | None, str]
 
 TARGET: Row = (None, "do nothing")
 
+ByJudge = Mapping[str, identity.Embeddings]
+"""Embeddings of the same faces, by the name of the network that judges identity by them."""
+
 
 class Person(NamedTuple):
-    """What is known of a persona: embeddings of some faces in the order of time, and one aligned face."""
+    """What is known of a persona: embeddings by each judge of some faces in the order of time, and one aligned face."""
 
-    embeddings: Float32[np.ndarray, "n d"]
+    embeddings: ByJudge
     image: Image
 
 
@@ -60,15 +64,13 @@ class ClipBench:
     """Faces are looked for anew in targets and in results, both in the same windows, so that both are measured alike.
 
     Pose and expression are read by MediaPipe's face landmarker v2. Identities are compared by `embedder`, see
-    `embedder.load`, or else by dlib's network.
+    `embedder.load`, or else by dlib's network and by SFace, each with scores of its own.
 
     Rows: "do nothing", the untouched target; "swap"; "persona", the persona's own clips, half of which are compared
     with the other half: as near as an identity can be expected to come.
     """
 
-    scores: Mapping[str, Score] = {
-        "identity": Score("cosine to the persona", "higher", 3, (-1, 1)),
-        "performer": Score("cosine to the performer", "lower", 3, (-1, 1)),
+    _other_scores: Mapping[str, Score] = {
         "yaw": Score("yaw error (deg)", "lower"),
         "pitch": Score("pitch error (deg)", "lower"),
         "roll": Score("roll error (deg)", "lower"),
@@ -100,10 +102,12 @@ class ClipBench:
                 f"'{folder}' holds no clip; give a folder with a clip or a folder of each person."
             )
         self._clips = [clip for clip in find_clips(inputs).clips if _is_whole_clip(clip)]
+        self._judges: Mapping[str, FaceEmbedder]
         if embedder:
-            self._embedder = identity.IResNetEmbedder(embedder)
+            self._judges = {embedder.resolve().name: identity.IResNetEmbedder(embedder)}
         else:
-            self._embedder = identity.DlibEmbedder()
+            self._judges = {"dlib": DlibEmbedder(), "SFace": SFaceEmbedder()}
+        self.scores = _identity_scores(self._judges) | self._other_scores
         self._people: dict[str, Person] = {}
         self._looking = threading.Lock()
 
@@ -191,11 +195,14 @@ class ClipBench:
             values[row] = {
                 "points": points[new],
                 "blendshapes": blendshapes[new],
-                "embeddings": self._embedder(frames[looked_at], points[looked_at]),
                 "seam": _seam(frames, target, landmarks)[new],
                 "found": 100.0 * _has_face(points)[new],
                 "flicker": flicker[row],
             }
+            for judge, embed in self._judges.items():
+                values[row][f"embeddings by {judge}"] = identity.embed_frames(
+                    embed, frames[looked_at], points[looked_at]
+                )
         return values
 
     def _person(self, persona: str) -> Person:
@@ -218,22 +225,23 @@ class ClipBench:
             for path in clips:
                 found += spread_faces(path, each, landmarker)
 
-        # One by one: frames of two clips may differ in size. Landmarks are those that `compare` sees, too.
+        # Landmarks are those that `compare` sees, too.
         reader = BlendshapeReader()
         read = []
-        embeddings = []
         for frame, face in found:
             window = reader.window(frame.image, face.landmarks)
             if window and (reading := reader(frame.image, window)):
                 read.append((frame.image, reading.landmarks))
-                embeddings.append(self._embedder(frame.image[None], reading.landmarks[None]))
         # Halves of them are compared.
         if len(read) < 2:
             raise InputError(
                 f"The clips of {persona} show fewer than two faces; leave them out, or give others."
             )
         image, landmarks = read[len(read) // 2]
-        return Person(np.concatenate(embeddings), _face(image, landmarks))
+        embeddings = {}
+        for judge, embed in self._judges.items():
+            embeddings[judge] = np.stack([embed(*face) for face in read])
+        return Person(embeddings, _face(image, landmarks))
 
 
 def _is_input(path: Path) -> bool:
@@ -262,11 +270,9 @@ def _table(
     rows = {}
     for (_, name), values in measured.items():
         poses = expression.pose_errors(values["points"], driving["points"])
+        embeddings = {judge: values[f"embeddings by {judge}"] for judge in own.embeddings}
         rows[name] = {
-            "identity": identity.cosine(values["embeddings"], identity.template(own.embeddings)),
-            "performer": identity.cosine(
-                values["embeddings"], identity.template(performing.embeddings)
-            ),
+            **_identity(embeddings, own.embeddings, performing.embeddings),
             **dict(zip(("yaw", "pitch", "roll"), poses.T, strict=True)),
             **_expression(values["blendshapes"], driving["blendshapes"]),
             **{score: values[score] for score in ("flicker", "seam", "found")},
@@ -274,6 +280,28 @@ def _table(
         }
     rows["persona"] = _halves(own, performing)
     return rows
+
+
+def _identity_scores(judges: Iterable[str]) -> dict[str, Score]:
+    scores = {}
+    for judge in judges:
+        scores[f"identity by {judge}"] = Score(
+            f"cosine to the persona ({judge})", "higher", 3, (-1, 1)
+        )
+        scores[f"performer by {judge}"] = Score(
+            f"cosine to the performer ({judge})", "lower", 3, (-1, 1)
+        )
+    return scores
+
+
+def _identity(faces: ByJudge, own: ByJudge, performing: ByJudge) -> dict[str, PerFrame]:
+    """How near faces come to a persona and to the performer, by each judge."""
+    values = {}
+    for judge, embeddings in faces.items():
+        for name, person in (("identity", own), ("performer", performing)):
+            reference = identity.template(person[judge])
+            values[f"{name} by {judge}"] = identity.cosine(embeddings, reference)
+    return values
 
 
 def _expression(
@@ -297,13 +325,11 @@ def _mean(values: PerFrame) -> Float32[np.ndarray, "1"]:
 
 def _halves(own: Person, performer: Person) -> dict[str, np.ndarray]:
     """The later half of a persona's faces against the earlier half, and against the performer."""
-    half = len(own.embeddings) // 2
-    earlier = own.embeddings[:half]
-    later = own.embeddings[half:]
-    return {
-        "identity": identity.cosine(later, identity.template(earlier)),
-        "performer": identity.cosine(later, identity.template(performer.embeddings)),
-    }
+    earlier = {}
+    later = {}
+    for judge, embeddings in own.embeddings.items():
+        earlier[judge], later[judge] = np.split(embeddings, [len(embeddings) // 2])
+    return _identity(later, earlier, performer.embeddings)
 
 
 def _flicker(

@@ -9,14 +9,15 @@ import pytest
 
 from data_pipelines.puppets.tracks import render_frame
 from faceswap_jax.evaluation.identity import (
-    DlibEmbedder,
     IResNetEmbedder,
     cosine,
     distances,
+    embed_frames,
     retrieved,
     template,
 )
 from faceswap_jax.faces.align import alignment_transform, crop, transform_points
+from faceswap_jax.faces.embedding import DlibEmbedder, SFaceEmbedder
 from faceswap_jax.models import iresnet
 from faceswap_jax.pretrained import embedder as embedders
 from tests.support.face_scenes import similarity
@@ -66,9 +67,9 @@ def test_retrieval_by_chance(world):
     assert retrieved(np.array([[3.0, 1, 2], [0, 1, 2]]), 1).tolist() == [1, 0]
 
 
-@pytest.fixture(scope="module")
-def embedder():
-    return DlibEmbedder()
+@pytest.fixture(scope="module", params=[DlibEmbedder, SFaceEmbedder])
+def embedder(request):
+    return request.param()
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def puppets():
 
 @pytest.fixture(scope="module")
 def embeddings(embedder, puppets):
-    return np.stack([embedder(*track) for track in zip(*puppets, strict=True)])
+    return np.stack([embed_frames(embedder, *track) for track in zip(*puppets, strict=True)])
 
 
 def test_embeddings_tell_puppets_apart(embeddings):
@@ -115,14 +116,14 @@ def test_the_face_s_place_size_and_tilt_hardly_matter(embedder, puppets, embeddi
     moved = cv2.warpAffine(
         image, transform, (400, 360), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    result = embedder(moved[None], transform_points(points, transform)[None])
-    assert cosine(result, embeddings[0, 0])[0] > 0.99
+    result = embedder(moved, transform_points(points, transform))
+    assert cosine(result[None], embeddings[0, 0])[0] > 0.99
 
 
 def test_a_frame_without_a_face(embedder, puppets):
     images, points = puppets[0][0, :2], puppets[1][0, :2].copy()
     points[0] = np.nan
-    result = embedder(images, points)
+    result = embed_frames(embedder, images, points)
     assert np.isnan(result[0]).all() and np.isfinite(result[1]).all()
     np.testing.assert_allclose(template(result), result[1], atol=1e-6)
     assert np.isnan(cosine(result, result[1])).tolist() == [True, False]
@@ -149,7 +150,7 @@ def test_an_iresnet_in_place_of_dlib(network, puppets):
     images, points = puppets[0][0, :3], puppets[1][0, :3].copy()
     points[1] = np.nan
     embed = IResNetEmbedder(Path("any"))
-    result = embed(images, points)
+    result = embed_frames(embed, images, points)
     assert result.shape == (3, 16) and result.dtype == np.float32
     assert np.isnan(result[1]).all() and np.isfinite(result[[0, 2]]).all()
     np.testing.assert_allclose(np.linalg.norm(result[[0, 2]], axis=1), 1, rtol=1e-5)
@@ -164,10 +165,8 @@ def test_an_iresnet_in_place_of_dlib(network, puppets):
     moved = cv2.warpAffine(
         images[0], transform, (400, 360), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    assert (
-        cosine(embed(moved[None], transform_points(points[0], transform)[None]), result[0])[0]
-        > 0.999
-    )
+    embedded = embed(moved, transform_points(points[0], transform))
+    assert cosine(embedded[None], result[0])[0] > 0.999
 
 
 def test_templates_are_mean_directions():
