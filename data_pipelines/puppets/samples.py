@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 import cv2
 import grain
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Shaped, UInt8
 
 from data_pipelines.batches.addresses import ENDLESS, host_slice
 from data_pipelines.batches.masks import polygon_masks
@@ -28,7 +28,14 @@ from faceswap_jax.faces.face import Landmarks
 from faceswap_jax.faces.ibug import NOSE
 
 SIDE = 64
-"""Side in pixels of what the oracle sees."""
+"""Side in pixels of what the oracle sees of a face."""
+
+DETAIL_SIDE = 48
+"""Side in pixels of each of its closer looks."""
+
+DETAILS = ((10, 4, 24), (30, 4, 24), (16, 29, 32))
+"""Left, top and side of what they show, in pixels of the view: the eyes at the left and at the right, each with its
+brow, and the mouth. At a frame of 256 px they lose nothing of its resolution."""
 
 ZOOM = 1.2
 """How much closer than the aligned crop of all other networks the oracle looks."""
@@ -54,15 +61,13 @@ _NEGATED = [_COLUMN[name] for name in ("yaw", "roll", "gaze_x", "translate_x")]
 
 # What is rendered and kept.
 _OVERSHOOT = 0.12  # fraction of the samples at each end of a performance parameter's span
-_SIZES = (88, 152)  # least and largest side of the rendered frame, pixels
+_SIZES = (96, 288)  # least and largest side of the rendered frame, pixels
 _QUALITIES = (75, 98)  # least and best, of JPEG
-_STORED = 96  # side of a kept image, pixels
-_MARGIN = 1.4  # the same in sides of what the oracle sees of it
 
 # How training varies the view around the face's alignment, to either side.
 _TURN = 8.0  # degrees
 _NEAR = 0.12  # of the size
-_AWAY = 0.06  # widths of the kept image
+_AWAY = 0.06  # widths of the view
 
 # How it varies the mask; see `_varied`.
 _MASKED = 0.8  # fraction of the training samples of which only the face is seen
@@ -77,19 +82,17 @@ _BATCH = 11
 
 
 class Sample(NamedTuple):
-    """One image around a face and what it shows.
+    """One frame and what it shows.
 
     Attributes:
-        image: RGB, wider than what the oracle sees.
+        encoded: the frame as JPEG.
         landmarks: in its pixels.
-        transform: from the rendered frame's pixels to its own.
-        size: side of the rendered frame in pixels.
+        size: its side in pixels.
         values: all parameters, in their units.
     """
 
-    image: UInt8[np.ndarray, "96 96 3"]
+    encoded: UInt8[np.ndarray, "bytes"]
     landmarks: Float32[np.ndarray, "68 2"]
-    transform: align.Transform
     size: int
     values: Float32[np.ndarray, "40"]
 
@@ -100,11 +103,15 @@ class Batch(TypedDict):
     Attributes:
         image: RGB.
         mask: which fraction of each pixel may be seen, 0..255.
+        details: closer looks, see `closer`.
+        detail_masks: as `mask`, of the details.
         parameters: all of them, normalised, in the order of `SPANS`.
     """
 
     image: UInt8[np.ndarray, "b 64 64 3"]
     mask: UInt8[np.ndarray, "b 64 64"]
+    details: UInt8[np.ndarray, "b 3 48 48 3"]
+    detail_masks: UInt8[np.ndarray, "b 3 48 48"]
     parameters: Float32[np.ndarray, "b 40"]
 
 
@@ -124,6 +131,31 @@ def view(landmarks: Landmarks, side: int = SIDE, zoom: float = ZOOM) -> align.Tr
     aligned = align.alignment_transform(landmarks, side, "eyes")
     shift = (0, -RISE * zoom * side)
     return _about_centre(aligned, side, zoom * turned, shift=shift)
+
+
+def closer(transform: align.Transform) -> list[align.Transform]:
+    """The transforms of the closer looks at `DETAILS`, given that of the view.
+
+    The eye at the right is seen mirrored, so that both look alike.
+    """
+    looks = []
+    for left, top, side in DETAILS:
+        moved = transform.astype(np.float64)
+        moved[:, 2] -= (left, top)
+        looks.append(align.scale_transform(moved, DETAIL_SIDE / side))
+    mirrored = looks[1]
+    mirrored[0] *= -1
+    mirrored[0, 2] += DETAIL_SIDE - 1
+    return looks
+
+
+def look(
+    image: np.ndarray, transform: align.Transform
+) -> tuple[Shaped[np.ndarray, "64 64 3"], Shaped[np.ndarray, "3 48 48 3"]]:
+    """What the oracle sees of an image through a view: the face, and its details."""
+    face = align.warp(image, transform, SIDE, SIDE)
+    details = [align.warp(image, t, DETAIL_SIDE, DETAIL_SIDE) for t in closer(transform)]
+    return face, np.stack(details)
 
 
 def normalise(
@@ -197,7 +229,7 @@ def parameters(frame: Frame) -> Float32[np.ndarray, "40"]:
 
 
 class Samples:
-    """The samples of a world, each rendered when it is first asked for and then kept (28 KiB)."""
+    """The samples of a world, each rendered when it is first asked for and then kept (some 10 KiB)."""
 
     def __init__(self, world_seed: int):
         self._world_seed = world_seed
@@ -218,12 +250,7 @@ class Samples:
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
         bgr = frame.image[..., ::-1]
         _, encoded = cv2.imencode(".jpg", bgr, options)
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
-
-        transform = view(frame.landmarks, _STORED, ZOOM / _MARGIN)
-        image = align.warp(decoded, transform, _STORED, _STORED)
-        points = align.transform_points(frame.landmarks, transform)
-        return Sample(image, points, transform, size, parameters(frame))
+        return Sample(encoded, frame.landmarks, size, parameters(frame))
 
 
 def training_batches(
@@ -257,11 +284,14 @@ def training_batches(
         mine = host_slice(batch, host, hosts)
         chosen = [samples[number] for number in numbers[mine].tolist()]
         made = _assemble(chosen, views[mine], variations[mine])
-        made["mask"][unmasked[mine]] = 255
+        for name in ("mask", "detail_masks"):
+            made[name][unmasked[mine]] = 255
 
         flip = flips[mine]
         for name in ("image", "mask"):
             made[name][flip] = made[name][flip, :, ::-1]
+        for name in ("details", "detail_masks"):
+            made[name][flip] = _flipped(made[name][flip])
         made["parameters"][flip] = mirrored(made["parameters"][flip])
         return made
 
@@ -335,6 +365,13 @@ def _varied(
     return centre + shift + turned
 
 
+def _flipped(details: Shaped[np.ndarray, "b 3 48 48 ..."]) -> Shaped[np.ndarray, "b 3 48 48 ..."]:
+    """The details of mirrored images: the eyes, of which one is mirrored already, change places."""
+    result = details[:, [1, 0, 2]]
+    result[:, 2] = details[:, 2, :, ::-1]
+    return result
+
+
 def _assemble(
     samples: Sequence[Sample],
     views: Float[np.ndarray, "b 4"] | None = None,
@@ -343,50 +380,45 @@ def _assemble(
     """What is seen of the samples. Views and masks vary by draws from -1..1; without, they are those of the face."""
     if views is None:
         views = np.zeros((len(samples), 4))
-    images = []
+    faces = []
+    details = []
     outlines = []
     parameters = []
     for i, sample in enumerate(samples):
-        inner = _inner(views[i])
-        image = cv2.warpAffine(
-            sample.image,
-            inner,
-            (SIDE, SIDE),
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        images.append(image)
+        seen = _varied_view(view(sample.landmarks), views[i])
+        frame = cv2.imdecode(sample.encoded, cv2.IMREAD_COLOR_RGB)
+        face, closely = look(frame, seen)
+        faces.append(face)
+        details.append(closely)
+        parameters.append(normalise(sample.values, seen, sample.size))
 
-        # From the rendered frame through the kept image to the view.
-        whole = _homogeneous(inner) @ _homogeneous(sample.transform)
-        parameters.append(normalise(sample.values, whole[:2], sample.size))
-
-        landmarks = align.transform_points(sample.landmarks, inner)
-        outline = align.face_polygon(landmarks)
+        outline = align.face_polygon(align.transform_points(sample.landmarks, seen))
         if variations is not None:
             outline = _varied(outline, variations[i])
         outlines.append(outline)
 
     counts = np.array([len(outline) for outline in outlines])
+    points = np.concatenate(outlines)
+    detail_masks = []
+    for transform in closer(np.eye(2, 3)):
+        inside = align.transform_points(points, transform)
+        detail_masks.append(polygon_masks(inside, counts, DETAIL_SIDE))
     return {
-        "image": np.stack(images),
-        "mask": polygon_masks(np.concatenate(outlines), counts, SIDE),
+        "image": np.stack(faces),
+        "mask": polygon_masks(points, counts, SIDE),
+        "details": np.stack(details),
+        "detail_masks": np.stack(detail_masks, axis=1),
         "parameters": np.stack(parameters),
     }
 
 
-def _inner(draws: Float[np.ndarray, "4"]) -> align.Transform:
-    """Transform from a kept image to what is seen of it: its middle, turned, zoomed and moved by draws from -1..1."""
+def _varied_view(transform: align.Transform, draws: Float[np.ndarray, "4"]) -> align.Transform:
+    """A view turned, zoomed and moved by draws from -1..1."""
     turn, near, *away = draws
-    varied = _about_centre(
-        np.eye(2, 3),
-        _STORED,
+    return _about_centre(
+        transform,
+        SIDE,
         zoom=1 + _NEAR * near,
         turn=_TURN * turn,
-        shift=_AWAY * _STORED * np.array(away),
+        shift=_AWAY * SIDE * np.array(away),
     )
-    middle = _about_centre(varied, _STORED, _MARGIN)
-    return align.scale_transform(middle, SIDE / _STORED)
-
-
-def _homogeneous(transform: align.Transform) -> Float[np.ndarray, "3 3"]:
-    return np.vstack([transform, [0, 0, 1]])

@@ -1,4 +1,4 @@
-"""Measures a trained oracle on puppets that it has never seen, and stores it where `load_oracle` finds it.
+"""Measures a trained oracle on puppets of 256 px that it has never seen, and stores it for `load_oracle`.
 
     faceswap train --config experiments/oracle.py --workdir runs/oracle
     python -m experiments.benchmarks.oracle --workdir runs/oracle [--output FILE] [--pictures 2048]

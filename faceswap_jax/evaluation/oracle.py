@@ -19,7 +19,6 @@ from data_pipelines.puppets import samples
 from data_pipelines.puppets.parameters import PERSONA_SPANS
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.frames import Frames, Landmarks, Masks
-from faceswap_jax.faces import align
 from faceswap_jax.models import oracle as network
 from faceswap_jax.ops.masks import GREY, masked
 
@@ -97,13 +96,16 @@ class Oracle:
 
     def _read_batch(self, images: Shown, landmarks: Landmarks) -> Float32[np.ndarray, "n 40"]:
         """The parameters of up to BATCH images, in their units."""
-        side = samples.SIDE
         views = [samples.view(face) for face in landmarks]
         # What is not filled stays grey.
+        side, detail_side = samples.SIDE, samples.DETAIL_SIDE
         x = np.full((BATCH, side, side, 3), GREY, np.float32)
+        details = np.full(
+            (BATCH, len(samples.DETAILS), detail_side, detail_side, 3), GREY, np.float32
+        )
         for i, view in enumerate(views):
-            x[i] = align.warp(images[i], view, side, side)
-        normalised = np.asarray(_apply(self.config, self.params, x))
+            x[i], details[i] = samples.look(images[i], view)
+        normalised = np.asarray(_apply(self.config, self.params, x, details))
 
         width = images.shape[2]
         parameters = []
@@ -130,7 +132,8 @@ def load_oracle(path: Path = SHIPPED) -> Oracle:
     try:
         with np.load(path, allow_pickle=False) as stored:
             about = json.loads(stored["about"].item())
-            about["config"]["levels"] = tuple(about["config"]["levels"])
+            for name in ("levels", "detail_levels"):
+                about["config"][name] = tuple(about["config"][name])
             config = network.OracleConfig(**about["config"])
             return Oracle(
                 config=config,
@@ -161,7 +164,7 @@ def save_oracle(path: Path, oracle: Oracle) -> None:
     np.savez_compressed(path, about=json.dumps(about), reference=oracle.reference, **arrays)
 
 
-def measured(oracle: Oracle, world_seed: int, numbers: Sequence[int], size: int = 128) -> Oracle:
+def measured(oracle: Oracle, world_seed: int, numbers: Sequence[int], size: int = 256) -> Oracle:
     """The oracle with its errors on some puppets.
 
     Args:

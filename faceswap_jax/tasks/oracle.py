@@ -36,6 +36,9 @@ from faceswap_jax.tasks.base import (
 
 OPTIMIZER = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-3))
 PREVIEW_COLUMNS = 8
+Images = Float[Array, "n h w 3"]
+CLOSER = 2.0
+"""How many pixels of a detail are as wide as one of the view, about."""
 NAMES = list(samples.SPANS)
 """Of the parameters, in the order of the network's values."""
 
@@ -68,9 +71,13 @@ class Task(base.Task):
         self.model = oracle.OracleConfig(
             outputs=len(samples.SPANS),
             side=samples.SIDE,
+            detail_side=samples.DETAIL_SIDE,
             stem=c.stem,
             levels=tuple(c.levels),
+            detail_stem=c.detail_stem,
+            detail_levels=tuple(c.detail_levels),
             squeeze=c.squeeze,
+            hidden=c.hidden,
             dtype=precision.dtype(config.precision),
         )
         self.phases = [Phase(f"{samples.SIDE} px", 0, config.steps, stage=0)]
@@ -89,14 +96,17 @@ class Task(base.Task):
         """One update on images as soft, noisy and bright as those of swaps and of decoded clips may be."""
         c = self.config
         key = jax.random.fold_in(state.key, state.step)
-        x = self._network_input(key, batch)
+        face_key, detail_key = jax.random.split(key)
+        x = self._network_input(face_key, *image_and_mask(batch), closer=1.0)
+        details = self._network_input(detail_key, *_details(batch), closer=CLOSER)
+        details = details.reshape(len(x), -1, *details.shape[1:])
 
         # The first of the parameters are the persona's.
         is_persona = jnp.arange(len(NAMES)) < len(PERSONA_SPANS)
         weight = jnp.where(is_persona, 1.0, c.performance_weight)
 
         def loss(params):
-            values = oracle.apply(self.model, params, x)
+            values = oracle.apply(self.model, params, x, details)
             error = values - batch["parameters"]
             # Squares: absolute errors dwell much longer at the middle of what is hard to see, lids and gaze.
             return (weight * error**2).mean(), jnp.abs(error).mean()
@@ -108,12 +118,20 @@ class Task(base.Task):
         metrics = {"loss": error, "learning_rate": rate}
         return replace(state, step=state.step + 1, params=params, opt=opt), metrics
 
-    def _network_input(self, key: PRNGKeyArray, batch: Batch) -> Float[Array, "b h w 3"]:
-        """What training shows of a batch."""
+    def _network_input(
+        self, key: PRNGKeyArray, x: Images, mask: Float[Array, "b h w"], closer: float
+    ) -> Images:
+        """What training shows of images.
+
+        Args:
+            key: decides on blur, light and noise.
+            x: in [0, 1].
+            mask: what may be seen of them.
+            closer: how many of their pixels are as wide as one of the view.
+        """
         c = self.config
         light_key, blur_key, level_key, noise_key, mask_key = jax.random.split(key, 5)
-        x, mask = image_and_mask(batch)
-        x = augmentation.blurred(blur_key, x, c.blur)
+        x = augmentation.blurred(blur_key, x, closer * c.blur)
         x = augmentation.photometric(light_key, x, c.augment)
 
         # Noise, of a level of each image's own
@@ -121,7 +139,7 @@ class Task(base.Task):
         x += levels * jax.random.normal(noise_key, x.shape)
 
         # Whatever blending does to the edge of the face
-        mask = augmentation.blurred(mask_key, mask[..., None], c.mask_blur)[..., 0]
+        mask = augmentation.blurred(mask_key, mask[..., None], closer * c.mask_blur)[..., 0]
         return masked(x, mask)
 
     def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
@@ -133,10 +151,13 @@ class Task(base.Task):
 
         Pose and gaze are in degrees, the others in fractions of their spans.
         """
-        x, face = image_and_mask(batch)
+        seen = [image_and_mask(batch), _details(batch)]
+        whole = [(x, jnp.ones_like(mask)) for x, mask in seen]
         metrics = {}
-        for way, mask in (("face", face), ("picture", jnp.ones_like(face))):
-            values = oracle.apply(self.model, state.params, masked(x, mask))
+        for way, shown in (("face", seen), ("picture", whole)):
+            x, details = (masked(*images) for images in shown)
+            details = details.reshape(len(x), -1, *details.shape[1:])
+            values = oracle.apply(self.model, state.params, x, details)
             error = jnp.abs(values - batch["parameters"]).mean(0)
             by_name = dict(zip(NAMES, error, strict=True))
             for group, factors in GROUPS.items():
@@ -178,6 +199,13 @@ class Task(base.Task):
         return samples.test_batches(self._test, batch=self.config.data.test, host=host, hosts=hosts)
 
 
+def _details(batch: Batch) -> tuple[Images, Float[Array, "n d d"]]:
+    """The details of a batch and their masks, in [0, 1], one after the other."""
+    images = precision.from_bytes(batch["details"])
+    masks = precision.from_bytes(batch["detail_masks"])
+    return images.reshape(-1, *images.shape[2:]), masks.reshape(-1, *masks.shape[2:])
+
+
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
     demands = {
@@ -196,7 +224,11 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "data.test": at_least(1),
         "model.stem": at_least(1),
         "model.squeeze": at_least(1),
+        "model.hidden": at_least(1),
         "model.levels": Demand(_levels, "give the channels of 1 to 5 levels"),
+        "model.detail_stem": at_least(1),
+        # 48 px can be halved four times: by the stem and three levels.
+        "model.detail_levels": Demand(_detail_levels, "give the channels of 1 to 3 levels"),
     }
     check(config, demands)
 
@@ -209,3 +241,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
 
 def _levels(channels: Sequence[int]) -> bool:
     return 1 <= len(channels) <= 5 and min(channels) >= 1
+
+
+def _detail_levels(channels: Sequence[int]) -> bool:
+    return 1 <= len(channels) <= 3 and min(channels) >= 1

@@ -20,7 +20,7 @@ FRESH_WORLD = 7  # neither that of the training nor that of the test
 def fresh():
     """An oracle that has learned nothing."""
     config = network.OracleConfig(
-        len(samples.SPANS), samples.SIDE, stem=4, levels=(4, 4), squeeze=2
+        len(samples.SPANS), stem=4, levels=(4, 4), detail_stem=4, detail_levels=(4,), squeeze=2
     )
     params = network.init(config, jax.random.key(0))
     noise = np.random.default_rng(0)  # for a fresh network tells the same of all pictures

@@ -18,7 +18,8 @@ from tests.support.tiny_run import rows
 
 def config(**changes):
     c = experiment.get_config()
-    c.model.update(stem=8, levels=(8, 8), squeeze=8)
+    c.model.update(stem=8, levels=(8, 8), squeeze=8, hidden=16)
+    c.model.update(detail_stem=8, detail_levels=(8, 8))
     c.update(steps=40, batch=8, warm_up=2, learning_rate=3e-3)
     c.data.update(fresh=2, test=8)
     c.run.update(log=1, preview=2, checkpoint=3)
@@ -106,6 +107,7 @@ def test_the_preview_shows_pictures_and_what_is_seen_of_them(batch):
         ({"data.fresh": 9}, "config.data.fresh is 9; give 1 to 8"),
         ({"data.test_world_seed": 101}, "choose another world"),
         ({"model.levels": ()}, "give the channels of 1 to 5 levels"),
+        ({"model.detail_levels": (8, 8, 8, 8)}, "give the channels of 1 to 3 levels"),
         ({"steps": 2}, "config.steps is 2; give 3 or more."),
         ({"learning_rate": 0.0}, "give a positive number"),
         ({"performance_weight": -1.0}, "config.performance_weight is -1.0; give 0 or more."),
