@@ -76,6 +76,8 @@ def _data() -> ml_collections.ConfigDict:
     c.warp = 0.0
     # Mirrors half of the images. It teaches moles and partings on both sides, so real personas do without.
     c.mirror = False
+    # Personas of a step show the same performances, as puppets made with --together do: swaps have a truth to learn.
+    c.together = False
     # Random misalignment of an image and its mask: ± degrees, fraction, image widths; the source has none.
     c.jitter = ml_collections.ConfigDict()
     c.jitter.update(rotation=0.0, scale=0.0, shift=0.0)

@@ -29,6 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
     """The values of the pretraining, at a quarter of its rate."""
     c = pretraining.get_config()
     c.init = "puppets"
+    c.data.together = False
     c.level_steps = (0, 0, 0, 0, 330)
     c.final_steps = 110
     c.batch = 4

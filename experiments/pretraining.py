@@ -31,6 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
     """The published network but for its size, and what makes it learn in hours."""
     c = comb.get_config()
     c.data.mirror = True
+    c.data.together = True
     # Landmarks of real clips are not exact.
     c.data.jitter.update(rotation=3.0, scale=0.04, shift=0.015)
 

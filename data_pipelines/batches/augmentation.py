@@ -1,7 +1,7 @@
 """Random changes of faces: how strong they may be, and those drawn for a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,10 @@ class Draws(NamedTuple):
     enlargement: Float[np.ndarray, "..."]
     shift: Float[np.ndarray, "... 2"]
     displacements: Float[np.ndarray, "... 4 4 2"] | None
+
+    def repeated(self, frames: int) -> "Draws":
+        """Those of elements with one frame, for each of several frames."""
+        return Draws(*(a if a is None else np.repeat(a, frames, axis=1) for a in self))
 
     def of_slots(self, own: slice, slots: Int[np.ndarray, "elements frames"]) -> "Draws":
         """A host's draws in the order of its arrays.
@@ -75,6 +79,7 @@ class Augmentation:
         shift: along each axis, in image widths.
         warp: of the smooth deformation of `encoder_input`: standard deviation of the displacement of a grid of 4 x 4
             points, in image widths.
+        alike: whether the frames of an element all change in the same way.
     """
 
     mirror: bool = False
@@ -82,6 +87,7 @@ class Augmentation:
     scale: float = 0.0
     shift: float = 0.0
     warp: float = 0.0
+    alike: bool = False
 
     def draw(self, rng: np.random.Generator, batch: int, groups: Sequence[int]) -> Draws:
         """Draws for a global batch.
@@ -93,6 +99,10 @@ class Augmentation:
             batch: elements of the global batch.
             groups: frames in each group of an element.
         """
+        if self.alike:
+            drawn = replace(self, alike=False).draw(rng, batch, (1,))
+            return drawn.repeated(sum(groups))
+
         frames = (batch, sum(groups))
         mirrored = rng.random((batch, len(groups))) < 0.5
         rotation = rng.uniform(-self.rotation, self.rotation, frames)

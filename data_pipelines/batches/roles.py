@@ -74,10 +74,13 @@ class Personas:
         some: how many personas a step shows, a divisor of their number; all if None. Every persona comes once, in
             random order, before any comes again.
         shuffled: whether some come in random order; if not, in that of the sources.
+        together: whether a step's personas are neighbours and show records of the same number, which are of the same
+            performance.
     """
 
     some: int | None = None
     shuffled: bool = True
+    together: bool = False
 
     def groups(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
         """One frame of each persona."""
@@ -89,20 +92,31 @@ class Personas:
         """The choice for every step.
 
         Raises:
-            InputError: a persona has no records.
+            InputError: a persona has no records, or those together have not as many.
         """
         _check_present(sources)
-        runs = [range(len(source)) for source in sources]
-        orders = [epoch_order(len(run), (seed, _RECORDS, p)) for p, run in enumerate(runs)]
         count = self.some or len(sources)
-        persona = int
+        # Neighbours that come together have one place, and one order, in common.
+        side_by_side = count if self.together else 1
+        places = len(sources) // side_by_side
+        if self.together:
+            _check_as_many(sources)
+
+        runs = [range(len(source)) for source in sources]
+        orders = [
+            epoch_order(len(run), (seed, _RECORDS, p // side_by_side)) for p, run in enumerate(runs)
+        ]
+        place = int
         if self.some and self.shuffled:
-            persona = epoch_order(len(sources), (seed, _IDENTITIES))
+            place = epoch_order(places, (seed, _IDENTITIES))
 
         def choose(step: int, own: slice) -> Iterator[list[Group]]:
             # All personas have had as many turns as there were epochs of them.
-            turn, first = divmod(step * count, len(sources))
-            chosen = [persona(turn * len(sources) + first + k) % len(sources) for k in range(count)]
+            turn = step * count // len(sources)
+            drawn = range(step * count // side_by_side, (step + 1) * count // side_by_side)
+            chosen = [
+                place(k) % places * side_by_side + i for k in drawn for i in range(side_by_side)
+            ]
             # Positions in the streams of a persona's batches, one after the other
             for position in range(turn * batch, (turn + 1) * batch)[own]:
                 yield [Group(p, [(orders[p](position), runs[p])]) for p in chosen]
@@ -311,6 +325,15 @@ def _check_present(sources: Sequence[PersonaSource]) -> None:
             raise InputError(
                 f"Persona {source.name} has no images; add some or leave the persona out."
             )
+
+
+def _check_as_many(sources: Sequence[PersonaSource]) -> None:
+    counts = {len(source) for source in sources}
+    if len(counts) > 1:
+        raise InputError(
+            f"Personas with {min(counts)} to {max(counts)} images show no performances together; set "
+            "config.data.together=False, or make data of puppets with --together."
+        )
 
 
 def _pick(eligible: Sequence[int], draw: float, without: int | None = None) -> int:

@@ -266,6 +266,7 @@ def write_records(
     rate: float,
     resolution: int,
     processes: int = 1,
+    together: int = 1,
 ) -> Manifest:
     """Writes the data set that `faceswap prepare` would make of clips, with exact landmarks, irises, poses and audio.
 
@@ -278,12 +279,18 @@ def write_records(
         rate: frames per second.
         resolution: side of the aligned crops in pixels.
         processes: how many work at once; 1 works in this process.
+        together: so many neighbours show the same performances, those of the first of them, in the same scenes.
 
     Raises:
         InputError: a value makes no sense, the output holds something else, or it cannot be written.
     """
+    if len(personas) % together:
+        raise InputError(
+            f"{len(personas)} puppets cannot perform {together} together; choose a divisor of their number."
+        )
     settings = Settings(resolution=resolution)
-    plan = jobs.plan(_tracks(world_seed, personas, tracks, frames, rate), settings.clips_per_shard)
+    clips = _tracks(world_seed, personas, tracks, frames, rate, together)
+    plan = jobs.plan(clips, settings.clips_per_shard)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     return carry_out(plan, output, settings, processes, console)
 
@@ -294,6 +301,7 @@ def _tracks(
     tracks: Sequence[int],
     frames: int,
     rate: float,
+    together: int = 1,
 ) -> list[PuppetTrack]:
     count = len(personas) * len(tracks)
     if not 1 <= count <= MOST_CLIPS:
@@ -303,8 +311,8 @@ def _tracks(
     check_rate(rate)
     _check_track(min(personas), min(tracks), frames)
     return [
-        PuppetTrack.of(world_seed, persona, number, frames, rate)
-        for persona in personas
+        PuppetTrack.of(world_seed, persona, number, frames, rate, personas[i - i % together])
+        for i, persona in enumerate(personas)
         for number in tracks
     ]
 

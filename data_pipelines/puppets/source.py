@@ -13,7 +13,7 @@ from data_pipelines.clips import RenderedClip
 from data_pipelines.prepare import quality
 from data_pipelines.prepare.tracks import face_record
 from data_pipelines.puppets.renderer import MAX_SIZE
-from data_pipelines.puppets.tracks import RATE, render_frame
+from data_pipelines.puppets.tracks import RATE, Cast, Take, truth
 from data_pipelines.puppets.voice import track_audio
 from data_pipelines.records import FaceRecord, encode
 from data_pipelines.sources import PersonaSource
@@ -28,19 +28,29 @@ class PuppetTrack(RenderedClip):
     Attributes:
         world_seed: of its world.
         puppet: number of the persona.
-        track: number of the track.
+        performer: number of the persona whose performance and scene it shows, its own or another's.
+        track: number of that one's track.
         rate: of them per second.
     """
 
     _: dataclasses.KW_ONLY
     world_seed: int
     puppet: int
+    performer: int
     track: int
     rate: float
 
     @classmethod
-    def of(cls, world_seed: int, puppet: int, track: int, frames: int, rate: float) -> Self:
-        """The track with its usual names: puppet000, puppet000/00."""
+    def of(
+        cls,
+        world_seed: int,
+        puppet: int,
+        track: int,
+        frames: int,
+        rate: float,
+        performer: int | None = None,
+    ) -> Self:
+        """The track with its usual names: puppet000, puppet000/00; its own one, or another performer's."""
         persona = f"puppet{puppet:03}"
         path = Path(persona, f"{track:02}")
         return cls(
@@ -50,6 +60,7 @@ class PuppetTrack(RenderedClip):
             frames=frames,
             world_seed=world_seed,
             puppet=puppet,
+            performer=puppet if performer is None else performer,
             track=track,
             rate=rate,
         )
@@ -100,7 +111,8 @@ class PuppetRecords:
         clip = self._clip
         # The crop covers about half of a puppet's frame.
         size = min(2 * self._resolution, MAX_SIZE)
-        frame = render_frame(clip.world_seed, clip.puppet, clip.track, index, size, clip.rate)
+        cast = Cast.swap(clip.puppet, Take(clip.performer, clip.track, index))
+        frame = truth(clip.world_seed, cast, size, clip.rate)
         record = face_record(
             frame.image,
             Face(frame.landmarks, 1.0, frame.irises),
@@ -126,4 +138,4 @@ class PuppetRecords:
     @functools.cached_property
     def _sound(self) -> Int16[np.ndarray, "n"]:
         clip = self._clip
-        return track_audio(clip.world_seed, clip.puppet, clip.track, clip.frames, clip.rate)
+        return track_audio(clip.world_seed, clip.performer, clip.track, clip.frames, clip.rate)

@@ -82,6 +82,13 @@ class Puppets(Command):
         number("world_seed", 0, "Another world has other puppets.")
         number("first_persona", 0, "Number of the first puppet in the world.")
         number("first_track", 0, "Number of the first track.")
+        number(
+            "together",
+            1,
+            "Records alone: so many neighbours show the same performances, for config.data.together.",
+            1,
+            MOST_PUPPETS,
+        )
         _define_processes(values)
 
     def run(self, values, inputs):
@@ -89,11 +96,12 @@ class Puppets(Command):
         from data_pipelines.puppets.sheet import write_contact_sheet
 
         # Clips have a size and records a resolution; the other flag would do nothing.
-        unused = "resolution" if values.format == "clips" else "size"
-        if values[unused].present:
-            raise InputError(
-                f"--{unused} says nothing about --format={values.format}; leave it out."
-            )
+        unused = ("resolution", "together") if values.format == "clips" else ("size",)
+        for name in unused:
+            if values[name].present:
+                raise InputError(
+                    f"--{name} says nothing about --format={values.format}; leave it out."
+                )
         output = Path(values.output)
         personas = range(values.first_persona, values.first_persona + values.personas)
         tracks = range(values.first_track, values.first_track + values.tracks)
@@ -108,6 +116,7 @@ class Puppets(Command):
                 values.rate,
                 values.resolution,
                 values.processes,
+                values.together,
             )
             return
         clips = PuppetClips.regular(

@@ -251,7 +251,7 @@ class Task(FaceTask):
         offset = jax.random.randint(key, (), 1, len(examples.image))
 
         # Update
-        losses = Losses(network, c.loss, self.embedder)
+        losses = Losses(network, c.loss, self.embedder, c.data.together)
         frozen = {"embedder": state.extras["embedder"]} if self.embedder else {}
         learner = Learner(network, losses, self.optimizer, frozen)
         update = UPDATES[c.update_order]
@@ -313,9 +313,9 @@ class Task(FaceTask):
         return {"psnr": psnr.mean(), "dissimilarity": loss.mean()}
 
     def _motion(self, phase: Phase, state: State, batch: Batch) -> dict[str, motion.Moments]:
-        """Moments of eyes and mouth, in reconstructions, and in images that were swapped to another persona and back.
+        """Moments of eyes and mouth, in reconstructions and in swaps.
 
-        There is no truth of a swap; what comes back tells how much of the expression it had kept.
+        Where there is no truth of a swap, it is swapped back; that tells how much of the expression it had kept.
         """
         network = self.network(phase)
         shared, own = self._trained(phase, state, batch)
@@ -325,13 +325,15 @@ class Task(FaceTask):
         def reconstruct(shared, own, inputs):
             z = encode(network, shared, inputs)
             swapped = decode(network, shared, own, exchange(z, shared.offset))
-            back = encode_back(network, shared, inputs, swapped)
-            return decode(network, shared, own, z), decode(network, shared, own, back)
+            if not self.config.data.together:
+                back = encode_back(network, shared, inputs, swapped)
+                swapped = decode(network, shared, own, back)
+            return decode(network, shared, own, z), swapped
 
-        same, returned = sharded(reconstruct)(shared, own, examples.encoder_input)
+        same, swapped = sharded(reconstruct)(shared, own, examples.encoder_input)
         found = {}
         for part, points in EXPRESSIVE.items():
-            for name, result in {part: same, f"swapped_{part}": returned}.items():
+            for name, result in {part: same, f"swapped_{part}": swapped}.items():
                 found[name] = motion.moments(examples.image, result, batch["landmarks"], points)
         return found
 
@@ -433,7 +435,12 @@ class Task(FaceTask):
             seed=c.seed,
             host=host,
             hosts=hosts,
-            augmentation=Augmentation(mirror=c.data.mirror, warp=c.data.warp, **c.data.jitter),
+            augmentation=Augmentation(
+                mirror=c.data.mirror,
+                warp=c.data.warp,
+                alike=c.data.together,
+                **c.data.jitter,
+            ),
         )
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
@@ -460,7 +467,7 @@ class Task(FaceTask):
         encoder_fields = [ENCODER_FIELDS[name] for name in network.inputs]
         return batches(
             personas,
-            Personas(c.personas_per_step, shuffled),
+            Personas(c.personas_per_step, shuffled, c.data.together),
             fields=("image", "mask", "landmarks", "identity", "record", *encoder_fields),
             alignment=c.alignment,
             resolution=resolution,
@@ -592,6 +599,11 @@ def _check_losses(config: ml_collections.ConfigDict) -> None:
                     f"config.loss.{name} compares personas, but config.update_order=sequential sees one at a time; "
                     "set it to joint."
                 )
+        if config.data.together:
+            raise InputError(
+                "config.data.together exchanges what personas show, but config.update_order=sequential sees one at a "
+                "time; set it to joint."
+            )
     if config.loss.identity and not config.loss.embedder:
         raise InputError(
             "config.loss.identity needs a face embedder; set config.loss.embedder to a run of experiments/identity.py "

@@ -108,6 +108,12 @@ def encode_back(network: Autoencoder, shared: Shared, inputs: Fields, swapped: I
     return persona.exchange(encode(network, shared, fields), -shared.offset)
 
 
+def _half_exchanged(z: Latents, offset: Int[Array, ""]) -> Latents:
+    """Every other image's latent, of another persona who shows the same: what it says must suit every decoder."""
+    exchanged = persona.exchange(z, offset)
+    return z.at[:, ::2].set(exchanged[:, ::2])
+
+
 @dataclass(frozen=True)
 class Losses:
     """Each persona's loss, and its terms by their names in `config.loss`.
@@ -119,11 +125,13 @@ class Losses:
         network: that is trained.
         weights: `config.loss`.
         embedder: shape of the face embedder, if the identity loss needs one.
+        together: whether images of the same number show the same performance.
     """
 
     network: Autoencoder
     weights: ml_collections.ConfigDict
     embedder: iresnet.IResNetConfig | None = None
+    together: bool = False
 
     def __call__(
         self, shared: Shared, own: Params, examples: Examples
@@ -138,7 +146,8 @@ class Losses:
         x = examples.image
         mask = examples.mask
         z = encode(self.network, shared, examples.encoder_input)
-        y = decode(self.network, shared, own, z)
+        shown = _half_exchanged(z, shared.offset) if self.together else z
+        y = decode(self.network, shared, own, shown)
 
         # Terms that are not wanted stay out of the compiled program.
         terms = {"reconstruction": persona.flattened(self._dissimilarity, x, mask, y)}

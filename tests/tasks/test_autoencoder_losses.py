@@ -20,7 +20,7 @@ from faceswap_jax.tasks.autoencoder_losses import SWAPPED
 from faceswap_jax.tasks.base import abstract_state
 from tests.pretrained.test_insightface import random_state
 from tests.support import tiny_run
-from tests.support.small_comb import EMBEDDER, WEIGHTS, config, swapping
+from tests.support.small_comb import EMBEDDER, WEIGHTS, config, plain, swapping
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -68,6 +68,30 @@ def test_losses_of_swapped_images_are_those_of_a_plain_loop(noise):
     np.testing.assert_allclose(metrics["loss"], total, rtol=1e-5)
 
 
+def test_every_other_image_is_made_of_anothers_latent_where_personas_perform_together(noise):
+    task, phase, state = plain(**{"data.together": True})
+    model = task.network(phase).config
+    x, mask = noise["image"] / np.float32(255), noise["mask"][..., None] / np.float32(255)
+    z = comb.encode(
+        model, state.params["encoder"], noise["encoder_input"].reshape(-1, 16, 16, 3) / 255
+    )
+    z = z.reshape(4, 2, -1)
+    _, metrics = jax.jit(task.steps(phase)["train"])(state, noise)
+
+    def l1(offset):
+        shown = jnp.stack([jnp.roll(z, -offset, axis=0)[:, 0], z[:, 1]], axis=1)
+        own = [persona(state.params["personas"], p) for p in range(4)]
+        y = jnp.stack(
+            [comb.decode(model, state.params["tied"], own[p], shown[p]) for p in range(4)]
+        )
+        return float((jnp.abs(y - x) * mask).sum() / (3 * mask.sum()))
+
+    # The step has drawn one of these offsets; another one, or none, gives something else.
+    none, *offsets = (abs(l1(offset) - float(metrics["term/l1"])) for offset in range(4))
+    best, second, _ = sorted(offsets)
+    assert best < 1e-6 and min(none, second) > 1e-5
+
+
 def test_the_embedder_comes_from_its_file_and_the_run_keeps_its_shape(data, tmp_path):
     path = tmp_path / "face.safetensors"
     save_file(random_state(), path)
@@ -96,5 +120,7 @@ def test_an_embedder_of_another_alignment_is_refused(data, tmp_path):
 def test_identity_and_cycles_are_for_joint_updates_and_identity_needs_an_embedder():
     with pytest.raises(InputError, match=r"config.loss.cycle compares personas.*set it to joint"):
         Task(config(**{"loss.cycle": 1.0, "update_order": "sequential"}))
+    with pytest.raises(InputError, match=r"config.data.together.*set it to joint"):
+        Task(config(**{"data.together": True, "update_order": "sequential"}))
     with pytest.raises(InputError, match=r"config.loss.identity needs a face embedder"):
         Task(config(**{"loss.identity": 1.0}))

@@ -47,6 +47,18 @@ def test_it_displaces_smoothly_by_its_strength():
     assert np.abs(np.diff(moved, axis=2)).max() < 1
 
 
+def test_the_frames_of_an_element_change_alike_where_that_is_wanted():
+    strengths = {"mirror": True, "rotation": 9.0, "scale": 0.1, "shift": 0.1, "warp": 0.05}
+    apart, alike = (
+        Augmentation(**strengths, alike=wanted).draw(np.random.default_rng(0), 16, (1, 2))
+        for wanted in (False, True)
+    )
+    for drawn, common in zip(apart, alike, strict=True):
+        assert common.shape == drawn.shape
+        assert (common == common[:, :1]).all() and not (drawn == drawn[:, :1]).all()
+        assert len(np.unique(common, axis=0)) > 1
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.6])
 def test_landmarks_go_where_the_deformation_takes_the_image(scale):
     """Each dot's centroid is where `displaced_points` says."""

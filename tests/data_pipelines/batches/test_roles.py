@@ -34,6 +34,29 @@ def test_every_persona_shows_each_record_once_an_epoch_in_an_order_of_its_own():
     assert len({tuple(order) for order in epochs.reshape(-1, 8)}) == 8
 
 
+def test_personas_together_are_neighbours_and_show_records_of_one_number():
+    sources = [numbered(8, first=8 * p, persona=str(p)) for p in range(6)]
+    sampler = Personas(some=2, together=True)
+    dataset = made(sources, sampler, batch=4, seed=3, fields=("image", "identity"))
+    batches = [dataset[step] for step in range(12)]
+    shown = np.stack([numbers(batch) for batch in batches])  # [step, persona, batch]
+    who = np.stack([batch["identity"][:, 0] for batch in batches])
+
+    # Pairs of neighbours, each once in three steps
+    assert (who % 2 == [0, 1]).all()
+    pairs = who[:, 0].reshape(4, 3) // 2
+    assert (np.sort(pairs) == [0, 1, 2]).all() and len({tuple(turn) for turn in pairs.tolist()}) > 1
+
+    # The same records of both, each once in two turns
+    np.testing.assert_array_equal(shown[:, 0] - 8 * who[:, :1], shown[:, 1] - 8 * who[:, 1:])
+    for pair in range(3):
+        epochs = shown[who[:, 0] == 2 * pair, 0].reshape(2, 8)
+        assert (np.sort(epochs) == np.arange(8) + 16 * pair).all()
+
+    with pytest.raises(InputError, match=r"4 to 8 images.*config.data.together=False"):
+        made([numbered(8), numbered(4)], Personas(together=True))
+
+
 def test_identities_take_turns_and_show_each_record_once_before_they_repeat_one():
     fields = ("image", "identity")
     dataset = made(people(), Identities(), batch=6, resolution=8, fields=fields)

@@ -1,6 +1,7 @@
 """Records of puppets are what preparation would make of their clips, with the truth in place of what is found."""
 
 import ml_collections
+import numpy as np
 import pytest
 
 from data_pipelines.datasets import open_data
@@ -53,6 +54,24 @@ def test_records_are_a_prepared_data_set(tmp_path):
     }
     (folder / SHARDS / "puppet002-00000.json").unlink()
     assert write_records(folder, **arguments, resolution=32) == manifest
+
+
+def test_puppets_together_show_the_same_performances_with_faces_of_their_own(tmp_path):
+    arguments = (0, range(4), range(2), 2, 8.0, 32)
+    write_records(tmp_path / "data", *arguments, together=2)
+    opened = open_data(
+        ml_collections.ConfigDict(
+            {"kind": "tracks", "path": str(tmp_path / "data"), "split": "train"}
+        )
+    )
+    for index in range(4):
+        first, second, third, _ = (source.read(index, decode) for source in opened.values())
+        np.testing.assert_array_equal(first.pose, second.pose)
+        np.testing.assert_array_equal(first.sound, second.sound)
+        assert not np.array_equal(first.landmarks, second.landmarks)
+        assert not np.array_equal(first.pose, third.pose)
+    with pytest.raises(InputError, match="4 puppets cannot perform 3 together"):
+        write_records(tmp_path / "others", *arguments, together=3)
 
 
 def test_records_of_other_puppets_are_made_anew():
