@@ -57,6 +57,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.optimizer = "adam"  # "adam", as published; "adabelief"; "muon": rates a hundred times as high
     c.learning_rate = 1e-4
     c.final_learning_rate = 1e-5
+    c.persona_rate = 1.0  # of the personas' own weights, times the learning rate
     c.average = 0.0  # decay of the running mean of the weights that is used after training; 0: none
     c.precision = "float32"
 

@@ -45,6 +45,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.personas_per_step = 8
     c.optimizer = "muon"
     c.learning_rate = 0.02
+    # A persona's own weights learn from few images, and every update has the same length.
+    c.persona_rate = 0.3
     c.final_learning_rate = 0.002
     c.average = 0.995
     c.loss.update(l1=1.0, parts=4.0, matching=0.03)

@@ -253,7 +253,7 @@ class Task(FaceTask):
         # Update
         losses = Losses(network, c.loss, self.embedder, c.data.together)
         frozen = {"embedder": state.extras["embedder"]} if self.embedder else {}
-        learner = Learner(network, losses, self.optimizer, frozen)
+        learner = Learner(network, losses, self.optimizer, frozen, c.persona_rate)
         update = UPDATES[c.update_order]
         if c.personas_per_step:
             update = partial(of_chosen, update, _chosen(batch))
@@ -539,6 +539,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "optimizer": one_of(*optimizers.OPTIMIZERS),
         "learning_rate": positive(),
         "final_learning_rate": positive(),
+        "persona_rate": positive(),
         "mesh.persona": at_least(1),
         "average": below(0, 1),
         "freeze.steps": at_least(0),

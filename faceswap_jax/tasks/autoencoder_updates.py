@@ -22,12 +22,21 @@ Optimizers = dict[str, PyTree]
 
 
 class Learner(NamedTuple):
-    """What learns, from what, and how; `frozen` networks serve its losses."""
+    """What learns, from what, and how.
+
+    Attributes:
+        network: that is trained.
+        losses: of each persona.
+        optimizer: of all weights.
+        frozen: networks that serve the losses.
+        persona_rate: learning rate of the personas' own weights, relative to that of the others.
+    """
 
     network: Autoencoder
     losses: Losses
     optimizer: optax.GradientTransformation
     frozen: Mapping[str, PyTree]
+    persona_rate: float = 1.0
 
 
 class Updated(NamedTuple):
@@ -63,9 +72,7 @@ def joint(
         return each.mean(), (each, terms)
 
     gradients, (each, terms) = jax.grad(loss, has_aux=True)(state.params)
-    params, opt = _apply(
-        learner.optimizer, gradients, state.opt, state.params, values.learning_rate
-    )
+    params, opt = _apply(learner, gradients, state.opt, state.params, values.learning_rate)
     return Updated(params, opt, each, terms)
 
 
@@ -103,7 +110,7 @@ def sequential(
 
         # Update of the shared weights and of this persona's
         gradients, result = jax.grad(loss, has_aux=True)(one, one_examples)
-        one, one_opt = _apply(learner.optimizer, gradients, one_opt, one, values.learning_rate)
+        one, one_opt = _apply(learner, gradients, one_opt, one, values.learning_rate)
 
         params = one | {"personas": _put(params["personas"], p, one["personas"])}
         opt = one_opt | {"personas": _put(opt["personas"], p, one_opt["personas"])}
@@ -182,12 +189,13 @@ UPDATES: dict[str, Update] = {"joint": joint, "sequential": sequential}
 """By their names in `config.update_order`."""
 
 
-def _apply(optimizer, gradients, opt, params, learning_rate) -> tuple[Params, Optimizers]:
+def _apply(learner, gradients, opt, params, learning_rate) -> tuple[Params, Optimizers]:
     new_params = {}
     new_opt = {}
     for group, weights in params.items():
+        rate = learning_rate * (learner.persona_rate if group == "personas" else 1.0)
         new_params[group], new_opt[group] = optimizers.apply(
-            optimizer, gradients[group], opt[group], weights, learning_rate
+            learner.optimizer, gradients[group], opt[group], weights, rate
         )
     return new_params, new_opt
 

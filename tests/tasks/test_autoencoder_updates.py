@@ -57,6 +57,22 @@ def test_joint_update_is_adam_on_the_mean_loss_of_augmented_input(noise):
     assert np.abs(views[0] - plain).max() > 0.1 and np.abs(views[0] - views[1]).max() > 0.1
 
 
+def test_the_personas_own_weights_have_a_rate_of_their_own(noise):
+    def moved(**changes):
+        task, phase, state = plain(**changes)
+        new, _ = jax.jit(task.steps(phase)["train"])(state, noise)
+        return jax.tree.map(lambda after, before: after - before, new.params, state.params)
+
+    alike, slower = moved(), moved(persona_rate=0.25)
+    for group in ("encoder", "tied", "personas"):
+        rate = 0.25 if group == "personas" else 1.0
+        jax.tree.map(
+            lambda a, b, rate=rate: np.testing.assert_allclose(rate * a, b, atol=1e-7),
+            alike[group],
+            slower[group],
+        )
+
+
 def test_sequential_update_is_one_adam_step_per_persona_in_random_order(noise):
     task = Task(config(update_order="sequential"))
     phase, state = start(task)
