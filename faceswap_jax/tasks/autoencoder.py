@@ -315,22 +315,28 @@ class Task(FaceTask):
     def _motion(self, phase: Phase, state: State, batch: Batch) -> dict[str, motion.Moments]:
         """Moments of eyes and mouth, in reconstructions and in swaps.
 
-        Where there is no truth of a swap, it is swapped back; that tells how much of the expression it had kept.
+        Where there is no truth of a swap, its face is put into the performer's image and swapped back; that tells how
+        much of the expression it had kept.
         """
         network = self.network(phase)
         shared, own = self._trained(phase, state, batch)
         shared = shared._replace(offset=jnp.int32(1))
         examples = _examples(network, batch)
 
-        def reconstruct(shared, own, inputs):
+        def reconstruct(shared, own, examples):
+            inputs = examples.encoder_input
             z = encode(network, shared, inputs)
             swapped = decode(network, shared, own, exchange(z, shared.offset))
             if not self.config.data.together:
-                back = encode_back(network, shared, inputs, swapped)
+                # Outside the face nobody has told a decoder what to show.
+                image = exchange(examples.image, shared.offset)
+                mask = exchange(examples.mask, shared.offset)
+                blended = mask * swapped + (1 - mask) * image
+                back = encode_back(network, shared, inputs, blended)
                 swapped = decode(network, shared, own, back)
             return decode(network, shared, own, z), swapped
 
-        same, swapped = sharded(reconstruct)(shared, own, examples.encoder_input)
+        same, swapped = sharded(reconstruct)(shared, own, examples)
         found = {}
         for part, points in EXPRESSIVE.items():
             for name, result in {part: same, f"swapped_{part}": swapped}.items():
