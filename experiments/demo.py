@@ -1,6 +1,6 @@
 """The comb network on three rendered puppets, small enough for two CPU cores: the experiment of `faceswap demo`.
 
-Costs: 440 steps, about three and a half minutes on two cores.
+Costs: 350 steps, about three minutes on two cores.
 Expect: PSNR of swaps within 1.5 dB of what a perfect network would have, and the right persona in every frame with
 --blend none. Where the eyes look, whether lids and mouth are open can be seen (correlations of 0.6 to 0.8), softly: an
 iris of a light colour is often lost. The README has the table.
@@ -33,16 +33,16 @@ def get_config() -> ml_collections.ConfigDict:
     c = pretraining.get_config()
     c.init = "puppets"
     # New decoders first learn to follow an encoder that treats all faces alike.
-    c.freeze.update(steps=220, modules="encoder")
+    c.freeze.update(steps=170, modules="encoder")
     c.data.together = False
     c.persona_rate = 1.0
-    c.level_steps = (0, 0, 0, 0, 330)
-    c.final_steps = 110
+    c.level_steps = (0, 0, 0, 0, 260)
+    c.final_steps = 90
     c.batch = 4
     c.personas_per_step = None
     c.learning_rate = 0.005
     c.final_learning_rate = 0.001
     c.average = 0.95
     c.data.jitter.update(rotation=0.0, scale=0.0, shift=0.0)
-    c.run.update(log=20, preview=440, checkpoint=220)
+    c.run.update(log=20, preview=350, checkpoint=175)
     return c

@@ -2,8 +2,8 @@ r"""A comb network of 128 rendered puppets: its encoder and mean decoder are the
 
 Costs: 0.8 steps a second on two cores, 3.4 GiB of memory. What ships took two hours in all.
 Expect: on held-out performances of the same puppets PSNR 26.5 dB; what moves in eyes and mouth correlates with the
-truth by 0.74 and 0.60, and by 0.70 and 0.55 in swaps to another persona, at 0.6 to 0.8 of its amplitude. It still gained
-when it was stopped.
+truth by 0.74 and 0.60, and by 0.70 and 0.55 in swaps to another persona, at 0.6 to 0.8 of its amplitude. It still
+gained when it was stopped.
 Reproduces: nothing published. What is not of the source: decoders that are a mean one plus what is a persona's own,
 orthogonalised momentum (Muon), matched latents, eyes and mouth that count four times in L1, averaged weights, one
 growth level alone, and puppets who perform together, so that swaps have a truth.
