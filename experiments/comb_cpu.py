@@ -1,10 +1,10 @@
-"""The comb network at 64 px, small enough to see real clips swapped on a desk's CPU within the hour.
+"""The comb network at 64 px, small enough to see real clips swapped on a desk's CPU.
 
-Costs: 3,600 steps; 24 images a step with six people.
+Costs: 3,600 steps; 24 images a step with six people. Their time is not measured.
 Expect: not measured yet with these values. With those before, which grew from nothing, half of the steps gave
 recognisable personas whose gaze and fine expressions did not follow.
 Reproduces: nothing published; it shows the way of the full system on real faces. It begins with what 128 rendered
-people have taught (pretraining.py).
+people have taught (pretraining.py), whose encoder is held still for the first steps, as in demo.py.
 
     faceswap prepare clips/*.mp4 --output data --resolution 128
     faceswap train --config experiments/comb_cpu.py --workdir runs/cpu --config.data.path=data

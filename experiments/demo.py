@@ -1,9 +1,9 @@
 """The comb network on three rendered puppets, small enough for two CPU cores: the experiment of `faceswap demo`.
 
-Costs: 350 steps, about three minutes on two cores.
+Costs: 350 steps, three and a half minutes on two cores.
 Expect: PSNR of swaps within 1.5 dB of what a perfect network would have, and the right persona in every frame with
---blend none. Where the eyes look, whether lids and mouth are open can be seen (correlations of 0.6 to 0.8), softly: an
-iris of a light colour is often lost. The README has the table.
+--blend none. Where the eyes look, whether lids and mouth are open can be seen (correlations of 0.6 to 0.7), softly: an
+iris of a light colour is often lost. Brows hardly follow (0.4). The README has the table.
 Reproduces: swaps between all personas, from weights that 128 other puppets have taught (pretraining.py).
 
     faceswap demo --output build/demo
@@ -29,7 +29,7 @@ from experiments import pretraining
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """The values of the pretraining, at a quarter of its rate."""
+    """The values of the pretraining, at half its rate."""
     c = pretraining.get_config()
     c.init = "puppets"
     # New decoders first learn to follow an encoder that treats all faces alike.

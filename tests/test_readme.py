@@ -37,7 +37,7 @@ SIZE, FRAMES, RATE = 160, 8, 8
 _RUN = " --config.mesh.cpu_devices=1 --config.run.log=1 --config.run.preview=2 --config.run.checkpoint=2"
 _SHAPE = " --config.model.width=0.02 --config.model.latent=8 --config.batch=2"
 # What ships is of another shape.
-_NETWORK = _SHAPE + " --config.init=''"
+_NETWORK = _SHAPE + " --config.init='' --config.freeze.steps=0"
 _LEVELS = ' --config.level_steps="(0,0,2)" --config.final_steps=1'
 _LONGER = (
     "faceswap train --config experiments/comb_cpu.py --workdir runs/first --config.data.path=data"

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from data_pipelines.batches.addresses import epoch_order
+from data_pipelines.records import decode
 from data_pipelines.sources import PersonaSource
 from faceswap_jax.errors import InputError
 
@@ -92,7 +93,7 @@ class Personas:
         """The choice for every step.
 
         Raises:
-            InputError: a persona has no records, or those together have not as many.
+            InputError: a persona has no records, or neighbours do not show the same performances.
         """
         _check_present(sources)
         count = self.some or len(sources)
@@ -100,7 +101,7 @@ class Personas:
         side_by_side = count if self.together else 1
         places = len(sources) // side_by_side
         if self.together:
-            _check_as_many(sources)
+            _check_together(sources, count)
 
         runs = [range(len(source)) for source in sources]
         orders = [
@@ -327,13 +328,16 @@ def _check_present(sources: Sequence[PersonaSource]) -> None:
             )
 
 
-def _check_as_many(sources: Sequence[PersonaSource]) -> None:
-    counts = {len(source) for source in sources}
-    if len(counts) > 1:
-        raise InputError(
-            f"Personas with {min(counts)} to {max(counts)} images show no performances together; set "
-            "config.data.together=False, or make data of puppets with --together."
-        )
+def _check_together(sources: Sequence[PersonaSource], count: int) -> None:
+    """Raises InputError unless each `count` neighbours show the same, as their first poses and numbers tell."""
+    for first in range(0, len(sources), count):
+        neighbours = sources[first : first + count]
+        shown = {(len(one), *one.read(0, decode).pose.tolist()) for one in neighbours}
+        if len(shown) > 1:
+            raise InputError(
+                f"{neighbours[0].name} and the {count - 1} personas after it do not show the same performances; set "
+                f"config.data.together=False, or make the data by `faceswap puppets --together {count}`."
+            )
 
 
 def _pick(eligible: Sequence[int], draw: float, without: int | None = None) -> int:

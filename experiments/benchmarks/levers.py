@@ -1,10 +1,11 @@
 """What each choice of the small experiments is worth: the choice taken back, all else equal, for the same wall time.
 
-    python -m experiments.benchmarks.levers --workdir build/levers [--minutes 5] [--seeds 2] [--only muon,parts]
+    python -m experiments.benchmarks.levers --workdir build/levers [--minutes 5] [--seeds 2] [--only "warp,batch of 8"]
 
 Trains `demo.py` on three puppets, from nothing unless a row says otherwise, and scores swaps of clips that were never
 trained on against the truth, blended with --blend none. Before each training the speed of its steps is measured, so
-that all take equally long, whatever a step costs. What is finished is kept: the same command continues.
+that all take equally long, whatever a step costs. What is finished is kept: the same command continues; other --minutes
+want another --workdir.
 """
 
 import json
@@ -26,7 +27,7 @@ from faceswap_jax.train import train
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder to make or to continue.", required=True)
 MINUTES = flags.DEFINE_float("minutes", 5.0, "Of each training.", lower_bound=0.5)
 SEEDS = flags.DEFINE_integer("seeds", 2, "Trainings of each choice.", lower_bound=1)
-ONLY = flags.DEFINE_list("only", None, "Names of choices; all by default.")
+ONLY = flags.DEFINE_list("only", None, "Names of choices, with commas between; all by default.")
 
 PERSONAS = range(3)
 TRACKS = range(12)
@@ -36,7 +37,7 @@ FINAL = 0.25  # of the steps, at the final rate
 
 # What is changed of `demo.py` without its start
 CHOICES: dict[str, Mapping[str, object]] = {
-    "as demo.py, from nothing": {},
+    "demo.py from nothing": {},
     "adam 1e-3": {"optimizer": "adam", "learning_rate": 1e-3, "final_learning_rate": 1e-4},
     "adam 3e-3": {"optimizer": "adam", "learning_rate": 3e-3, "final_learning_rate": 3e-4},
     "adabelief 1e-3": {
@@ -57,10 +58,21 @@ CHOICES: dict[str, Mapping[str, object]] = {
     "growing from 16 px": {"level_steps": (0, 0, 0.2, 0.2, 0.35)},
     "batch of 8": {"batch": 8},
     "alignment stable": {"alignment": "stable"},
-    "published widths by 1/8": {"model.channels": (), "model.width": 0.125},
+    "published widths": {"model.channels": (), "model.width": 0.125},
     "from puppets": {"init": "puppets", "learning_rate": 0.005, "final_learning_rate": 0.001},
+    "from puppets with its encoder held": {
+        "init": "puppets",
+        "freeze.steps": 170,
+        "learning_rate": 0.005,
+        "final_learning_rate": 0.001,
+    },
 }
-FROM_NOTHING = {"init": "", "learning_rate": 0.02, "final_learning_rate": 0.002}
+FROM_NOTHING = {
+    "init": "",
+    "freeze.steps": 0,
+    "learning_rate": 0.02,
+    "final_learning_rate": 0.002,
+}
 
 COLUMNS = {
     "psnr": "PSNR",
@@ -82,7 +94,11 @@ def main(_) -> None:
     chosen = ONLY.value or list(CHOICES)
     for seed in range(SEEDS.value):
         for name in chosen:
-            result = workdir / "results" / f"{name.replace('/', ' of ')}, {seed}.json"
+            if name not in CHOICES:
+                raise app.UsageError(
+                    f"There is no choice '{name}'; choose of {', '.join(CHOICES)}."
+                )
+            result = workdir / "results" / f"{name}, {seed}.json"
             if not result.exists():
                 result.parent.mkdir(exist_ok=True)
                 write_json(result, scores_of(name, seed, workdir))
@@ -98,7 +114,7 @@ def make_data(workdir: Path) -> None:
 
 def scores_of(name: str, seed: int, workdir: Path) -> dict[str, float]:
     """Trains one choice as long as all, and scores its swaps."""
-    probe = workdir / "probes" / f"{name.replace('/', ' of ')}, {seed}"
+    probe = workdir / "probes" / f"{name}, {seed}"
     train(experiment(name, seed, workdir, PROBE), probe)
     steps = round(60 * MINUTES.value * speed(probe))
 
@@ -122,16 +138,17 @@ def experiment(name: str, seed: int, workdir: Path, steps: int) -> ml_collection
 
 
 def speed(run: Path) -> float:
-    """Steps per second, by the median of the logged ones."""
+    """Steps per second: all steps that are logged with their speed, over the time that they took."""
     rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return float(np.median([row["steps_per_second"] for row in rows if "steps_per_second" in row]))
+    speeds = [row["steps_per_second"] for row in rows if "steps_per_second" in row]
+    return len(speeds) / sum(1 / each for each in speeds)
 
 
 def show(results: Path) -> None:
     """Prints the means over the seeds, and how far the seeds are apart."""
     rows = []
     for name in CHOICES:
-        paths = sorted(results.glob(f"{name.replace('/', ' of ')}, *.json"))
+        paths = sorted(results.glob(f"{name}, *.json"))
         if paths:
             found = [json.loads(path.read_text()) for path in paths]
             rows.append([name, *(cell([one[score] for one in found]) for score in found[0])])

@@ -85,7 +85,7 @@ class Puppets(Command):
         number(
             "together",
             1,
-            "Records alone: so many neighbours show the same performances, for config.data.together.",
+            "With --format=records: this many neighbouring puppets show the same performances.",
             1,
             MOST_PUPPETS,
         )

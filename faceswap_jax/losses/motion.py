@@ -61,7 +61,8 @@ def scores(batches: Sequence[Mapping[str, Moments]]) -> dict[str, float]:
         amplitude = correlation = 0.0
         if truth > STILL:
             amplitude = np.sqrt(result / truth)
-            correlation = common / np.sqrt(truth * max(result, STILL**2))
+        if min(truth, result) > STILL:
+            correlation = common / np.sqrt(truth * result)
         found[f"motion/{part}_amplitude"] = float(amplitude)
         found[f"motion/{part}_correlation"] = float(correlation)
     return found

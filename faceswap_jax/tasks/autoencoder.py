@@ -136,8 +136,6 @@ class Task(FaceTask):
             raise InputError(
                 f"config.mesh.persona is {config.mesh.persona}; choose a divisor of {len(names)} personas."
             )
-        if config.init:
-            _check_start(config)
         config = with_data(config, personas=names)
         config.final_steps = _final_steps(config)
         if config.loss.identity:
@@ -156,7 +154,12 @@ class Task(FaceTask):
         return config
 
     def _check_freeze(self) -> None:
-        """Raises InputError if the config would hold something still that there is not."""
+        """Raises InputError if the config would hold something still that there is not, or nothing has trained."""
+        if not self.config.init:
+            raise InputError(
+                f"config.freeze.steps is {self.config.freeze.steps}, but nothing is trained yet; name trained weights "
+                "by config.init, or set config.freeze.steps=0."
+            )
         params = jax.eval_shape(self.network(self.phases[0]).init, jax.random.key(0))
         known = [name for name in params if name != "personas"]
         known += self.config.personas
@@ -207,6 +210,11 @@ class Task(FaceTask):
             return {}, ""
         phase = self.phases[0]
         given = autoencoder_start.load(self.config.init)
+        if given.alignment != self.config.alignment:
+            raise InputError(
+                f"config.alignment is '{self.config.alignment}', but config.init '{given.name}' knows faces aligned as "
+                f"'{given.alignment}'; set config.alignment={given.alignment}."
+            )
         wanted = abstract_state(self, phase).params
         fitting = autoencoder_start.fitting(
             given, self.network(phase), self.config.personas, wanted
@@ -277,10 +285,15 @@ class Task(FaceTask):
         """The state with the running mean of its weights, if that is wanted."""
         if not self.config.average:
             return state
-        # At first over few steps, lest the beginning weigh too much
-        steps = state.step.astype(jnp.float32)
-        decay = jnp.minimum(self.config.average, steps / (steps + 10))
-        average = optax.incremental_update(state.params, state.extras[AVERAGE], 1 - decay)
+        # The first step's weights are the first mean; at first over few steps, lest they weigh too much
+        before = (state.step - 1).astype(jnp.float32)
+        decay = jnp.minimum(self.config.average, before / (before + 10))
+
+        def towards(new, mean):
+            # What is held still stays so to the last bit.
+            return new + decay * (mean - new)
+
+        average = jax.tree.map(towards, state.params, state.extras[AVERAGE])
         return replace(state, extras=state.extras | {AVERAGE: average})
 
     def _schedule(self, step: Array) -> schedules.StepValues:
@@ -564,16 +577,6 @@ def _check(config: ml_collections.ConfigDict) -> None:
     check(config, demands)
     _check_levels(config)
     _check_losses(config)
-
-
-def _check_start(config: ml_collections.ConfigDict) -> None:
-    """Raises InputError if what `config.init` names is not there, or knows faces that are cut otherwise."""
-    given = autoencoder_start.load(config.init)
-    if given.alignment != config.alignment:
-        raise InputError(
-            f"config.alignment is '{config.alignment}', but config.init '{given.name}' knows faces aligned as "
-            f"'{given.alignment}'; set config.alignment={given.alignment}."
-        )
 
 
 def _check_levels(config: ml_collections.ConfigDict) -> None:

@@ -70,9 +70,13 @@ def save_start(workdir: Path, path: Path) -> None:
     """Writes what the personas of a run have in common, without the personas, as float16.
 
     Raises:
-        InputError: `workdir` holds no run of autoencoders.
+        InputError: `workdir` holds no run of autoencoders, or they have no mean decoder.
     """
     start = _of_run(workdir)
+    if "mean" not in start.params:
+        raise InputError(
+            f"The personas of '{workdir}' have no decoder in common; train it with config.model.mean_decoder=True."
+        )
     nobody = jax.tree.map(lambda leaf: leaf[:0], start.params["personas"])
     params = start.params | {"personas": nobody}
     tensors = {}
@@ -111,7 +115,7 @@ def fitting(start: Start, network: Autoencoder, personas: Sequence[str], wanted:
     if not any(found.values()):
         raise InputError(
             f"config.init is '{start.name}', of which no module fits this network; give config.model the values that "
-            "it was trained with, or begin with nothing: --config.init=''."
+            "it was trained with, or begin with nothing: --config.init='' --config.freeze.steps=0."
         )
     return found
 

@@ -14,7 +14,7 @@ from data_pipelines.datasets import manifest_digest, open_data
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets import source
 from data_pipelines.puppets.source import PuppetRecords, PuppetTrack, puppet_source
-from data_pipelines.puppets.tracks import RATE, render_frame
+from data_pipelines.puppets.tracks import RATE, render_frame, truth
 from data_pipelines.puppets.voice import track_audio
 from data_pipelines.records import (
     SHARDS,
@@ -275,8 +275,6 @@ def test_every_alignment_cuts_from_a_record_what_it_cuts_from_the_frame(alignmen
 
 def test_puppets_are_rendered_once(monkeypatch):
     rendered = []
-    monkeypatch.setattr(
-        source, "render_frame", lambda *args: rendered.append(args) or render_frame(*args)
-    )
+    monkeypatch.setattr(source, "truth", lambda *args: rendered.append(args) or truth(*args))
     records = puppet_source(0, 0, 0, frames=2, resolution=SIZE).records
     assert records[1] == records[1] and len(rendered) == 1

@@ -32,7 +32,8 @@ PERSONAS, SIDE = 4, 16  # of the data: two to train the embedder on and two to h
 RUN = {"run.log": 1, "run.preview": 2, "run.checkpoint": 2, "batch": 8}
 SMALL = {
     "autoencoder": RUN
-    | {"level_steps": (0, 0, 2), "final_steps": 0, "personas_per_step": 2, "init": ""}
+    | {"level_steps": (0, 0, 2), "final_steps": 0, "personas_per_step": 2}
+    | {"init": "", "freeze.steps": 0}
     | {"model.width": 1 / 64, "model.channels": (), "model.latent": 8},
     "identity": RUN
     | {"resolution": SIDE, "steps": 2, "warm_up": 1, "data.test": 8}
@@ -51,7 +52,8 @@ SMALL = {
 
 def write_data(folder: Path) -> Path:
     """Records of a few puppets, as `faceswap prepare` would make them."""
-    write_records(folder, 0, range(PERSONAS), range(1), frames=2, rate=2.0, resolution=SIDE)
+    sizes = {"frames": 2, "rate": 2.0, "resolution": SIDE}
+    write_records(folder, 0, range(PERSONAS), range(1), **sizes, together=2)
     return folder
 
 

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import comb_cpu, demo
 from faceswap_jax.errors import InputError
 from faceswap_jax.tasks.autoencoder import Task
-from faceswap_jax.tasks.autoencoder_start import Start, fitting, load, told
+from faceswap_jax.tasks.autoencoder_start import AVERAGE, Start, fitting, load, save_start, told
+from tests.support import tiny_run
 from tests.support.small_comb import config, plain
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -84,6 +86,34 @@ def test_a_start_that_fits_nowhere_is_refused():
         fitting(Start("run", "eyes", NAMES, params), network, NAMES, wanted)
 
 
+def test_what_ships_fits_the_experiments_that_begin_with_it():
+    for experiment in (demo, comb_cpu):
+        c = experiment.get_config()
+        c.personas = NAMES
+        task = Task(c)
+        network = task.network(task.phases[0])
+        wanted = jax.eval_shape(network.init, jax.random.key(0))
+        start = load(c.init)
+        found = fitting(start, network, NAMES, wanted)
+        assert start.alignment == c.alignment
+        assert {group: found[group].keys() for group in wanted} == {
+            group: modules.keys() for group, modules in wanted.items()
+        }
+
+
+def test_a_run_whose_personas_have_nothing_in_common_makes_no_start(run, tmp_path):
+    with pytest.raises(InputError, match=r"config.model.mean_decoder=True"):
+        save_start(run, tmp_path / "start.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_held_still_that_nothing_has_trained(data):
+    c = tiny_run.experiment(data)
+    c.freeze.update(steps=3, modules="encoder")
+    with pytest.raises(InputError, match=r"config.freeze.steps is 3.*config.init"):
+        Task.resolve(c)
+
+
 def test_a_start_that_is_not_there_is_named():
     with pytest.raises(InputError, match=r"config.init.*'nowhere'.*puppets"):
         load("nowhere")
@@ -97,7 +127,7 @@ def test_a_file_of_something_else_is_named(tmp_path):
 
 
 def test_what_is_held_still_stays_bit_for_bit_and_then_moves(noise):
-    task = Task(config(**{"freeze.steps": 3, "freeze.modules": "encoder,b"}))
+    task = Task(config(**{"freeze.steps": 3, "freeze.modules": "encoder,b", "average": 0.9}))
     phase = task.phases[0]
     state = replace(task.init_state(phase, jax.random.key(1)), step=jnp.int32(2))
     step = jax.jit(task.steps(phase)["train"])
@@ -114,6 +144,7 @@ def test_what_is_held_still_stays_bit_for_bit_and_then_moves(noise):
     assert same(state.params["encoder"], held.params["encoder"])
     assert same(state.opt["encoder"], held.opt["encoder"])
     assert same(of(state, 1), of(held, 1)) and not same(of(state, 0), of(held, 0))
+    assert same(state.params["encoder"], held.extras[AVERAGE]["encoder"])
     assert not same(state.params["tied"], held.params["tied"])
     assert not same(held.params["encoder"], moved.params["encoder"])
     assert not same(of(held, 1), of(moved, 1))

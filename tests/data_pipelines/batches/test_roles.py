@@ -7,6 +7,7 @@ import pytest
 
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities, Personas, Roles
+from data_pipelines.puppets.source import puppet_source
 from data_pipelines.sources import PersonaSource
 from faceswap_jax.errors import InputError
 from tests.support.numbered import SIZE, made, numbered, numbers
@@ -53,8 +54,10 @@ def test_personas_together_are_neighbours_and_show_records_of_one_number():
         epochs = shown[who[:, 0] == 2 * pair, 0].reshape(2, 8)
         assert (np.sort(epochs) == np.arange(8) + 16 * pair).all()
 
-    with pytest.raises(InputError, match=r"4 to 8 images.*config.data.together=False"):
-        made([numbered(8), numbered(4)], Personas(together=True))
+    # Other numbers of records, or another pose, are of other performances.
+    for others in (numbered(4, persona="b"), puppet_source(0, 1, 0, 8, SIZE)):
+        with pytest.raises(InputError, match=r"a and the 1 .*config.data.together=False"):
+            made([numbered(8, persona="a"), others], Personas(together=True))
 
 
 def test_identities_take_turns_and_show_each_record_once_before_they_repeat_one():
