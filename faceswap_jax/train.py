@@ -27,7 +27,7 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state
 from faceswap_jax.tasks.registry import load_task, task_class
 from faceswap_jax.training import finite, runs
-from faceswap_jax.training.folder import claimed
+from faceswap_jax.training.folder import CONFIG, claimed
 from faceswap_jax.training.held_out import HeldOut
 from faceswap_jax.training.interruption import Interruption
 from faceswap_jax.training.memory import explained
@@ -66,6 +66,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path, profile: Profile | N
     mesh = make_mesh(config.mesh.persona)
     terminal = Terminal()
     check_data(task, mesh)
+    check_start(task, workdir)
     with (
         claimed(workdir, config, task.may_grow),
         jax.set_mesh(mesh),
@@ -119,6 +120,16 @@ def check_data(task: Task, mesh: Mesh) -> None:
     """
     for phase in task.phases:
         put(task.train_data(phase, *host_slice(mesh))[0], task.batch_spec, mesh)
+
+
+def check_start(task: Task, workdir: Path) -> None:
+    """Reads what a new run begins with, before anything is written; a run that goes on needs it no more.
+
+    Raises:
+        InputError: it is missing, or does not fit.
+    """
+    if not (workdir / CONFIG).exists():
+        task.initial_params()
 
 
 def open_board(workdir: Path, config: ml_collections.ConfigDict):

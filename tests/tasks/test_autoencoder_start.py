@@ -1,5 +1,6 @@
 """What a training of autoencoders begins with, when it does not begin with nothing."""
 
+import shutil
 from dataclasses import replace
 
 import jax
@@ -11,6 +12,7 @@ from experiments import comb_cpu, demo
 from faceswap_jax.errors import InputError
 from faceswap_jax.tasks.autoencoder import Task
 from faceswap_jax.tasks.autoencoder_start import AVERAGE, Start, fitting, load, save_start, told
+from faceswap_jax.train import train
 from tests.support import tiny_run
 from tests.support.small_comb import config, plain
 
@@ -148,3 +150,23 @@ def test_what_is_held_still_stays_bit_for_bit_and_then_moves(noise):
     assert not same(state.params["tied"], held.params["tied"])
     assert not same(held.params["encoder"], moved.params["encoder"])
     assert not same(of(held, 1), of(moved, 1))
+
+
+def test_a_new_run_needs_its_start_and_one_that_goes_on_does_not(run, data, tmp_path):
+    given = shutil.copytree(run, tmp_path / "given")
+    workdir = tmp_path / "run"
+    c = tiny_run.experiment(data)
+    c.init = str(given)
+    c.level_steps = (0, 0, 1)
+    c.final_steps = 0
+
+    moved = given.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"config.init.*given"):
+        train(c, workdir)
+    assert not workdir.exists()
+
+    moved.rename(given)
+    assert train(c, workdir)
+    shutil.rmtree(given)
+    c.final_steps = 1
+    assert train(c, workdir)
