@@ -1,6 +1,6 @@
 """The comb network on three rendered puppets, small enough for two CPU cores: the experiment of `faceswap demo`.
 
-Costs: 350 steps, three and a half minutes on two cores.
+Costs: 350 steps, two and a half minutes on two quiet cores.
 Expect: PSNR of swaps within 1.5 dB of what a perfect network would have, and the right persona in every frame with
 --blend none. Where the eyes look, whether lids and mouth are open can be seen (correlations of 0.6 to 0.7), softly: an
 iris of a light colour is often lost. Brows hardly follow (0.4). The README has the table.
