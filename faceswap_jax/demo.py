@@ -64,7 +64,7 @@ def demo(output: Path) -> None:
 
     console.rule("4 of 4: swapping held-out clips and scoring them")
     evaluation = evaluate(output / "run", output / "held_out", METHODS)
-    target, persona = PERSONAS[:2]
+    persona, target = PERSONAS[:2]
     clip = output / "side_by_side.mp4"
     shown = {
         persona: output / "held_out" / f"{persona}.mp4",
