@@ -2,8 +2,8 @@
 
 Costs: 350 steps, two and a half minutes on two quiet cores.
 Expect: PSNR of swaps within 1.5 dB of what a perfect network would have, and the right persona in every frame with
---blend none. Where the eyes look, whether lids and mouth are open can be seen (correlations of 0.6 to 0.7), softly: an
-iris of a light colour is often lost. Brows hardly follow (0.4). The README has the table.
+--blend none. Where the eyes look, whether lids and mouth are open can be seen (correlations of 0.6 to 0.7), softly:
+irises are often lost. Brows hardly follow (0.4). The README has the table.
 Reproduces: swaps between all personas, from weights that 128 other puppets have taught (pretraining.py).
 
     faceswap demo --output build/demo
@@ -19,8 +19,8 @@ What the start is worth, and what holding its encoder still is, on the clips of 
     encoder held throughout, no matching       16.5     22.0  21.6   23.5   27.1   0.66  0.68   0.60      0.71
     ceiling                                    18.0      9.0   9.9   15.3   16.8   0.89  0.91   0.82      0.86
 
-Most of the error of gaze is a constant up or down, of 15 degrees in the mean and none for ada, whose irises are dark:
-sideways the errors spread by 8.8 degrees, where the ceiling's do by 6.5.
+Most of the error of gaze is a constant up or down: 16 degrees in the mean, 18 to 29 with ben and cleo as personas, none
+with ada; why is not known. Sideways the errors spread by 8.8 degrees, where the ceiling's do by 6.5.
 """
 
 import ml_collections
