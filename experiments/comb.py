@@ -93,9 +93,8 @@ def _model() -> ml_collections.ConfigDict:
     c.channels = ()  # of level 0 and up at width 1, in place of the published ones
     c.latent = 512
     c.mean_decoder = False  # whether decoders are a mean one plus what is a persona's own
-    c.remat = (
-        "none"  # "blocks" computes activations twice instead of keeping them, for large images
-    )
+    # "blocks" computes activations twice instead of keeping them, for large images
+    c.remat = "none"
     return c
 
 
@@ -106,9 +105,10 @@ def _loss() -> ml_collections.ConfigDict:
     # Weights of the source's optional terms:
     c.l1 = 0.0  # mean absolute difference over the face
     c.parts = 1.0  # not of the source: how much more than the rest eyes and mouth count in L1
-    c.matching = (
-        0.0  # not of the source: how much the personas' latents differ, see losses/latents.py
-    )
+    # Not of the source: how much the personas' latents differ, losses/latents.py
+    c.matching = 0.0
+    # Not of the source: how badly latents tell gaze, lids, brows and mouth, losses/expression.py
+    c.expression = 0.0
     c.identity = 0.0  # of swapped images: 1 - cosine to their persona
     c.cycle = 0.0  # of images swapped to another persona and back
     c.latent_cycle = 0.0  # of latents decoded as another persona and encoded again

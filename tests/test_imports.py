@@ -22,8 +22,8 @@ RULES = {
     **{name: GROUND for name in GROUND},
     "faceswap_jax.faces": GROUND,
     "faceswap_jax.ops": GROUND,
-    "faceswap_jax.models": {"faceswap_jax.ops", *GROUND},
-    "faceswap_jax.losses": {"faceswap_jax.ops"},
+    "faceswap_jax.models": {"faceswap_jax.ops", "faceswap_jax.faces.ibug", *GROUND},
+    "faceswap_jax.losses": {"faceswap_jax.ops", "faceswap_jax.faces.ibug"},
     "faceswap_jax.parallel": GROUND,
     "data_pipelines": FACES,  # and other rooms of data_pipelines
 }

@@ -31,6 +31,7 @@ class Autoencoder(abc.ABC):
         last_levels: at which of the growth levels a training may end.
         inputs: what `encode` reads of a face: "image", and perhaps "landmarks", in pixels of the image.
         resolution: side of the images in pixels.
+        latent: length of the latents.
         multiplications: of one image's way through the encoder, for the estimate of the time.
     """
 
@@ -38,6 +39,7 @@ class Autoencoder(abc.ABC):
     last_levels: range
     inputs: Sequence[str] = ("image",)
     resolution: int
+    latent: int
     multiplications: float
 
     @classmethod

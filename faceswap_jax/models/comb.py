@@ -22,6 +22,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -81,6 +82,20 @@ class CombConfig:
 def scaled(channels: Sequence[int], width: float) -> tuple[int, ...]:
     """Channel counts times a width, at least 4."""
     return tuple(max(4, round(width * count)) for count in channels)
+
+
+def channels_of(config: ml_collections.ConfigDict, field: str, level: int) -> tuple[int, ...]:
+    """Channel counts that a field of `config.model` gives, or the published ones, times the width.
+
+    Raises:
+        InputError: they do not reach up to `level`.
+    """
+    channels = config.model[field]
+    if channels and (len(channels) <= level or min(channels) < 1):
+        raise InputError(
+            f"config.model.{field} is {tuple(channels)}; give a positive number for each of levels 0 to {level}."
+        )
+    return scaled(channels or CHANNELS, config.model.width)
 
 
 def resolution(level: int) -> int:
@@ -157,7 +172,10 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w 3"], alpha: Float[Array, ""]
+        self,
+        x: Float[Array, "b h w 3"],
+        alpha: Float[Array, ""],
+        below: Float[Array, "b h/2 w/2 3"] | None = None,
     ) -> Float[Array, "b latent"]:
         c = self.config
         block = REMAT[c.remat](Block)
@@ -173,7 +191,7 @@ class Encoder(nn.Module):
             h = downsample(h)
             # Fade-in: the newest block beside what came in before there was one
             if level == c.level and c.fading:
-                old = from_rgb(level - 1, downsample(x))
+                old = from_rgb(level - 1, downsample(x) if below is None else below)
                 h = (1 - alpha) * old + alpha * h
             h = h.astype(c.dtype)
 
@@ -239,7 +257,6 @@ def level_of(module: str) -> int:
 def init(config: CombConfig, key: PRNGKeyArray) -> Params:
     """Fresh parameters by group; see the module's docstring."""
     encoder_key, tied_key, personas_key = jax.random.split(key, 3)
-    x = jnp.zeros((1, config.resolution, config.resolution, 3))
     z = jnp.zeros((1, config.latent))
     alpha = jnp.ones(())
 
@@ -252,7 +269,7 @@ def init(config: CombConfig, key: PRNGKeyArray) -> Params:
     tied = [name for name in one if level_of(name) < TIED_LEVELS]
     own = {name: w for name, w in stacked.items() if name not in tied}
     params = {
-        "encoder": Encoder(config).init(encoder_key, x, alpha)["params"],
+        "encoder": init_encoder(config, encoder_key),
         "tied": {name: one[name] for name in tied},
         "personas": own,
     }
@@ -262,15 +279,32 @@ def init(config: CombConfig, key: PRNGKeyArray) -> Params:
     return params
 
 
+def init_encoder(config: CombConfig, key: PRNGKeyArray) -> Params:
+    """Fresh modules of the encoder."""
+    x = jnp.zeros((1, config.resolution, config.resolution, 3))
+    return Encoder(config).init(key, x, jnp.ones(()))["params"]
+
+
 def encode(
     config: CombConfig,
     encoder: Params,
     x: Float[Array, "b h w 3"],
     alpha: Float[Array, ""] | float = 1.0,
+    below: Float[Array, "b h/2 w/2 3"] | None = None,
 ) -> Float[Array, "b latent"]:
-    """Latents of aligned crops in [0, 1]."""
+    """Latents of aligned crops in [0, 1].
+
+    Args:
+        config: shape of the encoder.
+        encoder: its modules.
+        x: crops.
+        alpha: fade-in gain of the newest level.
+        below: what the level below saw before the network grew, if not the crops in half their size.
+    """
     params = _used(encoder, config)
-    return Encoder(config).apply({"params": params}, x.astype(config.dtype), alpha)
+    if below is not None:
+        below = below.astype(config.dtype)
+    return Encoder(config).apply({"params": params}, x.astype(config.dtype), alpha, below)
 
 
 def decode(
@@ -314,15 +348,11 @@ class Network(Autoencoder):
         }
         check(config, demands)
         c = config.model
-        if c.channels and (len(c.channels) <= level or min(c.channels) < 1):
-            raise InputError(
-                f"config.model.channels is {tuple(c.channels)}; give a positive number for each of levels 0 to {level}."
-            )
         return cls(
             CombConfig(
                 level=level,
                 personas=personas,
-                channels=scaled(c.channels or CHANNELS, c.width),
+                channels=channels_of(config, "channels", level),
                 latent=c.latent,
                 # The first level that is trained has nothing to fade from.
                 fading=any(config.level_steps[:level]),
@@ -336,6 +366,11 @@ class Network(Autoencoder):
     def resolution(self):
         """Side of the images in pixels."""
         return self.config.resolution
+
+    @property
+    def latent(self):
+        """Length of the latents."""
+        return self.config.latent
 
     @property
     def multiplications(self):

@@ -23,7 +23,7 @@ from data_pipelines.batches.roles import Personas
 from faceswap_jax.config import at_least, below, between, check, inside, one_of, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
-from faceswap_jax.losses import measures, motion, reconstruction
+from faceswap_jax.losses import expression, measures, motion, reconstruction
 from faceswap_jax.models import iresnet
 from faceswap_jax.models.autoencoder import Autoencoder, Params, grow, persona
 from faceswap_jax.ops import augmentation, optimizers, precision, schedules
@@ -37,6 +37,7 @@ from faceswap_jax.tasks.autoencoder_losses import (
     COMPARING,
     EXPRESSIVE,
     PARTS,
+    READING,
     Examples,
     Losses,
     Shared,
@@ -160,7 +161,7 @@ class Task(FaceTask):
                 f"config.freeze.steps is {self.config.freeze.steps}, but nothing is trained yet; name trained weights "
                 "by config.init, or set config.freeze.steps=0."
             )
-        params = jax.eval_shape(self.network(self.phases[0]).init, jax.random.key(0))
+        params = jax.eval_shape(partial(self._fresh, self.phases[0]), jax.random.key(0))
         known = [name for name in params if name != "personas"]
         known += self.config.personas
         for name in self.config.freeze.modules.split(","):
@@ -182,7 +183,7 @@ class Task(FaceTask):
 
     def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
         """Fresh weights at the phase's level."""
-        params = self.network(phase).init(key)
+        params = self._fresh(phase, key)
         extras = {}
         if self.embedder:
             params_and_statistics = iresnet.init(self.embedder, key)
@@ -191,6 +192,15 @@ class Task(FaceTask):
         if self.config.average:
             extras[AVERAGE] = params
         return State(jnp.int32(phase.start), key, params, opt, extras)
+
+    def _fresh(self, phase: Phase, key: PRNGKeyArray) -> Params:
+        """Fresh weights of the network, and of what reads the expression from its latents."""
+        network = self.network(phase)
+        params = network.init(key)
+        if self.config.loss.expression:
+            kernel = jnp.zeros((network.latent, len(expression.MEASURES)))
+            params |= {READING: {"linear": {"kernel": kernel}}}
+        return params
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
@@ -225,7 +235,7 @@ class Task(FaceTask):
         """Adds a level, whose moments and bias correction start afresh."""
         # Fresh weights of all modules, of which the new level's are kept
         key = jax.random.fold_in(state.key, phase.stage)
-        fresh = self.network(phase).init(key)
+        fresh = self._fresh(phase, key)
         extras = state.extras
         if self.config.average:
             extras = extras | {AVERAGE: grow(extras[AVERAGE], fresh)}
@@ -250,7 +260,7 @@ class Task(FaceTask):
 
         # Random light and colour of what the encoder sees
         key = _step_key(state, AUGMENTATION)
-        examples = _examples(network, batch)
+        examples = self._examples(network, batch)
         image = augmentation.photometric(key, examples.encoder_input["image"], c.augment)
         examples = examples._replace(encoder_input=examples.encoder_input | {"image": image})
 
@@ -280,6 +290,19 @@ class Task(FaceTask):
             updated = held(state, updated, moving, c.freeze.modules.split(","), c.personas)
         state = replace(state, step=state.step + 1, params=updated.params, opt=updated.opt)
         return self._averaged(state), metrics
+
+    def _examples(self, network: Autoencoder, batch: Batch) -> Examples:
+        """What the encoder sees of a batch, and what the decoders should make of it."""
+        inputs = {name: batch[ENCODER_FIELDS[name]] for name in network.inputs}
+        inputs["image"] = precision.from_bytes(inputs["image"])
+        image = precision.from_bytes(batch["image"])
+        mask = precision.from_bytes(batch["mask"][..., None])
+        near_parts = partial(near, parts=PARTS, side=network.resolution)
+        parts = jax.vmap(near_parts)(batch["landmarks"])
+        shown = None
+        if self.config.loss.expression:
+            shown = expression.measures(batch["landmarks"], batch["irises"])
+        return Examples(inputs, image, mask, parts, shown)
 
     def _averaged(self, state: State) -> State:
         """The state with the running mean of its weights, if that is wanted."""
@@ -312,7 +335,7 @@ class Task(FaceTask):
     def _reconstruction_scores(self, phase: Phase, state: State, batch: Batch) -> Metrics:
         network = self.network(phase)
         shared, own = self._trained(phase, state, batch)
-        examples = _examples(network, batch)
+        examples = self._examples(network, batch)
 
         def reconstruct(shared, own, inputs):
             return decode(network, shared, own, encode(network, shared, inputs))
@@ -334,7 +357,7 @@ class Task(FaceTask):
         network = self.network(phase)
         shared, own = self._trained(phase, state, batch)
         shared = shared._replace(offset=jnp.int32(1))
-        examples = _examples(network, batch)
+        examples = self._examples(network, batch)
 
         def reconstruct(shared, own, examples):
             inputs = examples.encoder_input
@@ -373,7 +396,7 @@ class Task(FaceTask):
         network = self.network(phase)
         shared, own = self._trained(phase, state, batch)
         batch = jax.tree.map(lambda a: a[:PREVIEW_PERSONAS, :PREVIEW_IMAGES], batch)
-        inputs = _examples(network, batch).encoder_input
+        inputs = self._examples(network, batch).encoder_input
         personas, images = inputs["image"].shape[:2]
         # [persona, image, ...] to [column, ...]
         inputs = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), inputs)
@@ -483,11 +506,13 @@ class Task(FaceTask):
                 f"config.level_steps trains at {resolution} px, but the data have {stored} px; prepare them with "
                 f"--resolution={resolution}, or stop before: --config.level_steps={self._steps_until(stored)}."
             )
-        encoder_fields = [ENCODER_FIELDS[name] for name in network.inputs]
+        needed = [ENCODER_FIELDS[name] for name in network.inputs]
+        if c.loss.expression:
+            needed.append("irises")
         return batches(
             personas,
             Personas(c.personas_per_step, shuffled, c.data.together),
-            fields=("image", "mask", "landmarks", "identity", "record", *encoder_fields),
+            fields=("image", "mask", "landmarks", "identity", "record", *needed),
             alignment=c.alignment,
             resolution=resolution,
             batch=c.batch,
@@ -512,17 +537,6 @@ def _step_key(state: State, stream: int) -> PRNGKeyArray:
 def _chosen(batch: Batch) -> Int[Array, "k"]:
     """Numbers of the personas that a batch shows."""
     return batch["identity"][:, 0]
-
-
-def _examples(network: Autoencoder, batch: Batch) -> Examples:
-    """What the encoder sees of a batch, and what the decoders should make of it."""
-    inputs = {name: batch[ENCODER_FIELDS[name]] for name in network.inputs}
-    inputs["image"] = precision.from_bytes(inputs["image"])
-    image = precision.from_bytes(batch["image"])
-    mask = precision.from_bytes(batch["mask"][..., None])
-    near_parts = partial(near, parts=PARTS, side=network.resolution)
-    parts = jax.vmap(near_parts)(batch["landmarks"])
-    return Examples(inputs, image, mask, parts)
 
 
 def _embedder_shape(values: ml_collections.ConfigDict) -> iresnet.IResNetConfig:
@@ -572,7 +586,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
     if config.final_steps is not None:
         demands["final_steps"] = at_least(0)
     demands |= {f"augment.{name}": below(0, 1) for name in config.augment}
-    demands |= {f"loss.{name}": at_least(0) for name in ("l1", *COMPARING)}
+    demands |= {f"loss.{name}": at_least(0) for name in ("l1", "expression", *COMPARING)}
     demands["loss.parts"] = at_least(1)
     check(config, demands)
     _check_levels(config)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Float, Int, PyTree
 
 from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH, RIGHT_EYE
-from faceswap_jax.losses import identity, latents, reconstruction
+from faceswap_jax.losses import expression, identity, latents, reconstruction
 from faceswap_jax.models import iresnet
 from faceswap_jax.models.autoencoder import Autoencoder, Params
 from faceswap_jax.ops.masks import masked
@@ -29,6 +30,9 @@ EXPRESSIVE = {"eyes": (RIGHT_EYE, LEFT_EYE), "mouth": (MOUTH,)}
 
 PARTS = (RIGHT_EYE, LEFT_EYE, MOUTH)
 """All of these pieces."""
+
+READING = "reading"
+"""The group of weights that read the measures of the expression from latents, for the loss `expression`."""
 
 COMPARING = ("matching", *SWAPPED)
 """Losses that need several personas at once, by their names in `config.loss`."""
@@ -65,12 +69,14 @@ class Examples(NamedTuple):
         image: what the decoder should make of it, in [0, 1].
         mask: where the face is, in [0, 1].
         parts: how near to eyes or mouth each pixel is, in [0, 1].
+        measures: of the expression, see `losses/expression.py`; None if no loss wants them.
     """
 
     encoder_input: Fields
     image: Images
     mask: Masks
     parts: Masks
+    measures: Float[Array, "p b k"] | None
 
 
 def encode(network: Autoencoder, shared: Shared, inputs: Fields) -> Latents:
@@ -156,6 +162,10 @@ class Losses:
             terms["l1"] = persona.flattened(reconstruction.l1, x, y, mask, emphasis)
         if any(self.weights[name] for name in SWAPPED):
             terms |= self._of_swaps(shared, own, examples, z)
+        if self.weights.expression:
+            kernel = shared.weights[READING]["linear"]["kernel"]
+            unread = jax.vmap(expression.unread, in_axes=(0, None, 0))
+            terms["expression"] = unread(z, kernel, examples.measures)[:, None]
 
         # The reconstruction has no weight: the others are relative to it.
         terms = {name: term.mean(1) for name, term in terms.items()}

@@ -11,7 +11,7 @@ from faceswap_jax.tasks.base import Task
 TASKS = ("autoencoder", "identity", "oracle")
 """Modules of this package that hold a class `Task`."""
 
-AUTOENCODERS = ("comb",)
+AUTOENCODERS = ("comb", "parts")
 """Modules of `faceswap_jax.models` that hold a class `Network` of the autoencoder family."""
 
 

@@ -28,13 +28,15 @@ ROOT, GOLDEN = Path(__file__).parents[2], Path(__file__).with_name("golden")
 FILES = {file.stem: file for file in sorted((ROOT / "experiments").glob("[!_]*.py"))}
 PERSONAS, SIDE = 4, 16  # of the data: two to train the embedder on and two to hold out; pixels
 
-# What makes a run of an experiment tiny, by its task: sizes and numbers only. Its losses, orders and rates stay.
+# What makes a run of an experiment tiny, by its task, or by its network: sizes and numbers only. Its losses, orders and
+# rates stay.
 RUN = {"run.log": 1, "run.preview": 2, "run.checkpoint": 2, "batch": 8}
 SMALL = {
     "autoencoder": RUN
     | {"level_steps": (0, 0, 2), "final_steps": 0, "personas_per_step": 2}
     | {"init": "", "freeze.steps": 0}
     | {"model.width": 1 / 64, "model.channels": (), "model.latent": 8},
+    "parts": {"model.part_latent": 4, "model.part_channels": ()},
     "identity": RUN
     | {"resolution": SIDE, "steps": 2, "warm_up": 1, "data.test": 8}
     | {
@@ -99,6 +101,8 @@ def test_the_resolved_config_is_the_stored_one(name, puppets):
 def test_a_tiny_run_trains(name, puppets, tmp_path):
     config = experiment(name, puppets)
     config.update_from_flattened_dict(SMALL[config.task])
+    if "network" in config.model:
+        config.update_from_flattened_dict(SMALL.get(config.model.network, {}))
     assert train(config, tmp_path)
     steps = rows(tmp_path)
     assert [row["step"] for row in steps] == [1, 2]

@@ -1,4 +1,4 @@
-"""The layout of the comb network at its full size, against the committed table; nothing of it is computed here."""
+"""The layout of each network at its full size, against its committed table; nothing of it is computed here."""
 
 from pathlib import Path
 
@@ -6,20 +6,26 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import comb as experiment
+from experiments import comb, parts
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.autoencoder import Task
 from faceswap_jax.tasks.base import abstract_state
 
-GOLDEN = Path(__file__).with_name("comb_layout.txt")
+EXPERIMENTS = {"comb": comb, "parts": parts}
 PERSONAS = 128
 
 
+@pytest.fixture(scope="module", params=EXPERIMENTS)
+def network(request):
+    """The name of a network."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def abstract():
-    """The state at 1024 px."""
-    c = experiment.get_config()
+def abstract(network):
+    """Its state at 1024 px."""
+    c = EXPERIMENTS[network].get_config()
     c.personas = tuple(f"persona_{p}" for p in range(PERSONAS))
     task = Task(c)
     return abstract_state(task, task.phases[-1])
@@ -34,18 +40,19 @@ def lines(abstract, mesh):
         yield f"{name:<58} {leaf.dtype.name:<8} {'x'.join(map(str, leaf.shape)) or 'scalar':<18} {spec}"
 
 
-def test_the_layout_of_every_tensor_is_the_committed_one(abstract, tmp_path):
+def test_the_layout_of_every_tensor_is_the_committed_one(network, abstract, tmp_path):
     """A change of the table in rules.py is to be seen, tensor by tensor: the message says how to accept it."""
     text = (
         f"P = {PERSONAS}, mesh data 2 x persona 4\n"
         + "\n".join(lines(abstract, make_mesh(4)))
         + "\n"
     )
-    if text != GOLDEN.read_text():
-        found = tmp_path / GOLDEN.name
+    golden = Path(__file__).with_name(f"{network}_layout.txt")
+    if not golden.exists() or text != golden.read_text():
+        found = tmp_path / golden.name
         found.write_text(text)
         pytest.fail(
-            f"The layout has changed: diff {GOLDEN} {found}; if it is meant, copy the second over the first."
+            f"The layout has changed: diff {golden} {found}; if it is meant, copy the second over the first."
         )
 
 

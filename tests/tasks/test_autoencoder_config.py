@@ -30,6 +30,7 @@ from tests.support.small_comb import config
         ("data.jitter.scale", 1.0),
         ("augment.hue", -0.1),
         ("loss.masking", "none"),
+        ("loss.expression", -0.1),
     ],
 )
 def test_wrong_values_are_named(field, value):

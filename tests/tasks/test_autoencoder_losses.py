@@ -11,12 +11,13 @@ from safetensors.numpy import save_file
 
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
+from faceswap_jax.losses import expression
 from faceswap_jax.models import comb, iresnet
 from faceswap_jax.models.autoencoder import persona
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.tasks.autoencoder import Task
-from faceswap_jax.tasks.autoencoder_losses import SWAPPED
+from faceswap_jax.tasks.autoencoder_losses import READING, SWAPPED
 from faceswap_jax.tasks.base import abstract_state
 from tests.pretrained.test_insightface import random_state
 from tests.support import tiny_run
@@ -90,6 +91,24 @@ def test_every_other_image_is_made_of_anothers_latent_where_personas_perform_tog
     none, *offsets = (abs(l1(offset) - float(metrics["term/l1"])) for offset in range(4))
     best, second, _ = sorted(offsets)
     assert best < 1e-6 and min(none, second) > 1e-5
+
+
+def test_the_expression_is_read_from_latents_and_what_reads_it_learns(noise):
+    task, phase, state = plain(**{"loss.expression": 0.2})
+    irises = np.random.default_rng(0).uniform(2, 13, (4, 2, 2, 2)).astype(np.float32)
+    noise = noise | {"irises": irises}
+    step = jax.jit(task.steps(phase)["train"])
+    after, metrics = step(state, noise)
+
+    # Nothing is read at first, so that all of each persona's variance is left.
+    found = np.array(expression.measures(noise["landmarks"], irises))
+    scaled = found / np.array(list(expression.MEASURES.values()))
+    left = ((scaled - scaled.mean(1, keepdims=True)) ** 2).mean()
+    np.testing.assert_allclose(metrics["term/expression"], left, rtol=1e-4)
+
+    assert np.abs(after.params[READING]["linear"]["kernel"]).max() > 0
+    _, later = step(after, noise)
+    assert later["term/expression"] < metrics["term/expression"]
 
 
 def test_the_embedder_comes_from_its_file_and_the_run_keeps_its_shape(data, tmp_path):
