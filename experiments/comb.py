@@ -15,7 +15,7 @@ background-invariant masking (Eq. 2), learning rate 1e-5 for the last 1e5 steps.
 
 Many personas: at 64 px, width 1/8 and four images each, two CPU cores compile the step for 128 personas in 128 s on one
 device, where it needs 5.1 GiB beside the state, and in 15 s for eight devices, where it needs 0.6 GiB on each; for 32
-personas on one device in 26 s, for 8 in 7 s (python -m experiments.benchmarks.comb_personas).
+personas on one device in 26 s, for 8 in 7 s (python -m experiments.benchmarks.personas).
 """
 
 import ml_collections

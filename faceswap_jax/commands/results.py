@@ -163,7 +163,8 @@ def define_generation(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("step", None, meaning, 0, None, values)
 
     # Whom to show: exactly one of the two, which `inference.who` checks
-    flags.DEFINE_string("persona", None, "Whom to show: one of the run's personas.", values)
+    meaning = "Whom to show: one of the run's personas, or a mix, such as alice:0.7,bob:0.3, where the run can."
+    flags.DEFINE_string("persona", None, meaning, values)
     flags.DEFINE_list(
         "pictures",
         [],

@@ -1,6 +1,7 @@
 """Who is to be shown: a persona by its name, or somebody by pictures and clips."""
 
 import contextlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,22 +18,26 @@ FACES_OF_CLIP = 8
 
 
 def who_is(generator: Generator, persona: str | None, sources: Sequence[Path]) -> Who:
-    """The persona of that name, or whom the largest faces of some pictures or clips show.
+    """The persona of that name, a mix of some, or whom the largest faces of some pictures or clips show.
 
     Args:
         generator: says how faces are cut.
-        persona: name; whether the generator knows it is for `Generator.identity` to say.
+        persona: name, or names and weights of a mix, "alice:0.7,bob:0.3"; whether the generator can show them is for
+            `Generator.identity` to say.
         sources: pictures and clips of one person.
 
     Raises:
-        InputError: not exactly one of the two is given, or a source cannot be read or shows no face.
+        InputError: not exactly one of the two is given, the mix is written otherwise, or a source cannot be read or
+            shows no face.
     """
     if (persona is None) == (not sources):
         raise InputError(
             "Say who is to be shown: with --persona or with --pictures, one of the two."
         )
     if persona is not None:
-        return Who({persona: 1.0})
+        # A name may hold a colon.
+        is_mix = ":" in persona and persona not in generator.personas
+        return Who(weights_of(persona) if is_mix else {persona: 1.0})
 
     pictures = []
     side = generator.resolution
@@ -46,6 +51,30 @@ def who_is(generator: Generator, persona: str | None, sources: Sequence[Path]) -
             picture = align.cut_face(frame.image, face.landmarks, side, generator.alignment)
             pictures.append(picture)
     return Who(pictures=pictures)
+
+
+def weights_of(text: str) -> dict[str, float]:
+    """Weight of each persona of a mix, from "alice:0.7,bob:0.3".
+
+    Raises:
+        InputError: it is written otherwise, or a persona comes twice.
+    """
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.rpartition(":")
+        name = name.strip()
+        try:
+            number = float(weight)
+        except ValueError:
+            number = math.nan
+        if not name or not math.isfinite(number):
+            raise InputError(
+                f"--persona has '{part}'; write names and weights of a mix as in alice:0.7,bob:0.3."
+            )
+        if name in weights:
+            raise InputError(f"--persona names '{name}' twice; give each persona one weight.")
+        weights[name] = number
+    return weights
 
 
 def spread_faces(path: Path, count: int, landmarker: Landmarker) -> list[tuple[video.Frame, Face]]:

@@ -81,6 +81,19 @@ class Autoencoder(abc.ABC):
     ) -> Float[Array, "b h w 3"]:
         """Images in [0, 1] of one persona, whose own weights carry no persona axis."""
 
+    def decode_each(
+        self, shared: Params, own: Params, z: Float[Array, "p b latent"], alpha: Float[Array, ""]
+    ) -> Float[Array, "p b h w 3"]:
+        """Images in [0, 1] of several personas, whose own weights are stacked as their latents are.
+
+        Unrolled: a vmap over decoders would be one grouped convolution, for which XLA gathers all weights on every
+        device.
+        """
+        images = []
+        for p in range(len(z)):
+            images.append(self.decode(shared, persona(own, p), z[p], alpha))
+        return jnp.stack(images)
+
     def split(self, params: Params) -> tuple[Params, Params]:
         """The weights that all personas share, and the stacked ones of their own."""
         shared = {group: modules for group, modules in params.items() if group != "personas"}

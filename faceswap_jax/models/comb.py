@@ -14,7 +14,7 @@ With `mean_decoder` there is a fourth group, `mean`, with modules as of one pers
 persona's weights are from them, at first nothing. So all personas teach what faces have in common.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -116,6 +116,10 @@ def multiplications(config: CombConfig) -> int:
     return total
 
 
+# Keep the variance of what passes through (He et al. 2015)
+initial_kernels = nn.initializers.variance_scaling(2.0 / (1.0 + LEAK**2), "fan_in", "normal")
+
+
 class ConvLeaky(nn.Module):
     """Stride-1 convolution, of the input or of the input upsampled, with bias and LeakyReLU."""
 
@@ -127,18 +131,20 @@ class ConvLeaky(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        # Keeps the variance of what passes through (He et al. 2015)
-        gain = 2.0 / (1.0 + LEAK**2)
-        conv = nn.Conv(
+        return nn.leaky_relu(self.convolution()(x), LEAK)
+
+    def convolution(self, bias: bool = True) -> nn.Conv:
+        """The convolution alone, with or without bias."""
+        return nn.Conv(
             self.features,
             (self.kernel, self.kernel),
             padding=self.padding,
-            kernel_init=nn.initializers.variance_scaling(gain, "fan_in", "normal"),
+            use_bias=bias,
+            kernel_init=initial_kernels,
             dtype=self.dtype,
             conv_general_dilated=partial(conv_general_dilated, upsampled=self.upsampled),
             name="conv",
         )
-        return nn.leaky_relu(conv(x), LEAK)
 
 
 class Block(nn.Module):
@@ -149,11 +155,12 @@ class Block(nn.Module):
     paddings: tuple[str | int, str | int] = ("SAME", "SAME")
     dtype: jnp.dtype = jnp.float32
     upsampled: bool = False
+    conv: Callable[..., nn.Module] = ConvLeaky  # makes its convolutions
 
     @nn.compact
     def __call__(self, x):
         for i in range(2):
-            conv = ConvLeaky(
+            conv = self.conv(
                 features=self.features[i],
                 kernel=self.kernels[i],
                 dtype=self.dtype,
@@ -212,6 +219,10 @@ class Decoder(nn.Module):
 
     config: CombConfig
 
+    def conv_of(self, level: int) -> Callable[..., nn.Module]:
+        """What makes the convolutions of a level."""
+        return ConvLeaky
+
     @nn.compact
     def __call__(
         self, z: Float[Array, "b latent"], alpha: Float[Array, ""]
@@ -230,14 +241,21 @@ class Decoder(nn.Module):
             kernels=(4, 3),
             paddings=(3, "SAME"),
             dtype=c.dtype,
+            conv=self.conv_of(0),
             name="level_0",
         )
         pixel = z[:, None, None]
         h = from_latent(pixel.astype(c.dtype))
         for level in range(1, c.level + 1):
             below = h
-            features = (c.channels[level], c.channels[level])
-            h = block(features, dtype=c.dtype, upsampled=True, name=f"level_{level}")(h)
+            up = block(
+                features=(c.channels[level], c.channels[level]),
+                dtype=c.dtype,
+                upsampled=True,
+                conv=self.conv_of(level),
+                name=f"level_{level}",
+            )
+            h = up(h)
 
         y = to_rgb(c.level, h)
         # Fade-in: the newest block beside the image of the level below
@@ -356,7 +374,8 @@ class Network(Autoencoder):
                 latent=c.latent,
                 # The first level that is trained has nothing to fade from.
                 fading=any(config.level_steps[:level]),
-                mean_decoder=c.mean_decoder,
+                # Networks with another decoder have no such field.
+                mean_decoder=c.get("mean_decoder", False),
                 dtype=dtype,
                 remat=c.remat,
             )
@@ -380,6 +399,10 @@ class Network(Autoencoder):
     def init(self, key):
         """Fresh parameters."""
         return init(self.config, key)
+
+    def init_encoder(self, key: PRNGKeyArray) -> Params:
+        """Fresh modules of the group "encoder"."""
+        return init_encoder(self.config, key)
 
     def encode(self, shared, inputs, alpha):
         """Latents of images."""

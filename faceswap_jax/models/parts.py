@@ -235,6 +235,10 @@ class Network(comb.Network):
         """Fresh parameters."""
         return _init_network(self.config, self.encoders, key)
 
+    def init_encoder(self, key):
+        """Fresh modules of the group "encoder"."""
+        return init(self.encoders, key)
+
     def encode(self, shared, inputs: Mapping[str, Array], alpha):
         """Latents of images."""
         return encode(self.encoders, shared["encoder"], inputs["image"], inputs["landmarks"], alpha)

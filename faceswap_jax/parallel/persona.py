@@ -1,7 +1,6 @@
 """Work of P personas over the persona axis of the mesh.
 
-A vmap over stacked decoders would become one grouped convolution, for which XLA gathers all weights on every device.
-Here each device loops over its own personas, unrolled, and nothing is gathered.
+Each device works on its own personas, and nothing of theirs is gathered.
 """
 
 from collections.abc import Callable
@@ -14,19 +13,6 @@ from jaxtyping import Array, Int, PyTree, Shaped
 ByPersona = Shaped[Array, "p ..."]
 Batches = Shaped[Array, "p b ..."]
 Merged = Shaped[Array, "b*p ..."]
-
-
-def unrolled(function: Callable[..., PyTree], *stacked: PyTree) -> PyTree:
-    """Applies `function` to each entry of the leading axis and stacks the results.
-
-    It means what vmap means, and compiles to a Python loop's program.
-    """
-    count = len(jax.tree.leaves(stacked)[0])
-    results = []
-    for i in range(count):
-        one = jax.tree.map(lambda leaf, i=i: leaf[i], stacked)
-        results.append(function(*one))
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
 
 def sharded(function: Callable[..., PyTree]) -> Callable[..., PyTree]:

@@ -91,11 +91,7 @@ def encode(network: Autoencoder, shared: Shared, inputs: Fields) -> Latents:
 
 def decode(network: Autoencoder, shared: Shared, own: Params, z: Latents) -> Images:
     """Images of latents, those of each persona by its own weights."""
-
-    def decode_one(own, z):
-        return network.decode(shared.weights, own, z, shared.alpha)
-
-    return persona.unrolled(decode_one, own, z)
+    return network.decode_each(shared.weights, own, z, shared.alpha)
 
 
 def encode_back(network: Autoencoder, shared: Shared, inputs: Fields, swapped: Images) -> Latents:

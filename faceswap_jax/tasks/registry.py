@@ -11,7 +11,7 @@ from faceswap_jax.tasks.base import Task
 TASKS = ("autoencoder", "identity", "oracle")
 """Modules of this package that hold a class `Task`."""
 
-AUTOENCODERS = ("comb", "parts")
+AUTOENCODERS = ("comb", "parts", "tunable")
 """Modules of `faceswap_jax.models` that hold a class `Network` of the autoencoder family."""
 
 

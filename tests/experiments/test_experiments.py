@@ -37,6 +37,7 @@ SMALL = {
     | {"init": "", "freeze.steps": 0}
     | {"model.width": 1 / 64, "model.channels": (), "model.latent": 8},
     "parts": {"model.part_latent": 4, "model.part_channels": ()},
+    "tunable": {"model.part_latent": 4, "model.part_channels": (), "model.code": 4},
     "identity": RUN
     | {"resolution": SIDE, "steps": 2, "warm_up": 1, "data.test": 8}
     | {

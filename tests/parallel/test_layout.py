@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import comb, parts
+from experiments import comb, parts, tunable
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.autoencoder import Task
 from faceswap_jax.tasks.base import abstract_state
 
-EXPERIMENTS = {"comb": comb, "parts": parts}
+EXPERIMENTS = {"comb": comb, "parts": parts, "tunable": tunable}
 PERSONAS = 128
 
 
