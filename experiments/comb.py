@@ -105,6 +105,8 @@ def _loss() -> ml_collections.ConfigDict:
     # Weights of the source's optional terms:
     c.l1 = 0.0  # mean absolute difference over the face
     c.parts = 1.0  # not of the source: how much more than the rest eyes and mouth count in L1
+    # Not of the source: 1 - SSIM of eyes and mouth, seen closer
+    c.details = 0.0
     # Not of the source: how much the personas' latents differ, losses/latents.py
     c.matching = 0.0
     # Not of the source: how badly latents tell gaze, lids, brows and mouth, losses/expression.py

@@ -25,8 +25,8 @@ from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH, RIGHT_EYE
 from faceswap_jax.models import comb
 from faceswap_jax.models.autoencoder import Params
 from faceswap_jax.models.comb import CombConfig
-from faceswap_jax.ops.masks import GREY
 from faceswap_jax.ops.resample import downsample
+from faceswap_jax.ops.windows import window, without
 
 REMAINDER = "remainder"
 
@@ -147,44 +147,6 @@ def _of_part(modules: Params, name: str) -> Params:
         for module, weights in modules.items()
         if module.startswith(start)
     }
-
-
-def window(
-    x: Float[Array, "b h w c"], centre: Float[Array, "b 2"], width: float, side: int
-) -> Float[Array, "b side side c"]:
-    """Square windows of images, sampled linearly; beyond an image's border are its outermost pixels.
-
-    Args:
-        x: images.
-        centre: (x, y) of the windows, in pixels.
-        width: of the windows, in pixels.
-        side: of the result, in pixels.
-    """
-    steps = (jnp.arange(side) - (side - 1) / 2) * (width / side)
-
-    def weights(middle, length):
-        # Of each pixel of a row, or of a column, in each of the samples [b, side, length]
-        places = jnp.clip(middle[:, None] + steps, 0, length - 1)
-        away = jnp.abs(places[..., None] - jnp.arange(length))
-        return jnp.maximum(1 - away, 0)
-
-    rows = weights(centre[:, 1], x.shape[1])
-    columns = weights(centre[:, 0], x.shape[2])
-    return jnp.einsum("bsh,btw,bhwc->bstc", rows, columns, x)
-
-
-def without(
-    x: Float[Array, "b h w c"], centre: Float[Array, "b 2"], width: float
-) -> Float[Array, "b h w c"]:
-    """Images with grey in the place of square windows, see `window`."""
-
-    def inside(middle, length):
-        away = jnp.abs(jnp.arange(length) - middle[:, None])
-        return jnp.clip((width + 1) / 2 - away, 0, 1)
-
-    rows = inside(centre[:, 1], x.shape[1])[:, :, None, None]
-    columns = inside(centre[:, 0], x.shape[2])[:, None, :, None]
-    return x + rows * columns * (GREY - x)
 
 
 # Compiled: the comb's encoder is run for its shapes and dropped.

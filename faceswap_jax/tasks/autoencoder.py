@@ -302,7 +302,7 @@ class Task(FaceTask):
         shown = None
         if self.config.loss.expression:
             shown = expression.measures(batch["landmarks"], batch["irises"])
-        return Examples(inputs, image, mask, parts, shown)
+        return Examples(inputs, image, mask, parts, batch["landmarks"], shown)
 
     def _averaged(self, state: State) -> State:
         """The state with the running mean of its weights, if that is wanted."""
@@ -586,7 +586,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
     if config.final_steps is not None:
         demands["final_steps"] = at_least(0)
     demands |= {f"augment.{name}": below(0, 1) for name in config.augment}
-    demands |= {f"loss.{name}": at_least(0) for name in ("l1", "expression", *COMPARING)}
+    demands |= {f"loss.{name}": at_least(0) for name in ("l1", "details", "expression", *COMPARING)}
     demands["loss.parts"] = at_least(1)
     check(config, demands)
     _check_levels(config)

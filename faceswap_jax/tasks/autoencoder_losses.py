@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH, RIGHT_EYE
 from faceswap_jax.losses import expression, identity, latents, reconstruction
-from faceswap_jax.models import iresnet
+from faceswap_jax.models import iresnet, parts
 from faceswap_jax.models.autoencoder import Autoencoder, Params
 from faceswap_jax.ops.masks import masked
 from faceswap_jax.parallel import persona
@@ -28,8 +28,11 @@ SWAPPED = ("identity", "cycle", "latent_cycle")
 EXPRESSIVE = {"eyes": (RIGHT_EYE, LEFT_EYE), "mouth": (MOUTH,)}
 """Parts of the face that expressions show in, and that are small: by name, the landmarks of each piece."""
 
-PARTS = (RIGHT_EYE, LEFT_EYE, MOUTH)
+PARTS = [piece for pieces in EXPRESSIVE.values() for piece in pieces]
 """All of these pieces."""
+
+DETAILS = [parts.PARTS[name] for name in ("right_eye", "left_eye", "mouth")]
+"""Windows of the face that the loss `details` looks at closer."""
 
 READING = "reading"
 """The group of weights that read the measures of the expression from latents, for the loss `expression`."""
@@ -69,6 +72,7 @@ class Examples(NamedTuple):
         image: what the decoder should make of it, in [0, 1].
         mask: where the face is, in [0, 1].
         parts: how near to eyes or mouth each pixel is, in [0, 1].
+        landmarks: (x, y) in `image`, in pixels.
         measures: of the expression, see `losses/expression.py`; None if no loss wants them.
     """
 
@@ -76,6 +80,7 @@ class Examples(NamedTuple):
     image: Images
     mask: Masks
     parts: Masks
+    landmarks: Float[Array, "p b 68 2"]
     measures: Float[Array, "p b k"] | None
 
 
@@ -156,6 +161,8 @@ class Losses:
         if self.weights.l1:
             emphasis = 1 + (self.weights.parts - 1) * examples.parts
             terms["l1"] = persona.flattened(reconstruction.l1, x, y, mask, emphasis)
+        if self.weights.details:
+            terms["details"] = persona.flattened(self._details, x, mask, y, examples.landmarks)
         if any(self.weights[name] for name in SWAPPED):
             terms |= self._of_swaps(shared, own, examples, z)
         if self.weights.expression:
@@ -173,6 +180,12 @@ class Losses:
     def _dissimilarity(self, x, mask, y):
         pair = reconstruction.compared(x, mask, y, self.weights.masking)
         return reconstruction.dissimilarity(*pair)
+
+    def _details(self, x, mask, y, landmarks):
+        pair = reconstruction.compared(x, mask, y, self.weights.masking)
+        centres = [landmarks[:, jnp.array(part.points)].mean(1) for part in DETAILS]
+        widths = [part.width * x.shape[1] for part in DETAILS]
+        return reconstruction.closer(*pair, centres, widths)
 
     def _of_swaps(self, shared, own, examples, z) -> dict[str, PerImage]:
         """Terms of images that show each persona with another one's performance."""
