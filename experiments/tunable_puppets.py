@@ -1,7 +1,11 @@
 r"""Part encoders and the tunable decoder on eight rendered puppets, to set beside comb_puppets.py.
 
 Costs: not measured.
-Expect: not measured: nobody has trained it to the end yet.
+Expect: not measured: nobody has trained it to the end yet. 200 steps up to 32 px on four puppets, with an encoder of
+the whole face and batches of four, one seed, gave a held-out PSNR of 22.8 dB (tuning=persona) and 23.0 (tuning=code),
+where the comb has 22.9. In swaps that are swapped back, eyes correlate with the performer's by 0.42 and 0.35 (comb
+0.34), mouths by 0.68 and 0.64 (0.62). Some swaps keep patches of the performer's skin: one decoder can also learn from
+the latent who is shown, and no loss of the source keeps it from that.
 Reproduces: swaps between 56 ordered pairs of personas, on performances that none was trained on, and mixes of personas.
 
     faceswap puppets --output data --format records --personas 8 --tracks 12 --frames 25 --rate 3 --resolution 64
