@@ -16,6 +16,7 @@ none; errors of gaze in degrees, of lids, brows and mouth in %, then correlation
     part encoders, 1,000 steps of start          16.5     19.0  21.8   16.9   25.3   0.75  0.72   0.58   0.61    0.70
     1,500 steps, a closer look by the demo       16.6     15.0  17.7   18.2   24.9   0.83  0.74   0.54   0.63    0.70
     what ships: 2,614, the last 950 with it      16.7     13.2  13.9   16.5   24.1   0.85  0.81   0.57   0.64    0.71
+    the same, looking closer counts three times  16.6     13.2  15.1   16.7   24.1   0.83  0.78   0.56   0.65    0.71
     ceiling                                      18.0      9.0   9.9   15.3   16.8   0.89  0.91   0.70   0.82    0.86
 
 Most of what is left of gaze's error is up or down: the oracle reads eyes upwards whose irises are pale, even on the
