@@ -1,7 +1,14 @@
 """Part encoders and personas' decoders at 64 px, small enough to see real clips swapped on a desk's CPU.
 
-Costs: 2,400 steps; 24 images a step with six people. Their time is not measured.
-Expect: not measured yet with these values.
+Costs: 2,400 steps; with six people, 24 images a step, 43 minutes on two cores that other work kept busy for half of
+that, and 2.5 GiB of memory.
+Expect, on the last 2.5 seconds of six real clips, of which 0.6 to 31 seconds were trained on: reconstructions of 36
+dB, whose eyes and mouths move with the truth by 0.93 and 0.86. Of 30 swaps, --blend none, MediaPipe's blendshapes
+follow the performer's by 0.72 (gaze), 0.74 (lids), 0.58 (jaw), 0.45 (mouth) and 0.43 (brows), at 0.84 of the motion
+of the gaze and 0.79 of that of the brows. Where the performer's jaw moves at all, in three of the six clips, it
+follows by 0.84 to 0.94; where it rests, what is read is noise. SFace finds 0.53 of the persona and 0.30 of the
+performer. Pixels flicker 1.4 times as much as the clip's. To look at: people are recognised, gaze, lids and smiles
+follow; the persona of 16 frames, none of them with an open mouth, hardly opens it; faces are soft.
 Reproduces: nothing published; it shows the way of the full system on real faces. It begins with what 128 rendered
 people have taught (pretraining.py), whose encoder is held still for the first steps, as in demo.py.
 
