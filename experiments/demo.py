@@ -1,6 +1,6 @@
 """Part encoders and the decoders of three rendered puppets, for two CPU cores: the experiment of `faceswap demo`.
 
-Costs: 350 steps, 3.7 minutes on two cores.
+Costs: 350 steps, 3 to 3.7 minutes on two cores.
 Expect: PSNR of swaps within 1.5 dB of what a perfect network would have, and the right persona in every frame with
 --blend none. Eyes, lids and the shape of the mouth follow (correlations of 0.85, 0.81 and 0.64), brows less (0.57);
 faces are soft, and irises pale. The README has the table.
