@@ -23,7 +23,11 @@ RULES = {
     "faceswap_jax.faces": GROUND,
     "faceswap_jax.ops": GROUND,
     "faceswap_jax.models": {"faceswap_jax.ops", "faceswap_jax.faces.ibug", *GROUND},
-    "faceswap_jax.losses": {"faceswap_jax.ops", "faceswap_jax.faces.ibug"},
+    "faceswap_jax.losses": {
+        "faceswap_jax.ops",
+        "faceswap_jax.faces.ibug",
+        "faceswap_jax.faces.expression",
+    },
     "faceswap_jax.parallel": GROUND,
     "data_pipelines": FACES,  # and other rooms of data_pipelines
 }
