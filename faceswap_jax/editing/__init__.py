@@ -1,0 +1,1 @@
+"""Editing of performances: adjustment vectors, their strengths over time."""
