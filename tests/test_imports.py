@@ -119,9 +119,10 @@ def test_the_top_of_the_library_has_no_more_than_a_dozen_files():
     assert len(list((ROOT / "faceswap_jax").glob("*.py"))) <= 12
 
 
-def test_data_and_faces_work_without_jax():
+def test_data_faces_and_their_search_work_without_jax():
     """JAX is hidden from a process that imports them: Grain imports it where it can."""
-    names = [m for m in GRAPH if belongs(m, ["data_pipelines", "faceswap_jax.faces"])]
+    rooms = ["data_pipelines", "faceswap_jax.faces", "faceswap_jax.search"]
+    names = [m for m in GRAPH if belongs(m, rooms)]
     code = f"""
 import importlib, sys
 class Hide:

@@ -3,13 +3,14 @@
 import itertools
 from collections.abc import Mapping, Sequence
 
-from faceswap_jax.commands import data, results, training
+from faceswap_jax.commands import data, editing, results, training
 from faceswap_jax.commands.base import Command
 
 # In the order of a project: each group needs what the one before it makes.
 GROUPS: Mapping[str, Sequence[Command]] = {
     "Data": (data.Prepare(), data.Verify(), data.Puppets()),
     "Training": (training.Train(), training.Status(), training.Sweep(), training.Compile()),
+    "Editing": (editing.Search(),),
     "Results": (
         results.People(),
         results.Swap(),

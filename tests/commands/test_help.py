@@ -26,6 +26,7 @@ def test_help_names_every_command(faceswap, arguments):
         ("verify", "repair"),
         ("train", "config workdir distributed profile"),
         ("compile", "config devices"),
+        ("search", "data output count query by part"),
         ("people", "output"),
         ("swap", "workdir persona pictures output blend step outline face reference personas"),
         ("reenact", "workdir persona pictures output step"),
@@ -44,6 +45,18 @@ def test_help_of_a_command_names_its_flags(faceswap, name, flags):
         assert f"\n  --{flag} " in out
     assert ("(default: 256)" in out) == (name in ("prepare", "puppets"))
     assert "None" not in out
+
+
+def test_the_help_of_search_names_signals_that_there_are(faceswap):
+    from faceswap_jax.commands.editing import SIGNALS
+    from faceswap_jax.editing.expressions import BLENDSHAPES, QUICK
+
+    assert set(SIGNALS) <= {*QUICK, *BLENDSHAPES}
+    out = faceswap("search", "--help")[1]
+    unnamed = [
+        name for name in QUICK if name.removeprefix("left_").removeprefix("right_") not in out
+    ]
+    assert not unnamed
 
 
 def test_help_is_fast():

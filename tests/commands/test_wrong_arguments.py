@@ -11,6 +11,7 @@ from faceswap_jax.commands import COMMANDS
 PREPARE = "prepare a.mp4 --output data"
 SWAP = "swap a.mp4 --workdir w --persona p --output o.mp4"
 TRAIN = f"train --config {Path(comb.__file__)} --workdir w"
+SEARCH = "search --data d --output o"
 PUPPETS = "puppets --output=d --personas=1 --tracks=1 --frames=1"
 
 
@@ -61,6 +62,15 @@ def test_what_is_missing_is_named_beside_the_usage(refused, name):
         (f"{TRAIN} --config.level_steps=(0,20", r"--config.level_steps=\(0,20 .* \(0,0,20\);"),
         (f"{SWAP} --blend x", "blending 'x'.*multiband"),
         (SWAP, "a.mp4 does not exist"),
+        (SEARCH, "picture or with --query, one of the two"),
+        (f"{SEARCH} a.png --query yaw>1", "one of the two"),
+        (f"{SEARCH} a.png", "a.png does not exist"),
+        (f"{SEARCH} --query yaw>1", "folder d does not exist.*prepare"),
+        (f"{SEARCH} --query yaw>1 --part eyes", "--part says nothing about --query"),
+        (f"{SEARCH} --query smile>1", "no signal 'smile'.*mouthSmileLeft"),
+        (f"{SEARCH} --query yaw", "'yaw'; write conditions"),
+        (f"{SEARCH} a.png --count 0", "--count=0"),
+        (f"{SEARCH} a.png --by magic", "--by=magic"),
     ],
 )
 def test_wrong_arguments(refused, arguments, message):

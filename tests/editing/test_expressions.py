@@ -5,39 +5,14 @@ import re
 import numpy as np
 import pytest
 
-from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
-from data_pipelines.puppets.renderer import render
-from data_pipelines.records import encode
-from data_pipelines.sources import PersonaSource
 from faceswap_jax.editing.expressions import find, read_expressions, read_query
 from faceswap_jax.errors import InputError
-from tests.support.records import record_of
-
-OPEN = (0.0, 0.9, 0.3, 0.6)  # mouths
-TURNED = (-20.0, 20.0, 0.0, 5.0)  # yaw in degrees
-
-
-def record(persona: int, index: int, size: int = 64, **fields) -> bytes:
-    performance = Performance(mouth_open=OPEN[index], yaw=TURNED[index])
-    frame = render(sample_persona(0, persona), performance, Scene(), size)
-    fields = {
-        "landmarks": frame.landmarks,
-        "irises": frame.irises,
-        "pose": np.float32([performance.yaw, 0, 0]),
-        "persona": f"puppet{persona}",
-        "frame": 10 * index,
-        "time": 0.4 * index,
-    } | fields
-    return encode(record_of(frame.image, **fields))
-
-
-def source(persona: int, records: list[bytes]) -> PersonaSource:
-    return PersonaSource(f"puppet{persona}", records, [len(records)], 64)
+from tests.support.performers import performers, record, source
 
 
 @pytest.fixture(scope="module")
 def sources():
-    return {f"puppet{p}": source(p, [record(p, i) for i in range(4)]) for p in range(3)}
+    return performers(3)
 
 
 def found(sources, query):
