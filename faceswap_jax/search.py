@@ -64,7 +64,7 @@ def search(
     Args:
         data: folder made by `faceswap prepare`; all splits are searched.
         output: folder to make.
-        picture: its largest face does what is looked for.
+        picture: its largest face does what is looked for; a file of landmarks beside it counts.
         query: in its place: conditions on signals, see `editing/expressions.py`; the most extreme come first.
         count: of the faces, at most.
         by: "measures" or "blendshapes" compares faces with that of the picture.

@@ -39,7 +39,10 @@ class Search(Command):
         flags.DEFINE_string(
             "output", None, "Folder to make: faces/, found.csv and sheet.png.", values
         )
-        flags.DEFINE_integer("count", 20, "How many faces, at most.", 1, None, values)
+        meaning = (
+            "How many faces, at most; half of them of one persona, unless others have too few."
+        )
+        flags.DEFINE_integer("count", 20, meaning, 1, None, values)
         meaning = (
             "In place of a picture: conditions with commas between, such as mouth_open>1,yaw<10. Those farthest beyond "
             "the first one come first."

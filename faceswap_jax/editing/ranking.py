@@ -53,7 +53,8 @@ def nearest_by_measures(
 
     The distance is the mean squared difference of the measures of `part` that both have, in spreads. They are compared
     as they are, not about any mean: nobody knows what the face in the picture is like at rest. A data set's face of the
-    same build comes a little earlier for that.
+    same build comes a little earlier for that. Landmarks of one source are compared best: if those of the data come
+    from files beside the clips, the picture should have its own file.
     """
     known = read_expressions(sources)
     wanted = measures(face.landmarks, face.irises)
