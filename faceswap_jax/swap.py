@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from faceswap_jax.editing.edits import Edits
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend
 from faceswap_jax.faces.people import Person, nearest
@@ -33,6 +34,7 @@ def swap(
     reference: Path | None = None,
     personas: Mapping[int, str] | None = None,
     outline: str = align.DEFAULT_OUTLINE,
+    edits: Edits | None = None,
 ) -> Count:
     """Gives somebody's face to a person of a picture or clip, or several faces to several.
 
@@ -49,6 +51,7 @@ def swap(
         reference: picture or clip of that person, in place of the number.
         personas: in place of `persona` and `face`: whom to show, by the number of the face.
         outline: of the face, see `faces.align.face_polygon`.
+        edits: what is changed of the performances.
 
     Raises:
         InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
@@ -65,6 +68,9 @@ def swap(
             "reenact'."
         )
 
+    if edits:
+        edits.check(generator)
+
     # Whom to show, by number of the face
     identities = {}
     for number, name in (personas or {face or 0: persona}).items():
@@ -77,7 +83,10 @@ def swap(
         identities = {nearest(source, people, wanted): identities[0]}
     elif not chosen and len(people) > 1:
         _tell_of_others(source, people)
-    roles = [Role(_person(source, people, n), identity) for n, identity in identities.items()]
+    shifts = edits.of_faces(identities) if edits else {}
+    roles = []
+    for number, identity in identities.items():
+        roles.append(Role(_person(source, people, number), identity, shifts.get(number)))
     return swap_clip(generator, roles, source, output, method, outline)
 
 

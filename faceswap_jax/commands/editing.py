@@ -5,6 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from faceswap_jax.commands.base import Command, explained
+from faceswap_jax.commands.results import define_swap, swap_choices
 from faceswap_jax.errors import InputError
 
 SIGNALS = {
@@ -76,3 +77,122 @@ class Search(Command):
             values.by,
             values.part,
         )
+
+
+class Vector(Command):
+    """Make an adjustment vector, such as a smile, from pictures or from expressions found in the data."""
+
+    name = "vector"
+    usage = "--workdir DIR --name NAME (--positive DIR --negative DIR | --query CONDITIONS) [--part PART,...]"
+    required = ("workdir", "name", "method")
+
+    def define(self, values, arguments):
+        flags.DEFINE_string(
+            "workdir", None, "Folder of a trained run, also for the vector.", values
+        )
+        meaning = "Number of steps of the checkpoint to use. By default the newest one."
+        flags.DEFINE_integer("step", None, meaning, 0, None, values)
+        flags.DEFINE_string("name", None, "What to call the vector, such as smile.", values)
+        meaning = (
+            "Parts of the latents that it may change, such as left_eye,right_eye. By default all."
+        )
+        flags.DEFINE_list("part", [], meaning, values)
+        meaning = (
+            "mean, the difference of both sides' means, or pca, the first principal component."
+        )
+        flags.DEFINE_string("method", "mean", meaning, values)
+
+        # Key pictures
+        meaning = "Folder of pictures of anybody who shows the trait, 5 to 10 of them."
+        flags.DEFINE_string("positive", None, meaning, values)
+        meaning = "Folder of pictures without the trait, or with its opposite."
+        flags.DEFINE_string("negative", None, meaning, values)
+
+        # Or faces of the data
+        meaning = "In place of pictures: faces of the data whose expression fulfils conditions, such as mouth_open>1."
+        flags.DEFINE_string("query", None, meaning, values)
+        meaning = "Conditions of the faces on the other side, such as mouth_open<-1. By default all others."
+        flags.DEFINE_string("against", None, meaning, values)
+        meaning = "Folder of a data set to query. By default the one that the run was trained on."
+        flags.DEFINE_string("data", None, meaning, values)
+
+    def run(self, values, inputs):
+        from faceswap_jax import config as configs
+        from faceswap_jax.editing import keys
+        from faceswap_jax.editing.make import make
+
+        workdir = Path(values.workdir)
+        by_pictures = values.positive is not None and values.negative is not None
+        some_pictures = values.positive is not None or values.negative is not None
+        if (values.query is None) == (not by_pictures) or (values.query and some_pictures):
+            raise InputError(
+                "A vector needs two sides: give --positive and --negative, or --query in place of both."
+            )
+        if by_pictures:
+            positive = keys.from_pictures(Path(values.positive))
+            negative = keys.from_pictures(Path(values.negative))
+        else:
+            data = configs.load(workdir / "config.json").data
+            if values.data is not None:
+                data.update(kind="tracks", path=values.data, split="train")
+            positive, negative = keys.from_data(data, values.query, values.against)
+        make(workdir, values.name, positive, negative, values.part, values.method, values.step)
+
+
+class Edit(Command):
+    """Do what 'swap' does, and change what the face does."""
+
+    name = "edit"
+    usage = "INPUT --workdir DIR --persona NAME (--keyframes FILE | --weights NAME=W,...) --output OUTPUT"
+    inputs = (1, 1)
+    required = ("workdir", "output", "blend", "outline")
+
+    def define(self, values, arguments):
+        define_swap(values, outline="forehead")
+        meaning = "JSON file of the vectors' weights over time; docs/editing.md describes it."
+        flags.DEFINE_string("keyframes", None, meaning, values)
+        meaning = "In place of --keyframes: weights that stay, such as smile=0.5,lids=-1."
+        flags.DEFINE_list("weights", [], meaning, values)
+
+    def run(self, values, inputs):
+        from faceswap_jax.edit import edit
+        from faceswap_jax.editing import keyframes
+
+        if (values.keyframes is None) == (not values.weights):
+            raise InputError(
+                "Say what to change: with --keyframes or with --weights, one of the two."
+            )
+        source = Path(inputs[0])
+        if values.weights:
+            curves = keyframes.constant(weights(values.weights))
+        else:
+            curves = keyframes.read(Path(values.keyframes), source)
+        edit(
+            Path(values.workdir),
+            values.persona,
+            source,
+            Path(values.output),
+            curves,
+            **swap_choices(values),
+        )
+
+
+def weights(texts: list[str]) -> dict[str, float]:
+    """Weights of vectors by name, from texts such as "smile=0.5".
+
+    Raises:
+        InputError: a text is written otherwise, or a name comes twice.
+    """
+    found = {}
+    for text in texts:
+        name, _, weight = text.partition("=")
+        try:
+            number = float(weight)
+        except ValueError as error:
+            raise InputError(
+                f"--weights has '{text}'; write names and weights as in smile=0.5,lids=-1."
+            ) from error
+        if name.strip() in found:
+            raise InputError(f"--weights names '{name.strip()}' twice; give each one weight.")
+        found[name.strip()] = number
+    return found

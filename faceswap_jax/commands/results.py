@@ -36,19 +36,7 @@ class Swap(Command):
     required = ("workdir", "output", "blend", "outline")
 
     def define(self, values, arguments):
-        define_generation(values)
-        meaning = "How the face is blended in: multiband, poisson or none."
-        flags.DEFINE_string("blend", "multiband", meaning, values)
-        meaning = "Outline of the face: hull, or inner, which leaves out temples and sideburns."
-        flags.DEFINE_string("outline", "hull", meaning, values)
-
-        # Whose face is replaced
-        meaning = "Number of the person whose face is replaced, from 'faceswap people'. By default the largest."
-        flags.DEFINE_integer("face", None, meaning, 0, None, values)
-        meaning = "In place of --face: a picture or clip of that person."
-        flags.DEFINE_string("reference", None, meaning, values)
-        meaning = "In place of --persona and --face: several at once, such as 0=alice,1=bob."
-        flags.DEFINE_list("personas", [], meaning, values)
+        define_swap(values)
 
     def run(self, values, inputs):
         from faceswap_jax.swap import swap
@@ -58,13 +46,7 @@ class Swap(Command):
             values.persona,
             Path(inputs[0]),
             Path(values.output),
-            values.blend,
-            values.step,
-            paths(values.pictures),
-            face=values.face,
-            reference=None if values.reference is None else Path(values.reference),
-            personas=numbered(values.personas),
-            outline=values.outline,
+            **swap_choices(values),
         )
 
 
@@ -153,6 +135,40 @@ def numbered(texts: Sequence[str]) -> dict[int, str]:
             raise InputError(f"--personas names face {int(number)} twice; name each once.")
         personas[int(number)] = name.strip()
     return personas
+
+
+def define_swap(values: flags.FlagValues) -> None:
+    """The flags of commands that blend faces into a clip."""
+    define_generation(values)
+    meaning = "How the face is blended in: multiband, poisson or none."
+    flags.DEFINE_string("blend", "multiband", meaning, values)
+    meaning = "Outline of the face: hull, or inner, which leaves out temples and sideburns."
+    flags.DEFINE_string("outline", "hull", meaning, values)
+
+    # Whose face is replaced
+    meaning = "Number of the person whose face is replaced, from 'faceswap people'. By default the largest."
+    flags.DEFINE_integer("face", None, meaning, 0, None, values)
+    meaning = "In place of --face: a picture or clip of that person."
+    flags.DEFINE_string("reference", None, meaning, values)
+    meaning = "In place of --persona and --face: several at once, such as 0=alice,1=bob."
+    flags.DEFINE_list("personas", [], meaning, values)
+
+
+def swap_choices(values: flags.FlagValues) -> dict[str, object]:
+    """What these flags say, as arguments of `swap`.
+
+    Raises:
+        InputError: --personas is written otherwise.
+    """
+    return {
+        "method": values.blend,
+        "step": values.step,
+        "pictures": paths(values.pictures),
+        "face": values.face,
+        "reference": None if values.reference is None else Path(values.reference),
+        "personas": numbered(values.personas),
+        "outline": values.outline,
+    }
 
 
 def define_generation(values: flags.FlagValues) -> None:

@@ -147,6 +147,30 @@ def read_frames(
         raise InputError(f"{path} has no frame from {start:g} s to {end:g} s; correct these times.")
 
 
+def frame_times(path: Path) -> list[float]:
+    """Times of presentation of all frames of a clip, as `read_frames` gives them.
+
+    Raises:
+        InputError: as `read_frames`.
+    """
+    if is_picture(path):
+        read_picture(path)
+        return [0.0]
+    return [frame.time for _, frame in _numbered(path, 0)]
+
+
+def start_timecode(path: Path) -> str | None:
+    """Timecode of a clip's first frame, such as "01:00:00:00"; None if the file has none."""
+    if is_picture(path):
+        return None
+    with open_container(path) as container:
+        sources = [container.metadata, *(stream.metadata for stream in container.streams)]
+    for metadata in sources:
+        if "timecode" in metadata:
+            return metadata["timecode"]
+    return None
+
+
 def _info(
     container: av.container.InputContainer,
     stream: av.video.stream.VideoStream,

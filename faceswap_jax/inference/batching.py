@@ -3,12 +3,12 @@
 The only place that cuts crops, moves landmarks, measures pose, cuts windows of sound and fills batches up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int16
+from jaxtyping import Float, Float32, Int, Int16
 
 from faceswap_jax.faces import align, audio
 from faceswap_jax.faces.face import Face
@@ -38,17 +38,50 @@ class Performance:
 def generate(
     generator: Generator, identity: Identity, performance: Performance, edit: Edit | None = None
 ) -> Images:
-    """One image for each frame of a performance, in batches of BATCH."""
+    """One image for each frame of a performance, in batches of BATCH.
+
+    Args:
+        generator: makes them.
+        identity: who is shown.
+        performance: what the face does.
+        edit: of each frame of the performance.
+    """
     side = generator.resolution
     # Starts with none: there may be no frames.
     images = [np.zeros((0, side, side, 3), np.uint8)]
-    for start in range(0, len(performance.frames), BATCH):
-        part = slice(start, start + BATCH)
-        group = Performance(performance.frames[part], performance.faces[part], performance.sound)
-        batch = fill_up(read_inputs(generator, group))
-        generated = generator(identity, batch, edit)
-        images.append(generated[: len(group.frames)])
+    for frames in _batches_of(performance):
+        faces = _read_batch(generator, performance, frames)
+        of_batch = None if edit is None else Edit(edit.shift[filled(frames)])
+        images.append(generator(identity, faces, of_batch)[: len(frames)])
     return np.concatenate(images)
+
+
+def latents(generator: Generator, performance: Performance) -> Float[np.ndarray, "n latent"]:
+    """The latents of each frame of a performance, of which there is at least one."""
+    found = []
+    for frames in _batches_of(performance):
+        faces = _read_batch(generator, performance, frames)
+        found.append(generator.latents(faces)[: len(frames)])
+    return np.concatenate(found)
+
+
+def _batches_of(performance: Performance) -> Iterator[range]:
+    """Numbers of the frames that go through the generator together."""
+    count = len(performance.frames)
+    for start in range(0, count, BATCH):
+        yield range(start, min(start + BATCH, count))
+
+
+def _read_batch(generator: Generator, performance: Performance, frames: range) -> Faces:
+    """What the generator reads of some frames, BATCH of them."""
+    part = slice(frames.start, frames.stop)
+    group = Performance(performance.frames[part], performance.faces[part], performance.sound)
+    return fill_up(read_inputs(generator, group))
+
+
+def filled(frames: range) -> Int[np.ndarray, "batch"]:
+    """Numbers of BATCH frames: the last one is repeated, so that one compiled program serves all."""
+    return np.minimum(np.arange(BATCH) + frames.start, frames.stop - 1)
 
 
 def read_inputs(generator: Generator, performance: Performance) -> Faces:
@@ -107,8 +140,8 @@ def sound_window(
 
 
 def fill_up(faces: Faces) -> Faces:
-    """A batch of BATCH: the last face is repeated, so that one compiled program serves all."""
+    """A batch of BATCH, see `filled`."""
     given = {name: array for name, array in vars(faces).items() if array is not None}
     count = len(next(iter(given.values())))
-    chosen = np.minimum(np.arange(BATCH), count - 1)
+    chosen = filled(range(count))
     return Faces(**{name: array[chosen] for name, array in given.items()})

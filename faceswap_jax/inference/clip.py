@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int16
+from jaxtyping import Float32, Int16
 from rich.console import Console
 from rich.progress import track
 
@@ -20,7 +20,7 @@ from faceswap_jax.faces.face import Face, Image, Landmarks
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.inference.batching import BATCH, Performance, generate
-from faceswap_jax.inference.generator import Generator, Identity
+from faceswap_jax.inference.generator import Edit, Generator, Identity
 
 
 @dataclass
@@ -31,16 +31,21 @@ class Count:
     without_face: int = 0
 
 
+Shift = Callable[[video.Frame], Float32[np.ndarray, "latent"]]
+
+
 class Role(NamedTuple):
     """Somebody in a clip, and who is shown instead.
 
     Attributes:
         person: the performer; None if the generator only hears.
         identity: who is shown, as the generator's `identity` gave it.
+        shift: what is added to the latents in a frame, if the performance is edited.
     """
 
     person: people.Person | None
     identity: Identity
+    shift: Shift | None = None
 
 
 class Generated(NamedTuple):
@@ -147,7 +152,8 @@ def generate_frames(
             useful = [i for i, frame in enumerate(group) if _acts(role, frame)]
             faces = [_face(role, group[i]) for i in useful]
             performance = Performance([group[i] for i in useful], faces, sound)
-            generated = generate(generator, role.identity, performance)
+            edit = _edit(role, performance.frames)
+            generated = generate(generator, role.identity, performance, edit)
             for i, image in zip(useful, generated, strict=True):
                 images[i][number] = image
 
@@ -250,6 +256,13 @@ def blend_side(faces: Iterable[Landmarks], alignment: str, resolution: int) -> i
 def _acts(role: Role, frame: video.Frame) -> bool:
     """Whether a frame shows what the generator needs of a role."""
     return role.person is None or frame.index in role.person.faces
+
+
+def _edit(role: Role, frames: Sequence[video.Frame]) -> Edit | None:
+    """How a role's performance is changed in some frames."""
+    if role.shift is None or not frames:
+        return None
+    return Edit(np.stack([role.shift(frame) for frame in frames]))
 
 
 def _face(role: Role, frame: video.Frame) -> Face | None:

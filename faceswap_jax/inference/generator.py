@@ -48,9 +48,13 @@ class Faces:
 
 @dataclass(frozen=True)
 class Edit:
-    """Strengths of named edits of what the face does, e.g. {"smile": 0.5}."""
+    """A change of what the face does.
 
-    strengths: Mapping[str, float] = field(default_factory=dict)
+    Attributes:
+        shift: what is added to the latents of each of the faces.
+    """
+
+    shift: Float[np.ndarray, "b latent"]
 
 
 class Generator(Protocol):
@@ -64,6 +68,8 @@ class Generator(Protocol):
         sound_window: how many samples of sound it reads around each frame, if it reads sound.
         personas: whom it knows by name; () if it takes anybody's pictures.
         step: how many steps it was trained.
+        parts: where each part of its latents lies in them, by its name; {} if it has none to edit.
+        digest: of its weights, 16 hexadecimal digits.
     """
 
     alignment: str
@@ -73,6 +79,8 @@ class Generator(Protocol):
     sound_window: int
     personas: Sequence[str]
     step: int
+    parts: Mapping[str, slice]
+    digest: str
 
     def identity(self, who: Who) -> Identity:
         """What `__call__` needs to know of the identity; made once for each job.
@@ -80,6 +88,10 @@ class Generator(Protocol):
         Raises:
             InputError: the generator knows no such persona, or needs pictures.
         """
+        ...
+
+    def latents(self, faces: Faces) -> Float[np.ndarray, "b latent"]:
+        """What each of the faces does, in numbers that an `Edit` changes. Only where there are `parts`."""
         ...
 
     def __call__(self, identity: Identity, faces: Faces, edit: Edit | None = None) -> Images:

@@ -1,12 +1,19 @@
 """Generators from the folders of runs: what a task synthesises, with the weights of a checkpoint."""
 
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Float
 
 from faceswap_jax import config as configs
+from faceswap_jax.checkpoints.digests import digests
 from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Edit, Faces, Identity, Images, Who
 from faceswap_jax.parallel.mesh import make_mesh
@@ -33,9 +40,11 @@ class TrainedGenerator:
         self.sound_window = synthesis.sound_window
         self.personas = synthesis.personas
         self.step = step
+        self.parts = _slices(synthesis.parts)
 
         self._synthesis = synthesis
         self._images = jax.jit(synthesis.images)
+        self._latents = jax.jit(synthesis.latents) if synthesis.latents else None
         self._mesh = mesh
 
     def identity(self, who: Who) -> Identity:
@@ -45,11 +54,35 @@ class TrainedGenerator:
 
     def __call__(self, identity: Identity, faces: Faces, edit: Edit | None = None) -> Images:
         """See `Generator.__call__`."""
-        inputs = {name: getattr(faces, name) for name in self.inputs}
-        strengths = None if edit is None else dict(edit.strengths)
+        shift = None if edit is None else edit.shift
         with jax.set_mesh(self._mesh):
-            images = self._images(self._synthesis.variables, identity, inputs, strengths)
+            images = self._images(self._synthesis.variables, identity, self._read(faces), shift)
         return np.asarray(images)
+
+    def latents(self, faces: Faces) -> Float[np.ndarray, "b latent"]:
+        """See `Generator.latents`."""
+        with jax.set_mesh(self._mesh):
+            return np.asarray(self._latents(self._synthesis.variables, self._read(faces)))
+
+    @cached_property
+    def digest(self) -> str:
+        """See `Generator.digest`."""
+        parts = digests(self._synthesis.variables)
+        text = json.dumps(parts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _read(self, faces: Faces) -> dict[str, np.ndarray]:
+        """What is read of faces, by name."""
+        return {name: getattr(faces, name) for name in self.inputs}
+
+
+def _slices(lengths: Mapping[str, int]) -> dict[str, slice]:
+    """Where parts lie that follow one another, from their lengths."""
+    ends = itertools.accumulate(lengths.values())
+    return {
+        name: slice(end - length, end)
+        for (name, length), end in zip(lengths.items(), ends, strict=True)
+    }
 
 
 def load(workdir: Path, step: int | None = None) -> TrainedGenerator:

@@ -19,6 +19,9 @@ from faceswap_jax.errors import InputError
 Params = Mapping[str, PyTree]
 """Weights by group and module, {"encoder": {"level_0": ...}, ..., "personas": {...}}."""
 
+WHOLE = "face"
+"""Name of the latents' only part, where one encoder sees all."""
+
 
 class Autoencoder(abc.ABC):
     """The shape of a network at one level of its growth, and its pure functions. It holds no weights.
@@ -41,6 +44,11 @@ class Autoencoder(abc.ABC):
     resolution: int
     latent: int
     multiplications: float
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """Length of each part of the latents, by its name, in their order."""
+        return {WHOLE: self.latent}
 
     @classmethod
     @abc.abstractmethod

@@ -67,9 +67,9 @@ class Encoders:
     remainder: CombConfig
 
     @property
-    def latent(self) -> int:
-        """Length of all latents together."""
-        return len(self.parts) * self.part.latent + self.remainder.latent
+    def latents(self) -> dict[str, int]:
+        """Length of the latents of each part, in their order."""
+        return {name: config.latent for name, config in self.of_each().items()}
 
     def of_each(self) -> dict[str, CombConfig]:
         """Shape of every encoder, in the order of the latents."""
@@ -186,7 +186,12 @@ class Network(comb.Network):
             latent=c.part_latent,
         )
         encoders = Encoders(tuple(c.parts), part, remainder=whole)
-        return cls(replace(whole, latent=encoders.latent), encoders)
+        return cls(replace(whole, latent=sum(encoders.latents.values())), encoders)
+
+    @property
+    def parts(self):
+        """Length of each part of the latents."""
+        return self.encoders.latents
 
     @property
     def multiplications(self):

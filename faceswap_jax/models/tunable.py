@@ -264,6 +264,11 @@ class Network(Autoencoder):
         return self.front.latent
 
     @property
+    def parts(self):
+        """Length of each part of the latents."""
+        return self.front.parts
+
+    @property
     def multiplications(self):
         """Multiplications of one image in the encoder."""
         return self.front.multiplications

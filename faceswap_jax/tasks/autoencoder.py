@@ -430,13 +430,16 @@ class Task(FaceTask):
         shared, own = self._trained(phase, state)
         others = [name for name in network.inputs if name != "image"]
 
-        def images(variables, own, inputs, edit=None) -> UInt8[Array, "b h w 3"]:
-            weights = variables["weights"]
-            alpha = variables["alpha"]
+        def latents(variables, inputs) -> Float[Array, "b latent"]:
             fields = {name: inputs[name] for name in others}
             fields["image"] = precision.from_bytes(inputs["crops"])
-            z = network.encode(weights, fields, alpha)
-            y = network.decode(weights, own, z, alpha)
+            return network.encode(variables["weights"], fields, variables["alpha"])
+
+        def images(variables, own, inputs, shift=None) -> UInt8[Array, "b h w 3"]:
+            z = latents(variables, inputs)
+            if shift is not None:
+                z = z + shift
+            y = network.decode(variables["weights"], own, z, variables["alpha"])
             return precision.to_bytes(y)
 
         return Synthesis(
@@ -448,6 +451,8 @@ class Task(FaceTask):
             variables={"weights": shared.weights, "alpha": shared.alpha},
             identity=lambda who: network.mix(own, self._persona_weights(who)),
             images=images,
+            latents=latents,
+            parts=network.parts,
         )
 
     def _persona_weights(self, who) -> dict[int, float]:

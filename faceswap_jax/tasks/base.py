@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import grain
@@ -88,9 +88,12 @@ class Synthesis:
         personas: whom it knows by name; () if it takes anybody's pictures.
         variables: what `images` reads of the state.
         identity: from a `Who` to a tree of arrays that says who the output is; called once for each job.
-        images: (variables, identity, inputs, edit) -> uint8 images [batch, r, r, 3]; pure, compiled once. `inputs` has
-            the arrays of `inputs`, by name, with a leading batch axis; `edit` the strengths of edits by name, or None.
+        images: (variables, identity, inputs, shift) -> uint8 images [batch, r, r, 3]; pure, compiled once. `inputs`
+            has the arrays of `inputs`, by name, with a leading batch axis; `shift`, [batch, latent], is added to the
+            latents, or None.
         sound_window: how many samples at 16 kHz it reads around each frame, if it reads sound.
+        latents: (variables, inputs) -> latents [batch, latent] that tell what the face does; None if there are none.
+        parts: length of each part of the latents, by its name, in their order.
     """
 
     alignment: str
@@ -102,6 +105,8 @@ class Synthesis:
     identity: Callable[..., PyTree]
     images: Callable[..., Array]
     sound_window: int = 3200
+    latents: Callable[..., Array] | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Task(abc.ABC):

@@ -43,15 +43,34 @@ def test_an_earlier_checkpoint(run, crops):
 
 
 def test_what_an_edit_says_reaches_the_task():
-    def images(variables, identity, inputs, edit):
-        smile = edit["smile"] if edit else 0.0
-        return jnp.full((len(inputs["pose"]), 2, 2, 3), variables * smile).astype(jnp.uint8)
+    def images(variables, identity, inputs, shift):
+        smile = 0.0 if shift is None else shift[:, 1]
+        return jnp.broadcast_to(variables * smile, (2, 2, 3, 2)).T.astype(jnp.uint8)
 
     synthesis = Synthesis("eyes", 2, "whole", ("pose",), (), 100.0, lambda who: None, images)
     generator = TrainedGenerator(synthesis, 0, make_mesh())
-    faces = Faces(pose=np.zeros((1, 3), np.float32))
-    assert generator(None, faces, Edit({"smile": 0.5})).max() == 50
+    faces = Faces(pose=np.zeros((2, 3), np.float32))
+    shift = np.float32([[9, 0.5], [9, 0.25]])
+    assert generator(None, faces, Edit(shift)).max((1, 2, 3)).tolist() == [50, 25]
     assert generator(None, faces).max() == 0
+
+
+def test_latents_are_those_that_images_are_made_of(run, crops):
+    """And a shift from one face's latents to another's makes the other's image."""
+    generator = load(run)
+    assert list(generator.parts) == ["face"]
+    z = generator.latents(Faces(crops=crops))
+    assert z.shape == (3, generator.parts["face"].stop)
+
+    ada = generator.identity(Who({"ada": 1.0}))
+    images = generator(ada, Faces(crops=crops))
+    shifted = generator(ada, Faces(crops=crops), Edit(np.roll(z, -1, 0) - z))
+    np.testing.assert_allclose(shifted.astype(int), np.roll(images, -1, 0), atol=1)
+    np.testing.assert_array_equal(generator(ada, Faces(crops=crops), Edit(0 * z)), images)
+
+
+def test_the_digest_tells_weights_apart(run):
+    assert load(run).digest == load(run).digest != load(run, 6).digest
 
 
 def test_a_run_without_images_is_refused_before_a_checkpoint_is_read(tmp_path):

@@ -1,0 +1,45 @@
+"""The verb `edit`: a persona's face in a picture or a clip, with a changed performance."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from faceswap_jax.editing import keyframes
+from faceswap_jax.editing.edits import Edits
+from faceswap_jax.editing.keyframes import Curve
+from faceswap_jax.inference.clip import Count, check_output
+from faceswap_jax.swap import swap
+
+
+def edit(
+    workdir: Path,
+    persona: str | None,
+    source: Path,
+    output: Path,
+    curves: Sequence[Curve],
+    **options,
+) -> Count:
+    """Does what `swap` does, and changes what the faces do.
+
+    Args:
+        workdir: folder of a trained run, in which the vectors lie.
+        persona: whose face is shown; the performer's own for an edit of nothing but the performance.
+        source: picture or clip of the performers.
+        output: picture or clip to write.
+        curves: weights of vectors over time, from `keyframes.read` or `keyframes.constant`.
+        **options: other arguments of `swap`.
+
+    Raises:
+        InputError: as `swap`; or the run has no such vector, or one of other weights. Nothing is written then.
+    """
+    check_output(source, output)
+    edits = Edits.load(curves, workdir)
+    largest = keyframes.largest(curves)
+    if largest > keyframes.USUAL:
+        Console(stderr=True).print(
+            f"The largest weight is {largest:g}; beyond {keyframes.USUAL:g} faces may break.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return swap(workdir, persona, source, output, edits=edits, **options)

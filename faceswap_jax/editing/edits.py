@@ -1,0 +1,71 @@
+"""Edits of the faces of a clip: vectors, as strong as their curves say."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from faceswap_jax.editing.keyframes import Curve
+from faceswap_jax.editing.vectors import Vector
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces.video import Frame
+from faceswap_jax.inference.clip import Shift
+from faceswap_jax.inference.generator import Generator
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What is changed of the performances in a clip.
+
+    Attributes:
+        curves: weights of vectors over time; those of one face add up.
+        vectors: by name.
+    """
+
+    curves: Sequence[Curve]
+    vectors: Mapping[str, Vector]
+
+    @classmethod
+    def load(cls, curves: Sequence[Curve], workdir: Path) -> "Edits":
+        """The edits with the vectors that the curves name, from the folder of a run.
+
+        Raises:
+            InputError: it has no such vector.
+        """
+        names = {curve.vector for curve in curves}
+        return cls(curves, {name: Vector.load(workdir, name) for name in names})
+
+    def check(self, generator: Generator) -> None:
+        """Raises InputError unless all vectors belong to the generator."""
+        for vector in self.vectors.values():
+            vector.check(generator)
+
+    def of_faces(self, numbers: Collection[int]) -> dict[int, Shift]:
+        """What is added to the latents of each of the replaced faces.
+
+        Raises:
+            InputError: a face is edited that is not replaced.
+        """
+        for curve in self.curves:
+            if curve.face is not None and curve.face not in numbers:
+                replaced = ", ".join(map(str, sorted(numbers)))
+                raise InputError(
+                    f"'{curve.vector}' is to edit face {curve.face}, but what is replaced is face {replaced}; "
+                    "correct the keyframes, or choose faces by --face or --personas."
+                )
+        return {number: self._shift(number) for number in numbers}
+
+    def _shift(self, number: int) -> Shift:
+        curves = [curve for curve in self.curves if curve.face in (None, number)]
+        length = len(next(iter(self.vectors.values())).values)
+
+        def shift(frame: Frame) -> Float32[np.ndarray, "latent"]:
+            total = np.zeros(length, np.float32)
+            for curve in curves:
+                values = np.float32(self.vectors[curve.vector].values)
+                total += np.float32(curve(frame.time)) * values
+            return total
+
+        return shift

@@ -1,0 +1,113 @@
+"""The verb `vector`: an adjustment vector from faces that show a trait and faces that do not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from rich.console import Console
+
+from faceswap_jax.editing.keys import Keys
+from faceswap_jax.editing.vectors import MAKERS, METHODS, Vector, path_of, where
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align
+from faceswap_jax.faces.grid import draw_grid
+from faceswap_jax.faces.picture import write_picture
+from faceswap_jax.inference.batching import Performance, generate
+from faceswap_jax.inference.generator import Edit, Generator, Who
+from faceswap_jax.inference.trained import load
+
+SHOWN = (-1.0, -0.5, 0.0, 0.5, 1.0)
+"""Weights in the picture of a vector."""
+
+PERSONAS = 4
+"""Personas in it, at most."""
+
+SIDE = 128
+"""Of its faces, pixels."""
+
+
+def vector(
+    workdir: Path,
+    name: str,
+    positive: Keys,
+    negative: Keys,
+    parts: Sequence[str] = (),
+    method: str = METHODS[0],
+    step: int | None = None,
+) -> Vector:
+    """Makes an adjustment vector, and a picture of what it does beside it, in the folder of a run.
+
+    Args:
+        workdir: folder of a trained run.
+        name: what to call the vector; one of that name is replaced.
+        positive: faces that show the trait.
+        negative: faces that do not, or show the opposite.
+        parts: of the latents that it may change; all by default.
+        method: "mean", the difference of the two sides' means, or "pca", the first principal component.
+        step: of the checkpoint to use, by its number of steps; the newest if not given.
+
+    Raises:
+        InputError: any of these cannot be used. Nothing is written then.
+    """
+    path_of(workdir, name)
+    if method not in MAKERS:
+        raise InputError(f"There is no method '{method}'; choose one of {', '.join(METHODS)}.")
+    generator = load(workdir, step)
+    parts = tuple(parts) or tuple(generator.parts)
+    inside = where(parts, generator)
+
+    # Without the other parts, which would lead the first component astray
+    z = positive.latents(generator) * inside, negative.latents(generator) * inside
+    values = MAKERS[method](*z, (positive.groups, negative.groups))
+    made = Vector(
+        name=name,
+        trait=f"{positive.trait} against {negative.trait}",
+        parts=parts,
+        method=method,
+        digest=generator.digest,
+        positive=positive.keys,
+        negative=negative.keys,
+        values=np.float32(values).tolist(),
+    )
+
+    faces = _middle(z, positive, negative)
+    picture = path_of(workdir, name).with_suffix(".png")
+    shown = strip(generator, made, faces)
+    path = made.save(workdir)
+    write_picture(picture, shown)
+    Console(stderr=True).print(
+        f"{path}: from {len(positive.keys)} positive and {len(negative.keys)} negative faces; {picture} shows it",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return made
+
+
+def strip(generator: Generator, made: Vector, face: Performance) -> np.ndarray:
+    """A grid of what a vector does to a face: a row for each persona, a column for each weight of `SHOWN`."""
+    weights = np.float32(SHOWN)[:, None]
+    edit = Edit(weights * np.float32(made.values))
+    repeated = Performance(list(face.frames) * len(SHOWN), list(face.faces) * len(SHOWN))
+
+    rows = []
+    names = generator.personas[:PERSONAS]
+    for name in names:
+        identity = generator.identity(Who({name: 1.0}))
+        images = generate(generator, identity, repeated, edit)
+        rows.append([align.resize(image, SIDE) for image in images])
+    columns = [f"{weight:+g}" if weight else "0" for weight in SHOWN]
+    return draw_grid(np.array(rows), [f"as {name}" for name in names], columns)
+
+
+def _middle(
+    z: tuple[Float[np.ndarray, "p latent"], Float[np.ndarray, "n latent"]],
+    positive: Keys,
+    negative: Keys,
+) -> Performance:
+    """The key face that is nearest to the middle of the two sides."""
+    middle = (z[0].mean(0) + z[1].mean(0)) / 2
+    nearest = int(np.square(np.concatenate(z) - middle).sum(1).argmin())
+    frames = [*positive.performance.frames, *negative.performance.frames]
+    faces = [*positive.performance.faces, *negative.performance.faces]
+    return Performance([frames[nearest]], [faces[nearest]])

@@ -1,0 +1,200 @@
+"""Adjustment vectors: what is added to latents to open a mouth, to raise a brow (US 12,277,738).
+
+A vector belongs to the weights that its latents come from. It lies in the run's folder, `vectors/NAME.json`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.files import make_folder, readable, write_json
+from faceswap_jax.inference.generator import Generator
+
+FOLDER = "vectors"
+"""In the folder of a run."""
+
+VERSION = 1
+"""Of the file."""
+
+METHODS = ("mean", "pca")
+
+Latents = Float[np.ndarray, "n latent"]
+Groups = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key picture.
+
+    Attributes:
+        name: its file, or the persona, clip and frame of a record.
+        sha256: of the file or the record.
+    """
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Vector:
+    """An adjustment vector.
+
+    Attributes:
+        name: what users call it.
+        trait: what it changes: how its positive keys were found, and its negative ones.
+        parts: of the latents that it changes, by name.
+        method: how it was made, one of `METHODS`.
+        digest: of the weights of the generator that it belongs to.
+        positive: key pictures of weight 1.
+        negative: key pictures of weight 0.
+        values: what weight 1 adds to the latents; 0 outside the parts.
+    """
+
+    name: str
+    trait: str
+    parts: Sequence[str]
+    method: str
+    digest: str
+    positive: Sequence[Key]
+    negative: Sequence[Key]
+    values: Sequence[float]
+
+    def save(self, workdir: Path) -> Path:
+        """Writes it into the folder of a run, and returns the file."""
+        path = path_of(workdir, self.name)
+        make_folder(path.parent)
+        write_json(path, {"version": VERSION} | dataclasses.asdict(self))
+        return path
+
+    @classmethod
+    def load(cls, workdir: Path, name: str) -> Self:
+        """The vector of that name in the folder of a run.
+
+        Raises:
+            InputError: there is none, or its file is damaged or newer than this program.
+        """
+        path = path_of(workdir, name)
+        known = sorted(other.stem for other in path.parent.glob("*.json"))
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "there is none yet"
+            raise InputError(
+                f"'{workdir}' has no vector '{name}', {there}; 'faceswap vector' makes them."
+            )
+        try:
+            with readable(path):
+                content = json.loads(path.read_text(encoding="utf-8"))
+            version = content.pop("version")
+            if version > VERSION:
+                raise InputError(
+                    f"{path} has version {version}, newer than {VERSION}, which this faceswap reads; update it."
+                )
+            for side in ("positive", "negative"):
+                content[side] = [Key(**key) for key in content[side]]
+            return cls(**content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path} is damaged ({error!r}); make the vector again with 'faceswap vector'."
+            ) from error
+
+    def check(self, generator: Generator) -> None:
+        """Raises InputError unless the vector was made with the generator's weights."""
+        if self.digest != generator.digest:
+            raise InputError(
+                f"The vector '{self.name}' was made with other weights than those of step {generator.step}; make it "
+                "again with 'faceswap vector', or name its checkpoint by --step."
+            )
+
+
+def path_of(workdir: Path, name: str) -> Path:
+    """Where a vector lies in the folder of a run.
+
+    Raises:
+        InputError: the name is no name of a file.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise InputError(f"'{name}' cannot be the name of a vector; choose letters and digits.")
+    return workdir / FOLDER / f"{name}.json"
+
+
+def where(parts: Sequence[str], generator: Generator) -> Float[np.ndarray, "latent"]:
+    """1 in the dimensions of some parts of the latents, 0 elsewhere.
+
+    Raises:
+        InputError: the generator has no such part, or no latents to edit.
+    """
+    if not generator.parts:
+        raise InputError("This model has no latents that can be edited; give another --workdir.")
+    inside = np.zeros(max(part.stop for part in generator.parts.values()), np.float32)
+    for name in parts:
+        if name not in generator.parts:
+            raise InputError(
+                f"This model has no part '{name}'; choose of {', '.join(generator.parts)}."
+            )
+        inside[generator.parts[name]] = 1
+    return inside
+
+
+def mean_difference(
+    positive: Latents, negative: Latents, groups: tuple[Groups, Groups]
+) -> Float[np.ndarray, "latent"]:
+    """Mean of the positive latents minus that of the negative ones, within each group.
+
+    A group with more keys on both sides counts more; one with keys on one side alone says nothing: what tells people
+    apart would get into the vector.
+
+    Args:
+        positive: latents of key pictures.
+        negative: of the others.
+        groups: to which group each of the positive keys belongs, and each of the negative ones.
+
+    Raises:
+        InputError: no group has keys on both sides.
+    """
+    differences = []
+    weights = []
+    for members in _shared_groups(groups):
+        of_positive, of_negative = members
+        differences.append(positive[of_positive].mean(0) - negative[of_negative].mean(0))
+        weights.append(min(of_positive.sum(), of_negative.sum()))
+    return np.average(differences, axis=0, weights=weights)
+
+
+def first_component(
+    positive: Latents, negative: Latents, groups: tuple[Groups, Groups]
+) -> Float[np.ndarray, "latent"]:
+    """First principal component of the latents about the middle of their group, from the negative to the positive.
+
+    As long as the distance of the two sides' means along it, so that weights mean the same as those of the mean
+    difference. Arguments as there.
+    """
+    centred = []
+    for of_positive, of_negative in _shared_groups(groups):
+        sides = positive[of_positive], negative[of_negative]
+        middle = (sides[0].mean(0) + sides[1].mean(0)) / 2
+        centred += [side - middle for side in sides]
+    _, _, axes = np.linalg.svd(np.concatenate(centred), full_matrices=False)
+    return axes[0] * (axes[0] @ mean_difference(positive, negative, groups))
+
+
+def _shared_groups(groups: tuple[Groups, Groups]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Which keys, positive and negative, are of each group that has both."""
+    of_positive, of_negative = map(np.array, groups)
+    shared = sorted(set(groups[0]) & set(groups[1]))
+    if not shared:
+        raise InputError(
+            "Nobody has faces on both sides: positive ones are of "
+            f"{', '.join(sorted(set(groups[0])))}, negative ones of {', '.join(sorted(set(groups[1])))}; widen the "
+            "queries."
+        )
+    return [(of_positive == name, of_negative == name) for name in shared]
+
+
+MAKERS = {"mean": mean_difference, "pca": first_component}
+"""From keys to a vector, by `METHODS`."""
