@@ -219,9 +219,15 @@ def check(config: ml_collections.ConfigDict, demands: Mapping[str, Demand]) -> N
     """Checks the values of a config by a table, such as {"batch": at_least(1), "data.validation": inside(0, 1)}.
 
     Raises:
-        InputError: one of them is not as demanded; the sentence names the field, the value and the remedy.
+        InputError: one of them is missing, or not as demanded; the sentence names the field, the value and the remedy.
     """
     for name, demand in demands.items():
-        value = functools.reduce(getattr, name.split("."), config)
+        try:
+            value = functools.reduce(getattr, name.split("."), config)
+        except AttributeError as error:
+            raise InputError(
+                f"config.{name} is missing: the config is of another version; use the version that wrote it, or train "
+                "anew in another --workdir."
+            ) from error
         if not demand.met(value):
             raise InputError(f"config.{name} is {value!r}; {demand.remedy}.")

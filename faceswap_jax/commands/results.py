@@ -137,13 +137,16 @@ def numbered(texts: Sequence[str]) -> dict[int, str]:
     return personas
 
 
-def define_swap(values: flags.FlagValues) -> None:
-    """The flags of commands that blend faces into a clip."""
+def define_swap(values: flags.FlagValues, outline: str = "hull") -> None:
+    """The flags of commands that blend faces into a clip; `outline` is the default of --outline."""
     define_generation(values)
     meaning = "How the face is blended in: multiband, poisson or none."
     flags.DEFINE_string("blend", "multiband", meaning, values)
-    meaning = "Outline of the face: hull, or inner, which leaves out temples and sideburns."
-    flags.DEFINE_string("outline", "hull", meaning, values)
+    meaning = (
+        "Outline of the face: hull; inner, which leaves out temples and sideburns; or forehead, with room for brows "
+        "that an edit raises."
+    )
+    flags.DEFINE_string("outline", outline, meaning, values)
 
     # Whose face is replaced
     meaning = "Number of the person whose face is replaced, from 'faceswap people'. By default the largest."

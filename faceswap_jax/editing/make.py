@@ -1,33 +1,43 @@
-"""The verb `vector`: an adjustment vector from faces that show a trait and faces that do not."""
+"""The verb `vector`: makes an adjustment vector from faces that show a trait and faces that do not."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from rich.console import Console
 
 from faceswap_jax.editing.keys import Keys
 from faceswap_jax.editing.vectors import MAKERS, METHODS, Vector, path_of, where
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align
+from faceswap_jax.faces import align, blend
 from faceswap_jax.faces.grid import draw_grid
 from faceswap_jax.faces.picture import write_picture
+from faceswap_jax.faces.pose import head_pose
 from faceswap_jax.inference.batching import Performance, generate
+from faceswap_jax.inference.clip import blend_side, put_face
 from faceswap_jax.inference.generator import Edit, Generator, Who
 from faceswap_jax.inference.trained import load
 
 SHOWN = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """Weights in the picture of a vector."""
 
+COLUMNS = [f"{weight:+g}" if weight else "0" for weight in SHOWN]
+
 PERSONAS = 4
 """Personas in it, at most."""
+
+FRONTAL = 0.1
+"""The fraction of the key faces that are turned least; one of them is shown."""
+
+OUTLINE = "forehead"
+"""Of the faces, as `edit` has it."""
 
 SIDE = 128
 """Of its faces, pixels."""
 
 
-def vector(
+def make(
     workdir: Path,
     name: str,
     positive: Keys,
@@ -71,11 +81,12 @@ def vector(
         values=np.float32(values).tolist(),
     )
 
-    faces = _middle(z, positive, negative)
+    face = _middle(z, positive, negative)
+    names = generator.personas[:PERSONAS]
+    rows = [shown(generator, made, name, face) for name in names]
     picture = path_of(workdir, name).with_suffix(".png")
-    shown = strip(generator, made, faces)
     path = made.save(workdir)
-    write_picture(picture, shown)
+    write_picture(picture, draw_grid(np.array(rows), [f"as {name}" for name in names], COLUMNS))
     Console(stderr=True).print(
         f"{path}: from {len(positive.keys)} positive and {len(negative.keys)} negative faces; {picture} shows it",
         highlight=False,
@@ -84,20 +95,31 @@ def vector(
     return made
 
 
-def strip(generator: Generator, made: Vector, face: Performance) -> np.ndarray:
-    """A grid of what a vector does to a face: a row for each persona, a column for each weight of `SHOWN`."""
+def shown(
+    generator: Generator, made: Vector, persona: str, face: Performance
+) -> UInt8[np.ndarray, "weights h w 3"]:
+    """A persona with the performance of one face, edited by each weight of `SHOWN`."""
+    identity = generator.identity(Who({persona: 1.0}))
     weights = np.float32(SHOWN)[:, None]
     edit = Edit(weights * np.float32(made.values))
-    repeated = Performance(list(face.frames) * len(SHOWN), list(face.faces) * len(SHOWN))
+    repeated = Performance([*face.frames] * len(SHOWN), [*face.faces] * len(SHOWN))
+    images = generate(generator, identity, repeated, edit)
 
-    rows = []
-    names = generator.personas[:PERSONAS]
-    for name in names:
-        identity = generator.identity(Who({name: 1.0}))
-        images = generate(generator, identity, repeated, edit)
-        rows.append([align.resize(image, SIDE) for image in images])
-    columns = [f"{weight:+g}" if weight else "0" for weight in SHOWN]
-    return draw_grid(np.array(rows), [f"as {name}" for name in names], columns)
+    (frame,), (found,) = face.frames, face.faces
+    side = blend_side([found.landmarks], generator.alignment, generator.resolution)
+    cells = []
+    for image in images:
+        blended = put_face(
+            frame.image,
+            image,
+            found.landmarks,
+            generator.alignment,
+            side,
+            blend.DEFAULT_METHOD,
+            OUTLINE,
+        )
+        cells.append(align.cut_face(blended, found.landmarks, SIDE, "box"))
+    return np.stack(cells)
 
 
 def _middle(
@@ -105,9 +127,13 @@ def _middle(
     positive: Keys,
     negative: Keys,
 ) -> Performance:
-    """The key face that is nearest to the middle of the two sides."""
-    middle = (z[0].mean(0) + z[1].mean(0)) / 2
-    nearest = int(np.square(np.concatenate(z) - middle).sum(1).argmin())
+    """Of the key faces that look to the front, the one nearest to the middle of the two sides."""
     frames = [*positive.performance.frames, *negative.performance.frames]
     faces = [*positive.performance.faces, *negative.performance.faces]
+    turned = np.array([np.abs(head_pose(face.landmarks)[:2]).max() for face in faces])
+    to_front = turned <= np.quantile(turned, FRONTAL)
+
+    middle = (z[0].mean(0) + z[1].mean(0)) / 2
+    away = np.square(np.concatenate(z) - middle).sum(1)
+    nearest = int(np.where(to_front, away, np.inf).argmin())
     return Performance([frames[nearest]], [faces[nearest]])

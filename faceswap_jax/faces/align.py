@@ -5,7 +5,8 @@ A transform is a 2x3 matrix that takes homogeneous frame points (x, y, 1) to cro
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -45,8 +46,25 @@ CLOSER_TO = (0.5, 0.75)
 BOX_CONTEXT = 1.5
 """Side of the crop of `box`, in longer sides of the box around the landmarks."""
 
-OUTLINES = {"hull": JAW, "inner": JAW[4:-4]}
-"""Which landmarks of the jaw the outline of a face follows, by the outline's name."""
+
+class Outline(NamedTuple):
+    """How far the outline of a face reaches.
+
+    Attributes:
+        jaw: the landmarks of the jaw that it follows.
+        above_brows: how far it lies above the brows, in distances of brows from eyes.
+    """
+
+    jaw: Sequence[int]
+    above_brows: float
+
+
+OUTLINES = {
+    "hull": Outline(JAW, 0.5),
+    "inner": Outline(JAW[4:-4], 0.5),
+    "forehead": Outline(JAW, 1.0),
+}
+"""By name. `face_polygon` says what they are for."""
 
 DEFAULT_OUTLINE = "hull"
 
@@ -342,18 +360,19 @@ def resize(image: UInt8[np.ndarray, "r r 3"], resolution: int) -> UInt8[np.ndarr
 def face_polygon(landmarks: Landmarks, outline: str = DEFAULT_OUTLINE) -> Float[np.ndarray, "n 2"]:
     """Outline of the face [n, 2], in the landmarks' pixels: the convex hull of jaw and brows.
 
-    Each brow first moves away from its eye by half the distance between their centres, so that it lies inside.
+    Each brow first moves away from its eye, so that it lies inside.
 
     Args:
         landmarks: of the face.
         outline: "hull", with the whole jaw, up to the ears; "inner", without its ends, so that temples, sideburns and
-            the hair there stay outside.
+            the hair there stay outside; "forehead", as hull, but with room for brows that an edit raises.
     """
+    jaw, above_brows = OUTLINES[outline]
     raised = landmarks.astype(np.float32)
     for brow, eye in ((RIGHT_BROW, RIGHT_EYE), (LEFT_BROW, LEFT_EYE)):
         distance = raised[brow].mean(0) - raised[eye].mean(0)
-        raised[brow] += distance / 2
-    return cv2.convexHull(raised[[*OUTLINES[outline], *BROWS]])[:, 0]
+        raised[brow] += above_brows * distance
+    return cv2.convexHull(raised[[*jaw, *BROWS]])[:, 0]
 
 
 def check_outline(outline: str) -> None:

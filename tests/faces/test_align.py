@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from faceswap_jax.faces import align
-from faceswap_jax.faces.ibug import BROWS, MIRROR
+from faceswap_jax.faces.ibug import BROWS, LEFT_BROW, LEFT_EYE, MIRROR, RIGHT_BROW, RIGHT_EYE
 from tests.support.face_scenes import face_landmarks, similarity, smooth_picture
 from tests.support.mirroring import mirror_landmarks
 
@@ -94,6 +94,21 @@ def test_polygon_is_convex_and_holds_brows_and_raised_brows():
         cv2.pointPolygonTest(polygon, tuple(map(float, point)), True) for point in landmarks[BROWS]
     ]
     assert min(clearance) > 0.05 * 100 * 1.3  # in interocular distances
+
+
+def test_the_outline_with_the_forehead_holds_brows_that_were_raised_by_their_distance_from_the_eyes():
+    landmarks = face_landmarks().astype(np.float32)
+    higher = landmarks[BROWS].copy()
+    for brow, eye in ((RIGHT_BROW, RIGHT_EYE), (LEFT_BROW, LEFT_EYE)):
+        start = brow[0] - BROWS[0]
+        rise = landmarks[brow].mean(0) - landmarks[eye].mean(0)
+        higher[start : start + len(brow)] += 0.9 * rise
+
+    def outside(outline):
+        polygon = align.face_polygon(landmarks, outline)
+        return [cv2.pointPolygonTest(polygon, (float(x), float(y)), False) < 0 for x, y in higher]
+
+    assert not any(outside("forehead")) and any(outside("hull"))
 
 
 def test_polygon_moves_with_the_face():
