@@ -43,7 +43,6 @@ from experiments.benchmarks.measuring import print_table, silence_orbax
 from faceswap_jax import config as configs
 from faceswap_jax.edit import edit
 from faceswap_jax.editing import keyframes, keys
-from faceswap_jax.editing.make import COLUMNS, make, shown
 from faceswap_jax.editing.vectors import Vector
 from faceswap_jax.evaluation.identity import distances, retrieved
 from faceswap_jax.evaluation.oracle import Reading, load_oracle
@@ -60,6 +59,7 @@ from faceswap_jax.inference.clip import blend_side, put_face
 from faceswap_jax.inference.generator import Edit, Generator, Who
 from faceswap_jax.inference.trained import load
 from faceswap_jax.models.parts import PARTS
+from faceswap_jax.vector import COLUMNS, shown, vector
 
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of a run, for the vectors too.", required=True
@@ -127,9 +127,9 @@ def main(_) -> None:
         vectors = {trait: make_vector(workdir, trait, records, generator) for trait in TRAITS}
         measured = Measured(generator, puppets, clips)
         rows = []
-        for trait, vector in vectors.items():
+        for trait, made in vectors.items():
             followed = follows(workdir, trait, clips, measured)
-            rows.append([trait, *measured.row(trait, vector), f"{followed:.2f}"])
+            rows.append([trait, *measured.row(trait, made), f"{followed:.2f}"])
         columns = ("vector", "rises", "each", "by", "others", "inside", "identity", "follows")
         print_table(columns, rows, title=f"{name}: {workdir}", width=100)
     if PICTURE.value:
@@ -143,7 +143,7 @@ def make_vector(workdir: Path, trait: str, records: Path, generator: Generator) 
     wanted = TRAITS[trait]
     sides = keys.from_data(data, f"{wanted.query},{FRONT}", f"{wanted.against},{FRONT}")
     parts = [part for part in wanted.parts if part in generator.parts]
-    return make(workdir, trait, *sides, parts)
+    return vector(workdir, trait, *sides, parts)
 
 
 class Measured:
@@ -162,14 +162,14 @@ class Measured:
         self._identities = np.array([list(vars(persona).values()) for persona in personas])[:, FACE]
         self._errors = np.array([self.oracle.errors[name] for name in PERSONA_SPANS])[FACE]
 
-    def row(self, trait: str, vector: Vector) -> list[str]:
+    def row(self, trait: str, made: Vector) -> list[str]:
         """The cells of a vector."""
         read = []
         found = []
         inside = []
         for shot in self._shots:
             for persona in self._generator.personas:
-                images = self._edited(persona, shot, vector)
+                images = self._edited(persona, shot, made)
                 readings = [self._read(shot, of_weight) for of_weight in images]
                 read.append([reading.performance for reading in readings])
                 found.append([self._found(persona, reading) for reading in readings])
@@ -198,10 +198,10 @@ class Measured:
             f"{cost:.1f}",
         ]
 
-    def _edited(self, persona: str, shot: Shot, vector: Vector) -> list[np.ndarray]:
+    def _edited(self, persona: str, shot: Shot, made: Vector) -> list[np.ndarray]:
         """Images of a persona for each of `WEIGHTS`."""
         identity = self._generator.identity(Who({persona: 1.0}))
-        values = np.float32(vector.values)
+        values = np.float32(made.values)
         images = []
         for weight in WEIGHTS:
             shift = np.repeat(weight * values[None], len(shot.frames), 0)

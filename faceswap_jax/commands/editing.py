@@ -119,7 +119,7 @@ class Vector(Command):
     def run(self, values, inputs):
         from faceswap_jax import config as configs
         from faceswap_jax.editing import keys
-        from faceswap_jax.editing.make import make
+        from faceswap_jax.vector import vector
 
         workdir = Path(values.workdir)
         by_pictures = values.positive is not None and values.negative is not None
@@ -136,7 +136,7 @@ class Vector(Command):
             if values.data is not None:
                 data.update(kind="tracks", path=values.data, split="train")
             positive, negative = keys.from_data(data, values.query, values.against)
-        make(workdir, values.name, positive, negative, values.part, values.method, values.step)
+        vector(workdir, values.name, positive, negative, values.part, values.method, values.step)
 
 
 class Edit(Command):

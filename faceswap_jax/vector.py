@@ -37,7 +37,7 @@ SIDE = 128
 """Of its faces, pixels."""
 
 
-def make(
+def vector(
     workdir: Path,
     name: str,
     positive: Keys,

@@ -1,0 +1,42 @@
+"""What is added to the latents of faces, frame by frame."""
+
+import numpy as np
+import pytest
+
+from faceswap_jax.editing.edits import Edits
+from faceswap_jax.editing.keyframes import Curve
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces.video import Frame
+from tests.support.made_vectors import vector
+
+SMILE, LIDS = vector(), vector(name="lids", values=list(map(float, range(8))))
+
+
+def edits(*curves) -> Edits:
+    return Edits(curves, {"smile": SMILE, "lids": LIDS})
+
+
+def at(time: float) -> Frame:
+    return Frame(None, time, 0)
+
+
+def test_vectors_add_up_as_strong_as_their_curves_say():
+    found = edits(Curve("smile", None, [0, 2], [0, 1]), Curve("lids", None, [0], [-0.5]))
+    shift = found.of_faces([0])[0]
+    expected = 0.25 * np.array(SMILE.values) - 0.5 * np.array(LIDS.values)
+    np.testing.assert_allclose(shift(at(0.5)), expected, atol=1e-6)
+    assert shift(at(0.5)).dtype == np.float32
+
+
+def test_a_curve_of_one_face_edits_no_other():
+    found = edits(Curve("smile", 1, [0], [1]), Curve("lids", None, [0], [1])).of_faces([0, 1])
+    np.testing.assert_allclose(found[0](at(0)), LIDS.values)
+    both = np.add(SMILE.values, LIDS.values)
+    np.testing.assert_allclose(found[1](at(0)), both, atol=1e-6)
+
+
+def test_a_face_that_is_not_replaced_is_told():
+    with pytest.raises(
+        InputError, match=r"'smile' is to edit face 2, but what is replaced is .* 0"
+    ):
+        edits(Curve("smile", 2, [0], [1])).of_faces([0])
