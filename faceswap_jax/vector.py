@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from rich.console import Console
 
 from faceswap_jax.editing.keys import Keys
-from faceswap_jax.editing.vectors import MAKERS, METHODS, Vector, path_of, where
+from faceswap_jax.editing.vectors import METHODS, Vector, path_of, where
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend
 from faceswap_jax.faces.grid import draw_grid
@@ -43,7 +43,7 @@ def vector(
     positive: Keys,
     negative: Keys,
     parts: Sequence[str] = (),
-    method: str = METHODS[0],
+    method: str = "mean",
     step: int | None = None,
 ) -> Vector:
     """Makes an adjustment vector, and a picture of what it does beside it, in the folder of a run.
@@ -61,15 +61,15 @@ def vector(
         InputError: any of these cannot be used. Nothing is written then.
     """
     path_of(workdir, name)
-    if method not in MAKERS:
+    if method not in METHODS:
         raise InputError(f"There is no method '{method}'; choose one of {', '.join(METHODS)}.")
     generator = load(workdir, step)
-    parts = tuple(parts) or tuple(generator.parts)
+    parts = list(parts or generator.parts)
     inside = where(parts, generator)
 
     # Without the other parts, which would lead the first component astray
     z = positive.latents(generator) * inside, negative.latents(generator) * inside
-    values = MAKERS[method](*z, (positive.groups, negative.groups))
+    values = METHODS[method](*z, (positive.groups, negative.groups))
     made = Vector(
         name=name,
         trait=f"{positive.trait} against {negative.trait}",

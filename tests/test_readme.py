@@ -17,7 +17,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 PAGES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("*.md"))]
-PAGES += ["docs/bench.md", "docs/speed.md", "launch/README.md", "launch/beam/README.md"]
+PAGES += [
+    "docs/bench.md",
+    "docs/editing.md",
+    "docs/speed.md",
+    "launch/README.md",
+    "launch/beam/README.md",
+]
 
 # Blocks that make the environment, which this test runs in.
 LEFT_OUT = ("make demo", "make .venv/.ready")

@@ -1,11 +1,12 @@
 """What each choice of the small experiments is worth: the choice taken back, all else equal, for the same wall time.
 
     python -m experiments.benchmarks.levers --workdir build/levers [--minutes 5] [--seeds 2] [--only "warp,batch of 8"]
+        [--personas 3]
 
-Trains `demo.py` on three puppets, from nothing unless a row says otherwise, and scores swaps of clips that were never
+Trains `demo.py` on a few puppets, from nothing unless a row says otherwise, and scores swaps of clips that were never
 trained on against the truth, blended with --blend none. Before each training the speed of its steps is measured, so
 that all take equally long, whatever a step costs. What is finished is kept: the same command continues; other --minutes
-want another --workdir.
+or --personas want another --workdir.
 """
 
 import json
@@ -27,13 +28,20 @@ from faceswap_jax.train import train
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder to make or to continue.", required=True)
 MINUTES = flags.DEFINE_float("minutes", 5.0, "Of each training.", lower_bound=0.5)
 SEEDS = flags.DEFINE_integer("seeds", 2, "Trainings of each choice.", lower_bound=1)
+PERSONAS = flags.DEFINE_integer("personas", 3, "Puppets to train on.", lower_bound=2)
 ONLY = flags.DEFINE_list("only", None, "Names of choices, with commas between; all by default.")
 
-PERSONAS = range(3)
 TRACKS = range(12)
 HELD_OUT = range(12, 13)
 PROBE = 60  # steps that the speed is measured on
 FINAL = 0.25  # of the steps, at the final rate
+
+ONE_DECODER = {
+    "model.network": "tunable",
+    "model.code": 32,
+    "model.made": 1,
+    "model.mean_decoder": False,
+}
 
 # What is changed of `demo.py` without its start
 CHOICES: dict[str, Mapping[str, object]] = {
@@ -51,6 +59,8 @@ CHOICES: dict[str, Mapping[str, object]] = {
     "no mean decoder": {"model.mean_decoder": False},
     "no matching": {"loss.matching": 0.0},
     "one encoder for all": {"model.network": "comb"},
+    "one decoder for all": ONE_DECODER | {"model.tuning": "persona"},
+    "one decoder, from codes": ONE_DECODER | {"model.tuning": "code"},
     "no expression read": {"loss.expression": 0.0},
     "no closer look": {"loss.details": 0.0},
     "eyes and mouth as the rest": {"loss.parts": 1.0, "loss.details": 0.0},
@@ -114,8 +124,9 @@ def main(_) -> None:
 
 def make_data(workdir: Path) -> None:
     """Records to train on and clips to swap, of the same puppets."""
-    write_records(workdir / "data", 0, PERSONAS, TRACKS, 25, 3.0, 64, processes=2)
-    clips = PuppetClips.regular(0, PERSONAS, HELD_OUT, frames=40, size=160, rate=8.0)
+    personas = range(PERSONAS.value)
+    write_records(workdir / "data", 0, personas, TRACKS, 25, 3.0, 64, processes=2)
+    clips = PuppetClips.regular(0, personas, HELD_OUT, frames=40, size=160, rate=8.0)
     write_clips(workdir / "held_out", clips, processes=2)
 
 

@@ -84,7 +84,7 @@ class Vector(Command):
 
     name = "vector"
     usage = "--workdir DIR --name NAME (--positive DIR --negative DIR | --query CONDITIONS) [--part PART,...]"
-    required = ("workdir", "name", "method")
+    required = ("workdir", "name")
 
     def define(self, values, arguments):
         flags.DEFINE_string(

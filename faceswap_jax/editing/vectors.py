@@ -23,8 +23,6 @@ FOLDER = "vectors"
 VERSION = 1
 """Of the file."""
 
-METHODS = ("mean", "pca")
-
 Latents = Float[np.ndarray, "n latent"]
 Groups = Sequence[str]
 
@@ -196,5 +194,5 @@ def _shared_groups(groups: tuple[Groups, Groups]) -> list[tuple[np.ndarray, np.n
     return [(of_positive == name, of_negative == name) for name in shared]
 
 
-MAKERS = {"mean": mean_difference, "pca": first_component}
-"""From keys to a vector, by `METHODS`."""
+METHODS = {"mean": mean_difference, "pca": first_component}
+"""How vectors are made of the latents of keys."""

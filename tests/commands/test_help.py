@@ -30,6 +30,11 @@ def test_help_names_every_command(faceswap, arguments):
         ("people", "output"),
         ("swap", "workdir persona pictures output blend step outline face reference personas"),
         ("reenact", "workdir persona pictures output step"),
+        ("vector", "workdir step name part method positive negative query against data"),
+        (
+            "edit",
+            "workdir persona pictures output blend step outline face personas keyframes weights",
+        ),
         ("evaluate", "workdir data blend embedder"),
         ("puppets", "output personas tracks frames format size resolution rate world_seed"),
         ("sweep", "local output devices"),

@@ -12,6 +12,8 @@ PREPARE = "prepare a.mp4 --output data"
 SWAP = "swap a.mp4 --workdir w --persona p --output o.mp4"
 TRAIN = f"train --config {Path(comb.__file__)} --workdir w"
 SEARCH = "search --data d --output o"
+VECTOR = "vector --workdir w --name smile"
+EDIT = "edit a.mp4 --workdir w --persona p --output o.mp4"
 PUPPETS = "puppets --output=d --personas=1 --tracks=1 --frames=1"
 
 
@@ -71,6 +73,18 @@ def test_what_is_missing_is_named_beside_the_usage(refused, name):
         (f"{SEARCH} --query yaw", "'yaw'; write conditions"),
         (f"{SEARCH} a.png --count 0", "--count=0"),
         (f"{SEARCH} a.png --by magic", "--by=magic"),
+        (VECTOR, "two sides: give --positive and --negative, or --query"),
+        (f"{VECTOR} --positive a", "two sides"),
+        (f"{VECTOR} --positive a --negative b --query yaw>1", "two sides"),
+        (f"{VECTOR} --positive a --negative b", "a is no folder of pictures"),
+        (f"{VECTOR} --query yaw>1", "'w' holds no run"),
+        (f"{EDIT}", "--keyframes or with --weights"),
+        (f"{EDIT} --keyframes k --weights smile=1", "one of the two"),
+        (f"{EDIT} --weights smile", "'smile'; write names and weights"),
+        (f"{EDIT} --weights smile=1,smile=0", "'smile' twice"),
+        (f"{EDIT} --weights smile=3", "smile has the weight 3.0; .* -2 to 2"),
+        (f"{EDIT} --keyframes k.json", "k.json does not exist"),
+        (f"{EDIT} --weights smile=1", "a.mp4 does not exist"),
     ],
 )
 def test_wrong_arguments(refused, arguments, message):

@@ -1,7 +1,7 @@
 """A generator without a network, for tests of what is done around one."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class PixelGenerator:
     sound_window: int = 1600
     personas: tuple[str, ...] = ("ada", "ben")
     step: int = 0
+    parts: Mapping[str, slice] = field(default_factory=dict)
 
     def __post_init__(self):
         self.batches = []
