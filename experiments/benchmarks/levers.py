@@ -22,6 +22,7 @@ from data_pipelines.puppets.dataset import PuppetClips, write_clips, write_recor
 from experiments import demo
 from experiments.benchmarks.measuring import print_table, silence_orbax
 from faceswap_jax.evaluation.bench import evaluate
+from faceswap_jax.evaluation.frames import row_name
 from faceswap_jax.files import write_json
 from faceswap_jax.train import train
 
@@ -34,6 +35,7 @@ ONLY = flags.DEFINE_list("only", None, "Names of choices, with commas between; a
 TRACKS = range(12)
 HELD_OUT = range(12, 13)
 PROBE = 60  # steps that the speed is measured on
+BLENDING = "none"
 FINAL = 0.25  # of the steps, at the final rate
 
 ONE_DECODER = {
@@ -138,8 +140,9 @@ def scores_of(name: str, seed: int, workdir: Path) -> dict[str, float]:
 
     run = workdir / "runs" / probe.name
     train(experiment(name, seed, workdir, steps), run)
-    output = evaluate(run, workdir / "held_out", ("none",))
-    found = json.loads((output / "scores.json").read_text())["overall"]["swap"]
+    output = evaluate(run, workdir / "held_out", (BLENDING,))
+    rows = json.loads((output / "scores.json").read_text())["overall"]
+    found = rows[row_name("swap", BLENDING)]
     return {"steps": steps} | {score: found[score]["mean"] for score in COLUMNS}
 
 
