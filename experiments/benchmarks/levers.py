@@ -62,7 +62,7 @@ CHOICES: dict[str, Mapping[str, object]] = {
     "no matching": {"loss.matching": 0.0},
     "one encoder for all": {"model.network": "comb"},
     "one decoder for all": ONE_DECODER | {"model.tuning": "persona"},
-    "one decoder, from codes": ONE_DECODER | {"model.tuning": "code"},
+    "one decoder from codes": ONE_DECODER | {"model.tuning": "code"},
     "no expression read": {"loss.expression": 0.0},
     "no closer look": {"loss.details": 0.0},
     "eyes and mouth as the rest": {"loss.parts": 1.0, "loss.details": 0.0},
