@@ -18,8 +18,6 @@ def edit(
     source: Path,
     output: Path,
     curves: Sequence[Curve],
-    *,
-    outline: str = "forehead",
     **options,
 ) -> Count:
     """Does what `swap` does, and changes what the faces do.
@@ -30,7 +28,6 @@ def edit(
         source: picture or clip of the performers.
         output: picture or clip to write.
         curves: weights of vectors over time, from `keyframes.read` or `keyframes.constant`.
-        outline: of the face, see `faces.align.face_polygon`.
         **options: other arguments of `swap`.
 
     Raises:
@@ -45,4 +42,4 @@ def edit(
             highlight=False,
             soft_wrap=True,
         )
-    return swap(workdir, persona, source, output, edits=edits, outline=outline, **options)
+    return swap(workdir, persona, source, output, edits=edits, **options)

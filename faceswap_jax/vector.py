@@ -30,9 +30,6 @@ PERSONAS = 4
 FRONTAL = 0.1
 """The fraction of the key faces that are turned least; one of them is shown."""
 
-OUTLINE = "forehead"
-"""Of the faces, as `edit` has it."""
-
 SIDE = 128
 """Of its faces, pixels."""
 
@@ -96,7 +93,11 @@ def vector(
 
 
 def shown(
-    generator: Generator, made: Vector, persona: str, face: Performance
+    generator: Generator,
+    made: Vector,
+    persona: str,
+    face: Performance,
+    outline: str = align.DEFAULT_OUTLINE,
 ) -> UInt8[np.ndarray, "weights h w 3"]:
     """A persona with the performance of one face, edited by each weight of `SHOWN`."""
     identity = generator.identity(Who({persona: 1.0}))
@@ -116,7 +117,7 @@ def shown(
             generator.alignment,
             side,
             blend.DEFAULT_METHOD,
-            OUTLINE,
+            outline,
         )
         cells.append(align.cut_face(blended, found.landmarks, SIDE, "box"))
     return np.stack(cells)

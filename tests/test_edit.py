@@ -88,7 +88,7 @@ def test_what_makes_no_vector_is_told_and_leaves_nothing(run, sides):
 
 def test_a_weight_of_nothing_is_the_swap_itself(edited, clips, tmp_path):
     plain, unchanged = tmp_path / "plain.mp4", tmp_path / "unchanged.mp4"
-    swap(edited, "ada", clips / "ben.mp4", plain, outline="forehead")
+    swap(edited, "ada", clips / "ben.mp4", plain)
     curves = keyframes.constant({"mouth_open": 0.0})
     assert edit(edited, "ada", clips / "ben.mp4", unchanged, curves) == Count(FRAMES, 0)
     np.testing.assert_array_equal(images(plain), images(unchanged))
@@ -99,7 +99,7 @@ def test_only_the_frames_that_are_edited_change(edited, clips, tmp_path):
     path = tmp_path / "edit.json"
     keys = [{"frame": 5, "weight": 0}, {"frame": 6, "weight": 1}]
     path.write_text(json.dumps({"version": 1, "edits": [{"vector": "mouth_open", "keys": keys}]}))
-    swap(edited, "ada", source, plain, "none", outline="forehead")
+    swap(edited, "ada", source, plain, "none")
     edit(edited, "ada", source, output, keyframes.read(path, source), method="none")
     change = np.abs(images(plain) - images(output)).mean((1, 2, 3))
     # The codec spreads a little of it over the frames before.

@@ -329,7 +329,7 @@ def follows(workdir: Path, trait: str, clips: Path, measured: Measured) -> float
 
         curves = keyframes.read(file, source)
         edited = file.with_suffix(".mp4")
-        edit(workdir, clip.name, source, edited, curves, method="none")
+        edit(workdir, clip.name, source, edited, curves, method="none", outline=OUTLINE)
         values = measured.read_clip(edited, source)[:, own].mean(1)
         # What is a puppet's own, such as the height of its brows, is no matter.
         shown.append(values - values.mean())
@@ -344,7 +344,10 @@ def draw(workdir: Path, puppets: PuppetClips, picture: Path) -> None:
     clip = puppets.clips[1]
     rest = resting(puppets, clip)
     still = Shot([video.Frame(rest.image, 0.0, 0)], [Face(rest.landmarks, 1.0)])
-    rows = [shown(generator, Vector.load(workdir, trait), clip.name, still) for trait in TRAITS]
+    rows = []
+    for trait in TRAITS:
+        made = Vector.load(workdir, trait)
+        rows.append(shown(generator, made, clip.name, still, OUTLINE))
     write_picture(picture, draw_grid(np.array(rows), list(TRAITS), COLUMNS))
 
 

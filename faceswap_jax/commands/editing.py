@@ -148,7 +148,7 @@ class Edit(Command):
     required = ("workdir", "output", "blend", "outline")
 
     def define(self, values, arguments):
-        define_swap(values, outline="forehead")
+        define_swap(values)
         meaning = "JSON file of the vectors' weights over time; docs/editing.md describes it."
         flags.DEFINE_string("keyframes", None, meaning, values)
         meaning = "In place of --keyframes: weights that stay, such as smile=0.5,lids=-1."

@@ -137,8 +137,8 @@ def numbered(texts: Sequence[str]) -> dict[int, str]:
     return personas
 
 
-def define_swap(values: flags.FlagValues, outline: str = "hull") -> None:
-    """The flags of commands that blend faces into a clip; `outline` is the default of --outline."""
+def define_swap(values: flags.FlagValues) -> None:
+    """The flags of commands that blend faces into a clip."""
     define_generation(values)
     meaning = "How the face is blended in: multiband, poisson or none."
     flags.DEFINE_string("blend", "multiband", meaning, values)
@@ -146,7 +146,7 @@ def define_swap(values: flags.FlagValues, outline: str = "hull") -> None:
         "Outline of the face: hull; inner, which leaves out temples and sideburns; or forehead, with room for brows "
         "that an edit raises."
     )
-    flags.DEFINE_string("outline", outline, meaning, values)
+    flags.DEFINE_string("outline", "hull", meaning, values)
 
     # Whose face is replaced
     meaning = "Number of the person whose face is replaced, from 'faceswap people'. By default the largest."
