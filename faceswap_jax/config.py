@@ -226,7 +226,7 @@ def check(config: ml_collections.ConfigDict, demands: Mapping[str, Demand]) -> N
             value = functools.reduce(getattr, name.split("."), config)
         except AttributeError as error:
             raise InputError(
-                f"config.{name} is missing: the config is of another version; use the version that wrote it, or train "
+                f"config.{name} is missing; add it to the experiment. A run without it is of an older version: train "
                 "anew in another --workdir."
             ) from error
         if not demand.met(value):

@@ -1,13 +1,13 @@
 """The verb `edit`: a persona's face in a picture or a clip, with a changed performance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
+from faceswap_jax import config as configs
 from faceswap_jax.editing import keyframes
 from faceswap_jax.editing.edits import Edits
-from faceswap_jax.editing.keyframes import Curve
 from faceswap_jax.inference.clip import Count, check_output
 from faceswap_jax.swap import swap
 
@@ -17,7 +17,7 @@ def edit(
     persona: str | None,
     source: Path,
     output: Path,
-    curves: Sequence[Curve],
+    changes: Path | Mapping[str, float],
     **options,
 ) -> Count:
     """Does what `swap` does, and changes what the faces do.
@@ -27,14 +27,19 @@ def edit(
         persona: whose face is shown; the performer's own for an edit of nothing but the performance.
         source: picture or clip of the performers.
         output: picture or clip to write.
-        curves: weights of vectors over time, from `keyframes.read` or `keyframes.constant`.
+        changes: a file of keyframes, or the weights of vectors, by name, that stay.
         **options: other arguments of `swap`.
 
     Raises:
-        InputError: as `swap`; or the run has no such vector, or one of other weights. Nothing is written then.
+        InputError: as `swap`; or the keyframes make no sense, or the run has no such vector, or one of other weights.
+            Nothing is written then.
     """
     check_output(source, output)
+    # Whether it is a run
+    configs.load(workdir / "config.json")
+    curves = _curves(changes, source)
     edits = Edits.load(curves, workdir)
+
     largest = keyframes.largest(curves)
     if largest > keyframes.USUAL:
         Console(stderr=True).print(
@@ -43,3 +48,9 @@ def edit(
             soft_wrap=True,
         )
     return swap(workdir, persona, source, output, edits=edits, **options)
+
+
+def _curves(changes: Path | Mapping[str, float], source: Path) -> list[keyframes.Curve]:
+    if isinstance(changes, Path):
+        return keyframes.read(changes, source)
+    return keyframes.constant(changes)

@@ -6,19 +6,22 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import ml_collections
 import numpy as np
 from rich.console import Console
 
-from data_pipelines.datasets import open_data
-from data_pipelines.records import Manifest, decode, unpack
+from data_pipelines.records import decode, unpack
 from data_pipelines.sources import PersonaSource
-from faceswap_jax.editing.expressions import Place, image_of, read_query, read_record
+from faceswap_jax.editing.expressions import (
+    Found,
+    Place,
+    image_of,
+    open_all,
+    read_query,
+    read_record,
+)
 from faceswap_jax.editing.ranking import (
-    PARTS,
-    Ranked,
+    REGIONS,
     choose,
     most_extreme,
     nearest_by_blendshapes,
@@ -26,11 +29,11 @@ from faceswap_jax.editing.ranking import (
 )
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
-from faceswap_jax.faces.face import Face, Image
+from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.grid import draw_grid
-from faceswap_jax.faces.landmarks import open_landmarker
+from faceswap_jax.faces.landmarks import Shown, largest_face
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
-from faceswap_jax.faces.picture import read_picture, write_picture
+from faceswap_jax.faces.picture import write_picture
 from faceswap_jax.files import aside_of, make_folder, unwritable
 
 FACES, LIST, SHEET = "faces", "found.csv", "sheet.png"
@@ -40,13 +43,6 @@ SIDE = 160  # of these faces, pixels
 PNG = b"\x89PNG"  # how such a file begins
 
 
-class Shown(NamedTuple):
-    """A picture and the face in it."""
-
-    image: Image
-    face: Face
-
-
 def search(
     data: Path,
     output: Path,
@@ -54,8 +50,8 @@ def search(
     query: str | None = None,
     count: int = 20,
     by: str = JUDGES[0],
-    part: str = "all",
-) -> list[Ranked]:
+    region: str = "all",
+) -> list[Found]:
     """Writes those faces of a data set that answer best: the folder `faces`, `found.csv` and `sheet.png`.
 
     The pictures are the stored ones with their margin. All show a face that MediaPipe finds again, so that the folder
@@ -68,20 +64,20 @@ def search(
         query: in its place: conditions on signals, see `editing/expressions.py`; the most extreme come first.
         count: of the faces, at most.
         by: "measures" or "blendshapes" compares faces with that of the picture.
-        part: of the face that is compared, one of `PARTS`.
+        region: of the face that is compared, one of `REGIONS`.
 
     Raises:
         InputError: an argument cannot be used, or nothing is found. Nothing is written then.
     """
-    _check(output, picture, query, count, by, part)
-    shown = None if picture is None else _largest_face(picture)
-    sources = _open_all(data)
+    _check(output, picture, query, count, by, region)
+    shown = None if picture is None else largest_face(picture)
+    sources = open_all(data)
     if query is not None:
         ranked = most_extreme(sources, read_query(query))
     elif by == "measures":
-        ranked = nearest_by_measures(sources, shown.face, part)
+        ranked = nearest_by_measures(sources, shown.face, region)
     else:
-        ranked = nearest_by_blendshapes(sources, shown.image, shown.face, part)
+        ranked = nearest_by_blendshapes(sources, shown.image, shown.face, region)
 
     with contextlib.closing(MediaPipeLandmarker()) as landmarker:
 
@@ -90,6 +86,10 @@ def search(
             return record is not None and bool(landmarker(image_of(record), 0))
 
         chosen = choose(ranked, count, is_seen)
+    if not ranked:
+        raise InputError(
+            "No face of the data can be compared with the picture; prepare the data again."
+        )
     if not chosen:
         raise InputError(
             f"None of the {len(ranked)} faces that answer is seen again in its stored picture; prepare "
@@ -102,12 +102,12 @@ def search(
 
     personas = len({item.place.persona for item in chosen})
     done = f"{output}: {len(chosen)} faces of {personas} persona(s); {SHEET} shows them"
-    Console(stderr=True).print(done, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(done, highlight=False, markup=False, soft_wrap=True)
     return chosen
 
 
 def _check(
-    output: Path, picture: Path | None, query: str | None, count: int, by: str, part: str
+    output: Path, picture: Path | None, query: str | None, count: int, by: str, region: str
 ) -> None:
     if (picture is None) == (query is None):
         raise InputError("Say what to look for: with a picture or with --query, one of the two.")
@@ -115,33 +115,12 @@ def _check(
         read_query(query)
     if count < 1:
         raise InputError(f"The number of faces is {count}; give 1 or more.")
-    for value, choices in ((by, JUDGES), (part, PARTS)):
+    for value, choices in ((by, JUDGES), (region, REGIONS)):
         if value not in choices:
             raise InputError(f"There is no '{value}'; choose one of {', '.join(choices)}.")
     # An empty folder may be there.
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise InputError(f"'{output}' exists and is kept; choose another --output.")
-
-
-def _largest_face(picture: Path) -> Shown:
-    image = read_picture(picture)
-    with contextlib.closing(open_landmarker(picture)) as landmarker:
-        faces = landmarker(image, 0)
-    if not faces:
-        raise InputError(f"{picture} shows no face; give another picture.")
-    return Shown(image, faces[0])
-
-
-def _open_all(data: Path) -> dict[str, PersonaSource]:
-    """The personas of all splits."""
-    splits = {persona.split for persona in Manifest.load(data).personas.values()}
-    if not splits:
-        raise InputError(f"{data} holds no face; prepare it again from clips that show some.")
-    sources = {}
-    for split in sorted(splits):
-        named = {"kind": "tracks", "path": str(data), "split": split}
-        sources |= open_data(ml_collections.ConfigDict(named))
-    return sources
 
 
 # Writing
@@ -163,7 +142,7 @@ def _new_folder(output: Path) -> Iterator[Path]:
 
 
 def _write_faces(
-    folder: Path, sources: Mapping[str, PersonaSource], chosen: Sequence[Ranked]
+    folder: Path, sources: Mapping[str, PersonaSource], chosen: Sequence[Found]
 ) -> list[str]:
     """Writes the pictures as they are stored; returns their names."""
     folder.mkdir()
@@ -187,7 +166,7 @@ def _clip_of(place: Place) -> str:
     return place.clip.removeprefix(f"{place.persona}/")
 
 
-def _write_list(path: Path, chosen: Sequence[Ranked], names: Sequence[str]) -> None:
+def _write_list(path: Path, chosen: Sequence[Found], names: Sequence[str]) -> None:
     rows = []
     for rank, ((place, values), name) in enumerate(zip(chosen, names, strict=True), 1):
         where = place._asdict() | {"time": round(place.time, 3)}
@@ -202,7 +181,7 @@ def _write_list(path: Path, chosen: Sequence[Ranked], names: Sequence[str]) -> N
 
 
 def _sheet(
-    sources: Mapping[str, PersonaSource], chosen: Sequence[Ranked], shown: Shown | None
+    sources: Mapping[str, PersonaSource], chosen: Sequence[Found], shown: Shown | None
 ) -> Image:
     """The picture, then the faces in rows, each with its label above."""
     cells = []

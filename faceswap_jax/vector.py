@@ -1,19 +1,20 @@
 """The verb `vector`: makes an adjustment vector from faces that show a trait and faces that do not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from rich.console import Console
 
-from faceswap_jax.editing.keys import Keys
+from faceswap_jax.editing.keys import Keys, shared
 from faceswap_jax.editing.vectors import METHODS, Vector, path_of, where
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend
 from faceswap_jax.faces.grid import draw_grid
 from faceswap_jax.faces.picture import write_picture
 from faceswap_jax.faces.pose import head_pose
+from faceswap_jax.files import make_folder
 from faceswap_jax.inference.batching import Performance, generate
 from faceswap_jax.inference.clip import blend_side, put_face
 from faceswap_jax.inference.generator import Edit, Generator, Who
@@ -27,9 +28,6 @@ COLUMNS = [f"{weight:+g}" if weight else "0" for weight in SHOWN]
 PERSONAS = 4
 """Personas in it, at most."""
 
-FRONTAL = 0.1
-"""The fraction of the key faces that are turned least; one of them is shown."""
-
 SIDE = 128
 """Of its faces, pixels."""
 
@@ -37,8 +35,7 @@ SIDE = 128
 def vector(
     workdir: Path,
     name: str,
-    positive: Keys,
-    negative: Keys,
+    sides: Callable[[], tuple[Keys, Keys]],
     parts: Sequence[str] = (),
     method: str = "mean",
     step: int | None = None,
@@ -48,8 +45,8 @@ def vector(
     Args:
         workdir: folder of a trained run.
         name: what to call the vector; one of that name is replaced.
-        positive: faces that show the trait.
-        negative: faces that do not, or show the opposite.
+        sides: finds faces that show the trait, and faces that do not, or show the opposite. It may take its time, and
+            is called when all else is known to be right.
         parts: of the latents that it may change; all by default.
         method: "mean", the difference of the two sides' means, or "pca", the first principal component.
         step: of the checkpoint to use, by its number of steps; the newest if not given.
@@ -57,39 +54,64 @@ def vector(
     Raises:
         InputError: any of these cannot be used. Nothing is written then.
     """
-    path_of(workdir, name)
+    path = path_of(workdir, name)
     if method not in METHODS:
         raise InputError(f"There is no method '{method}'; choose one of {', '.join(METHODS)}.")
     generator = load(workdir, step)
+    where(parts, generator)
+
+    positive, negative = shared(*sides())
+    made = make(generator, name, positive, negative, parts, method)
+    face = _frontal(positive, negative)
+    names = generator.personas[:PERSONAS]
+    rows = [shown(generator, made, name, face) for name in names]
+    drawn = draw_grid(np.array(rows), [f"as {name}" for name in names], COLUMNS)
+
+    make_folder(path.parent)
+    picture = path.with_suffix(".png")
+    write_picture(picture, drawn)
+    made.save(workdir)
+    Console(stderr=True).print(
+        f"{path}: from {len(positive.keys)} positive and {len(negative.keys)} negative faces; {picture} shows it",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return made
+
+
+def make(
+    generator: Generator,
+    name: str,
+    positive: Keys,
+    negative: Keys,
+    parts: Sequence[str] = (),
+    method: str = "mean",
+) -> Vector:
+    """The vector from the latents of some key faces to those of others; arguments as of `vector`.
+
+    Raises:
+        InputError: the generator has no such part, or the vector does nothing.
+    """
     parts = list(parts or generator.parts)
     inside = where(parts, generator)
-
     # Without the other parts, which would lead the first component astray
     z = positive.latents(generator) * inside, negative.latents(generator) * inside
-    values = METHODS[method](*z, (positive.groups, negative.groups))
-    made = Vector(
+    # Exactly none of them: the decomposition rounds.
+    values = METHODS[method](*z, (positive.groups, negative.groups)) * inside
+    if not values.any():
+        raise InputError(f"Both sides of '{name}' look the same to the model; choose other faces.")
+    return Vector(
         name=name,
         trait=f"{positive.trait} against {negative.trait}",
         parts=parts,
         method=method,
+        step=generator.step,
         digest=generator.digest,
         positive=positive.keys,
         negative=negative.keys,
         values=np.float32(values).tolist(),
     )
-
-    face = _middle(z, positive, negative)
-    names = generator.personas[:PERSONAS]
-    rows = [shown(generator, made, name, face) for name in names]
-    picture = path_of(workdir, name).with_suffix(".png")
-    path = made.save(workdir)
-    write_picture(picture, draw_grid(np.array(rows), [f"as {name}" for name in names], COLUMNS))
-    Console(stderr=True).print(
-        f"{path}: from {len(positive.keys)} positive and {len(negative.keys)} negative faces; {picture} shows it",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return made
 
 
 def shown(
@@ -123,18 +145,10 @@ def shown(
     return np.stack(cells)
 
 
-def _middle(
-    z: tuple[Float[np.ndarray, "p latent"], Float[np.ndarray, "n latent"]],
-    positive: Keys,
-    negative: Keys,
-) -> Performance:
-    """Of the key faces that look to the front, the one nearest to the middle of the two sides."""
+def _frontal(positive: Keys, negative: Keys) -> Performance:
+    """Of all key faces the one that looks to the front."""
     frames = [*positive.performance.frames, *negative.performance.frames]
     faces = [*positive.performance.faces, *negative.performance.faces]
-    turned = np.array([np.abs(head_pose(face.landmarks)[:2]).max() for face in faces])
-    to_front = turned <= np.quantile(turned, FRONTAL)
-
-    middle = (z[0].mean(0) + z[1].mean(0)) / 2
-    away = np.square(np.concatenate(z) - middle).sum(1)
-    nearest = int(np.where(to_front, away, np.inf).argmin())
+    turned = [np.abs(head_pose(face.landmarks)[:2]).max() for face in faces]
+    nearest = int(np.argmin(turned))
     return Performance([frames[nearest]], [faces[nearest]])

@@ -108,6 +108,12 @@ def test_a_table_of_demands_names_the_field_the_value_and_the_remedy(demand, goo
             assert demand.remedy in message
 
 
+def test_a_field_that_is_missing_is_told():
+    config = ml_collections.ConfigDict({"group": {}})
+    with pytest.raises(InputError, match=r"config\.group\.field is missing; add it"):
+        configs.check(config, {"group.field": positive()})
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

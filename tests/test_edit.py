@@ -1,13 +1,14 @@
 """The verbs `vector` and `edit` with the tiny network."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 
 from faceswap_jax.edit import edit
-from faceswap_jax.editing import keyframes, keys
+from faceswap_jax.editing import keys
 from faceswap_jax.editing.vectors import Vector
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import video
@@ -33,16 +34,17 @@ def write_keys(folder, performance: int):
 
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory):
-    """Open mouths and closed ones."""
+    """Finds open mouths and closed ones."""
     folder = tmp_path_factory.mktemp("pictures")
-    return write_keys(folder / "open", 1), write_keys(folder / "closed", 0)
+    found = write_keys(folder / "open", 1), write_keys(folder / "closed", 0)
+    return lambda: found
 
 
 @pytest.fixture(scope="module")
 def edited(run, sides, tmp_path_factory):
-    """The run with a vector, five times as strong as it was made: the network has hardly been trained."""
+    """The run with a vector, a hundred times as strong as it was made: the network has hardly been trained."""
     workdir = shutil.copytree(run, tmp_path_factory.mktemp("edited") / "run")
-    vector(workdir, "mouth_open", *sides)
+    vector(workdir, "mouth_open", sides)
     path = workdir / "vectors" / "mouth_open.json"
     content = json.loads(path.read_text())
     content["values"] = [100 * value for value in content["values"]]
@@ -56,9 +58,10 @@ def images(path) -> np.ndarray:
 
 def test_a_vector_says_where_it_comes_from_and_shows_itself(run, sides, tmp_path, capfd):
     workdir = shutil.copytree(run, tmp_path / "run")
-    made = vector(workdir, "mouth_open", *sides, method="pca")
+    made = vector(workdir, "mouth_open", sides, method="pca")
     assert made == Vector.load(workdir, "mouth_open")
-    assert (made.trait, made.parts, made.method) == ("open against closed", ["face"], "pca")
+    assert re.fullmatch(r".*/open against .*/closed", made.trait)
+    assert (made.parts, made.method, made.step) == (["face"], "pca", 8)
     assert [key.name for key in made.positive] == ["0.png", "1.png"]
     picture = workdir / "vectors" / "mouth_open.png"
     assert read_picture(picture).shape[1] > 5 * 128
@@ -69,29 +72,44 @@ def test_a_vector_says_where_it_comes_from_and_shows_itself(run, sides, tmp_path
 
 def test_the_sides_exchanged_give_the_opposite(run, sides, tmp_path):
     workdir = shutil.copytree(run, tmp_path / "run")
-    there, back = vector(workdir, "a", *sides), vector(workdir, "b", *sides[::-1])
+    there = vector(workdir, "a", sides)
+    back = vector(workdir, "b", lambda: sides()[::-1])
     np.testing.assert_allclose(there.values, np.negative(back.values), atol=1e-6)
     assert np.abs(there.values).max() > 0
 
 
+def unused():
+    pytest.fail("faces are looked for before the rest is known to be right")
+
+
 def test_what_makes_no_vector_is_told_and_leaves_nothing(run, sides):
     for arguments, message in (
-        (("a/b", *sides), "cannot be the name"),
-        (("smile", *sides, ["mouth"]), "no part 'mouth'; choose of face"),
-        (("smile", *sides, [], "median"), "no method 'median'; choose one of mean, pca"),
-        (("smile", *sides, [], "mean", 7), "no checkpoint of step 7"),
+        (("a/b", unused), "cannot be the name"),
+        (("smile", unused, ["mouth"]), "no part 'mouth'; choose of face"),
+        (("smile", unused, [], "median"), "no method 'median'; choose one of mean, pca"),
+        (("smile", unused, [], "mean", 7), "no checkpoint of step 7"),
+        (("smile", lambda: (sides()[0], sides()[0])), "0.png is on both sides"),
     ):
         with pytest.raises(InputError, match=message):
             vector(run, *arguments)
     assert not (run / "vectors").exists()
 
 
+def test_a_vector_whose_picture_cannot_be_written_is_not_left(run, sides, tmp_path):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    (workdir / "vectors" / "smile.png").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"smile\.png"):
+        vector(workdir, "smile", sides)
+    assert [path.name for path in (workdir / "vectors").iterdir()] == ["smile.png"]
+
+
 def test_a_weight_of_nothing_is_the_swap_itself(edited, clips, tmp_path):
     plain, unchanged = tmp_path / "plain.mp4", tmp_path / "unchanged.mp4"
     swap(edited, "ada", clips / "ben.mp4", plain)
-    curves = keyframes.constant({"mouth_open": 0.0})
-    assert edit(edited, "ada", clips / "ben.mp4", unchanged, curves) == Count(FRAMES, 0)
-    np.testing.assert_array_equal(images(plain), images(unchanged))
+    changes = {"mouth_open": 0.0}
+    assert edit(edited, "ada", clips / "ben.mp4", unchanged, changes) == Count(FRAMES, 0)
+    # Two compiled programs may round differently, and the codec makes a little more of it.
+    assert np.abs(images(plain) - images(unchanged)).mean() < 0.02
 
 
 def test_only_the_frames_that_are_edited_change(edited, clips, tmp_path):
@@ -100,10 +118,10 @@ def test_only_the_frames_that_are_edited_change(edited, clips, tmp_path):
     keys = [{"frame": 5, "weight": 0}, {"frame": 6, "weight": 1}]
     path.write_text(json.dumps({"version": 1, "edits": [{"vector": "mouth_open", "keys": keys}]}))
     swap(edited, "ada", source, plain, "none")
-    edit(edited, "ada", source, output, keyframes.read(path, source), method="none")
+    edit(edited, "ada", source, output, path, method="none")
     change = np.abs(images(plain) - images(output)).mean((1, 2, 3))
     # The codec spreads a little of it over the frames before.
-    assert change[6:].min() > 3 * change[:4].max()
+    assert change[6:].min() > 2 * change[:3].max()
 
 
 def test_a_picture_is_edited(edited, clips, tmp_path):
@@ -114,7 +132,7 @@ def test_a_picture_is_edited(edited, clips, tmp_path):
     results = []
     for weight in (-1.0, 0.0, 1.0):
         output = tmp_path / "out.png"
-        edit(edited, "ada", source, output, keyframes.constant({"mouth_open": weight}))
+        edit(edited, "ada", source, output, {"mouth_open": weight})
         results.append(read_picture(output).astype(int))
     low, middle, high = results
     assert (low != middle).any() and (middle != high).any()
@@ -122,20 +140,24 @@ def test_a_picture_is_edited(edited, clips, tmp_path):
 
 def test_weights_beyond_one_are_used_with_a_warning(edited, clips, tmp_path, capfd):
     output = tmp_path / "out.mp4"
-    edit(edited, "ada", clips / "ben.mp4", output, keyframes.constant({"mouth_open": -1.5}))
+    edit(edited, "ada", clips / "ben.mp4", output, {"mouth_open": -1.5})
     assert "largest weight is 1.5" in capfd.readouterr().err and output.exists()
 
 
 def test_wrong_edits_are_told_and_leave_nothing(run, edited, clips, tmp_path):
     source, output = clips / "ben.mp4", tmp_path / "out.mp4"
-    for workdir, curves, options, message in (
-        (edited, keyframes.constant({"grin": 1.0}), {}, "no vector 'grin', there are mouth_open"),
-        (run, keyframes.constant({"mouth_open": 1.0}), {}, "no vector 'mouth_open', there is none"),
-        (edited, keyframes.constant({"mouth_open": 1.0}), {"step": 6}, "other weights than .* 6"),
-        (edited, [keyframes.Curve("mouth_open", 2, [0], [1])], {}, "is to edit face 2"),
+    keys = tmp_path / "keys.json"
+    edits = [{"vector": "mouth_open", "face": 2, "keys": [{"frame": 0, "weight": 1}]}]
+    keys.write_text(json.dumps({"version": 1, "edits": edits}))
+    smile = {"mouth_open": 1.0}
+    for workdir, changes, options, message in (
+        (edited, {"grin": 1.0}, {}, "no vector 'grin', there are mouth_open"),
+        (run, smile, {}, "no vector 'mouth_open', there is none"),
+        (tmp_path, smile, {}, "holds no run"),
+        (edited, smile, {"step": 6}, "weights of step 8, which are others than those of step 6"),
+        (edited, keys, {}, "is to edit face 2"),
+        (edited, {"mouth_open": 2.1}, {}, "weight 2.1; give numbers from -2 to 2"),
     ):
         with pytest.raises(InputError, match=message):
-            edit(workdir, "ada", source, output, curves, **options)
-    with pytest.raises(InputError, match=r"weight 2\.1; give numbers from -2 to 2"):
-        keyframes.constant({"mouth_open": 2.1})
-    assert not any(tmp_path.iterdir())
+            edit(workdir, "ada", source, output, changes, **options)
+    assert list(tmp_path.iterdir()) == [keys]

@@ -10,11 +10,11 @@ import pytest
 from data_pipelines.puppets.dataset import write_records
 from data_pipelines.puppets.tracks import render_frame
 from data_pipelines.records import MANIFEST, unpack
-from faceswap_jax.editing.expressions import find, read_query
+from faceswap_jax.editing.expressions import find, open_all, read_query
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.landmarks import open_landmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import read_picture, write_picture
-from faceswap_jax.search import _open_all, search
+from faceswap_jax.search import search
 from tests.support.folders import files
 from tests.support.stored import encoded
 
@@ -90,7 +90,7 @@ def test_the_sheet_shows_the_picture_before_the_faces(puppets, picture, tmp_path
 def test_a_query_gives_its_faces_those_first_that_do_most(puppets, tmp_path):
     query = "mouth_open>0,yaw<60"
     found = search(puppets, tmp_path / "o", query=query)
-    expected = find(_open_all(puppets), read_query(query))
+    expected = find(open_all(puppets), read_query(query))
     assert {item.place for item in found} < {item.place for item in expected}
     values = [float(row["mouth_open"]) for row in listed(tmp_path / "o")]
     assert values == sorted(values, reverse=True) and values[-1] > 0
@@ -100,7 +100,7 @@ def test_a_query_gives_its_faces_those_first_that_do_most(puppets, tmp_path):
 def test_a_second_run_gives_the_same_bytes(puppets, picture, tmp_path):
     for name in ("a", "b"):
         (tmp_path / "b").mkdir(exist_ok=True)  # an empty folder may be there
-        search(puppets, tmp_path / name, picture, count=3, part="mouth")
+        search(puppets, tmp_path / name, picture, count=3, region="mouth")
     names = list(files(tmp_path / "a"))
     assert len(names) == 5 and names == list(files(tmp_path / "b"))
     for name in names:

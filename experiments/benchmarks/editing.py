@@ -2,8 +2,8 @@
 
     python -m experiments.benchmarks.editing --workdir build/demo/run --clips build/demo/held_out [--picture edits.png]
 
-Makes the vectors of TRAITS in the run's folder, from the expressions of sixteen puppets that it has never seen. Then
-every persona acts as each of the clips does, edited by weights from -1 to 1, and the oracle reads what the faces show:
+Makes the vectors of TRAITS in the run's folder, from the expressions of 48 puppets that it has never seen. Then every
+persona acts as each of the clips does, edited by weights from -1 to 1, and the oracle reads what the faces show:
 
     rises          Spearman's correlation of the trait with the weight, of the mean of all faces
     each           the same of each face, the mean; a closed mouth cannot close further
@@ -40,9 +40,9 @@ from data_pipelines.puppets.parameters import (
 )
 from data_pipelines.puppets.renderer import Frame, render
 from experiments.benchmarks.measuring import print_table, silence_orbax
-from faceswap_jax import config as configs
 from faceswap_jax.edit import edit
 from faceswap_jax.editing import keyframes, keys
+from faceswap_jax.editing.expressions import open_all
 from faceswap_jax.editing.vectors import Vector
 from faceswap_jax.evaluation.identity import distances, retrieved
 from faceswap_jax.evaluation.oracle import Reading, load_oracle
@@ -79,6 +79,10 @@ WEIGHTS = np.linspace(-1, 1, 9, dtype=np.float32)
 FACES = 6  # of each clip
 OUTLINE = "forehead"
 EYES = ("left_eye", "right_eye")
+
+
+PLACE = ("yaw", "pitch", "roll", "translate_x", "translate_y")
+"""Parameters of the head's place, which edits leave to the performer."""
 
 
 class Trait(NamedTuple):
@@ -138,12 +142,14 @@ def main(_) -> None:
 
 def make_vector(workdir: Path, trait: str, records: Path, generator: Generator) -> Vector:
     """The vector of a trait, of its parts if the network has them."""
-    data = configs.load(workdir / "config.json").data
-    data.update(kind="tracks", path=str(records), split="train")
     wanted = TRAITS[trait]
-    sides = keys.from_data(data, f"{wanted.query},{FRONT}", f"{wanted.against},{FRONT}")
+
+    def find_sides():
+        sources = open_all(records)
+        return keys.from_data(sources, f"{wanted.query},{FRONT}", f"{wanted.against},{FRONT}")
+
     parts = [part for part in wanted.parts if part in generator.parts]
-    return vector(workdir, trait, *sides, parts)
+    return vector(workdir, trait, find_sides, parts)
 
 
 class Measured:
@@ -178,8 +184,9 @@ class Measured:
         # [faces, weights, parameters]
         values = np.concatenate(read, axis=1).swapaxes(0, 1) * scales()
         own = [list(PERFORMANCE_SPANS).index(name) for name in TRAITS[trait].parameters]
-        # A swap leaves the head where it is.
-        others = [i for i in range(3, len(PERFORMANCE_SPANS) - 2) if i not in own]
+        others = [
+            i for i, name in enumerate(PERFORMANCE_SPANS) if name not in PLACE and i not in own
+        ]
         if trait.startswith("gaze"):
             values = values[open_eyes(values[:, len(WEIGHTS) // 2])]
         told = values[..., own].mean(-1)
@@ -327,13 +334,12 @@ def follows(workdir: Path, trait: str, clips: Path, measured: Measured) -> float
         file = source.with_name(f"{clip.name}_{trait}.json")
         file.write_text(json.dumps({"version": keyframes.VERSION, "edits": edits}, indent=1))
 
-        curves = keyframes.read(file, source)
+        (curve,) = keyframes.read(file, source)
         edited = file.with_suffix(".mp4")
-        edit(workdir, clip.name, source, edited, curves, method="none", outline=OUTLINE)
+        edit(workdir, clip.name, source, edited, file, method="none", outline=OUTLINE)
         values = measured.read_clip(edited, source)[:, own].mean(1)
         # What is a puppet's own, such as the height of its brows, is no matter.
         shown.append(values - values.mean())
-        (curve,) = curves
         weights += [curve(time) for time in video.frame_times(source)]
     return float(np.corrcoef(np.concatenate(shown), weights)[0, 1])
 

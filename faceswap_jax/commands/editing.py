@@ -1,5 +1,6 @@
 """Commands that change a performance."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -54,7 +55,7 @@ class Search(Command):
         meaning = "What is compared: measures, from landmarks, or blendshapes, from the images, which takes longer."
         flags.DEFINE_enum("by", "measures", ["measures", "blendshapes"], meaning, values)
         meaning = "The part of the face that is compared."
-        flags.DEFINE_enum("part", "all", ["all", "eyes", "brows", "mouth"], meaning, values)
+        flags.DEFINE_enum("region", "all", ["all", "eyes", "brows", "mouth"], meaning, values)
 
     def more_help(self, arguments):
         lines = [explained(name, text) for name, text in SIGNALS.items()]
@@ -65,9 +66,7 @@ class Search(Command):
         from faceswap_jax.search import search
 
         if values.query is not None:
-            for name in ("by", "part"):
-                if values[name].present:
-                    raise InputError(f"--{name} says nothing about --query; leave it out.")
+            refuse(values, ("by", "region"), beside="--query")
         search(
             Path(values.data),
             Path(values.output),
@@ -75,7 +74,7 @@ class Search(Command):
             values.query,
             values.count,
             values.by,
-            values.part,
+            values.region,
         )
 
 
@@ -103,7 +102,7 @@ class Vector(Command):
         flags.DEFINE_string("method", "mean", meaning, values)
 
         # Key pictures
-        meaning = "Folder of pictures of anybody who shows the trait, 5 to 10 of them."
+        meaning = "Folder of 5 to 10 pictures of anybody who shows the trait, or one picture."
         flags.DEFINE_string("positive", None, meaning, values)
         meaning = "Folder of pictures without the trait, or with its opposite."
         flags.DEFINE_string("negative", None, meaning, values)
@@ -111,32 +110,41 @@ class Vector(Command):
         # Or faces of the data
         meaning = "In place of pictures: faces of the data whose expression fulfils conditions, such as mouth_open>1."
         flags.DEFINE_string("query", None, meaning, values)
-        meaning = "Conditions of the faces on the other side, such as mouth_open<-1. By default all others."
+        meaning = (
+            "Conditions of the faces on the other side, such as mouth_open<-1. By default those that fulfil all "
+            "conditions but the first."
+        )
         flags.DEFINE_string("against", None, meaning, values)
         meaning = "Folder of a data set to query. By default the one that the run was trained on."
         flags.DEFINE_string("data", None, meaning, values)
 
     def run(self, values, inputs):
+        from data_pipelines import datasets
         from faceswap_jax import config as configs
-        from faceswap_jax.editing import keys
+        from faceswap_jax.editing import expressions, keys
         from faceswap_jax.vector import vector
 
         workdir = Path(values.workdir)
-        by_pictures = values.positive is not None and values.negative is not None
-        some_pictures = values.positive is not None or values.negative is not None
-        if (values.query is None) == (not by_pictures) or (values.query and some_pictures):
-            raise InputError(
-                "A vector needs two sides: give --positive and --negative, or --query in place of both."
-            )
-        if by_pictures:
-            positive = keys.from_pictures(Path(values.positive))
-            negative = keys.from_pictures(Path(values.negative))
+        sides = (values.positive, values.negative)
+        if values.query is None:
+            if None in sides:
+                raise InputError(
+                    "A vector needs two sides: give --positive and --negative, or --query in place of both."
+                )
+            refuse(values, ("against", "data"), beside="--positive and --negative")
         else:
-            data = configs.load(workdir / "config.json").data
+            refuse(values, ("positive", "negative"), beside="--query")
+
+        def find_sides():
+            if values.query is None:
+                return tuple(keys.from_pictures(Path(side)) for side in sides)
             if values.data is not None:
-                data.update(kind="tracks", path=values.data, split="train")
-            positive, negative = keys.from_data(data, values.query, values.against)
-        vector(workdir, values.name, positive, negative, values.part, values.method, values.step)
+                sources = expressions.open_all(Path(values.data))
+            else:
+                sources = datasets.open_data(configs.load(workdir / "config.json").data)
+            return keys.from_data(sources, values.query, values.against)
+
+        vector(workdir, values.name, find_sides, values.part, values.method, values.step)
 
 
 class Edit(Command):
@@ -156,25 +164,27 @@ class Edit(Command):
 
     def run(self, values, inputs):
         from faceswap_jax.edit import edit
-        from faceswap_jax.editing import keyframes
 
         if (values.keyframes is None) == (not values.weights):
             raise InputError(
                 "Say what to change: with --keyframes or with --weights, one of the two."
             )
-        source = Path(inputs[0])
-        if values.weights:
-            curves = keyframes.constant(weights(values.weights))
-        else:
-            curves = keyframes.read(Path(values.keyframes), source)
+        changes = weights(values.weights) if values.weights else Path(values.keyframes)
         edit(
             Path(values.workdir),
             values.persona,
-            source,
+            Path(inputs[0]),
             Path(values.output),
-            curves,
+            changes,
             **swap_choices(values),
         )
+
+
+def refuse(values: flags.FlagValues, names: Sequence[str], beside: str) -> None:
+    """Raises InputError if one of these flags is given: it would say nothing beside another one."""
+    for name in names:
+        if values[name].present:
+            raise InputError(f"--{name} says nothing beside {beside}; leave it out.")
 
 
 def weights(texts: list[str]) -> dict[str, float]:

@@ -43,7 +43,7 @@ class Edits:
             vector.check(generator)
 
     def of_faces(self, numbers: Collection[int]) -> dict[int, Shift]:
-        """What is added to the latents of each of the replaced faces.
+        """What is added to the latents of each of the replaced faces, where something is.
 
         Raises:
             InputError: a face is edited that is not replaced.
@@ -55,17 +55,18 @@ class Edits:
                     f"'{curve.vector}' is to edit face {curve.face}, but what is replaced is face {replaced}; "
                     "correct the keyframes, or choose faces by --face or --personas."
                 )
-        return {number: self._shift(number) for number in numbers}
+        shifts = {}
+        for number in numbers:
+            curves = [curve for curve in self.curves if curve.face in (None, number)]
+            if curves:
+                shifts[number] = self._shift(curves)
+        return shifts
 
-    def _shift(self, number: int) -> Shift:
-        curves = [curve for curve in self.curves if curve.face in (None, number)]
-        length = len(next(iter(self.vectors.values())).values)
+    def _shift(self, curves: Sequence[Curve]) -> Shift:
+        values = np.float32([self.vectors[curve.vector].values for curve in curves])
 
         def shift(frame: Frame) -> Float32[np.ndarray, "latent"]:
-            total = np.zeros(length, np.float32)
-            for curve in curves:
-                values = np.float32(self.vectors[curve.vector].values)
-                total += np.float32(curve(frame.time)) * values
-            return total
+            weights = np.float32([curve(frame.time) for curve in curves])
+            return (weights[:, None] * values).sum(0)
 
         return shift

@@ -15,21 +15,23 @@ import difflib
 import functools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import ml_collections
 import numpy as np
 from jaxtyping import Float, Int
-from rich.console import Console
-from rich.progress import track
 
-from data_pipelines.records import FaceRecord, decode
+from data_pipelines.datasets import open_data
+from data_pipelines.records import FaceRecord, Manifest, decode
 from data_pipelines.sources import PersonaSource
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.blendshapes import NAMES as BLENDSHAPES
 from faceswap_jax.faces.blendshapes import BlendshapeReader
 from faceswap_jax.faces.expression import MEASURES, measures
 from faceswap_jax.faces.face import Image, Landmarks
+from faceswap_jax.inference.clip import watched
 
 T = TypeVar("T")
 Signal = Float[np.ndarray, "n"]
@@ -78,6 +80,11 @@ class Condition(NamedTuple):
     def __str__(self) -> str:
         return f"{self.signal}{self.sign}{self.bound:g}"
 
+    @property
+    def opposite(self) -> "Condition":
+        """The condition that a known value fulfils if it does not fulfil this one, the bound itself left out."""
+        return self._replace(sign="<" if self.sign == ">" else ">")
+
     def excess(self, values: Signal) -> Signal:
         """How far values lie beyond the bound, on its right side; not above 0 or NaN where they do not fulfil it."""
         return values - self.bound if self.sign == ">" else self.bound - values
@@ -88,7 +95,7 @@ class Found(NamedTuple):
 
     Attributes:
         place: where it is.
-        values: of the signals that the query names.
+        values: what it was found by, by name: the signals of the query, or its distance from a picture.
     """
 
     place: Place
@@ -138,6 +145,22 @@ def read_query(text: str) -> list[Condition]:
     return [_condition(part.strip()) for part in text.split(",")]
 
 
+def open_all(data: Path) -> dict[str, PersonaSource]:
+    """The personas of all splits of a folder made by `faceswap prepare`.
+
+    Raises:
+        InputError: there is no such folder, or it holds no face.
+    """
+    splits = {persona.split for persona in Manifest.load(data).personas.values()}
+    if not splits:
+        raise InputError(f"{data} holds no face; prepare it again from clips that show some.")
+    sources = {}
+    for split in sorted(splits):
+        named = {"kind": "tracks", "path": str(data), "split": split}
+        sources |= open_data(ml_collections.ConfigDict(named))
+    return sources
+
+
 def read_expressions(sources: Mapping[str, PersonaSource]) -> Expressions:
     """Reads all records of a data set without their images; shows how far it is.
 
@@ -159,15 +182,24 @@ def read_expressions(sources: Mapping[str, PersonaSource]) -> Expressions:
     return Expressions(places, measures(np.array(points), np.array(irises)), np.array(pose))
 
 
-def find(sources: Mapping[str, PersonaSource], query: Sequence[Condition]) -> list[Found]:
+def find(
+    sources: Mapping[str, PersonaSource],
+    query: Sequence[Condition],
+    known: Expressions | None = None,
+) -> list[Found]:
     """The faces of a data set that fulfil all conditions, in the order of the data.
 
     A signal that is unknown, as gaze is without irises, fulfils no condition.
 
+    Args:
+        sources: the data set.
+        query: the conditions.
+        known: what `read_expressions` gives of the sources, if it has been read already.
+
     Raises:
         InputError: no face does; the message says how far the signals reach.
     """
-    known = read_expressions(sources)
+    known = known or read_expressions(sources)
     columns = known.signals()
     rows = np.arange(len(known.places))
     for group in _quick_first(query):
@@ -232,14 +264,6 @@ def image_of(record: FaceRecord) -> Image:
     return record.image
 
 
-def watched(items: Iterable[T], what: str, total: int) -> Iterable[T]:
-    """The same items; a terminal shows how far they are."""
-    console = Console(stderr=True)
-    return track(
-        items, what, total, console=console, transient=True, disable=not console.is_terminal
-    )
-
-
 def _condition(text: str) -> Condition:
     match = re.fullmatch(r"(\w+)\s*([<>])\s*(\S+)", text)
     try:
@@ -298,10 +322,14 @@ def _nothing(
 ) -> InputError:
     """Says that no face fulfils a query, and how far the signals reach."""
     reaches = []
+    asked = ",".join(map(str, query))
     for name, values in ranges.items():
         told = values[~np.isnan(values)]
-        reach = f"from {told.min():.2f} to {told.max():.2f}" if len(told) else "nowhere"
-        reaches.append(f"{name} reaches {reach}")
+        if not len(told):
+            return InputError(
+                f"No face fulfils {asked}: the data tell nothing of {name}. Landmarks from files have no irises; "
+                "prepare the clips without such files, or ask for a blendshape."
+            )
+        reaches.append(f"{name} reaches from {told.min():.2f} to {told.max():.2f}")
     where = "in the data" if all_faces else "where the other conditions are fulfilled"
-    asked = ",".join(map(str, query))
     return InputError(f"No face fulfils {asked}: {', '.join(reaches)} {where}; ask for less.")

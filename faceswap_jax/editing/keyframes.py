@@ -1,8 +1,8 @@
 """Keyframes: how strong edits are over the time of a clip. docs/editing.md describes the file."""
 
+import contextlib
 import itertools
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from opentimelineio.opentime import RationalTime, from_timecode
+from opentimelineio.opentime import RationalTime, from_timecode, to_timecode
 from scipy.interpolate import PchipInterpolator
 
 from faceswap_jax.errors import InputError
@@ -31,6 +31,9 @@ MOST = 2.0
 
 WHENS = ("frame", "time", "timecode")
 """Ways to say when a key is."""
+
+LARGE = 1e9
+"""No weight and no time reaches it."""
 
 NEAR_RATE = 0.005
 """How far a clip's mean rate may lie from that of its timecode, relatively."""
@@ -105,7 +108,7 @@ class Clock:
         last = len(self.times) - 1
         end = self.times[-1] + float(1 / self.rate)
         if when == "frame":
-            if not isinstance(value, int) or not 0 <= value <= last:
+            if not _is_whole(value) or not 0 <= value <= last:
                 raise InputError(f"frame {value!r} is not in the clip, which has 0 to {last}")
             return self.times[value]
 
@@ -114,27 +117,27 @@ class Clock:
             if not _is_number(time):
                 raise InputError(f"time {value!r} is no number of seconds")
         else:
-            time = self.times[0] + self._since_start(value)
+            time = self.times[0] + self._since_start(str(value))
         if not 0 <= time <= end:
             raise InputError(f"{when} {value!r} is not in the clip, which ends after {end:.2f} s")
         return time
 
-    def _since_start(self, timecode: Any) -> float:
-        """Seconds from the first frame to a timecode."""
-        return (self._read(timecode) - self._read(self.start or "00:00:00:00")).to_seconds()
+    def _since_start(self, timecode: str) -> float:
+        """Seconds from the first frame to a timecode.
 
-    def _read(self, timecode: Any) -> RationalTime:
+        Timecodes that drop numbers and those that do not are told apart by ; and :, and count differently.
+        """
         rate = RationalTime.nearest_smpte_timecode_rate(float(self.rate))
         if abs(rate / float(self.rate) - 1) > NEAR_RATE:
             raise InputError(
                 f"a clip of {float(self.rate):g} frames per second has no timecode; give frames or times"
             )
-        try:
-            return from_timecode(str(timecode), rate)
-        except ValueError as error:
+        start = self.start or f"00:00:00{timecode[-3:-2]}00"
+        if timecode[-3:-2] != start[-3:-2]:
             raise InputError(
-                f"timecode {timecode!r} is none of {rate:g} frames per second; write HH:MM:SS:FF"
-            ) from error
+                f"timecode {timecode!r} counts otherwise than that of the clip, {start}; write it alike"
+            )
+        return (_read_timecode(timecode, rate) - _read_timecode(start, rate)).to_seconds()
 
 
 def read(path: Path, clip: Path) -> list[Curve]:
@@ -149,14 +152,17 @@ def read(path: Path, clip: Path) -> list[Curve]:
     """
     try:
         with readable(path):
-            content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}); correct it.") from error
+            text = path.read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no JSON that can be read ({error}); correct it.") from error
     clock = Clock.of(clip)
     try:
         edits = _fields(content, {"version", "edits"})["edits"]
         _check_version(content["version"])
-        return [_curve(edit, clock) for edit in _many(edits, "edits")]
+        curves = [_curve(edit, clock) for edit in _many(edits, "edits")]
+        _check_doubles(curves)
+        return curves
     except InputError as error:
         raise InputError(f"{path}: {error}; docs/editing.md describes the file.") from error
 
@@ -175,16 +181,41 @@ def largest(curves: Sequence[Curve]) -> float:
 
 
 def _check_version(version: Any) -> None:
-    if version != VERSION:
+    if not _is_whole(version) or version != VERSION:
         raise InputError(f"version is {version!r}, but this faceswap reads {VERSION}")
+
+
+def _check_doubles(curves: Sequence[Curve]) -> None:
+    """Raises InputError if two curves are of one vector and one face: their weights would add up unseen."""
+    for one, other in itertools.combinations(curves, 2):
+        same_face = None in (one.face, other.face) or one.face == other.face
+        if one.vector == other.vector and same_face:
+            raise InputError(f"{one.vector!r} is edited twice; put its keys into one list")
+
+
+def _read_timecode(timecode: str, rate: float) -> RationalTime:
+    """The time of a timecode.
+
+    Raises:
+        InputError: it is written otherwise, or there is no such one: its seconds or frames are too many, or dropped.
+    """
+    with contextlib.suppress(ValueError):
+        found = from_timecode(timecode, rate)
+        if to_timecode(found, rate, ";" in timecode) == timecode:
+            return found
+    raise InputError(
+        f"timecode {timecode!r} is none of {rate:g} frames per second; write HH:MM:SS:FF"
+    )
 
 
 def _curve(edit: Any, clock: Clock) -> Curve:
     """A curve from its entry in the file."""
     fields = _fields(edit, {"vector", "keys"}, {"face", "interpolation"})
     name = fields["vector"]
+    if not isinstance(name, str):
+        raise InputError(f"vector {name!r} is no name")
     face = fields.get("face")
-    if face is not None and not isinstance(face, int):
+    if face is not None and not _is_whole(face):
         raise InputError(f"face {face!r} is no number of a face")
     interpolation = fields.get("interpolation", LINEAR)
     if interpolation not in (LINEAR, SMOOTH):
@@ -213,9 +244,14 @@ def _weight(weight: Any, where: str) -> float:
     return float(weight)
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_number(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+    is_number = _is_whole(value) or isinstance(value, float)
+    # Not so NaN, and integers that no float can hold
+    return is_number and abs(value) < LARGE
 
 
 def _many(entries: Any, name: str) -> list:
@@ -223,6 +259,14 @@ def _many(entries: Any, name: str) -> list:
     if not isinstance(entries, list) or not entries:
         raise InputError(f"'{name}' must be a list of at least one entry")
     return entries
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A map of JSON, in which each name comes once."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError(f"a name comes twice among {', '.join(name for name, _ in pairs)}")
+    return content
 
 
 def _fields(entry: Any, needed: set[str], optional: set[str] = frozenset()) -> dict[str, Any]:

@@ -1,16 +1,13 @@
 """Key pictures: faces that show a trait, and faces that do not."""
 
-import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import ml_collections
 import numpy as np
 from jaxtyping import Float
 
-from data_pipelines import datasets
 from data_pipelines.records import FaceRecord, decode
 from data_pipelines.sources import PersonaSource
 from faceswap_jax.editing.expressions import (
@@ -24,13 +21,13 @@ from faceswap_jax.editing.expressions import (
 from faceswap_jax.editing.vectors import Key
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.face import Face
-from faceswap_jax.faces.landmarks import open_landmarker
-from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, read_picture
+from faceswap_jax.faces.landmarks import largest_face
+from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture
 from faceswap_jax.faces.video import Frame
 from faceswap_jax.inference.batching import Performance, latents
 from faceswap_jax.inference.generator import Generator
 
-MOST = 500
+MOST = 200
 """Faces of a data set on one side, at most: more would make a vector no better."""
 
 
@@ -72,46 +69,73 @@ def from_pictures(folder: Path) -> Keys:
     frames = []
     faces = []
     for number, path in enumerate(paths):
-        image = read_picture(path)
-        with contextlib.closing(open_landmarker(path)) as landmarker:
-            found: list[Face] = landmarker(image, 0)
-        if not found:
-            raise InputError(f"{path} shows no face; leave it out or give another picture.")
+        image, face = largest_face(path)
         keys.append(Key(path.name, hashlib.sha256(path.read_bytes()).hexdigest()))
         frames.append(Frame(image, 0.0, number))
-        faces.append(found[0])
-    return Keys(folder.name, keys, Performance(frames, faces), [""] * len(keys))
+        faces.append(face)
+    return Keys(str(folder), keys, Performance(frames, faces), [""] * len(keys))
 
 
 def from_data(
-    data: ml_collections.ConfigDict, query: str, against: str | None = None
+    sources: Mapping[str, PersonaSource], query: str, against: str | None = None
 ) -> tuple[Keys, Keys]:
     """The faces of a data set whose expressions fulfil conditions, and those on the other side.
 
     Args:
-        data: as `config.data` names it.
+        sources: of each persona.
         query: conditions of the positive faces, see `expressions.read_query`.
-        against: conditions of the negative ones; all other faces if not given.
+        against: conditions of the negative ones. If not given, they do not fulfil the query's first condition, and all
+            others: a bound of the pose holds for both sides.
 
     Raises:
-        InputError: there are no such data, the conditions make no sense, or one side has no face.
+        InputError: the conditions make no sense, or one side has no face.
     """
     conditions = read_query(query)
-    opposite = None if against is None else read_query(against)
-    sources = datasets.open_data(data)
-
-    positive = [found.place for found in find(sources, conditions)]
-    if opposite is not None:
-        negative = [found.place for found in find(sources, opposite)]
+    if against is None:
+        first, *others = conditions
+        opposite = [first.opposite, *others]
     else:
-        chosen = set(positive)
-        negative = [p for p in read_expressions(sources).places if p not in chosen]
-        if not negative:
-            raise InputError(f"All faces of the data fulfil {query}; ask for more.")
-    return (
-        _stored(sources, positive, query),
-        _stored(sources, negative, against or "the others"),
+        opposite = read_query(against)
+
+    known = read_expressions(sources)
+    sides = []
+    for wanted in (conditions, opposite):
+        places = [found.place for found in find(sources, wanted, known)]
+        sides.append(_stored(sources, places, trait=",".join(map(str, wanted))))
+    positive, negative = sides
+    return positive, negative
+
+
+def shared(positive: Keys, negative: Keys) -> tuple[Keys, Keys]:
+    """The keys of those groups that are on both sides.
+
+    Raises:
+        InputError: there is no such group, or a picture is on both sides.
+    """
+    hashes = {key.sha256 for key in positive.keys}
+    for key in negative.keys:
+        if key.sha256 in hashes:
+            raise InputError(f"{key.name} is on both sides; take it out of one.")
+    both = set(positive.groups) & set(negative.groups)
+    if not both:
+        raise InputError(
+            f"Nobody has faces on both sides: those of {positive.trait} are of {_names(positive)}, those of "
+            f"{negative.trait} of {_names(negative)}; widen the queries."
+        )
+    return _of_groups(positive, both), _of_groups(negative, both)
+
+
+def _names(keys: Keys) -> str:
+    return ", ".join(sorted(set(keys.groups)))
+
+
+def _of_groups(side: Keys, groups: Collection[str]) -> Keys:
+    chosen = [i for i, group in enumerate(side.groups) if group in groups]
+    performance = Performance(
+        [side.performance.frames[i] for i in chosen], [side.performance.faces[i] for i in chosen]
     )
+    keys = [side.keys[i] for i in chosen]
+    return Keys(side.trait, keys, performance, [side.groups[i] for i in chosen])
 
 
 def _stored(sources: Mapping[str, PersonaSource], places: Sequence[Place], trait: str) -> Keys:

@@ -1,7 +1,6 @@
 """Faces of a data set in the order in which they answer a picture or a query, and the choice of a few of them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +10,7 @@ from faceswap_jax.editing.expressions import (
     BLENDSHAPES,
     SPREADS,
     Condition,
+    Found,
     Place,
     blendshapes_of,
     find,
@@ -22,56 +22,44 @@ from faceswap_jax.faces.blendshapes import BlendshapeReader
 from faceswap_jax.faces.expression import MEASURES, measures
 from faceswap_jax.faces.face import Face, Image
 
-PARTS: Mapping[str, Sequence[str]] = {
+REGIONS: Mapping[str, Sequence[str]] = {
     "all": ("",),
     "eyes": ("eye", "gaze", "lids"),
     "brows": ("brow",),
     "mouth": ("mouth", "lip", "jaw"),
 }
-"""Parts of a face, by words in the names of what tells them: measures and blendshapes."""
+"""Regions of a face, by words in the names of what tells them: measures and blendshapes."""
 
 APART = 0.5
 """Seconds between two chosen faces of one track, at least: neighbours look alike."""
 
 
-class Ranked(NamedTuple):
-    """A face that answers.
-
-    Attributes:
-        place: where it is.
-        values: what it was ranked by, by name: its distance, or the signals of the query.
-    """
-
-    place: Place
-    values: Mapping[str, float]
-
-
 def nearest_by_measures(
-    sources: Mapping[str, PersonaSource], face: Face, part: str
-) -> list[Ranked]:
+    sources: Mapping[str, PersonaSource], face: Face, region: str
+) -> list[Found]:
     """All faces of a data set, those first whose measures are nearest to those of a face.
 
-    The distance is the mean squared difference of the measures of `part` that both have, in spreads. They are compared
-    as they are, not about any mean: nobody knows what the face in the picture is like at rest. A data set's face of the
-    same build comes a little earlier for that. Landmarks of one source are compared best: if those of the data come
-    from files beside the clips, the picture should have its own file.
+    The distance is the mean squared difference of the measures of `region` that both have, in spreads. They are
+    compared as they are, not about any mean: nobody knows what the face in the picture is like at rest. A data set's
+    face of the same build comes a little earlier for that. Landmarks of one source are compared best: if those of the
+    data come from files beside the clips, the picture should have its own file.
     """
     known = read_expressions(sources)
     wanted = measures(face.landmarks, face.irises)
     difference = (known.measures - wanted) / SPREADS
-    return _by_distance(known.places, difference[:, _columns(MEASURES, part)])
+    return _by_distance(known.places, difference[:, _columns(MEASURES, region)])
 
 
 def nearest_by_blendshapes(
-    sources: Mapping[str, PersonaSource], image: Image, face: Face, part: str
-) -> list[Ranked]:
-    """All faces of a data set, those first whose blendshapes of `part` have the least mean squared difference.
+    sources: Mapping[str, PersonaSource], image: Image, face: Face, region: str
+) -> list[Found]:
+    """All faces of a data set, those first whose blendshapes of `region` have the least mean squared difference.
 
     Args:
         sources: the data set; all of its images are read.
         image: the picture.
         face: a face in it.
-        part: one of `PARTS`.
+        region: one of `REGIONS`.
 
     Raises:
         InputError: no blendshapes can be read in the picture.
@@ -83,10 +71,10 @@ def nearest_by_blendshapes(
         )
     places = read_expressions(sources).places
     difference = read_blendshapes(sources, places) - wanted
-    return _by_distance(places, difference[:, _columns(BLENDSHAPES, part)])
+    return _by_distance(places, difference[:, _columns(BLENDSHAPES, region)])
 
 
-def most_extreme(sources: Mapping[str, PersonaSource], query: Sequence[Condition]) -> list[Ranked]:
+def most_extreme(sources: Mapping[str, PersonaSource], query: Sequence[Condition]) -> list[Found]:
     """The faces that fulfil a query, those first that lie farthest beyond its first condition.
 
     Raises:
@@ -95,10 +83,10 @@ def most_extreme(sources: Mapping[str, PersonaSource], query: Sequence[Condition
     first = query[0]
     found = find(sources, query)
     found.sort(key=lambda face: -first.excess(face.values[first.signal]))
-    return [Ranked(*face) for face in found]
+    return found
 
 
-def choose(ranked: Sequence[Ranked], count: int, serves: Callable[[Place], bool]) -> list[Ranked]:
+def choose(ranked: Sequence[Found], count: int, serves: Callable[[Place], bool]) -> list[Found]:
     """The first faces, but of a track no two within `APART`, and of one persona no more than half.
 
     If other personas have too few, that one fills up.
@@ -121,24 +109,22 @@ def choose(ranked: Sequence[Ranked], count: int, serves: Callable[[Place], bool]
             answers[place] = serves(place)
             if answers[place]:
                 chosen.append(place)
-    return [item for item in ranked if item.place in set(chosen)]
+    return [item for item in ranked if answers.get(item.place)]
 
 
-def _by_distance(places: Sequence[Place], difference: Float[np.ndarray, "n k"]) -> list[Ranked]:
+def _by_distance(places: Sequence[Place], difference: Float[np.ndarray, "n k"]) -> list[Found]:
     """Faces by the mean square of what is known of their differences; those of which nothing is known are left out."""
     known = ~np.isnan(difference)
     total = np.where(known, difference, 0) ** 2
     distances = total.sum(1) / np.maximum(known.sum(1), 1)
     order = np.argsort(distances, kind="stable")
     return [
-        Ranked(places[row], {"distance": float(distances[row])})
-        for row in order
-        if known[row].any()
+        Found(places[row], {"distance": float(distances[row])}) for row in order if known[row].any()
     ]
 
 
-def _columns(names: Iterable[str], part: str) -> list[int]:
-    return [i for i, name in enumerate(names) if any(word in name for word in PARTS[part])]
+def _columns(names: Iterable[str], region: str) -> list[int]:
+    return [i for i, name in enumerate(names) if any(word in name for word in REGIONS[region])]
 
 
 def _close(place: Place, other: Place) -> bool:

@@ -5,6 +5,7 @@ A vector belongs to the weights that its latents come from. It lies in the run's
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import make_folder, readable, write_json
+from faceswap_jax.files import is_partial, make_folder, readable, write_json
 from faceswap_jax.inference.generator import Generator
 
 FOLDER = "vectors"
@@ -49,7 +50,8 @@ class Vector:
         trait: what it changes: how its positive keys were found, and its negative ones.
         parts: of the latents that it changes, by name.
         method: how it was made, one of `METHODS`.
-        digest: of the weights of the generator that it belongs to.
+        step: how many steps the generator was trained that it belongs to.
+        digest: of the weights of that generator.
         positive: key pictures of weight 1.
         negative: key pictures of weight 0.
         values: what weight 1 adds to the latents; 0 outside the parts.
@@ -59,6 +61,7 @@ class Vector:
     trait: str
     parts: Sequence[str]
     method: str
+    step: int
     digest: str
     positive: Sequence[Key]
     negative: Sequence[Key]
@@ -79,7 +82,8 @@ class Vector:
             InputError: there is none, or its file is damaged or newer than this program.
         """
         path = path_of(workdir, name)
-        known = sorted(other.stem for other in path.parent.glob("*.json"))
+        files = path.parent.glob("*.json")
+        known = sorted(other.stem for other in files if not is_partial(other))
         if name not in known:
             there = f"there are {', '.join(known)}" if known else "there is none yet"
             raise InputError(
@@ -95,6 +99,8 @@ class Vector:
                 )
             for side in ("positive", "negative"):
                 content[side] = [Key(**key) for key in content[side]]
+            if not np.isfinite(np.array(content["values"], np.float32)).all():
+                raise ValueError("a value is no number")
             return cls(**content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -105,9 +111,20 @@ class Vector:
         """Raises InputError unless the vector was made with the generator's weights."""
         if self.digest != generator.digest:
             raise InputError(
-                f"The vector '{self.name}' was made with other weights than those of step {generator.step}; make it "
-                "again with 'faceswap vector', or name its checkpoint by --step."
+                f"The vector '{self.name}' was made with the weights of step {self.step}, which are others than those "
+                f"of step {generator.step} here; make it again with 'faceswap vector', or choose its checkpoint by "
+                "--step."
             )
+        if np.shape(self.values) != (latent_length(generator),):
+            raise InputError(
+                f"The vector '{self.name}' is as long as no latents of this model; make it again with 'faceswap "
+                "vector'."
+            )
+
+
+def latent_length(generator: Generator) -> int:
+    """Length of the latents of a generator that has some."""
+    return max(part.stop for part in generator.parts.values())
 
 
 def path_of(workdir: Path, name: str) -> Path:
@@ -116,7 +133,7 @@ def path_of(workdir: Path, name: str) -> Path:
     Raises:
         InputError: the name is no name of a file.
     """
-    if not name or Path(name).name != name or name.startswith("."):
+    if not re.fullmatch(r"\w[\w.-]*", name):
         raise InputError(f"'{name}' cannot be the name of a vector; choose letters and digits.")
     return workdir / FOLDER / f"{name}.json"
 
@@ -129,7 +146,7 @@ def where(parts: Sequence[str], generator: Generator) -> Float[np.ndarray, "late
     """
     if not generator.parts:
         raise InputError("This model has no latents that can be edited; give another --workdir.")
-    inside = np.zeros(max(part.stop for part in generator.parts.values()), np.float32)
+    inside = np.zeros(latent_length(generator), np.float32)
     for name in parts:
         if name not in generator.parts:
             raise InputError(
@@ -150,15 +167,12 @@ def mean_difference(
     Args:
         positive: latents of key pictures.
         negative: of the others.
-        groups: to which group each of the positive keys belongs, and each of the negative ones.
-
-    Raises:
-        InputError: no group has keys on both sides.
+        groups: to which group each of the positive keys belongs, and each of the negative ones. Each has keys on both
+            sides.
     """
     differences = []
     weights = []
-    for members in _shared_groups(groups):
-        of_positive, of_negative = members
+    for of_positive, of_negative in _members(groups):
         differences.append(positive[of_positive].mean(0) - negative[of_negative].mean(0))
         weights.append(min(of_positive.sum(), of_negative.sum()))
     return np.average(differences, axis=0, weights=weights)
@@ -173,7 +187,7 @@ def first_component(
     difference. Arguments as there.
     """
     centred = []
-    for of_positive, of_negative in _shared_groups(groups):
+    for of_positive, of_negative in _members(groups):
         sides = positive[of_positive], negative[of_negative]
         middle = (sides[0].mean(0) + sides[1].mean(0)) / 2
         centred += [side - middle for side in sides]
@@ -181,17 +195,10 @@ def first_component(
     return axes[0] * (axes[0] @ mean_difference(positive, negative, groups))
 
 
-def _shared_groups(groups: tuple[Groups, Groups]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Which keys, positive and negative, are of each group that has both."""
+def _members(groups: tuple[Groups, Groups]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Which keys, positive and negative, are of each group."""
     of_positive, of_negative = map(np.array, groups)
-    shared = sorted(set(groups[0]) & set(groups[1]))
-    if not shared:
-        raise InputError(
-            "Nobody has faces on both sides: positive ones are of "
-            f"{', '.join(sorted(set(groups[0])))}, negative ones of {', '.join(sorted(set(groups[1])))}; widen the "
-            "queries."
-        )
-    return [(of_positive == name, of_negative == name) for name in shared]
+    return [(of_positive == name, of_negative == name) for name in sorted(set(groups[0]))]
 
 
 METHODS = {"mean": mean_difference, "pca": first_component}

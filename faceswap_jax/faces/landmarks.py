@@ -12,9 +12,11 @@ The file (sidecar)
     pixel at (0, 0). Frames without a row have no face. Rows may come in any order, each frame once.
 """
 
+import contextlib
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -23,6 +25,15 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces.face import Face, Image, Landmarker, Landmarks
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
+from faceswap_jax.faces.picture import read_picture
+
+
+class Shown(NamedTuple):
+    """A picture and a face in it."""
+
+    image: Image
+    face: Face
+
 
 HEADER = ["frame"] + [f"{axis}{point}" for point in range(68) for axis in "xy"]
 
@@ -113,6 +124,20 @@ def _parse(row: list[str], where: str) -> tuple[int, Float32[np.ndarray, "68 2"]
             f"{where}: both eyes lie at one point; leave the row out if there is no face."
         )
     return frame, points
+
+
+def largest_face(picture: Path) -> Shown:
+    """The largest face of a picture; a sidecar file counts.
+
+    Raises:
+        InputError: the picture cannot be read or shows no face.
+    """
+    image = read_picture(picture)
+    with contextlib.closing(open_landmarker(picture)) as landmarker:
+        faces = landmarker(image, 0)
+    if not faces:
+        raise InputError(f"{picture} shows no face; give another picture.")
+    return Shown(image, faces[0])
 
 
 def open_landmarker(clip: Path, beta: float = 0.05) -> Landmarker:

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int16
@@ -31,7 +31,9 @@ class Count:
     without_face: int = 0
 
 
+T = TypeVar("T")
 Shift = Callable[[video.Frame], Float32[np.ndarray, "latent"]]
+"""What is added to the latents of a face in a frame."""
 
 
 class Role(NamedTuple):
@@ -298,21 +300,21 @@ def _convert(
     done = f"{output}: {count.frames} frames"
     if count.without_face:
         done += f", {count.without_face} without the face {without_face}"
-    Console(stderr=True).print(done, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(done, highlight=False, markup=False, soft_wrap=True)
     return count
+
+
+def watched(items: Iterable[T], what: str, total: int) -> Iterable[T]:
+    """The same items; a terminal shows how far they are."""
+    console = Console(stderr=True)
+    return track(
+        items, what, total, console=console, transient=True, disable=not console.is_terminal
+    )
 
 
 def _watched(frames: Iterable[video.Frame], clip: Path, what: str) -> Iterable[video.Frame]:
     """The frames of a clip; a terminal shows how far it is."""
-    console = Console(stderr=True)
-    return track(
-        frames,
-        f"{clip.name}: {what}",
-        video.probe(clip).frames,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    return watched(frames, f"{clip.name}: {what}", video.probe(clip).frames)
 
 
 def _write(output: Path, source: Path, frames: Iterator[video.Frame], placement: str) -> None:

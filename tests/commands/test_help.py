@@ -26,7 +26,7 @@ def test_help_names_every_command(faceswap, arguments):
         ("verify", "repair"),
         ("train", "config workdir distributed profile"),
         ("compile", "config devices"),
-        ("search", "data output count query by part"),
+        ("search", "data output count query by region"),
         ("people", "output"),
         ("swap", "workdir persona pictures output blend step outline face reference personas"),
         ("reenact", "workdir persona pictures output step"),

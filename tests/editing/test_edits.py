@@ -35,6 +35,10 @@ def test_a_curve_of_one_face_edits_no_other():
     np.testing.assert_allclose(found[1](at(0)), both, atol=1e-6)
 
 
+def test_a_face_without_edits_is_left_alone():
+    assert list(edits(Curve("smile", 1, [0], [1])).of_faces([0, 1])) == [1]
+
+
 def test_a_face_that_is_not_replaced_is_told():
     with pytest.raises(
         InputError, match=r"'smile' is to edit face 2, but what is replaced is .* 0"

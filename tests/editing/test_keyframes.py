@@ -89,6 +89,41 @@ def test_timecode_counts_from_that_of_the_file(clips, tmp_path):
         clock.seconds("timecode", "00:00:00:04")
 
 
+@pytest.mark.parametrize(
+    "timecode", ["00:00:61:00", "00:00:00:30", "00:01:00;00", "00:00:00.5", "1:2", "", 7, None]
+)
+def test_timecodes_that_there_are_not_are_told(timecode):
+    clock = Clock([float(n / NTSC) for n in range(2000)], NTSC)
+    with pytest.raises(InputError, match=r"is none of 29\.97|counts otherwise"):
+        clock.seconds("timecode", timecode)
+
+
+def test_timecode_that_counts_otherwise_than_the_file_is_told():
+    clock = Clock([float(n / NTSC) for n in range(2000)], NTSC, "01:00:00;00")
+    assert clock.seconds("timecode", "01:00:10;00") == pytest.approx(float(300 / NTSC))
+    with pytest.raises(InputError, match=r"'01:00:10:00' counts otherwise .* 01:00:00;00"):
+        clock.seconds("timecode", "01:00:10:00")
+
+
+def test_times_count_from_the_file_and_timecode_from_its_first_frame():
+    clock = Clock([0.5 + n / 25 for n in range(100)], Fraction(25))
+    assert clock.seconds("frame", 2) == clock.seconds("time", 0.58) == pytest.approx(0.58)
+    assert clock.seconds("timecode", "00:00:00:02") == pytest.approx(0.58)
+
+
+def test_one_vector_has_one_list_of_keys_for_a_face(clips, tmp_path):
+    path = tmp_path / "edit.json"
+    keys = [{"frame": 0, "weight": 1}]
+    for faces, is_refused in (([None, None], True), ([0, None], True), ([0, 1], False)):
+        edits = [{"vector": "smile", "keys": keys, "face": face} for face in faces]
+        path.write_text(json.dumps({"version": 1, "edits": edits}))
+        if is_refused:
+            with pytest.raises(InputError, match="'smile' is edited twice"):
+                keyframes.read(path, clips / "ada.mp4")
+        else:
+            assert [curve.face for curve in keyframes.read(path, clips / "ada.mp4")] == faces
+
+
 def test_constant_weights_are_curves_without_time():
     smile, lids = keyframes.constant({"smile": 0.5, "lids": -1})
     assert (smile(0.0), smile(99.0), lids(3.0)) == (0.5, 0.5, -1.0)
@@ -111,6 +146,11 @@ def test_constant_weights_are_curves_without_time():
             f"{RATE:g} frames per second has no timecode",
         ),
         ([{"frame": 0.5, "weight": 0}], {}, "frame 0.5 is not in the clip"),
+        ([{"frame": False, "weight": 0}], {}, "frame False is not in the clip"),
+        ([{"time": 10**400, "weight": 0}], {}, "is no number of seconds"),
+        ([{"frame": 0, "weight": float("nan")}], {}, "weight nan"),
+        ([{"frame": 0, "weight": 0}], {"vector": 5}, "vector 5 is no name"),
+        ([{"frame": 0, "weight": 0}], {"face": True}, "True is no number of a face"),
         ([{"weight": 0}], {}, "needs one of frame, time, timecode"),
         ([{"frame": 0, "time": 0, "weight": 0}], {}, "needs one of"),
         ([{"frame": 0}], {}, "lacks weight"),
@@ -133,7 +173,10 @@ def test_files_that_are_no_keyframes_are_told(clips, tmp_path):
     path = tmp_path / "edit.json"
     for text, message in (
         ("{", "no JSON"),
+        ("[" * 10**5, "no JSON that can be read"),
+        ('{"version": 1, "version": 1}', "no JSON .*a name comes twice among version, version"),
         ("[]", "must be a map with edits, version"),
+        ('{"version": true, "edits": [1]}', "version is True"),
         ('{"version": 2, "edits": [1]}', "version is 2, but this faceswap reads 1"),
         ('{"version": 1, "edits": [1]}', "1 must be a map with keys, vector"),
     ):

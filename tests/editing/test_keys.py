@@ -2,16 +2,17 @@
 
 import hashlib
 
-import ml_collections
 import numpy as np
 import pytest
 
 from data_pipelines.puppets.dataset import write_records
 from faceswap_jax.editing import keys
-from faceswap_jax.editing.expressions import find, read_query
+from faceswap_jax.editing.expressions import find, open_all, read_query
+from faceswap_jax.editing.vectors import Key
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import write_picture
+from faceswap_jax.inference.batching import Performance
 from tests.support.performers import show
 
 
@@ -33,7 +34,7 @@ def pictures(tmp_path):
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keys") / "data"
     write_records(folder, 0, range(2), range(2), 6, 5.0, 32)
-    return ml_collections.ConfigDict({"kind": "tracks", "path": str(folder), "split": "train"})
+    return open_all(folder)
 
 
 def test_every_picture_of_a_folder_is_a_key(pictures):
@@ -43,7 +44,7 @@ def test_every_picture_of_a_folder_is_a_key(pictures):
         assert key.sha256 == hashlib.sha256((pictures / key.name).read_bytes()).hexdigest()
     faces = [face.landmarks for face in found.performance.faces]
     np.testing.assert_allclose(faces, [show(p, 1).landmarks for p in range(2)], atol=1e-3)
-    assert found.trait == "open" and len(set(found.groups)) == 1
+    assert found.trait == str(pictures) and len(set(found.groups)) == 1
 
 
 def test_one_picture_is_a_key(pictures):
@@ -57,7 +58,7 @@ def test_pictures_that_are_no_keys_are_told(pictures, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder, message in (
-        (pictures, f"{faceless} shows no face; leave it out"),
+        (pictures, f"{faceless} shows no face; give another"),
         (empty, f"{empty} holds no picture"),
         (pictures / "notes.txt", "is no folder of pictures"),
         (tmp_path / "nowhere", "is no folder of pictures"),
@@ -67,24 +68,25 @@ def test_pictures_that_are_no_keys_are_told(pictures, tmp_path):
 
 
 def test_faces_of_a_data_set_are_keys_of_their_personas(data):
-    from data_pipelines import datasets
-
     query, against = "mouth_open>0.3", "mouth_open<-0.3"
     sides = keys.from_data(data, query, against)
-    for side, condition in zip(sides, (query, against), strict=True):
-        found = find(datasets.open_data(data), read_query(condition))
-        assert side.trait == condition
-        assert side.groups == [one.place.persona for one in found]
-        assert [frame.time for frame in side.performance.frames] == [f.place.time for f in found]
-    assert len({key.sha256 for side in sides for key in side.keys}) == sum(
-        len(side.keys) for side in sides
-    )
+    hashes = []
+    for one, condition in zip(sides, (query, against), strict=True):
+        found = find(data, read_query(condition))
+        assert one.trait == condition
+        assert one.groups == [face.place.persona for face in found]
+        assert [frame.time for frame in one.performance.frames] == [f.place.time for f in found]
+        hashes += [key.sha256 for key in one.keys]
+    assert len(hashes) == len(set(hashes))
 
 
-def test_without_the_other_side_it_is_all_other_faces(data):
-    positive, negative = keys.from_data(data, "mouth_open>0.3")
-    assert len(positive.keys) + len(negative.keys) == 24
-    assert negative.trait == "the others"
+def test_without_the_other_side_it_is_the_opposite_of_the_first_condition_under_the_same_bounds(
+    data,
+):
+    positive, negative = keys.from_data(data, "mouth_open>0.3,yaw<5")
+    assert (positive.trait, negative.trait) == ("mouth_open>0.3,yaw<5", "mouth_open<0.3,yaw<5")
+    expected = find(data, read_query("mouth_open<0.3,yaw<5"))
+    assert negative.groups == [one.place.persona for one in expected]
 
 
 def test_many_faces_are_thinned_out_evenly(data, monkeypatch):
@@ -96,7 +98,27 @@ def test_many_faces_are_thinned_out_evenly(data, monkeypatch):
 def test_queries_that_leave_a_side_empty_are_told(data):
     with pytest.raises(InputError, match=r"No face fulfils mouth_open>99"):
         keys.from_data(data, "mouth_open>99")
-    with pytest.raises(InputError, match="All faces of the data fulfil yaw>-180"):
+    with pytest.raises(InputError, match=r"No face fulfils yaw<-180"):
         keys.from_data(data, "yaw>-180")
     with pytest.raises(InputError, match="no signal 'grin'"):
         keys.from_data(data, "yaw>-180", "grin>1")
+
+
+def side(*groups: str, start: int = 0) -> keys.Keys:
+    """Keys of these groups, whose frames and faces are numbers."""
+    numbers = list(range(start, start + len(groups)))
+    found = [Key(f"face {n}", str(n)) for n in numbers]
+    return keys.Keys("trait", found, Performance(numbers, numbers), list(groups))
+
+
+def test_only_those_count_who_are_on_both_sides():
+    a, b = keys.shared(side("ada", "ben", "ada"), side("cleo", "ada", start=3))
+    assert (a.groups, a.performance.frames) == (["ada", "ada"], [0, 2])
+    assert ([key.name for key in b.keys], b.performance.faces) == (["face 4"], [4])
+
+
+def test_sides_that_have_nothing_or_a_picture_in_common_are_told():
+    with pytest.raises(InputError, match=r"Nobody has faces on both sides: .* ada, .* of ben"):
+        keys.shared(side("ada"), side("ben", start=1))
+    with pytest.raises(InputError, match="face 0 is on both sides"):
+        keys.shared(side(""), side(""))

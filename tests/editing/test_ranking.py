@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from faceswap_jax.editing.expressions import Place, read_query
+from faceswap_jax.editing.expressions import Found, Place, read_query
 from faceswap_jax.editing.ranking import (
-    Ranked,
     choose,
     most_extreme,
     nearest_by_blendshapes,
@@ -30,9 +29,9 @@ def places(ranked):
     return [(item.place.persona, item.place.number) for item in ranked]
 
 
-@pytest.mark.parametrize("part", ["all", "eyes", "brows", "mouth"])
-def test_the_nearest_to_a_face_is_that_face(sources, part):
-    ranked = nearest_by_measures(sources, face_of(1, 3)[1], part)
+@pytest.mark.parametrize("region", ["all", "eyes", "brows", "mouth"])
+def test_the_nearest_to_a_face_is_that_face(sources, region):
+    ranked = nearest_by_measures(sources, face_of(1, 3)[1], region)
     assert len(ranked) == 12 and places(ranked)[0] == ("puppet1", 3)
     assert ranked[0].values["distance"] < 1e-6 < ranked[1].values["distance"]
 
@@ -80,7 +79,7 @@ def test_a_query_puts_those_first_that_lie_farthest_beyond_its_first_condition(s
 def ranked(*faces):
     """Faces of (persona, track, time)."""
     return [
-        Ranked(Place(persona, i, "clip", track, i, time), {})
+        Found(Place(persona, i, "clip", track, i, time), {})
         for i, (persona, track, time) in enumerate(faces)
     ]
 

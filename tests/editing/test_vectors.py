@@ -7,14 +7,22 @@ import numpy as np
 import pytest
 
 from experiments import parts as experiment
-from faceswap_jax.editing.vectors import Vector, first_component, mean_difference, where
+from faceswap_jax.editing.edits import Edits
+from faceswap_jax.editing.keyframes import Curve
+from faceswap_jax.editing.keys import Keys
+from faceswap_jax.editing.vectors import Key, Vector, first_component, mean_difference, where
 from faceswap_jax.errors import InputError
-from faceswap_jax.inference.generator import Edit, Faces, Who
+from faceswap_jax.faces.face import Face
+from faceswap_jax.faces.video import Frame
+from faceswap_jax.inference.batching import Performance, read_inputs
+from faceswap_jax.inference.generator import Edit, Who
 from faceswap_jax.inference.trained import TrainedGenerator
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.autoencoder import Task
+from faceswap_jax.vector import make
 from tests.support.generators import PixelGenerator
 from tests.support.made_vectors import vector
+from tests.support.performers import show
 
 GROUPS = ["ada"] * 6 + ["ben"] * 4, ["ben"] * 5 + ["ada"] * 5
 MAKERS = pytest.mark.parametrize("make", [mean_difference, first_component])
@@ -42,11 +50,13 @@ def generator():
     )
 
 
-@pytest.fixture(scope="module")
-def faces():
-    rng = np.random.default_rng(0)
-    crops = rng.integers(0, 256, (3, 16, 16, 3), np.uint8)
-    return Faces(crops=crops, landmarks=rng.uniform(4, 12, (3, 68, 2)).astype(np.float32))
+def key_faces(seed: int) -> Keys:
+    """Three puppets, each of whom does something else."""
+    shown = [show(seed, i) for i in range(3)]
+    frames = [Frame(frame.image, 0.0, i) for i, frame in enumerate(shown)]
+    faces = [Face(frame.landmarks, 1.0) for frame in shown]
+    keys = [Key(f"{seed} {i}", "") for i in range(3)]
+    return Keys("keys", keys, Performance(frames, faces), [""] * 3)
 
 
 def test_the_mean_difference_of_one_group_is_that_of_the_means():
@@ -79,33 +89,37 @@ def test_the_first_component_is_the_axis_on_which_the_sides_differ_most():
     np.testing.assert_allclose(found, 3 * axis, atol=0.02)
 
 
-@MAKERS
-def test_nobody_on_both_sides_is_told(make):
-    groups = ["ada"] * 10, ["ben"] * 10
-    with pytest.raises(InputError, match=r"both sides: positive ones are of ada, negative .* ben"):
-        make(latents(0), latents(1), groups)
-
-
+@pytest.mark.parametrize("method", ["mean", "pca"])
 @pytest.mark.parametrize("part", ["left_eye", "right_eye", "mouth", "remainder"])
-def test_an_edit_of_one_part_leaves_the_latents_of_the_others_exactly(generator, faces, part):
-    z = generator.latents(faces)
-    values = np.float32(latents(6)[0].mean()) * where([part], generator)
-    edited = z + np.float32(0.7) * values
-    own = np.zeros(z.shape[1], bool)
-    own[generator.parts[part]] = True
-    np.testing.assert_array_equal(edited[:, ~own], z[:, ~own])
-    assert (edited[:, own] != z[:, own]).all()
+def test_an_edit_of_one_part_leaves_the_latents_of_the_others_exactly(generator, part, method):
+    sides = [key_faces(seed) for seed in range(2)]
+    made = make(generator, "trait", *sides, [part], method)
+    edits = Edits([Curve("trait", None, [0], [0.7])], {"trait": made})
+    shift = edits.of_faces([0])[0](Frame(None, 0.0, 0))
 
-    # And the image follows.
+    own = np.zeros(len(shift), bool)
+    own[generator.parts[part]] = True
+    z = sides[0].latents(generator)
+    np.testing.assert_array_equal((z + shift)[:, ~own], z[:, ~own])
+    assert (shift[own] != 0).all()
+
+
+def test_the_image_follows_an_edit(generator):
+    faces = read_inputs(generator, key_faces(0).performance)
     ada = generator.identity(Who({"ada": 1.0}))
-    shift = np.repeat(200 * values[None], 3, 0)
+    shift = np.repeat(200 * where(["mouth"], generator)[None], 3, 0)
     assert (generator(ada, faces, Edit(shift)) != generator(ada, faces)).any()
 
 
-def test_parts_follow_one_another_and_fill_the_latents(generator, faces):
+def test_faces_that_look_the_same_to_the_model_make_no_vector(generator):
+    with pytest.raises(InputError, match="Both sides of 'trait' look the same"):
+        make(generator, "trait", key_faces(0), key_faces(0))
+
+
+def test_parts_follow_one_another_and_fill_the_latents(generator):
     assert list(generator.parts) == ["left_eye", "right_eye", "mouth", "remainder"]
     total = sum(where([part], generator) for part in generator.parts)
-    np.testing.assert_array_equal(total, np.ones(generator.latents(faces).shape[1]))
+    np.testing.assert_array_equal(total, np.ones(key_faces(0).latents(generator).shape[1]))
 
 
 def test_a_part_that_the_model_has_not_is_told(generator):
@@ -133,19 +147,24 @@ def test_files_that_are_no_vectors_are_told(tmp_path):
         (content | {"version": 2}, "version 2, newer than 1"),
         ({"version": 1}, "is damaged .*make the vector again"),
         ([], "is damaged"),
+        (content | {"values": [1.0, float("nan")]}, "is damaged"),
+        (content | {"values": ["a lot"]}, "is damaged"),
     ):
         path.write_text(json.dumps(changed))
         with pytest.raises(InputError, match=f"{path}.* {message}"):
             Vector.load(tmp_path, "grin")
 
 
-@pytest.mark.parametrize("name", ["", "../smile", "a/b", ".smile"])
+@pytest.mark.parametrize("name", ["", "../smile", "a/b", ".smile", "a=b", "a,b", " smile"])
 def test_names_that_are_no_names_of_files_are_told(tmp_path, name):
     with pytest.raises(InputError, match="cannot be the name of a vector"):
         Vector.load(tmp_path, name)
 
 
 def test_a_vector_of_other_weights_is_told(generator):
-    vector(digest=generator.digest).check(generator)
-    with pytest.raises(InputError, match="'smile' was made with other weights"):
-        vector().check(generator)
+    length = sum(part.stop - part.start for part in generator.parts.values())
+    vector(digest=generator.digest, length=length).check(generator)
+    with pytest.raises(InputError, match="'smile' was made with the weights of step 3"):
+        vector(length=length).check(generator)
+    with pytest.raises(InputError, match="'smile' is as long as no latents"):
+        vector(digest=generator.digest, length=1).check(generator)
