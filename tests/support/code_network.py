@@ -19,6 +19,7 @@ class Network(Autoencoder):
     inputs = ("image", "landmarks")
     last_levels = range(9)
     multiplications = 1.0
+    latent = LATENT
 
     @classmethod
     def build(cls, config, level, personas, dtype):
