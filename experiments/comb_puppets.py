@@ -17,10 +17,10 @@ What options do, at 32 px after 700 steps, with --blend none, is the mean of two
     Eq. 1                        1.0        16.2     46.4           60 %        4.0      7.8         41 %
     ceiling                                 18.6     62.0           67 %        3.3      4.2         70 %
 
-Sequential updates win and cost nothing: the encoder learns eight times a step. The demo has them, though with three
-personas they are only as good as joint ones. Devices along the persona axis need joint ones. The losses of swapped
-images gain 0.2 to 0.3 dB, cost time and sharpness, and stay off. Eq. 2 is 0.3 dB better than Eq. 1; with Eq. 1 yaw is
-followed better.
+Sequential updates win and cost nothing: the encoder learns eight times a step. With three personas they are only as
+good as joint ones. Devices along the persona axis need joint ones, and so do losses that compare personas. The losses
+of swapped images gain 0.2 to 0.3 dB, cost time and sharpness, and stay off. Eq. 2 is 0.3 dB better than Eq. 1; with
+Eq. 1 yaw is followed better.
 
 All these numbers are those of alignment=eyes. docs/bench.md compares it with stable: a perfect network gains, a short
 training loses.
