@@ -18,6 +18,7 @@ def edit(
     source: Path,
     output: Path,
     changes: Path | Mapping[str, float],
+    only_changes: bool = False,
     **options,
 ) -> Count:
     """Does what `swap` does, and changes what the faces do.
@@ -28,6 +29,7 @@ def edit(
         source: picture or clip of the performers.
         output: picture or clip to write.
         changes: a file of keyframes, or the weights of vectors, by name, that stay.
+        only_changes: keeps the performer's own face where nothing is changed; `persona` is then the performer's own.
         **options: other arguments of `swap`.
 
     Raises:
@@ -38,7 +40,7 @@ def edit(
     # Whether it is a run
     configs.load(workdir / "config.json")
     curves = _curves(changes, source)
-    edits = Edits.load(curves, workdir)
+    edits = Edits.load(curves, workdir, only_changes)
 
     largest = keyframes.largest(curves)
     if largest > keyframes.USUAL:

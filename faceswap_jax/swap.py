@@ -84,9 +84,11 @@ def swap(
     elif not chosen and len(people) > 1:
         _tell_of_others(source, people)
     shifts = edits.of_faces(identities) if edits else {}
+    only_changes = edits is not None and edits.only_changes
     roles = []
     for number, identity in identities.items():
-        roles.append(Role(_person(source, people, number), identity, shifts.get(number)))
+        person = _person(source, people, number)
+        roles.append(Role(person, identity, shifts.get(number), only_changes))
     return swap_clip(generator, roles, source, output, method, outline)
 
 

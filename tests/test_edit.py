@@ -138,6 +138,20 @@ def test_a_picture_is_edited(edited, clips, tmp_path):
     assert (low != middle).any() and (middle != high).any()
 
 
+def test_only_what_an_edit_changes_may_be_put_into_the_frame(edited, tmp_path):
+    frame = show(3, 2)
+    source, output = tmp_path / "face.png", tmp_path / "out.png"
+    write_picture(source, frame.image)
+    write_landmarks(sidecar_path(source), {0: frame.landmarks})
+
+    def change(weight: float, **options) -> np.ndarray:
+        edit(edited, "ada", source, output, {"mouth_open": weight}, **options)
+        return np.abs(read_picture(output).astype(int) - read_picture(source)).sum()
+
+    assert change(0.0) > 0 == change(0.0, only_changes=True)
+    assert 0 < change(1.0, only_changes=True) < change(1.0)
+
+
 def test_weights_beyond_one_are_used_with_a_warning(edited, clips, tmp_path, capfd):
     output = tmp_path / "out.mp4"
     edit(edited, "ada", clips / "ben.mp4", output, {"mouth_open": -1.5})

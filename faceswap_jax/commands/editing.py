@@ -161,6 +161,8 @@ class Edit(Command):
         flags.DEFINE_string("keyframes", None, meaning, values)
         meaning = "In place of --keyframes: weights that stay, such as smile=0.5,lids=-1."
         flags.DEFINE_list("weights", [], meaning, values)
+        meaning = "Keep the clip's own face where an edit changes nothing; --persona is the performer's own."
+        flags.DEFINE_boolean("only_changes", False, meaning, values)
 
     def run(self, values, inputs):
         from faceswap_jax.edit import edit
@@ -176,6 +178,7 @@ class Edit(Command):
             Path(inputs[0]),
             Path(values.output),
             changes,
+            values.only_changes,
             **swap_choices(values),
         )
 

@@ -22,20 +22,23 @@ class Edits:
     Attributes:
         curves: weights of vectors over time; those of one face add up.
         vectors: by name.
+        only_changes: whether the performer's own face stays where an edit changes nothing.
     """
 
     curves: Sequence[Curve]
     vectors: Mapping[str, Vector]
+    only_changes: bool = False
 
     @classmethod
-    def load(cls, curves: Sequence[Curve], workdir: Path) -> "Edits":
+    def load(cls, curves: Sequence[Curve], workdir: Path, only_changes: bool = False) -> "Edits":
         """The edits with the vectors that the curves name, from the folder of a run.
 
         Raises:
             InputError: it has no such vector.
         """
         names = {curve.vector for curve in curves}
-        return cls(curves, {name: Vector.load(workdir, name) for name in names})
+        vectors = {name: Vector.load(workdir, name) for name in names}
+        return cls(curves, vectors, only_changes)
 
     def check(self, generator: Generator) -> None:
         """Raises InputError unless all vectors belong to the generator."""

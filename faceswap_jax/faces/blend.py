@@ -24,6 +24,12 @@ TARGET_LEVELS = 2
 SOFTNESS = 1 / 64
 """Standard deviation of the mask's softening, in crop widths: less shows a seam, more lets the old face through."""
 
+CHANGES = (8.0, 20.0)
+"""Changes of pixels that are nothing yet, and that are clear, of 255."""
+
+WIDER = 3
+"""By how many 64ths of a face's width what counts as changed is wider than what has."""
+
 REACH = 2
 """Radius of cubic interpolation, in pixels."""
 
@@ -70,6 +76,25 @@ def blend(
     if method == "multiband":
         return _add(target, _multiband(difference, mask, inside))
     return _add(target, mask[..., None] * difference)
+
+
+def where_changed(edited: Image, plain: Image) -> Float[np.ndarray, "h w"]:
+    """Where an edit has changed a generated face: from 0, nothing, to 1, soft at its border.
+
+    Args:
+        edited: the generated face with the edit.
+        plain: without it.
+    """
+    unit = edited.shape[1] / 64  # pixels
+    change = np.abs(edited.astype(np.float32) - plain).max(2)
+    change = cv2.GaussianBlur(change, (0, 0), unit)
+    faint, clear = CHANGES
+    mask = np.clip((change - faint) / (clear - faint), 0, 1)
+
+    # Wider, so that nothing of what was there before remains at its border
+    side = 2 * round(WIDER * unit) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return cv2.GaussianBlur(cv2.dilate(mask, kernel), (0, 0), WIDER / 2 * unit)
 
 
 def paste(

@@ -43,18 +43,27 @@ class Role(NamedTuple):
         person: the performer; None if the generator only hears.
         identity: who is shown, as the generator's `identity` gave it.
         shift: what is added to the latents in a frame, if the performance is edited.
+        only_changes: whether the person's own face stays where the edit changes nothing.
     """
 
     person: people.Person | None
     identity: Identity
     shift: Shift | None = None
+    only_changes: bool = False
 
 
 class Generated(NamedTuple):
-    """A frame of the driving clip, and the images made of its faces, by number of the role; {} without a face."""
+    """A frame of the driving clip, and what is made of its faces, by number of the role.
+
+    Attributes:
+        frame: as it was.
+        images: of the generator; {} without a face.
+        masks: how much of each pixel of an image is to be seen, 0..1; of those images that hide a part of theirs.
+    """
 
     frame: video.Frame
     images: Mapping[int, Image]
+    masks: Mapping[int, Float32[np.ndarray, "r r"]]
 
 
 def find_people(clip: Path) -> list[people.Person]:
@@ -149,6 +158,7 @@ def generate_frames(
     """
     while group := list(itertools.islice(frames, BATCH)):
         images: list[dict[int, Image]] = [{} for _ in group]
+        masks: list[dict[int, np.ndarray]] = [{} for _ in group]
         for number, role in enumerate(roles):
             # Those frames that show what the generator needs
             useful = [i for i, frame in enumerate(group) if _acts(role, frame)]
@@ -158,10 +168,14 @@ def generate_frames(
             generated = generate(generator, role.identity, performance, edit)
             for i, image in zip(useful, generated, strict=True):
                 images[i][number] = image
+            if role.only_changes:
+                plain = generate(generator, role.identity, performance)
+                for i, *pair in zip(useful, generated, plain, strict=True):
+                    masks[i][number] = blend.where_changed(*pair)
 
         count.frames += len(group)
         count.without_face += images.count({})
-        yield from map(Generated, group, images)
+        yield from map(Generated, group, images, masks)
 
 
 def blended_frames(
@@ -187,11 +201,20 @@ def blended_frames(
         faces = [face.landmarks for face in role.person.faces.values()]
         sides.append(blend_side(faces, alignment, generator.resolution))
 
-    for frame, images in generated:
+    for frame, images, masks in generated:
         result = frame.image
         for number, image in images.items():
             landmarks = roles[number].person.faces[frame.index].landmarks
-            result = put_face(result, image, landmarks, alignment, sides[number], method, outline)
+            result = put_face(
+                result,
+                image,
+                landmarks,
+                alignment,
+                sides[number],
+                method,
+                outline,
+                masks.get(number),
+            )
         yield replace(frame, image=result)
 
 
@@ -202,7 +225,7 @@ def whole_frames(generated: Iterable[Generated]) -> Iterator[video.Frame]:
     """
     image = None
     early = []
-    for frame, images in generated:
+    for frame, images, _ in generated:
         image = images.get(0, image)
         if image is None:
             # Without its own image, which would only fill the memory
@@ -222,17 +245,22 @@ def put_face(
     side: int,
     method: str,
     outline: str = align.DEFAULT_OUTLINE,
+    mask: Float32[np.ndarray, "r r"] | None = None,
 ) -> Image:
     """Blends a generated, aligned crop into its frame.
 
     The blending works at `side` pixels, the resolution of the face in the frame: all that stays of the target keeps
-    its sharpness, however coarse the generated face is.
+    its sharpness, however coarse the generated face is. With a mask of the generated crop, as much of the target is
+    changed.
     """
     # Everything in the crop's pixels
     transform = align.alignment_transform(landmarks, side, alignment)
     target = align.crop(image, transform, side)
     polygon = align.transform_points(align.face_polygon(landmarks, outline), transform)
     blended = blend.blend(align.resize(generated, side), target, polygon, method)
+    if mask is not None:
+        seen = align.resize(mask, side)[..., None]
+        blended = np.rint(target + seen * (blended.astype(np.float32) - target)).astype(np.uint8)
     return blend.paste(image, target, blended, transform)
 
 

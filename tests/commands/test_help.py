@@ -33,7 +33,7 @@ def test_help_names_every_command(faceswap, arguments):
         ("vector", "workdir step name part method positive negative query against data"),
         (
             "edit",
-            "workdir persona pictures output blend step outline face personas keyframes weights",
+            "workdir persona pictures output blend step outline face personas keyframes weights only_changes",
         ),
         ("evaluate", "workdir data blend embedder"),
         ("puppets", "output personas tracks frames format size resolution rate world_seed"),

@@ -241,3 +241,20 @@ def test_face_beyond_the_frame_s_border():
         before = align.crop(frame, transform, RESOLUTION)
         after = blend.blend(255 - before, before, polygon_at(RESOLUTION))
         assert blend.paste(frame, before, after, transform).shape == frame.shape
+
+
+def test_where_an_edit_has_changed_a_face():
+    """Nothing where both are alike, all where they differ, soft and wider than the difference."""
+    rng = np.random.default_rng(0)
+    plain = rng.integers(0, 200, (64, 64, 3), np.uint8)
+    edited = plain.copy()
+    edited[20:30, 24:40] += 50
+    mask = blend.where_changed(edited, plain)
+    assert mask[22:28, 26:38].min() > 0.99
+    assert 0 < mask[18, 32] < 1
+    far = np.ones_like(mask, bool)
+    far[10:40, 14:50] = False
+    assert mask[far].max() == 0
+    assert blend.where_changed(plain, plain).max() == 0
+    faint = np.clip(plain + 5, 0, 255).astype(np.uint8)
+    assert blend.where_changed(faint, plain).max() == 0

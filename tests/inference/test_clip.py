@@ -129,7 +129,7 @@ def test_only_the_outline_changes(frames, person, outline):
 def test_whole_frames_bridge_missing_faces(frames):
     images = [np.full((4, 4, 3), value, np.uint8) for value in range(3)]
     made = [{}, {}, {0: images[0]}, {0: images[1]}, {}, {0: images[2]}]
-    generated = [Generated(f, image) for f, image in zip(frames, made, strict=False)]
+    generated = [Generated(f, image, {}) for f, image in zip(frames, made, strict=False)]
     result = list(clip.whole_frames(generated))
     assert [frame.image[0, 0, 0] for frame in result] == [0, 0, 0, 1, 1, 2]
     assert [frame.time for frame in result] == [frame.time for frame in frames[:6]]
