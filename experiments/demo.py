@@ -19,6 +19,27 @@ none; errors of gaze in degrees, of lids, brows and mouth in %, then correlation
     the same, looking closer counts three times  16.6     13.2  15.1   16.7   24.1   0.83  0.78   0.56   0.65    0.71
     ceiling                                      18.0      9.0   9.9   15.3   16.8   0.89  0.91   0.70   0.82    0.86
 
+What each value is worth by itself, in two minutes of training from nothing on other clips of the same puppets, one seed,
+beside light work; errors as above (python -m experiments.benchmarks.levers --minutes 2 --seeds 1):
+
+                                       steps     PSNR   gaze  lids  brows  mouth  sharpness
+    these values, from nothing           220   15.3 dB   22.0  26.0   28.0   31.8     0.40
+    one encoder for all                  342   15.4 dB   23.4  25.7   28.5   32.2     0.37
+    no loss.expression                   257   15.2 dB   22.3  23.2   27.3   34.0     0.39
+    no loss.details                      245   15.5 dB   25.0  24.4   27.0   34.4     0.35
+    no loss.matching                     227   15.2 dB   22.6  25.2   29.0   32.6     0.38
+    Adam at 0.001 for Muon at 0.02       334   15.4 dB   21.9  29.0   27.7   31.8     0.39
+    Adam at 0.003                        297    8.7 dB   26.2  34.9   38.6   33.0     0.12
+    Muon at 0.01                         227   15.5 dB   22.1  24.0   24.5   30.0     0.42
+    grown from 16 px                     279   15.2 dB   22.2  24.1   27.1   32.6     0.40
+    warped input                         245   15.2 dB   20.3  24.3   30.0   33.3     0.44
+    these values, from `puppets`         200   16.5 dB   15.0  13.4   22.7   25.9     0.64
+    ceiling                                    18.1        8.4  11.1   20.2   16.6     0.88
+
+Two minutes are too few to tell most of them apart: PSNR is within 0.4 dB, the mouth within 4 %. What stands out is the
+start, and that Adam must not go faster than 0.001. Looking closer at eyes and mouth makes them sharper, and takes a
+tenth of the steps.
+
 What is left of gaze's error is larger up and down (8 degrees off in the mean, 9 of spread) than sideways (3 and 8). The
 oracle reads eyes upwards whose irises are pale: the ceiling's, too, by 6 to 9 degrees on two of the three.
 """
