@@ -19,10 +19,10 @@ none; errors of gaze in degrees, of lids, brows and mouth in %, then correlation
     the same, looking closer counts three times  16.6     13.2  15.1   16.7   24.1   0.83  0.78   0.56   0.65    0.71
     ceiling                                      18.0      9.0   9.9   15.3   16.8   0.89  0.91   0.70   0.82    0.86
 
-What each value is worth by itself, in two minutes of training from nothing on other clips of the same puppets, one seed,
-beside light work; errors as above (python -m experiments.benchmarks.levers --minutes 2 --seeds 1):
+What each value is worth by itself, in two minutes of training from nothing on other clips of the same puppets, one
+seed, beside light work; errors as above (python -m experiments.benchmarks.levers --minutes 2 --seeds 1):
 
-                                       steps     PSNR   gaze  lids  brows  mouth  sharpness
+                                       steps    PSNR      gaze  lids  brows  mouth  sharpness
     these values, from nothing           220   15.3 dB   22.0  26.0   28.0   31.8     0.40
     one encoder for all                  342   15.4 dB   23.4  25.7   28.5   32.2     0.37
     no loss.expression                   257   15.2 dB   22.3  23.2   27.3   34.0     0.39
