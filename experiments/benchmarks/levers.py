@@ -1,7 +1,7 @@
 """What each choice of the small experiments is worth: the choice taken back, all else equal, for the same wall time.
 
     python -m experiments.benchmarks.levers --workdir build/levers [--minutes 5] [--seeds 2] [--only "warp,batch of 8"]
-        [--personas 3]
+        [--personas 3] [--swapped 3]
 
 Trains `demo.py` on a few puppets, from nothing unless a row says otherwise, and scores swaps of clips that were never
 trained on against the truth, blended with --blend none. Before each training the speed of its steps is measured, so
@@ -30,6 +30,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder to make or to continue.",
 MINUTES = flags.DEFINE_float("minutes", 5.0, "Of each training.", lower_bound=0.5)
 SEEDS = flags.DEFINE_integer("seeds", 2, "Trainings of each choice.", lower_bound=1)
 PERSONAS = flags.DEFINE_integer("personas", 3, "Puppets to train on.", lower_bound=2)
+SWAPPED = flags.DEFINE_integer(
+    "swapped", 3, "Of these the first, whose clips are swapped.", lower_bound=2
+)
 ONLY = flags.DEFINE_list("only", None, "Names of choices, with commas between; all by default.")
 
 TRACKS = range(12)
@@ -126,9 +129,9 @@ def main(_) -> None:
 
 def make_data(workdir: Path) -> None:
     """Records to train on and clips to swap, of the same puppets."""
-    personas = range(PERSONAS.value)
-    write_records(workdir / "data", 0, personas, TRACKS, 25, 3.0, 64, processes=2)
-    clips = PuppetClips.regular(0, personas, HELD_OUT, frames=40, size=160, rate=8.0)
+    write_records(workdir / "data", 0, range(PERSONAS.value), TRACKS, 25, 3.0, 64, processes=2)
+    swapped = range(SWAPPED.value)
+    clips = PuppetClips.regular(0, swapped, HELD_OUT, frames=40, size=160, rate=8.0)
     write_clips(workdir / "held_out", clips, processes=2)
 
 
