@@ -323,7 +323,7 @@ def follows(workdir: Path, trait: str, clips: Path, measured: Measured) -> float
     weights = []
     for clip in measured.puppets.clips:
         source = workdir / "edited" / clip.file
-        source.parent.mkdir(exist_ok=True)
+        source.parent.mkdir(parents=True, exist_ok=True)
         if not source.exists():
             write_resting_clip(source, clips / clip.file, resting(measured.puppets, clip))
 
