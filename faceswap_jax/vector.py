@@ -15,7 +15,7 @@ from faceswap_jax.faces.grid import draw_grid
 from faceswap_jax.faces.picture import write_picture
 from faceswap_jax.faces.pose import head_pose
 from faceswap_jax.files import make_folder
-from faceswap_jax.inference.batching import Performance, generate
+from faceswap_jax.inference.batching import Performance, generate, latents
 from faceswap_jax.inference.clip import blend_side, put_face
 from faceswap_jax.inference.generator import Edit, Generator, Who
 from faceswap_jax.inference.trained import load
@@ -27,6 +27,9 @@ COLUMNS = [f"{weight:+g}" if weight else "0" for weight in SHOWN]
 
 PERSONAS = 4
 """Personas in it, at most."""
+
+KNOWN = (0.02, 0.98)
+"""Of the key faces, those of the least and of the greatest amount that an edit may come to."""
 
 SIDE = 128
 """Of its faces, pixels."""
@@ -101,6 +104,7 @@ def make(
     values = METHODS[method](*z, (positive.groups, negative.groups)) * inside
     if not values.any():
         raise InputError(f"Both sides of '{name}' look the same to the model; choose other faces.")
+    amounts = np.concatenate(z) @ values / (values @ values)
     return Vector(
         name=name,
         trait=f"{positive.trait} against {negative.trait}",
@@ -111,6 +115,7 @@ def make(
         positive=positive.keys,
         negative=negative.keys,
         values=np.float32(values).tolist(),
+        reach=tuple(np.quantile(amounts, KNOWN).tolist()),
     )
 
 
@@ -123,9 +128,9 @@ def shown(
 ) -> UInt8[np.ndarray, "weights h w 3"]:
     """A persona with the performance of one face, edited by each weight of `SHOWN`."""
     identity = generator.identity(Who({persona: 1.0}))
-    weights = np.float32(SHOWN)[:, None]
-    edit = Edit(weights * np.float32(made.values))
     repeated = Performance([*face.frames] * len(SHOWN), [*face.faces] * len(SHOWN))
+    weights = made.possible(latents(generator, repeated), np.array(SHOWN))
+    edit = Edit(np.float32(weights[:, None] * made.values))
     images = generate(generator, identity, repeated, edit)
 
     (frame,), (found,) = face.frames, face.faces

@@ -48,6 +48,7 @@ def edited(run, sides, tmp_path_factory):
     path = workdir / "vectors" / "mouth_open.json"
     content = json.loads(path.read_text())
     content["values"] = [100 * value for value in content["values"]]
+    content["reach"] = [-9, 9]
     path.write_text(json.dumps(content))
     return workdir
 

@@ -54,7 +54,7 @@ from faceswap_jax.faces.grid import draw_grid
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import write_picture
 from faceswap_jax.inference.batching import Performance as Shot
-from faceswap_jax.inference.batching import generate
+from faceswap_jax.inference.batching import generate, latents
 from faceswap_jax.inference.clip import blend_side, put_face
 from faceswap_jax.inference.generator import Edit, Generator, Who
 from faceswap_jax.inference.trained import load
@@ -208,11 +208,12 @@ class Measured:
     def _edited(self, persona: str, shot: Shot, made: Vector) -> list[np.ndarray]:
         """Images of a persona for each of `WEIGHTS`."""
         identity = self._generator.identity(Who({persona: 1.0}))
-        values = np.float32(made.values)
+        z = latents(self._generator, shot)
         images = []
         for weight in WEIGHTS:
-            shift = np.repeat(weight * values[None], len(shot.frames), 0)
-            images.append(generate(self._generator, identity, shot, Edit(shift)))
+            possible = made.possible(z, np.full(len(z), weight))
+            edit = Edit(np.float32(possible[:, None] * made.values))
+            images.append(generate(self._generator, identity, shot, edit))
         return images
 
     def _read(self, shot: Shot, images: np.ndarray) -> Reading:

@@ -66,10 +66,15 @@ class Edits:
         return shifts
 
     def _shift(self, curves: Sequence[Curve]) -> Shift:
-        values = np.float32([self.vectors[curve.vector].values for curve in curves])
-
-        def shift(frame: Frame) -> Float32[np.ndarray, "latent"]:
-            weights = np.float32([curve(frame.time) for curve in curves])
-            return (weights[:, None] * values).sum(0)
+        def shift(
+            frames: Sequence[Frame], z: Float32[np.ndarray, "n latent"]
+        ) -> Float32[np.ndarray, "n latent"]:
+            total = np.zeros_like(z)
+            for curve in curves:
+                vector = self.vectors[curve.vector]
+                wanted = np.array([curve(frame.time) for frame in frames])
+                weights = vector.possible(z, wanted)
+                total += np.float32(weights[:, None] * vector.values)
+            return total
 
         return shift

@@ -108,7 +108,9 @@ class Clock:
         last = len(self.times) - 1
         end = self.times[-1] + float(1 / self.rate)
         if when == "frame":
-            if not _is_whole(value) or not 0 <= value <= last:
+            if not _is_whole(value):
+                raise InputError(f"frame {value!r} is no whole number")
+            if not 0 <= value <= last:
                 raise InputError(f"frame {value!r} is not in the clip, which has 0 to {last}")
             return self.times[value]
 
@@ -168,11 +170,18 @@ def read(path: Path, clip: Path) -> list[Curve]:
 
 
 def constant(weights: Mapping[str, float]) -> list[Curve]:
-    """Curves that never change, from the weights of vectors."""
-    return [
-        Curve(name, None, (0.0,), (_weight(weight, f"vector {name}"),))
-        for name, weight in weights.items()
-    ]
+    """Curves that never change, from the weights of vectors.
+
+    Raises:
+        InputError: a weight is too large.
+    """
+    curves = []
+    for name, weight in weights.items():
+        try:
+            curves.append(Curve(name, None, (0.0,), (_weight(weight, f"'{name}'"),)))
+        except InputError as error:
+            raise InputError(f"{error}.") from error
+    return curves
 
 
 def largest(curves: Sequence[Curve]) -> float:
@@ -238,9 +247,8 @@ def _curve(edit: Any, clock: Clock) -> Curve:
 
 def _weight(weight: Any, where: str) -> float:
     if not _is_number(weight) or abs(weight) > MOST:
-        raise InputError(
-            f"{where} has the weight {weight!r}; give numbers from -{MOST:g} to {MOST:g}"
-        )
+        told = f"{weight:g}" if isinstance(weight, float) else repr(weight)
+        raise InputError(f"{where} has the weight {told}; give numbers from -{MOST:g} to {MOST:g}")
     return float(weight)
 
 
@@ -264,8 +272,10 @@ def _many(entries: Any, name: str) -> list:
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A map of JSON, in which each name comes once."""
     content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError(f"a name comes twice among {', '.join(name for name, _ in pairs)}")
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} comes twice in one map")
     return content
 
 
@@ -275,9 +285,9 @@ def _fields(entry: Any, needed: set[str], optional: set[str] = frozenset()) -> d
         raise InputError(f"{entry!r} must be a map with {', '.join(sorted(needed))}")
     missing = needed - entry.keys()
     unknown = entry.keys() - needed - optional
-    if missing:
-        raise InputError(f"{entry!r} lacks {', '.join(sorted(missing))}")
     if unknown:
         known = ", ".join(sorted(needed | optional))
         raise InputError(f"{', '.join(sorted(unknown))} is not known; there are {known}")
+    if missing:
+        raise InputError(f"{entry!r} lacks {', '.join(sorted(missing))}")
     return entry

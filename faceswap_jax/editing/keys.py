@@ -58,6 +58,10 @@ def from_pictures(folder: Path) -> Keys:
         InputError: there is no picture, or one shows no face.
     """
     paths = [folder]
+    if (folder / "found.csv").exists():
+        raise InputError(
+            f"{folder} was made by 'faceswap search', whose key pictures lie in {folder / 'faces'}; name that."
+        )
     if folder.is_dir():
         paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
     elif not is_picture(folder):

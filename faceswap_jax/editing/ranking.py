@@ -41,11 +41,19 @@ def nearest_by_measures(
 
     The distance is the mean squared difference of the measures of `region` that both have, in spreads. They are
     compared as they are, not about any mean: nobody knows what the face in the picture is like at rest. A data set's
-    face of the same build comes a little earlier for that. Landmarks of one source are compared best: if those of the
-    data come from files beside the clips, the picture should have its own file.
+    face of the same build comes a little earlier for that.
+
+    Raises:
+        InputError: the landmarks of the data come from files, and those of the face do not.
     """
     known = read_expressions(sources)
     wanted = measures(face.landmarks, face.irises)
+    # MediaPipe tells irises, files do not.
+    if np.isnan(known.measures).any(1).all() and not np.isnan(wanted).any():
+        raise InputError(
+            "The landmarks of the data come from files, those of the picture from MediaPipe, which measures faces "
+            "otherwise; put a file beside the picture, too, or compare --by blendshapes."
+        )
     difference = (known.measures - wanted) / SPREADS
     return _by_distance(known.places, difference[:, _columns(MEASURES, region)])
 

@@ -55,6 +55,8 @@ class Vector:
         positive: key pictures of weight 1.
         negative: key pictures of weight 0.
         values: what weight 1 adds to the latents; 0 outside the parts.
+        reach: how far faces go that are known, from the least to the most, as multiples of the values that their
+            latents hold.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Vector:
     positive: Sequence[Key]
     negative: Sequence[Key]
     values: Sequence[float]
+    reach: tuple[float, float]
 
     def save(self, workdir: Path) -> Path:
         """Writes it into the folder of a run, and returns the file."""
@@ -99,13 +102,32 @@ class Vector:
                 )
             for side in ("positive", "negative"):
                 content[side] = [Key(**key) for key in content[side]]
-            if not np.isfinite(np.array(content["values"], np.float32)).all():
+            numbers = [*content["values"], *content["reach"]]
+            if not np.isfinite(np.array(numbers, np.float32)).all():
                 raise ValueError("a value is no number")
+            content["reach"] = tuple(content["reach"])
             return cls(**content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path} is damaged ({error!r}); make the vector again with 'faceswap vector'."
             ) from error
+
+    def amounts(self, z: Latents) -> Float[np.ndarray, "n"]:
+        """How many times the vector's values are in latents."""
+        values = np.array(self.values)
+        return z @ values / (values @ values)
+
+    def possible(self, z: Latents, weight: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+        """The weights as far as they lead no face beyond what is known: further decoders make no faces.
+
+        Args:
+            z: latents that are edited.
+            weight: for each of them.
+        """
+        least, most = self.reach
+        amounts = self.amounts(z)
+        # A face that is beyond already may stay.
+        return np.clip(weight, np.minimum(least - amounts, 0), np.maximum(most - amounts, 0))
 
     def check(self, generator: Generator) -> None:
         """Raises InputError unless the vector was made with the generator's weights."""

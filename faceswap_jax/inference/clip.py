@@ -19,7 +19,7 @@ from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_video
 from faceswap_jax.faces.face import Face, Image, Landmarks
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
-from faceswap_jax.inference.batching import BATCH, Performance, generate
+from faceswap_jax.inference.batching import BATCH, Performance, generate, latents
 from faceswap_jax.inference.generator import Edit, Generator, Identity
 
 
@@ -32,8 +32,10 @@ class Count:
 
 
 T = TypeVar("T")
-Shift = Callable[[video.Frame], Float32[np.ndarray, "latent"]]
-"""What is added to the latents of a face in a frame."""
+Shift = Callable[
+    [Sequence[video.Frame], Float32[np.ndarray, "n latent"]], Float32[np.ndarray, "n latent"]
+]
+"""From some frames and the latents of a face in them to what is added to these."""
 
 
 class Role(NamedTuple):
@@ -42,7 +44,7 @@ class Role(NamedTuple):
     Attributes:
         person: the performer; None if the generator only hears.
         identity: who is shown, as the generator's `identity` gave it.
-        shift: what is added to the latents in a frame, if the performance is edited.
+        shift: what is added to the latents, if the performance is edited.
         only_changes: whether the person's own face stays where the edit changes nothing.
     """
 
@@ -164,7 +166,7 @@ def generate_frames(
             useful = [i for i, frame in enumerate(group) if _acts(role, frame)]
             faces = [_face(role, group[i]) for i in useful]
             performance = Performance([group[i] for i in useful], faces, sound)
-            edit = _edit(role, performance.frames)
+            edit = _edit(generator, role, performance)
             generated = generate(generator, role.identity, performance, edit)
             for i, image in zip(useful, generated, strict=True):
                 images[i][number] = image
@@ -288,11 +290,11 @@ def _acts(role: Role, frame: video.Frame) -> bool:
     return role.person is None or frame.index in role.person.faces
 
 
-def _edit(role: Role, frames: Sequence[video.Frame]) -> Edit | None:
-    """How a role's performance is changed in some frames."""
-    if role.shift is None or not frames:
+def _edit(generator: Generator, role: Role, performance: Performance) -> Edit | None:
+    """How a role's performance is changed."""
+    if role.shift is None or not performance.frames:
         return None
-    return Edit(np.stack([role.shift(frame) for frame in frames]))
+    return Edit(role.shift(performance.frames, latents(generator, performance)))
 
 
 def _face(role: Role, frame: video.Frame) -> Face | None:

@@ -57,7 +57,11 @@ def test_pictures_that_are_no_keys_are_told(pictures, tmp_path):
     write_landmarks(sidecar_path(faceless), {})
     empty = tmp_path / "empty"
     empty.mkdir()
+    searched = tmp_path / "searched"
+    searched.mkdir()
+    (searched / "found.csv").touch()
     for folder, message in (
+        (searched, f"key pictures lie in {searched / 'faces'}; name that"),
         (pictures, f"{faceless} shows no face; give another"),
         (empty, f"{empty} holds no picture"),
         (pictures / "notes.txt", "is no folder of pictures"),

@@ -49,11 +49,22 @@ def test_the_nearest_of_other_people_does_about_the_same(sources):
 
 def test_distance_is_the_mean_square_of_what_both_tell(sources):
     _, face = face_of(0, 0)
-    blind = source(0, [record(0, 1, irises=np.full((2, 2), np.nan, np.float32))])
-    (seen,) = nearest_by_measures({"puppet0": sources["puppet0"].part(1, 2)}, face, "eyes")
-    (unseen,) = nearest_by_measures({"puppet0": blind}, face, "eyes")
-    (lids,) = nearest_by_measures({"puppet0": blind}, Face(face.landmarks, 1.0), "eyes")
-    assert seen.values["distance"] > unseen.values["distance"] == lids.values["distance"] > 0
+    blind = Face(face.landmarks, 1.0)
+    one = {"puppet0": sources["puppet0"].part(1, 2)}
+    (seen,) = nearest_by_measures(one, face, "eyes")
+    (unseen,) = nearest_by_measures(one, blind, "eyes")
+    assert seen.values["distance"] > unseen.values["distance"] > 0
+
+
+def test_landmarks_of_files_are_not_compared_with_those_of_mediapipe():
+    _, face = face_of(0, 0)
+    from_file = record(0, 1, irises=np.full((2, 2), np.nan, np.float32))
+    blind = {"puppet0": source(0, [from_file])}
+    with pytest.raises(
+        InputError, match=r"come from files, those of the picture .* --by blendshapes"
+    ):
+        nearest_by_measures(blind, face, "eyes")
+    assert len(nearest_by_measures(blind, Face(face.landmarks, 1.0), "eyes")) == 1
 
 
 def test_blendshapes_find_the_same_expression():

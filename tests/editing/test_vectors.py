@@ -95,13 +95,13 @@ def test_an_edit_of_one_part_leaves_the_latents_of_the_others_exactly(generator,
     sides = [key_faces(seed) for seed in range(2)]
     made = make(generator, "trait", *sides, [part], method)
     edits = Edits([Curve("trait", None, [0], [0.7])], {"trait": made})
-    shift = edits.of_faces([0])[0](Frame(None, 0.0, 0))
+    z = sides[1].latents(generator)
+    shift = edits.of_faces([0])[0](sides[1].performance.frames, z)
 
-    own = np.zeros(len(shift), bool)
+    own = np.zeros(z.shape[1], bool)
     own[generator.parts[part]] = True
-    z = sides[0].latents(generator)
     np.testing.assert_array_equal((z + shift)[:, ~own], z[:, ~own])
-    assert (shift[own] != 0).all()
+    assert (shift[0, own] != 0).all()
 
 
 def test_the_image_follows_an_edit(generator):

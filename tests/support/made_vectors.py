@@ -14,6 +14,7 @@ def vector(digest: str = "0" * 16, length: int = 8, **fields) -> Vector:
         "parts": ["face"],
         "method": "mean",
         "step": 3,
+        "reach": (-9.0, 9.0),
     } | fields
     keys = {"positive": [Key("a.png", "1")], "negative": [Key("b.png", "2")]}
     return Vector(**{"digest": digest, "values": values} | keys | fields)
