@@ -119,7 +119,8 @@ def assert_same(job, alone):
                 value = pytest.approx(value, 1e-5, 1e-5)
             assert row[name] == value
     a, b = (runs.load(j.workdir, make_mesh(), LAST).state.params for j in (job, alone))
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5), a, b)
+    # Sums over processes come in another order each time, and Adam divides small gradients by their size.
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=3e-5), a, b)
 
 
 @pytest.mark.slow
