@@ -28,7 +28,7 @@ from faceswap_jax.inference.batching import Performance, latents
 from faceswap_jax.inference.generator import Generator
 
 MOST = 200
-"""Faces of a data set on one side, at most: more would make a vector no better."""
+"""Faces of a data set on one side, at most: all of their images are in memory."""
 
 
 class Keys(NamedTuple):

@@ -261,7 +261,8 @@ def put_face(
     polygon = align.transform_points(align.face_polygon(landmarks, outline), transform)
     blended = blend.blend(align.resize(generated, side), target, polygon, method)
     if mask is not None:
-        seen = align.resize(mask, side)[..., None]
+        # Cubic interpolation overshoots.
+        seen = align.resize(mask, side).clip(0, 1)[..., None]
         blended = np.rint(target + seen * (blended.astype(np.float32) - target)).astype(np.uint8)
     return blend.paste(image, target, blended, transform)
 

@@ -113,6 +113,21 @@ def test_a_face_that_comes_near_stays_as_sharp_as_the_frame(person):
     assert result[part].std() < 30
 
 
+def test_a_mask_leaves_every_pixel_between_the_frame_and_the_whole_face(frames, person):
+    landmarks = person.faces[0].landmarks
+    image = frames[0].image
+    generated = np.full((32, 32, 3), 255, np.uint8)
+    mask = np.zeros((32, 32), np.float32)
+    # Edges at which interpolation overshoots
+    mask[::8] = mask[1::8] = 1
+
+    whole = clip.put_face(image, generated, landmarks, "eyes", 128, "none")
+    partly = clip.put_face(image, generated, landmarks, "eyes", 128, "none", mask=mask)
+    assert (partly >= np.minimum(image, whole) - 1.0).all()
+    assert (partly <= np.maximum(image, whole) + 1.0).all()
+    assert (partly != image).any() and (partly != whole).any()
+
+
 @pytest.mark.parametrize("outline", align.OUTLINES)
 def test_only_the_outline_changes(frames, person, outline):
     roles = [Role(person, None)]
