@@ -18,7 +18,6 @@ from faceswap_jax.inference.clip import Count
 from faceswap_jax.swap import swap
 from faceswap_jax.vector import vector
 from tests.support.performers import show
-from tests.support.tiny_run import FRAMES
 
 
 def write_keys(folder, performance: int):
@@ -104,15 +103,6 @@ def test_a_vector_whose_picture_cannot_be_written_is_not_left(run, sides, tmp_pa
     assert [path.name for path in (workdir / "vectors").iterdir()] == ["smile.png"]
 
 
-def test_a_weight_of_nothing_is_the_swap_itself(edited, clips, tmp_path):
-    plain, unchanged = tmp_path / "plain.mp4", tmp_path / "unchanged.mp4"
-    swap(edited, "ada", clips / "ben.mp4", plain)
-    changes = {"mouth_open": 0.0}
-    assert edit(edited, "ada", clips / "ben.mp4", unchanged, changes) == Count(FRAMES, 0)
-    # Two compiled programs may round differently, and the codec makes a little more of it.
-    assert np.abs(images(plain) - images(unchanged)).mean() < 0.02
-
-
 def test_only_the_frames_that_are_edited_change(edited, clips, tmp_path):
     source, plain, output = clips / "ben.mp4", tmp_path / "plain.mp4", tmp_path / "out.mp4"
     path = tmp_path / "edit.json"
@@ -125,18 +115,21 @@ def test_only_the_frames_that_are_edited_change(edited, clips, tmp_path):
     assert change[6:].min() > 2 * change[:3].max()
 
 
-def test_a_picture_is_edited(edited, clips, tmp_path):
+def test_a_picture_is_edited(edited, tmp_path):
     frame = show(3, 2)
-    source = tmp_path / "face.png"
+    source, plain = tmp_path / "face.png", tmp_path / "plain.png"
     write_picture(source, frame.image)
     write_landmarks(sidecar_path(source), {0: frame.landmarks})
+    swap(edited, "ada", source, plain)
     results = []
     for weight in (-1.0, 0.0, 1.0):
         output = tmp_path / "out.png"
-        edit(edited, "ada", source, output, {"mouth_open": weight})
+        assert edit(edited, "ada", source, output, {"mouth_open": weight}) == Count(1, 0)
         results.append(read_picture(output).astype(int))
     low, middle, high = results
-    assert (low != middle).any() and (middle != high).any()
+    # A weight of nothing is the swap; two compiled programs round differently.
+    np.testing.assert_allclose(middle, read_picture(plain), atol=1)
+    assert np.abs(low - middle).max() > 10 and np.abs(high - middle).max() > 10
 
 
 def test_only_what_an_edit_changes_may_be_put_into_the_frame(edited, tmp_path):
