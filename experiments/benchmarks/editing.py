@@ -10,6 +10,8 @@ persona acts as each of the clips does, edited by weights from -1 to 1, and the 
     by             how much the trait changes from weight -1 to 1, in % of its range, gaze in degrees
     others         the same of the other parameters of eyes, brows and mouth, mean without sign
     inside         squared change of pixels in the windows of the trait's parts, over that in the rest of the face
+    of truth       the same of rendered puppets that show the trait less and more, and of nothing else
+    of network     the same where the network gets its parts' latents of these puppets: no vector could do better
     identity       points of identities found that weights of -1 and 1 cost
     follows        correlation of the trait with the weights of keyframes, in clips of faces that do nothing else
 
@@ -39,6 +41,7 @@ from data_pipelines.puppets.parameters import (
     sample_scene,
 )
 from data_pipelines.puppets.renderer import Frame, render
+from data_pipelines.puppets.tracks import performance_track
 from experiments.benchmarks.measuring import print_table, silence_orbax
 from faceswap_jax.edit import edit
 from faceswap_jax.editing import keyframes, keys
@@ -133,8 +136,10 @@ def main(_) -> None:
         rows = []
         for trait, made in vectors.items():
             followed = follows(workdir, trait, clips, measured)
-            rows.append([trait, *measured.row(trait, made), f"{followed:.2f}"])
-        columns = ("vector", "rises", "each", "by", "others", "inside", "identity", "follows")
+            cells = [*measured.row(trait, made), *measured.ideal(trait), f"{followed:.2f}"]
+            rows.append([trait, *cells])
+        columns = ("vector", "rises", "each", "by", "others", "inside", "identity")
+        columns += ("of truth", "of network", "follows")
         print_table(columns, rows, title=f"{name}: {workdir}", width=100)
     if PICTURE.value:
         draw(Path(WORKDIR.value), puppets, Path(PICTURE.value))
@@ -195,15 +200,64 @@ class Measured:
         identities = 100 * np.mean(found, axis=(0, 2))
         middle = len(WEIGHTS) // 2
         cost = identities[middle] - (identities[0] + identities[-1]) / 2
-        in_parts, elsewhere = np.sum(inside, axis=0)
         return [
             f"{spearmanr(WEIGHTS, told.mean(0)).statistic:.2f}",
             f"{np.nanmean(rises):.2f}",
             f"{change[:, own].mean():.1f}",
             f"{np.abs(change[:, others].mean(0)).mean():.1f}",
-            f"{in_parts / elsewhere:.0f}",
+            ratio(inside),
             f"{cost:.1f}",
         ]
+
+    def ideal(self, trait: str) -> list[str]:
+        """How much of the change is inside where puppets show a trait less and more: their own, and the network's."""
+        of_truth = []
+        of_network = []
+        wanted = TRAITS[trait]
+        for clip, shot in zip(self.puppets.clips, self._shots, strict=True):
+            shots = [self._acted(clip, shot, wanted, end) for end in (0.0, None, 1.0)]
+            crops = [self._crops(acted) for acted in shots]
+            of_truth.append(self._change(shot, crops, wanted.parts))
+
+            z = [latents(self._generator, acted) for acted in shots]
+            kept = np.ones(z[0].shape[1], bool)
+            for part in wanted.parts:
+                kept[self._generator.parts.get(part, slice(None))] = False
+            shifts = [np.where(kept, 0, each - z[1]) for each in z]
+            for persona in self._generator.personas:
+                identity = self._generator.identity(Who({persona: 1.0}))
+                images = [
+                    generate(self._generator, identity, shot, Edit(shift)) for shift in shifts
+                ]
+                of_network.append(self._change(shot, images, wanted.parts))
+        return [ratio(of_truth), ratio(of_network)]
+
+    def _acted(self, clip: PuppetClip, shot: Shot, trait: Trait, end: float | None) -> Shot:
+        """The clip's puppet with the trait near the low (0) or the high end (1) of its range; None: as it is."""
+        world = self.puppets.world_seed
+        persona = sample_persona(world, clip.persona)
+        scene = sample_scene(world, clip.persona, clip.track)
+        track = performance_track(world, clip.persona, clip.track, clip.frames, self.puppets.rate)
+        change = {}
+        if end is not None:
+            change = {
+                name: PERFORMANCE_SPANS[name].at(0.1 + 0.8 * end) for name in trait.parameters
+            }
+        frames = []
+        for frame in shot.frames:
+            performance = replace(track[frame.index], **change)
+            image = render(persona, performance, scene, self.puppets.size).image
+            frames.append(replace(frame, image=image))
+        return Shot(frames, shot.faces)
+
+    def _crops(self, shot: Shot) -> np.ndarray:
+        """The faces as the network sees them."""
+        side = self._generator.resolution
+        crops = []
+        for frame, face in zip(shot.frames, shot.faces, strict=True):
+            transform = align.alignment_transform(face.landmarks, side, self._generator.alignment)
+            crops.append(align.crop(frame.image, transform, side))
+        return np.stack(crops)
 
     def _edited(self, persona: str, shot: Shot, made: Vector) -> list[np.ndarray]:
         """Images of a persona for each of `WEIGHTS`."""
@@ -242,9 +296,9 @@ class Measured:
     def _change(
         self, shot: Shot, images: Sequence[np.ndarray], parts: Sequence[str]
     ) -> tuple[float, float]:
-        """Squared change of pixels of the face from no edit to a full one: in the windows of parts, and elsewhere."""
+        """Squared change of pixels of the face from the middle to both ends: in the windows of parts, and elsewhere."""
         side = self._generator.resolution
-        plain = images[len(WEIGHTS) // 2].astype(float)
+        plain = images[len(images) // 2].astype(float)
         change = sum(np.square(images[i] - plain).sum(-1) for i in (0, -1))
         within = 0.0
         outside = 0.0
@@ -257,6 +311,12 @@ class Measured:
             within += squares[mask & window].sum()
             outside += squares[mask & ~window].sum()
         return within, outside
+
+
+def ratio(changes: Sequence[tuple[float, float]]) -> str:
+    """Of all that change inside, to all that change outside."""
+    inside, outside = np.sum(changes, axis=0)
+    return f"{inside / outside:.1f}" if outside else "all"
 
 
 def shot_of(clip: Path) -> Shot:

@@ -32,15 +32,16 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 """Signals that are told together: a blendshape, or the difference of two that are opposites."""
 
-STILL = 1e-3
-"""Signals whose standard deviation is no more than this do not move: blendshapes of a still face waver more."""
+STILL = 0.01
+"""Signals whose standard deviation is no more than this do not move: noise in the pixels of a face that is still, two
+levels of 255, moves what is read of its jaw by as much."""
 
 
 class Following(NamedTuple):
     """How far a clip follows another's motion.
 
     Attributes:
-        correlation: Pearson's, of all signals together; NaN where either clip is still.
+        correlation: Pearson's, of all signals together; 0 where the clip is still, NaN where the other is.
         amplitude: standard deviation over that of the other clip; NaN where that is still. A face that wears one mean
             expression has 0.
     """
@@ -76,7 +77,7 @@ def following(clip: Signals, driving: Signals) -> Following:
         return Following(np.nan, np.nan)
     amplitude = float(spread / expected)
     if spread <= STILL:
-        return Following(np.nan, amplitude)
+        return Following(0.0, amplitude)
     covariance = (a * b).mean(0).sum()
     return Following(float(covariance / (spread * expected)), amplitude)
 

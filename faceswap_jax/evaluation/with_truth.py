@@ -1,7 +1,6 @@
 """Scores of swapped puppets against the rendered truth: this persona, in that performance and scene."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from data_pipelines.puppets.parameters import (
 from data_pipelines.puppets.tracks import Cast, Take, truth
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import identity, motion, scores, seam
+from faceswap_jax.evaluation.ceiling import Ceiling
 from faceswap_jax.evaluation.expression import following
 from faceswap_jax.evaluation.frames import (
     Chunk,
@@ -41,7 +41,6 @@ from faceswap_jax.evaluation.report import Comparison, Score, Values, join_value
 from faceswap_jax.faces import align
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
-from faceswap_jax.inference.clip import blend_side, put_face
 from faceswap_jax.inference.generator import Generator
 
 CHUNK = 64  # frames in memory at a time
@@ -260,27 +259,6 @@ class PuppetBench:
             READ: reading.performance,
             **errors,
         }
-
-
-@dataclass(frozen=True)
-class Ceiling:
-    """The best that any network could do behind a generator's alignment and blending.
-
-    Attributes:
-        alignment: of the generator.
-        resolution: of the generator.
-        faces: landmarks of all the clip's frames; the largest face decides about the blending's resolution.
-    """
-
-    alignment: str
-    resolution: int
-    faces: Landmarks
-
-    def __call__(self, target: Image, perfect: Image, landmarks: Points, method: str) -> Image:
-        """The target with the perfect face at the generator's resolution."""
-        side = blend_side(self.faces, self.alignment, self.resolution)
-        face = align.cut_face(perfect, landmarks, self.resolution, self.alignment)
-        return put_face(target, face, landmarks, self.alignment, side, method)
 
 
 def cast_of(placement: str, source: Take, driving: Take) -> Cast:

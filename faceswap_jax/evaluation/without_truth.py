@@ -14,6 +14,7 @@ from data_pipelines.clips import Clip
 from data_pipelines.prepare.layouts import find_clips
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import expression, identity, motion, seam
+from faceswap_jax.evaluation.ceiling import Ceiling
 from faceswap_jax.evaluation.frames import (
     Chunk,
     Frames,
@@ -66,8 +67,9 @@ class ClipBench:
     Pose and expression are read by MediaPipe's face landmarker v2. Identities are compared by `embedder`, see
     `embedder.load`, or else by dlib's network and by SFace, each with scores of its own.
 
-    Rows: "do nothing", the untouched target; "swap"; "persona", the persona's own clips, half of which are compared
-    with the other half: as near as an identity can be expected to come.
+    Rows: "do nothing", the untouched target; "swap"; "ceiling", the performer's own face at the generator's resolution,
+    behind the generator's alignment and the blending: no network can follow better; "persona", the persona's own clips,
+    half of which are compared with the other half: as near as an identity can be expected to come.
     """
 
     _other_scores: Mapping[str, Score] = {
@@ -130,6 +132,10 @@ class ClipBench:
             for method, path in results.items():
                 paths[persona, row_name("swap", method)] = path
 
+        own_faces = np.stack([face.landmarks for face in performer.values()])
+        ceiling = Ceiling(generator.alignment, generator.resolution, own_faces)
+        methods = {method: None for results in swapped.values() for method in results}
+
         # Of all clips at once: the target is measured once, however many faces it gets.
         reader = BlendshapeReader()
         chunks = []
@@ -138,10 +144,13 @@ class ClipBench:
             rows = dict(zip(paths, chunk.clips, strict=True))
             target = _landmarks(performer, chunk.numbers)
             looked_at = [i for i in chunk.new if chunk.numbers[i] % every == 0]
-            chunks.append(self._measure(rows, target, chunk, looked_at, reader))
             for i in looked_at:
                 if np.isfinite(target[i]).all():
                     faces.append({row: _face(rows[row][i], target[i]) for row in rows})
+            for method in methods:
+                best = _best(rows[TARGET], target, ceiling, method)
+                rows[None, row_name("ceiling", method)] = best
+            chunks.append(self._measure(rows, target, chunk, looked_at, reader))
         measured = join_values(chunks)
 
         # There may be no face to show.
@@ -150,10 +159,11 @@ class ClipBench:
         result = {}
         for persona in swapped:
             own = self._person(persona)
-            mine = [row for row in paths if row[0] in (None, persona)]
-            rows = _table({row: measured[row] for row in mine}, own, performing)
-            lines = [[own.image, *(line[row] for row in mine)] for line in shown]
-            images = np.reshape(lines, (-1, 1 + len(mine), SIDE, SIDE, 3)).astype(np.uint8)
+            mine = {row: values for row, values in measured.items() if row[0] in (None, persona)}
+            rows = _table(mine, own, performing)
+            shown_rows = [row for row in mine if row in paths]
+            lines = [[own.image, *(line[row] for row in shown_rows)] for line in shown]
+            images = np.reshape(lines, (-1, 1 + len(shown_rows), SIDE, SIDE, 3)).astype(np.uint8)
             # A row lacks what is not measured of it.
             undefined = dict.fromkeys(self.scores, np.full(1, np.nan))
             rows = {name: undefined | row for name, row in rows.items()}
@@ -260,6 +270,14 @@ def _landmarks(performer: Performer, numbers: Sequence[int]) -> Landmarks:
         if number in performer:
             points[i] = performer[number].landmarks
     return points
+
+
+def _best(target: Frames, landmarks: Landmarks, ceiling: Ceiling, method: str) -> Frames:
+    """The target with its own face as the ceiling shows it, where it has one."""
+    best = target.copy()
+    for i in np.flatnonzero(_has_face(landmarks)):
+        best[i] = ceiling(target[i], target[i], landmarks[i], method)
+    return best
 
 
 def _table(

@@ -25,7 +25,7 @@ def test_a_perfect_swap_without_truth(large, generator, tmp_path):
     swapped = {"ada": {"multiband": perfect}, "ben": {"multiband": clip.path}}
     results = bench.compare(clip, generator, performer, swapped)
     result = results["ada"]
-    assert list(result.rows) == ["do nothing", "swap", "persona"]
+    assert list(result.rows) == ["do nothing", "swap", "ceiling", "persona"]
     assert result.images.shape == (2, 3, 192, 192, 3)
     assert mean(result, "do nothing", "found") > 80
     for name in ("yaw", "pitch", "roll"):
@@ -45,6 +45,9 @@ def test_a_perfect_swap_without_truth(large, generator, tmp_path):
         assert mean(result, "swap", f"{group} difference") < 0.7
     # The puppet turns away: the landmarker sees its face in a few frames alone.
     assert mean(result, "swap", "mouth correlation") > 0.4
+    # Its own face, but softer
+    assert mean(result, "ceiling", "mouth correlation") > mean(result, "swap", "mouth correlation")
+    assert 0 < mean(result, "ceiling", "mouth difference") < mean(result, "swap", "mouth difference")
     assert 0.3 < mean(result, "swap", "mouth amplitude") < 3
     assert mean(result, "do nothing", "unsteadiness") == pytest.approx(1)
     assert mean(result, "swap", "unsteadiness") == pytest.approx(
@@ -54,7 +57,7 @@ def test_a_perfect_swap_without_truth(large, generator, tmp_path):
 
     # The untouched clip as a result: it follows itself.
     same = results["ben"].rows
-    assert set(same) == {"do nothing", "swap", "persona"}
+    assert set(same) == {"do nothing", "swap", "ceiling", "persona"}
     for name, values in same["swap"].items():
         np.testing.assert_array_equal(values, same["do nothing"][name], name)
 
