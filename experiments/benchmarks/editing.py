@@ -10,6 +10,7 @@ persona acts as each of the clips does, edited by weights from -1 to 1, and the 
     by             how much the trait changes from weight -1 to 1, in % of its range, gaze in degrees
     others         the same of the other parameters of eyes, brows and mouth, mean without sign
     inside         squared change of pixels in the windows of the trait's parts, over that in the rest of the face
+    kept           the same of what --only_changes leaves of it
     of truth       the same of rendered puppets that show the trait less and more, and of nothing else
     of network     the same where the network gets its parts' latents of these puppets: no vector could do better
     identity       points of identities found that weights of -1 and 1 cost
@@ -51,6 +52,7 @@ from faceswap_jax.evaluation.identity import distances, retrieved
 from faceswap_jax.evaluation.oracle import Reading, load_oracle
 from faceswap_jax.evaluation.with_truth import FACE, OPEN_LIDS
 from faceswap_jax.faces import align, video
+from faceswap_jax.faces.blend import where_changed
 from faceswap_jax.faces.encode import write_video
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.grid import draw_grid
@@ -138,8 +140,8 @@ def main(_) -> None:
             followed = follows(workdir, trait, clips, measured)
             cells = [*measured.row(trait, made), *measured.ideal(trait), f"{followed:.2f}"]
             rows.append([trait, *cells])
-        columns = ("vector", "rises", "each", "by", "others", "inside", "identity")
-        columns += ("of truth", "of network", "follows")
+        columns = ("vector", "rises", "each", "by", "others", "inside", "kept")
+        columns += ("identity", "of truth", "of network", "follows")
         print_table(columns, rows, title=f"{name}: {workdir}", width=100)
     if PICTURE.value:
         draw(Path(WORKDIR.value), puppets, Path(PICTURE.value))
@@ -178,6 +180,7 @@ class Measured:
         read = []
         found = []
         inside = []
+        kept = []
         for shot in self._shots:
             for persona in self._generator.personas:
                 images = self._edited(persona, shot, made)
@@ -185,6 +188,7 @@ class Measured:
                 read.append([reading.performance for reading in readings])
                 found.append([self._found(persona, reading) for reading in readings])
                 inside.append(self._change(shot, images, TRAITS[trait].parts))
+                kept.append(self._change(shot, images, TRAITS[trait].parts, only_changes=True))
 
         # [faces, weights, parameters]
         values = np.concatenate(read, axis=1).swapaxes(0, 1) * scales()
@@ -206,6 +210,7 @@ class Measured:
             f"{change[:, own].mean():.1f}",
             f"{np.abs(change[:, others].mean(0)).mean():.1f}",
             ratio(inside),
+            ratio(kept),
             f"{cost:.1f}",
         ]
 
@@ -294,22 +299,30 @@ class Measured:
         return retrieved(distance, self._names.index(persona))
 
     def _change(
-        self, shot: Shot, images: Sequence[np.ndarray], parts: Sequence[str]
+        self,
+        shot: Shot,
+        images: Sequence[np.ndarray],
+        parts: Sequence[str],
+        only_changes: bool = False,
     ) -> tuple[float, float]:
         """Squared change of pixels of the face from the middle to both ends: in the windows of parts, and elsewhere."""
         side = self._generator.resolution
-        plain = images[len(images) // 2].astype(float)
-        change = sum(np.square(images[i] - plain).sum(-1) for i in (0, -1))
+        plain = images[len(images) // 2]
         within = 0.0
         outside = 0.0
-        for face, squares in zip(shot.faces, change, strict=True):
+        for i, face in enumerate(shot.faces):
             transform = align.alignment_transform(face.landmarks, side, self._generator.alignment)
             points = align.transform_points(face.landmarks, transform)
             polygon = align.transform_points(align.face_polygon(face.landmarks, OUTLINE), transform)
             mask = align.polygon_mask(polygon, side, side) > 0
             window = windows(points, side, parts)
-            within += squares[mask & window].sum()
-            outside += squares[mask & ~window].sum()
+            for end in (images[0][i], images[-1][i]):
+                change = end.astype(float) - plain[i]
+                if only_changes:
+                    change *= where_changed(end, plain[i])[..., None]
+                squares = np.square(change).sum(-1)
+                within += squares[mask & window].sum()
+                outside += squares[mask & ~window].sum()
         return within, outside
 
 

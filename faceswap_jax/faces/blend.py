@@ -4,6 +4,7 @@ Everything here adds to the target what the generated face changes, so a face wi
 pixels exactly as they are.
 """
 
+import functools
 import itertools
 import math
 
@@ -66,16 +67,24 @@ def blend(
     """
     check_method(method)
     inside = _interior(polygon, *target.shape[:2])
-    if not inside.any():
+    box = _box(inside)
+    if box is None:
         return target.copy()
     if method == "poisson":
         return _poisson(generated, target, inside)
 
-    difference = generated.astype(np.float32) - target
-    mask = _inward_smoothed(inside, softness * target.shape[1])
+    # Nothing changes outside of the box.
+    mask = _inward_smoothed(inside[box], softness * target.shape[1])
+    difference = cv2.subtract(generated, target, dtype=cv2.CV_32F)
     if method == "multiband":
-        return _add(target, _multiband(difference, mask, inside))
-    return _add(target, mask[..., None] * difference)
+        whole = np.zeros(inside.shape, np.float32)
+        whole[box] = mask
+        change = _multiband(difference, whole, inside)[box]
+    else:
+        change = cv2.merge([mask] * 3) * difference[box]
+    result = target.copy()
+    result[box] = _add(target[box], change)
+    return result
 
 
 def where_changed(edited: Image, plain: Image) -> Float[np.ndarray, "h w"]:
@@ -116,15 +125,16 @@ def paste(
         transform: affine, from frame to crop pixels.
     """
     result = frame.copy()
-    change = after.astype(np.float32) - before
-    changed = change.any(axis=2)
-    if not changed.any():
+    changed = _box(cv2.absdiff(after, before))
+    if changed is None:
         return result
+    change = cv2.subtract(after[changed], before[changed], dtype=cv2.CV_32F)
 
     # The rectangle of the frame that the change can reach
+    rows, columns = changed
     back = invert(transform)
     size = frame.shape[1::-1]
-    corners = transform_points(_reached_corners(changed), back)
+    corners = transform_points(_reached_corners(rows, columns), back)
     first = np.floor(corners.min(0)).astype(int)
     last = np.ceil(corners.max(0)).astype(int)
     left, top = np.clip(first, 0, size)
@@ -132,7 +142,8 @@ def paste(
     if left >= right or top >= bottom:
         return result
 
-    # Warp the change there
+    # Warp the change there, from its own rectangle
+    back[:, 2] += back[:, :2] @ (columns.start, rows.start)
     back[:, 2] -= left, top
     warped = warp(change, back, right - left, bottom - top, cv2.BORDER_CONSTANT)
     region = result[top:bottom, left:right]
@@ -140,19 +151,26 @@ def paste(
     return result
 
 
-def _reached_corners(changed: Bool[np.ndarray, "r r"]) -> Float[np.ndarray, "4 2"]:
-    """Corners of the rectangle around all that changed, widened by the interpolation's radius; crop pixels."""
-    x, y, columns, rows = cv2.boundingRect(changed.astype(np.uint8))
-    first = np.array([x, y], np.float64) - REACH
-    last = np.array([x + columns, y + rows], np.float64) + REACH
-    corners = itertools.product(*zip(first, last, strict=True))
-    return np.array(list(corners))
+def _box(image: UInt8[np.ndarray, "h w ..."]) -> tuple[slice, slice] | None:
+    """The rows and columns around all that is not zero; None if all is."""
+    if image.ndim == 3:
+        image = functools.reduce(cv2.bitwise_or, cv2.split(image))
+    x, y, width, height = cv2.boundingRect(image)
+    if not width:
+        return None
+    return slice(y, y + height), slice(x, x + width)
+
+
+def _reached_corners(rows: slice, columns: slice) -> Float[np.ndarray, "4 2"]:
+    """Corners of a rectangle of a crop, widened by the interpolation's radius, in its pixels."""
+    x = (columns.start - REACH, columns.stop + REACH)
+    y = (rows.start - REACH, rows.stop + REACH)
+    return np.array(list(itertools.product(x, y)), np.float64)
 
 
 def _add(image: Image, change: Float[np.ndarray, "h w 3"]) -> Image:
     """Image plus change, rounded and clipped."""
-    total = np.rint(image + change)
-    return total.clip(0, 255).astype(np.uint8)
+    return cv2.add(image, change, dtype=cv2.CV_8U)
 
 
 def _interior(

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -268,7 +269,7 @@ def put_face(
 
 
 def blend_side(faces: Iterable[Landmarks], alignment: str, resolution: int) -> int:
-    """Side in pixels at which to blend: that of the largest face's crop in the frame, rounded up to a power of two.
+    """Side in pixels at which to blend: that of the largest face's crop in the frame, rounded up to a multiple of 64.
 
     No less than the generator's resolution.
 
@@ -282,8 +283,8 @@ def blend_side(faces: Iterable[Landmarks], alignment: str, resolution: int) -> i
         for landmarks in faces
     ]
     in_frame = resolution / min(scales)
-    side = 2 ** np.ceil(np.log2(in_frame))
-    return max(int(side), resolution)
+    side = 64 * math.ceil(in_frame / 64)
+    return max(side, resolution)
 
 
 def _acts(role: Role, frame: video.Frame) -> bool:
