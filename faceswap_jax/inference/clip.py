@@ -32,6 +32,9 @@ class Count:
     without_face: int = 0
 
 
+FINER = 1.25
+"""Pixels of the blending for each of the frame's: with as many, interpolation would leave the finest old detail."""
+
 T = TypeVar("T")
 Shift = Callable[
     [Sequence[video.Frame], Float32[np.ndarray, "n latent"]], Float32[np.ndarray, "n latent"]
@@ -269,7 +272,7 @@ def put_face(
 
 
 def blend_side(faces: Iterable[Landmarks], alignment: str, resolution: int) -> int:
-    """Side in pixels at which to blend: that of the largest face's crop in the frame, rounded up to a multiple of 64.
+    """Side in pixels at which to blend: `FINER` than the largest face's crop in the frame, a multiple of 64.
 
     No less than the generator's resolution.
 
@@ -283,7 +286,7 @@ def blend_side(faces: Iterable[Landmarks], alignment: str, resolution: int) -> i
         for landmarks in faces
     ]
     in_frame = resolution / min(scales)
-    side = 64 * math.ceil(in_frame / 64)
+    side = 64 * math.ceil(FINER * in_frame / 64)
     return max(side, resolution)
 
 

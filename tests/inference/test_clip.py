@@ -90,7 +90,7 @@ def test_several_roles_go_through_one_pass(frames, person):
 
 def test_blending_is_as_fine_as_the_largest_face(person):
     landmarks = person.faces[0].landmarks
-    for factor, expected in ((1, 64), (2, 128), (100, 5568), (0.1, 64)):
+    for factor, expected in ((1, 128), (2, 192), (100, 6912), (0.1, 64)):
         assert clip.blend_side([landmarks * factor], "eyes", 16) == expected
         assert clip.blend_side([landmarks / 4, landmarks * factor], "eyes", 16) == expected
     assert clip.blend_side([landmarks], "eyes", 256) == 256
