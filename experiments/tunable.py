@@ -29,13 +29,13 @@ cores; steps in seconds of both cores together, the faster one of two; state is 
                       work               101 MiB       379     1,821     7,404
                       step              0.31 s        1.17      5.31      26.4
     tuning=code       weights             1.66 M    1.66 M    1.66 M    1.66 M
-                      state               19 MiB        20        23        33
-                      work               101 MiB       379     1,816         -
-                      step              0.29 s        1.15      5.42         -
+                      state               19 MiB        20        23        34
+                      work               101 MiB       379     1,816     6,922
+                      step              0.29 s        1.15      5.42      28.4
     tuning=weights    weights             19.6 M    19.6 M    19.6 M    19.6 M
                       state              225 MiB       225       228       239
-                      work               228 MiB       501     1,959         -
-                      step              0.50 s        1.40      6.09         -
+                      work               228 MiB       501     1,959     7,352
+                      step              0.50 s        1.40      6.09      28.8
 
 Not measured where there is a dash; for 128 personas, work of P decoders is from comb.py's card, and where no work is
 given, weights and state are counted. Compiling for 128 personas took 400 s on that busy machine: it grows with the

@@ -12,7 +12,7 @@ persona acts as each of the clips does, edited by weights from -1 to 1, and the 
     inside         squared change of pixels in the windows of the trait's parts, over that in the rest of the face
     kept           the same of what --only_changes leaves of it
     of truth       the same of rendered puppets that show the trait less and more, and of nothing else
-    of network     the same where the network gets its parts' latents of these puppets: no vector could do better
+    of network     the same where the network gets its parts' latents of these puppets
     identity       points of identities found that weights of -1 and 1 cost
     follows        correlation of the trait with the weights of keyframes, in clips of faces that do nothing else
 

@@ -10,7 +10,7 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.align import Transform, invert, polygon_mask, transform_points, warp

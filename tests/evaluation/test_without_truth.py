@@ -47,7 +47,9 @@ def test_a_perfect_swap_without_truth(large, generator, tmp_path):
     assert mean(result, "swap", "mouth correlation") > 0.4
     # Its own face, but softer
     assert mean(result, "ceiling", "mouth correlation") > mean(result, "swap", "mouth correlation")
-    assert 0 < mean(result, "ceiling", "mouth difference") < mean(result, "swap", "mouth difference")
+    assert (
+        0 < mean(result, "ceiling", "mouth difference") < mean(result, "swap", "mouth difference")
+    )
     assert 0.3 < mean(result, "swap", "mouth amplitude") < 3
     assert mean(result, "do nothing", "unsteadiness") == pytest.approx(1)
     assert mean(result, "swap", "unsteadiness") == pytest.approx(
