@@ -50,7 +50,7 @@ from faceswap_jax.editing.expressions import open_all
 from faceswap_jax.editing.vectors import Vector
 from faceswap_jax.evaluation.identity import distances, retrieved
 from faceswap_jax.evaluation.oracle import Reading, load_oracle
-from faceswap_jax.evaluation.with_truth import FACE, OPEN_LIDS
+from faceswap_jax.evaluation.puppet_world import FACE, OPEN_LIDS
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.blend import where_changed
 from faceswap_jax.faces.encode import write_video

@@ -1,65 +1,23 @@
-"""The bench: a trained run swaps clips that it has not seen, and every result is scored."""
+"""The bench: a trained run is given clips that it has not seen, and every result is scored."""
 
-import contextlib
-import os
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from rich.console import Console
 
-from data_pipelines.clips import Clip
 from data_pipelines.puppets.dataset import CLIPS, PuppetClips
 from data_pipelines.records import MANIFEST
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
-from faceswap_jax.evaluation.frames import Performer, Swapped
-from faceswap_jax.evaluation.report import Comparison, Score, Summary, summarise
-from faceswap_jax.faces import blend, video
-from faceswap_jax.faces.encode import write_video
-from faceswap_jax.faces.landmarks import open_landmarker
-from faceswap_jax.faces.people import find_people
+from faceswap_jax.evaluation.acting import Judge, score_all
+from faceswap_jax.evaluation.report import Scored, Summary, summarise
+from faceswap_jax.evaluation.swapping import Bench, score_swaps
+from faceswap_jax.faces import blend
 from faceswap_jax.faces.picture import save_grid
-from faceswap_jax.inference.clip import Count, Role, blended_frames, generate_frames
-from faceswap_jax.inference.generator import Generator, Who
 from faceswap_jax.inference.trained import load
 from faceswap_jax.reporting.board import Board
-
-
-class Bench(Protocol):
-    """One way to score swapped clips.
-
-    Attributes:
-        scores: what it measures.
-        floor: what the measure itself gets wrong on average, of those scores where that is known.
-    """
-
-    scores: Mapping[str, Score]
-    floor: Mapping[str, float]
-
-    def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
-        """Every persona with every clip of somebody else."""
-        ...
-
-    def compare(
-        self, clip: Clip, generator: Generator, performer: Performer, swapped: Swapped
-    ) -> dict[str, Comparison]:
-        """Scores a clip with the faces of personas, by persona. Several clips may be compared at once, in threads.
-
-        Args:
-            clip: the target.
-            generator: what made the faces.
-            performer: whose faces were swapped.
-            swapped: the results.
-        """
-        ...
-
-    def columns(self, methods: Sequence[str]) -> list[str]:
-        """What the images of a comparison show, column by column."""
-        ...
 
 
 def evaluate(
@@ -68,19 +26,22 @@ def evaluate(
     methods: Sequence[str] = (blend.DEFAULT_METHOD,),
     embedder: Path | None = None,
 ) -> Path:
-    """Swaps every clip to every other persona that has a clip in the folder, and writes scores and images.
+    """Shows every persona, or everybody who has a clip in the folder, with the performance of the clips, and scores it.
+
+    Faces of a run that makes such are blended into the clips of others. A run that makes whole images is given pictures
+    of everybody, who is driven by the own clip and by those of the others.
 
     Args:
         workdir: folder of a trained run.
-        data: folder of clips: puppets (`faceswap puppets`), whose perfect swaps are rendered, or a folder of clips for
-            each person, which are scored without a truth.
+        data: folder of clips: puppets (`faceswap puppets`), whose perfect results are rendered, or a folder of clips
+            for each person, which are scored without a truth.
         methods: of blending.
         embedder: what compares identities where there is no truth, see `embedder.load`; dlib's network and SFace when
             None.
 
     Returns:
-        A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips. A run that is shown in W&B
-        has the table of means there too.
+        A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips; of whole images two folders
+        of tables and grid, `self` and `cross`. A run that is shown in W&B has the tables of means there too.
 
     Raises:
         InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip; a clip shows no
@@ -89,131 +50,93 @@ def evaluate(
     # What is wrong is said before anything is loaded or swapped.
     for method in methods:
         blend.check_method(method)
-    bench = open_bench(data, embedder)
+    are_puppets = _check_folder(data, embedder)
     generator = load(workdir)
-    if generator.placement != "blended":
-        raise InputError(
-            f"'{workdir}' makes whole images, and the bench scores faces blended into clips; give "
-            "the folder of another run."
-        )
-    pairs = bench.pairs(generator.personas)
-    if not pairs:
-        raise InputError(
-            f"'{data}' has no persona of '{workdir}' ({', '.join(generator.personas)}) beside a "
-            "clip of somebody else; add both."
-        )
     output = workdir / "evaluation" / data.resolve().name / f"step_{generator.step}"
-    (output / "clips").mkdir(parents=True, exist_ok=True)
 
-    compared = _compare_all(bench, generator, pairs, methods, output / "clips")
-    results: dict[str, list[Comparison]] = {}
-    for persona, clip in pairs:
-        name = f"{clip.persona} as {persona}"
-        results.setdefault(name, []).append(compared[clip.name][persona])
-    summary = summarise(results, bench.scores, bench.floor, generator.step)
-    _publish(summary, results, bench.columns(methods), output)
-    _show_on_board(summary, workdir, output.parent.name)
+    if generator.placement == "whole":
+        if list(methods) != [blend.DEFAULT_METHOD]:
+            raise InputError(
+                f"'{workdir}' makes whole images, which are not blended; leave --blend out."
+            )
+        tables = score_all(_open_judge(data, are_puppets, embedder), generator)
+    else:
+        bench = _open_bench(data, are_puppets, embedder)
+        pairs = bench.pairs(generator.personas)
+        if not pairs:
+            raise InputError(
+                f"'{data}' has no persona of '{workdir}' ({', '.join(generator.personas)}) beside a "
+                "clip of somebody else; add both."
+            )
+        clips = output / "clips"
+        clips.mkdir(parents=True, exist_ok=True)
+        tables = {"": score_swaps(bench, generator, pairs, methods, clips)}
+
+    for name, scored in tables.items():
+        summary = summarise(scored, generator.step)
+        _publish(summary, scored, output / name)
+        _show_on_board(summary, workdir, "/".join(filter(None, (output.parent.name, name))))
     return output
 
 
-def open_bench(data: Path, embedder: Path | None = None) -> Bench:
-    """The way to score the clips of a folder.
+def _check_folder(data: Path, embedder: Path | None) -> bool:
+    """Whether a folder holds puppets.
 
     Raises:
-        InputError: `data` holds no clips, or the embedder cannot be used with them.
+        InputError: it holds no clips, or the embedder cannot be used with them.
     """
     if not data.is_dir():
         raise InputError(
             f"'{data}' is no folder; give one with clips of puppets, or with clips of each person."
         )
-    # Imported here: one way needs the oracle, the other MediaPipe and an identity network.
     if (data / CLIPS).exists():
         if embedder:
             raise InputError(
                 f"'{data}' holds puppets, whose identity the oracle reads; leave --embedder out."
             )
-        from faceswap_jax.evaluation.with_truth import PuppetBench
-
-        return PuppetBench(data, PuppetClips.load(data))
+        return True
     if (data / MANIFEST).exists():
         raise InputError(
             f"'{data}' holds prepared faces; give a folder with clips of each person, as 'faceswap prepare' takes them."
         )
+    return False
+
+
+# Imported where needed: puppets need the oracle, real clips MediaPipe and an identity network.
+def _open_bench(data: Path, are_puppets: bool, embedder: Path | None) -> Bench:
+    """The way to score the swapped clips of a folder."""
+    if are_puppets:
+        from faceswap_jax.evaluation.with_truth import PuppetBench
+
+        return PuppetBench(data, PuppetClips.load(data))
     from faceswap_jax.evaluation.without_truth import ClipBench
 
     return ClipBench(data, embedder)
 
 
-def _compare_all(
-    bench: Bench,
-    generator: Generator,
-    pairs: Sequence[tuple[str, Clip]],
-    methods: Sequence[str],
-    folder: Path,
-) -> dict[str, dict[str, Comparison]]:
-    """Swaps and scores target after target, several at once; by the name of the target, by persona."""
-    personas: dict[Clip, list[str]] = {}
-    for persona, clip in pairs:
-        personas.setdefault(clip, []).append(persona)
-    identities = {persona: generator.identity(Who({persona: 1.0})) for persona, _ in pairs}
-    console = Console(stderr=True, markup=False)
+def _open_judge(data: Path, are_puppets: bool, embedder: Path | None) -> Judge:
+    """The way to score whole images of the people of a folder."""
+    if are_puppets:
+        from faceswap_jax.evaluation.whole_with_truth import WholePuppets
 
-    def compare(clip: Clip) -> dict[str, Comparison]:
-        # Once for all faces that it gets
-        with contextlib.closing(open_landmarker(clip.path)) as landmarker:
-            performer = find_people(clip.path, landmarker)[0]
-        swapped = {}
-        for persona in personas[clip]:
-            role = Role(performer, identities[persona])
-            # Names of clips may have folders: "ann/monday.mp4".
-            stem = f"{clip.name.replace('/', '_')}_as_{persona}"
-            swapped[persona] = {method: folder / f"{stem}_{method}.mp4" for method in methods}
-            for method, path in swapped[persona].items():
-                _swap(generator, role, clip.path, path, method)
-        return bench.compare(clip, generator, performer.faces, swapped)
+        return WholePuppets(data, PuppetClips.load(data))
+    from faceswap_jax.evaluation.whole_without_truth import WholeClips
 
-    # Threads: OpenCV, LiteRT, XLA and FFmpeg let others run while they work.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # The longest first, so that none is left at the end.
-        order = sorted(personas, key=lambda clip: -video.probe(clip.path).frames)
-        futures = {pool.submit(compare, clip): clip for clip in order}
-        compared = {}
-        try:
-            for future in as_completed(futures):
-                clip = futures[future]
-                compared[clip.name] = future.result()
-                faces = ", ".join(personas[clip])
-                progress = f"{len(compared)} of {len(futures)}: {clip.name} as {faces}"
-                console.print(progress, highlight=False, soft_wrap=True)
-        finally:
-            # After an error or Ctrl-C no other clip is begun.
-            pool.shutdown(cancel_futures=True)
-    return compared
+    return WholeClips(data, embedder)
 
 
-def _swap(generator: Generator, role: Role, clip: Path, output: Path, method: str) -> None:
-    """`inference.clip.swap_clip` without its bar, for several clips are swapped at once."""
-    frames = iter(video.read_frames(clip))
-    generated = generate_frames(generator, [role], frames, Count())
-    write_video(output, clip, blended_frames(generated, [role], generator, method))
-
-
-def _publish(
-    summary: Summary,
-    results: Mapping[str, Sequence[Comparison]],
-    columns: Sequence[str],
-    output: Path,
-) -> None:
+def _publish(summary: Summary, scored: Scored, output: Path) -> None:
     """Writes tables and grid, prints the table, and names the files."""
+    output.mkdir(parents=True, exist_ok=True)
     summary.save(output / "scores")
     # A label for each line of the grid
     lines = []
     labels = []
-    for pair, comparisons in results.items():
+    for pair, comparisons in scored.results.items():
         for comparison in comparisons:
             lines.append(comparison.images)
             labels += [pair] * len(comparison.images)
-    save_grid(output / "grid.png", np.concatenate(lines) / 255, labels, columns)
+    save_grid(output / "grid.png", np.concatenate(lines) / 255, labels, scored.columns)
 
     # Where nothing tells the width, all columns are shown.
     console = Console(stderr=True, markup=False, width=None if sys.stderr.isatty() else 120)
@@ -224,7 +147,8 @@ def _publish(
         "scores.md": "all tables, with intervals; scores.json has all digits",
     }
     for name, what in meanings.items():
-        console.print(f"{output / name}: {what}", highlight=False, soft_wrap=True)
+        if (output / name).exists():
+            console.print(f"{output / name}: {what}", highlight=False, soft_wrap=True)
 
 
 def _show_on_board(summary: Summary, workdir: Path, name: str) -> None:

@@ -3,14 +3,16 @@
 Frames without a face have landmarks and blendshapes that are NaN, and so are their measures.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from faceswap_jax.evaluation.frames import Landmarks
-from faceswap_jax.faces.blendshapes import NAMES
+from faceswap_jax.evaluation.frames import Frames, Landmarks
+from faceswap_jax.evaluation.report import Score
+from faceswap_jax.faces.blendshapes import NAMES, BlendshapeReader
+from faceswap_jax.faces.mediapipe import Box
 from faceswap_jax.faces.pose import head_pose
 
 Blendshapes = Float[np.ndarray, "n 52"]
@@ -32,9 +34,18 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 """Signals that are told together: a blendshape, or the difference of two that are opposites."""
 
+FOUND = Score("faces found (%)", "higher", 1, (0, 100))
+
 STILL = 0.01
 """Signals whose standard deviation is no more than this do not move: noise in the pixels of a face that is still, two
 levels of 255, moves what is read of its jaw by as much."""
+
+
+class Read(NamedTuple):
+    """What MediaPipe's face landmarker v2 sees in some frames; NaN where it sees no face."""
+
+    landmarks: Landmarks
+    blendshapes: Blendshapes
 
 
 class Following(NamedTuple):
@@ -48,6 +59,28 @@ class Following(NamedTuple):
 
     correlation: float
     amplitude: float
+
+
+def windows_of(reader: BlendshapeReader, frames: Frames, landmarks: Landmarks) -> list[Box | None]:
+    """Where to look for faces; None where the landmarks are NaN, or the reader sees no face.
+
+    Frames and what is made of them are compared through the same windows: then nothing differs but they.
+    """
+    windows = []
+    for frame, points in zip(frames, landmarks, strict=True):
+        known = np.isfinite(points).all()
+        windows.append(reader.window(frame, points) if known else None)
+    return windows
+
+
+def read_faces(reader: BlendshapeReader, frames: Frames, windows: Sequence[Box | None]) -> Read:
+    """The faces in the windows of frames."""
+    landmarks = np.full((len(frames), 68, 2), np.nan, np.float32)
+    blendshapes = np.full((len(frames), len(NAMES)), np.nan, np.float32)
+    for i, window in enumerate(windows):
+        if window and (reading := reader(frames[i], window)):
+            landmarks[i], blendshapes[i] = reading
+    return Read(landmarks, blendshapes)
 
 
 def signals(blendshapes: Blendshapes, group: str) -> Signals:

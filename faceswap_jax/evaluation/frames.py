@@ -78,6 +78,14 @@ def pairs_of(personas: Sequence[str], clips: Sequence[Clip]) -> list[tuple[str, 
     return pairs
 
 
+def first_of_each(clips: Sequence[Clip]) -> list[Clip]:
+    """The first clip of each persona."""
+    found = {}
+    for clip in clips:
+        found.setdefault(clip.persona, clip)
+    return list(found.values())
+
+
 def row_name(name: str, method: str) -> str:
     """The row of a method of blending: "swap", "swap --blend none"."""
     return name if method == DEFAULT_METHOD else f"{name} --blend {method}"

@@ -62,6 +62,23 @@ class Comparison:
     images: UInt8[np.ndarray, "lines columns h w 3"]
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Everything that is scored alike.
+
+    Attributes:
+        results: of each pair of personas, by its name ("ben as ada"), its clips.
+        scores: what the numbers mean.
+        floor: what the measure itself gets wrong on average, of those scores where that is known.
+        columns: what the images of the comparisons show.
+    """
+
+    results: Mapping[str, Sequence[Comparison]]
+    scores: Mapping[str, Score]
+    floor: Mapping[str, float]
+    columns: Sequence[str]
+
+
 def join_values(chunks: Sequence[Mapping[str, Values]]) -> dict[str, dict[str, np.ndarray]]:
     """The values of a clip, row by row, from those of its chunks."""
     joined = {}
@@ -163,14 +180,10 @@ class Summary:
         return result
 
 
-def summarise(
-    results: Mapping[str, Sequence[Comparison]],
-    scores: Mapping[str, Score],
-    floor: Mapping[str, float],
-    step: int,
-) -> Summary:
+def summarise(scored: Scored, step: int) -> Summary:
     """Means and intervals of the clips of every pair of personas, by the pair's name."""
-    pairs = {pair: _of_pair(clips, scores) for pair, clips in results.items()}
+    scores = scored.scores
+    pairs = {pair: _of_pair(clips, scores) for pair, clips in scored.results.items()}
     overall: Intervals = {}
     # The rows are those of any pair.
     for row in next(iter(pairs.values())):
@@ -180,7 +193,7 @@ def summarise(
             # Every pair counts as a clip of one frame.
             clips = [np.array([mean]) for mean in means]
             overall[row][name] = score.clipped(interval(clips, block=1))
-    return Summary(step, scores, overall, pairs, floor)
+    return Summary(step, scores, overall, pairs, scored.floor)
 
 
 def _of_pair(clips: Sequence[Comparison], scores: Mapping[str, Score]) -> Intervals:

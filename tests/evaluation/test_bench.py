@@ -18,6 +18,8 @@ from tests.support.puppets import describe_clips
 from tests.support.tiny_run import FRAMES, RATE, SIZE
 
 METHODS = ("multiband", "none")
+KINDS = ("self", "cross")
+WHOLE_ROWS = ["copy", "nearest frame", "1 source", "3 sources", "8 sources", "ceiling", "truth"]
 ROWS = ["do nothing", "swap", "swap --blend none", "ceiling", "ceiling --blend none", "truth"]
 
 
@@ -103,7 +105,29 @@ def test_wrong_inputs_are_told(run, clips, tmp_path):
     assert not (run / "evaluation").exists()
 
 
-def test_whole_images_are_refused(run, clips, monkeypatch):
-    monkeypatch.setattr(bench, "load", lambda _: PixelGenerator(np.copy, 64, placement="whole"))
-    with pytest.raises(InputError, match=f"{run}.* whole images"):
-        evaluate(run, clips)
+def test_whole_images_are_driven_by_everybody(run, clips, monkeypatch, tmp_path):
+    """A generator that shows the driving face, whoever is asked for."""
+    workdir, data = tmp_path / "run", shutil.copytree(clips, tmp_path / "clips")
+    workdir.mkdir()
+    shutil.copy(run / "config.json", workdir)
+    describe_clips(SIZE, FRAMES, RATE).save(data)
+    generator = PixelGenerator(np.copy, 32, "box", "whole", personas=(), step=7)
+    monkeypatch.setattr(bench, "load", lambda _: generator)
+    with pytest.raises(InputError, match=f"{workdir}.* whole images.* --blend"):
+        evaluate(workdir, data, METHODS)
+    output = evaluate(workdir, data)
+    assert output == workdir / "evaluation" / "clips" / "step_7"
+    means = {kind: json.loads((output / kind / "scores.json").read_text()) for kind in KINDS}
+    assert list(means["self"]["pairs"]) == ["ada driven by ada", "ben driven by ben"]
+    assert list(means["cross"]["pairs"]) == ["ada driven by ben", "ben driven by ada"]
+    for kind in KINDS:
+        assert list(means[kind]["overall"]) == WHOLE_ROWS
+        assert read_picture(output / kind / "grid.png").shape[1] > 7 * 128
+    # Everybody drives the own face well.
+    driven = means["self"]["overall"]
+    for score in ("l1", "psnr", "ssim"):
+        expected = driven["ceiling"][score]["mean"]
+        assert driven["1 source"][score]["mean"] == pytest.approx(expected, rel=0.25)
+    assert driven["1 source"]["l1"]["mean"] < driven["nearest frame"]["l1"]["mean"]
+    assert driven["truth"]["l1"]["mean"] == 0
+    assert means["cross"]["overall"]["1 source"]["l1"]["mean"] > driven["1 source"]["l1"]["mean"]

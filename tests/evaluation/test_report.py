@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from faceswap_jax.evaluation import report
-from faceswap_jax.evaluation.report import Comparison, Score
+from faceswap_jax.evaluation.report import Comparison, Score, Scored
 
 SCORES = {"psnr": Score("PSNR (dB)", "higher"), "hits": Score("hits (%)", "higher", 1, (0, 100))}
 
@@ -18,7 +18,8 @@ def test_the_table_of_a_full_bench_fits_too():
     names = ["do nothing", "swap", "swap --blend none", "ceiling", "ceiling --blend none", "truth"]
     rows = {name: {score: np.full(4, 1.2) for score in PuppetBench.scores} for name in names}
     clip = Comparison(rows, 4.0, np.zeros((1, 2, 4, 4, 3), np.uint8))
-    summary = report.summarise({"pair": [clip]}, PuppetBench.scores, {"yaw": 43.21}, step=1)
+    scored = Scored({"pair": [clip]}, PuppetBench.scores, {"yaw": 43.21}, columns=())
+    summary = report.summarise(scored, step=1)
     console = Console(width=80)
     with console.capture() as capture:
         console.print(summary.table())
@@ -41,7 +42,7 @@ def summary():
         "ben as ada": [comparison([20, 22] * 4, [100] * 8)],
         "ada as ben": [comparison([30] * 8, [0, 100] * 4), comparison([32] * 2, [0] * 2)],
     }
-    return report.summarise(results, SCORES, {"psnr": 0.5}, step=1234)
+    return report.summarise(Scored(results, SCORES, {"psnr": 0.5}, columns=()), step=1234)
 
 
 def test_means_of_pairs_and_over_pairs(summary):

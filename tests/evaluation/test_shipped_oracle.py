@@ -10,7 +10,7 @@ from data_pipelines.puppets.parameters import PERFORMANCE_SPANS, PERSONA_SPANS
 from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.tracks import Cast, Take, truth
 from faceswap_jax.evaluation import identity, oracle
-from faceswap_jax.evaluation.with_truth import FACE
+from faceswap_jax.evaluation.puppet_world import FACE
 from tests.support.puppets import stacked
 
 FRESH_WORLD = 7  # neither that of the training nor that of the test

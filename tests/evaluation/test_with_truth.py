@@ -5,8 +5,10 @@ import pytest
 
 from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.parameters import PERFORMANCE_SPANS
-from data_pipelines.puppets.tracks import Take, performance_track
-from faceswap_jax.evaluation.with_truth import Ceiling, PuppetBench, _motion, cast_of
+from data_pipelines.puppets.tracks import performance_track
+from faceswap_jax.evaluation.ceiling import Ceiling
+from faceswap_jax.evaluation.puppet_world import PuppetWorld, motion_of
+from faceswap_jax.evaluation.with_truth import PuppetBench
 from faceswap_jax.faces import align
 from tests.support.bench import SEEN, mean
 from tests.support.face_scenes import smooth_picture
@@ -57,7 +59,7 @@ def test_motion_is_told_in_correlation_and_amplitude():
     tracks = performance_track(5, 0, 0, 100)
     performance = np.array([list(vars(frame).values()) for frame in tracks])
     middle = performance.mean(0)
-    half = _motion(middle + 0.5 * (performance - middle), performance)
+    half = motion_of(middle + 0.5 * (performance - middle), performance)
     assert set(half) == {
         f"{group} {measure}"
         for group in ("gaze", "lids", "brows", "mouth")
@@ -65,7 +67,7 @@ def test_motion_is_told_in_correlation_and_amplitude():
     }
     for name, (value,) in half.items():
         assert value == pytest.approx(1 if name.endswith("correlation") else 0.5), name
-    still = _motion(np.broadcast_to(middle, performance.shape), performance)
+    still = motion_of(np.broadcast_to(middle, performance.shape), performance)
     for name, (value,) in still.items():
         assert value < 1e-6, name
 
@@ -75,13 +77,15 @@ def test_motion_is_told_in_correlation_and_amplitude():
     closed = performance[:, lids].min(1) <= 0.3
     assert closed.any() and not closed.all()
     read[closed, gaze] = 1
-    assert _motion(read, performance)["gaze correlation"] == pytest.approx(1)
+    assert motion_of(read, performance)["gaze correlation"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("alignment", ["eyes", "stable"])
-def test_the_ceiling_is_cut_as_the_generator_cuts(large, bench, alignment):
+def test_the_ceiling_is_cut_as_the_generator_cuts(large, alignment):
     """What the generator's crop cannot hold at its resolution is lost in the ceiling, and nothing else is."""
-    landmarks = bench._landmarks(large[0] / "ben.mp4", bench._clips[large[0] / "ben.mp4"])[0]
+    folder, _ = large
+    world = PuppetWorld(folder, PuppetClips.load(folder))
+    landmarks = world.landmarks(folder / "ben.mp4")[0]
     perfect, target = smooth_picture(192, 192), smooth_picture(192, 192, phase=2)
     ceiling = Ceiling(alignment, 16, landmarks[None])
     made = ceiling(target, perfect, landmarks, "none")
@@ -95,11 +99,3 @@ def test_the_ceiling_is_cut_as_the_generator_cuts(large, bench, alignment):
     core = align.polygon_mask(face.mean(0) + (face - face.mean(0)) / 2, 16, 16) == 1
     error = np.abs(small - align.crop(perfect, transform, 16))[core].mean()
     assert error < 4 < np.abs(small - align.crop(target, transform, 16))[core].mean()
-
-
-def test_the_truth_of_a_placement():
-    source, driving = Take(0, 1, 0), Take(5, 2, 7)
-    blended, whole = cast_of("blended", source, driving), cast_of("whole", source, driving)
-    assert blended.performance == whole.performance == driving
-    assert blended.identity == whole.identity == 0
-    assert blended.scene == driving and whole.scene == source

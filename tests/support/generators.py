@@ -19,6 +19,7 @@ class PixelGenerator:
     personas: tuple[str, ...] = ("ada", "ben")
     step: int = 0
     parts: Mapping[str, slice] = field(default_factory=dict)
+    paintable: bool = False
 
     def __post_init__(self):
         self.batches = []

@@ -1,0 +1,180 @@
+"""A folder of real clips as the benches see it: whose they are, and who judges identity and expression in them.
+
+Pose and expression are read by MediaPipe's face landmarker v2.
+"""
+
+import contextlib
+import math
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from data_pipelines.clips import Clip
+from data_pipelines.prepare.layouts import find_clips
+from faceswap_jax.errors import InputError
+from faceswap_jax.evaluation import expression, identity
+from faceswap_jax.evaluation.frames import Landmarks, PerFrame, Points
+from faceswap_jax.evaluation.report import Score
+from faceswap_jax.faces import align
+from faceswap_jax.faces.blendshapes import BlendshapeReader
+from faceswap_jax.faces.embedding import DlibEmbedder, FaceEmbedder, SFaceEmbedder
+from faceswap_jax.faces.face import Image
+from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
+from faceswap_jax.faces.video import CLIP_SUFFIXES
+from faceswap_jax.inference.who import spread_faces
+
+REFERENCES = 12  # faces that a persona's identity is measured on
+SIDE = 192  # of a face that is shown, pixels
+
+FOLLOWING: Mapping[str, Score] = {
+    "yaw": Score("yaw error (deg)", "lower"),
+    "pitch": Score("pitch error (deg)", "lower"),
+    "roll": Score("roll error (deg)", "lower"),
+    **{
+        f"{group} correlation": Score(f"{group} correlation", "higher", 2, (-1, 1))
+        for group in expression.GROUPS
+    },
+    **{f"{group} amplitude": Score(f"{group} amplitude", "1") for group in expression.GROUPS},
+    **{
+        f"{group} difference": Score(f"difference of the {group}", "lower", 3)
+        for group in expression.GROUPS
+    },
+}
+"""Scores of how a clip follows another's performance."""
+
+ByJudge = Mapping[str, identity.Embeddings]
+"""Embeddings of the same faces, by the name of the network that judges identity by them."""
+
+
+class Person(NamedTuple):
+    """What is known of a persona: embeddings by each judge of some faces in the order of time, and one aligned face."""
+
+    embeddings: ByJudge
+    image: Image
+
+
+class ClipWorld:
+    """Clips of people.
+
+    Attributes:
+        clips: whole ones.
+        judges: what embeds faces, by name: `embedder`, see `embedder.load`, or else dlib's network and SFace.
+        scores: of identity, by each judge, and of the performance.
+    """
+
+    def __init__(self, folder: Path, embedder: Path | None = None):
+        """Finds the clips of a folder.
+
+        Raises:
+            InputError: there are none, or the embedder cannot be used.
+        """
+        inputs = [path for path in sorted(folder.iterdir()) if _is_input(path)]
+        if not inputs:
+            raise InputError(
+                f"'{folder}' holds no clip; give a folder with a clip or a folder of each person."
+            )
+        self.clips = [clip for clip in find_clips(inputs).clips if _is_whole_clip(clip)]
+        self.judges: Mapping[str, FaceEmbedder]
+        if embedder:
+            self.judges = {embedder.resolve().name: identity.IResNetEmbedder(embedder)}
+        else:
+            self.judges = {"dlib": DlibEmbedder(), "SFace": SFaceEmbedder()}
+        self.scores = _identity_scores(self.judges) | FOLLOWING
+        self._people: dict[str, Person] = {}
+        self._looking = threading.Lock()
+
+    def person(self, persona: str) -> Person:
+        """Faces of a persona's clips, evenly over their time; looked for once.
+
+        Raises:
+            InputError: the clips show fewer than two.
+        """
+        # Several clips may be compared at once.
+        with self._looking:
+            if persona not in self._people:
+                self._people[persona] = self._look_at(persona)
+            return self._people[persona]
+
+    def _look_at(self, persona: str) -> Person:
+        clips = [clip.path for clip in self.clips if clip.persona == persona]
+        each = max(2, REFERENCES // len(clips))
+        found = []
+        with contextlib.closing(MediaPipeLandmarker(beta=0)) as landmarker:
+            for path in clips:
+                found += spread_faces(path, each, landmarker)
+
+        # Landmarks are those that `compare` sees, too.
+        reader = BlendshapeReader()
+        read = []
+        for frame, face in found:
+            window = reader.window(frame.image, face.landmarks)
+            if window and (reading := reader(frame.image, window)):
+                read.append((frame.image, reading.landmarks))
+        # Halves of them are compared.
+        if len(read) < 2:
+            raise InputError(
+                f"The clips of {persona} show fewer than two faces; leave them out, or give others."
+            )
+        image, landmarks = read[len(read) // 2]
+        embeddings = {}
+        for judge, embed in self.judges.items():
+            embeddings[judge] = np.stack([embed(*face) for face in read])
+        return Person(embeddings, shown_face(image, landmarks))
+
+
+def identity_values(faces: ByJudge, own: ByJudge, performing: ByJudge) -> dict[str, PerFrame]:
+    """How near faces come to a persona and to the performer, by each judge."""
+    values = {}
+    for judge, embeddings in faces.items():
+        for name, person in (("identity", own), ("performer", performing)):
+            reference = identity.template(person[judge])
+            values[f"{name} by {judge}"] = identity.cosine(embeddings, reference)
+    return values
+
+
+def expression_values(
+    blendshapes: expression.Blendshapes, driving: expression.Blendshapes
+) -> dict[str, np.ndarray]:
+    """How well a clip follows the driving clip: motion over the clip, and what differs frame by frame."""
+    values = {}
+    for group in expression.GROUPS:
+        clip, other = (expression.signals(scores, group) for scores in (blendshapes, driving))
+        for measure, value in expression.following(clip, other)._asdict().items():
+            values[f"{group} {measure}"] = np.array([value])
+        values[f"{group} difference"] = np.abs(clip - other).mean(1)
+    return values
+
+
+def has_face(landmarks: Landmarks) -> Bool[np.ndarray, "n"]:
+    # All landmarks of a frame are numbers, or none is.
+    return np.isfinite(landmarks[:, 0, 0])
+
+
+def shown_face(image: Image, landmarks: Points) -> Image:
+    """A face as people are shown it; identities are compared in views of their own."""
+    return align.cut_face(image, landmarks, SIDE, "eyes")
+
+
+def _is_input(path: Path) -> bool:
+    is_clip = path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES
+    return is_clip and not path.name.startswith(".")
+
+
+def _is_whole_clip(clip: Clip) -> bool:
+    return clip.path.suffix.lower() in CLIP_SUFFIXES and clip.end == math.inf
+
+
+def _identity_scores(judges: Iterable[str]) -> dict[str, Score]:
+    scores = {}
+    for judge in judges:
+        scores[f"identity by {judge}"] = Score(
+            f"cosine to the persona ({judge})", "higher", 3, (-1, 1)
+        )
+        scores[f"performer by {judge}"] = Score(
+            f"cosine to the performer ({judge})", "lower", 3, (-1, 1)
+        )
+    return scores

@@ -1,0 +1,71 @@
+"""Scores of whole images of real people, by the driving frames where they drive themselves, else without truth."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines.clips import Clip
+from faceswap_jax.evaluation import expression, identity
+from faceswap_jax.evaluation.acting import SIMILARITY, Actor, keypoints, lines_of, similarity
+from faceswap_jax.evaluation.clip_world import ClipWorld, expression_values, identity_values
+from faceswap_jax.evaluation.frames import Frames, first_of_each
+from faceswap_jax.evaluation.report import Comparison, Score
+from faceswap_jax.faces.blendshapes import BlendshapeReader
+from faceswap_jax.inference.generator import Generator
+
+DRIVING = "driving"
+
+
+class WholeClips:
+    """Besides those of `acting`, the row "driving", the driving frames: the truth where people drive themselves."""
+
+    floor: Mapping[str, float] = {}
+
+    def __init__(self, folder: Path, embedder: Path | None = None):
+        """Finds the clips of a folder.
+
+        Raises:
+            InputError: there are none, or the embedder cannot be used.
+        """
+        self._world = ClipWorld(folder, embedder)
+        self.scores: Mapping[str, Score] = {**SIMILARITY, **self._world.scores}
+
+    def clips(self) -> Sequence[Clip]:
+        """See `acting.Judge.clips`."""
+        return first_of_each(self._world.clips)
+
+    def compare(
+        self, rows: Mapping[str, Frames], source: Actor, driving: Actor, generator: Generator
+    ) -> Comparison:
+        """See `acting.Judge.compare`."""
+        frames = np.stack([view.frame.image for view in driving.driving])
+        landmarks = np.stack([view.face.landmarks for view in driving.driving])
+        own = self._world.person(source.clip.persona)
+        performing = self._world.person(driving.clip.persona)
+        rows = {**rows, DRIVING: frames}
+
+        reader = BlendshapeReader()
+        windows = expression.windows_of(reader, frames, landmarks)
+        expected = expression.read_faces(reader, frames, windows)
+        undefined = dict.fromkeys(self.scores, np.full(1, np.nan))
+        values = {}
+        for row, shown in rows.items():
+            read = expression.read_faces(reader, shown, windows)
+            embeddings = {
+                judge: identity.embed_frames(embed, shown, read.landmarks)
+                for judge, embed in self._world.judges.items()
+            }
+            poses = expression.pose_errors(read.landmarks, expected.landmarks)
+            values[row] = undefined | {
+                **keypoints(read.landmarks, expected.landmarks),
+                **identity_values(embeddings, own.embeddings, performing.embeddings),
+                **dict(zip(("yaw", "pitch", "roll"), poses.T, strict=True)),
+                **expression_values(read.blendshapes, expected.blendshapes),
+            }
+            if source is driving:
+                values[row] |= similarity(shown, frames)
+            else:
+                # Another's keypoints lie elsewhere.
+                values[row]["keypoints"] = undefined["keypoints"]
+        return Comparison(values, driving.seconds, lines_of(source, driving, rows, frames))
