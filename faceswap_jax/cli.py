@@ -94,7 +94,7 @@ def overview() -> str:
     lines = ["usage: faceswap COMMAND ..."]
     for title, group in GROUPS.items():
         lines += ["", title]
-        lines += [f"  {command.name:<10}{command.summary}" for command in group]
+        lines += [f"  {command.name:<12}{command.summary}" for command in group]
     lines += [
         "",
         "'faceswap COMMAND --help' explains the flags of one, 'faceswap --version' says which this is.",

@@ -20,6 +20,7 @@ PAGES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("*.md"))
 PAGES += [
     "docs/bench.md",
     "docs/editing.md",
+    "docs/reenact.md",
     "docs/speed.md",
     "launch/README.md",
     "launch/beam/README.md",

@@ -10,7 +10,7 @@ from faceswap_jax.commands.base import Command
 GROUPS: Mapping[str, Sequence[Command]] = {
     "Data": (data.Prepare(), data.Verify(), data.Puppets()),
     "Training": (training.Train(), training.Status(), training.Sweep(), training.Compile()),
-    "Editing": (editing.Search(), editing.Vector(), editing.Edit()),
+    "Editing": (editing.Search(), editing.Vector(), editing.Edit(), editing.FitControl()),
     "Results": (
         results.People(),
         results.Swap(),

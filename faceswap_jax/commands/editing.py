@@ -183,6 +183,30 @@ class Edit(Command):
         )
 
 
+class FitControl(Command):
+    """Learn how head poses move the latents of a run, for 'reenact --drive POSES.csv'."""
+
+    name = "fit-control"
+    usage = "--workdir DIR [--data DIR]"
+    required = ("workdir",)
+
+    def define(self, values, arguments):
+        meaning = "Folder of a trained run, also for control.json."
+        flags.DEFINE_string("workdir", None, meaning, values)
+        meaning = "Number of steps of the checkpoint to use. By default the newest one."
+        flags.DEFINE_integer("step", None, meaning, 0, None, values)
+        meaning = (
+            "Folder of a data set to learn from. By default the one that the run was trained on."
+        )
+        flags.DEFINE_string("data", None, meaning, values)
+
+    def run(self, values, inputs):
+        from faceswap_jax.editing.control import fit_control
+
+        data = None if values.data is None else Path(values.data)
+        fit_control(Path(values.workdir), data, values.step)
+
+
 def refuse(values: flags.FlagValues, names: Sequence[str], beside: str) -> None:
     """Raises InputError if one of these flags is given: it would say nothing beside another one."""
     for name in names:

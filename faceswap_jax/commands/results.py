@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from faceswap_jax.commands.base import Command, paths
+from faceswap_jax.commands.base import ANY_NUMBER, Command, paths
 from faceswap_jax.errors import InputError
 
 
@@ -51,31 +51,44 @@ class Swap(Command):
 
 
 class Reenact(Command):
-    """Let a persona act as a picture or a clip does, in whole images of the model's own."""
+    """Let somebody act as a clip does, or turn the head, in whole images of the model's own."""
 
     name = "reenact"
-    usage = "INPUT --workdir DIR --persona NAME --output OUTPUT"
-    inputs = (1, 1)
-    required = ("workdir", "output")
+    usage = "(SOURCE... | --persona NAME) --workdir DIR --drive (INPUT | POSES.csv) --output OUTPUT"
+    inputs = (0, ANY_NUMBER)
+    required = ("workdir",)
 
     def define(self, values, arguments):
-        define_generation(values)
+        define_run(values)
+        meaning = "In place of pictures or clips of a person: one of the run's personas, where it knows some."
+        flags.DEFINE_string("persona", None, meaning, values)
+        meaning = (
+            "Picture or clip of the performer; or a table of head poses, .csv, with the columns time,yaw,pitch,roll, "
+            "in seconds and degrees, which needs 'faceswap fit-control'."
+        )
+        flags.DEFINE_string("drive", None, meaning, values)
+        meaning = "Picture to paint on the embedded face, as large as that, transparent where nothing is painted."
+        flags.DEFINE_string("paint", None, meaning, values)
+        meaning = "Picture to write: the embedded face, to paint on. It needs no --drive."
+        flags.DEFINE_string("write_embedded", None, meaning, values)
 
     def run(self, values, inputs):
         from faceswap_jax.reenact import reenact
 
         reenact(
             Path(values.workdir),
-            values.persona,
-            Path(inputs[0]),
-            Path(values.output),
-            values.step,
-            paths(values.pictures),
+            paths(inputs),
+            _path(values.drive),
+            _path(values.output),
+            persona=values.persona,
+            step=values.step,
+            overlay=_path(values.paint),
+            embedded=_path(values.write_embedded),
         )
 
 
 class Evaluate(Command):
-    """Swap clips between all personas and score the results."""
+    """Swap clips between all personas, or drive everybody by all clips, and score the results."""
 
     name = "evaluate"
     usage = "--workdir DIR --data DIR [--blend METHOD,...] [--embedder PATH]"
@@ -100,8 +113,7 @@ class Evaluate(Command):
     def run(self, values, inputs):
         from faceswap_jax.evaluation.bench import evaluate
 
-        embedder = None if values.embedder is None else Path(values.embedder)
-        evaluate(Path(values.workdir), Path(values.data), values.blend, embedder)
+        evaluate(Path(values.workdir), Path(values.data), values.blend, _path(values.embedder))
 
 
 class Demo(Command):
@@ -139,7 +151,19 @@ def numbered(texts: Sequence[str]) -> dict[int, str]:
 
 def define_swap(values: flags.FlagValues) -> None:
     """The flags of commands that blend faces into a clip."""
-    define_generation(values)
+    define_run(values)
+
+    # Whom to show: exactly one of the two, which `inference.who` checks
+    meaning = "Whom to show: one of the run's personas, or a mix, such as alice:0.7,bob:0.3, where the run can."
+    flags.DEFINE_string("persona", None, meaning, values)
+    flags.DEFINE_list(
+        "pictures",
+        [],
+        "In place of --persona, for a run that takes anybody: pictures or clips of one person, separated by commas.",
+        values,
+    )
+
+    # How
     meaning = "How the face is blended in: multiband, poisson or none."
     flags.DEFINE_string("blend", "multiband", meaning, values)
     meaning = (
@@ -168,27 +192,20 @@ def swap_choices(values: flags.FlagValues) -> dict[str, object]:
         "step": values.step,
         "pictures": paths(values.pictures),
         "face": values.face,
-        "reference": None if values.reference is None else Path(values.reference),
+        "reference": _path(values.reference),
         "personas": numbered(values.personas),
         "outline": values.outline,
     }
 
 
-def define_generation(values: flags.FlagValues) -> None:
-    """The flags of commands that make images: of which run, of whom, and where to."""
-    # Which run makes them, and which of its checkpoints
+def define_run(values: flags.FlagValues) -> None:
+    """The flags of commands that make images: which run makes them, and where to."""
     flags.DEFINE_string("workdir", None, "Folder of a trained run.", values)
     meaning = "Number of steps of the checkpoint to use. By default the newest one."
     flags.DEFINE_integer("step", None, meaning, 0, None, values)
-
-    # Whom to show: exactly one of the two, which `inference.who` checks
-    meaning = "Whom to show: one of the run's personas, or a mix, such as alice:0.7,bob:0.3, where the run can."
-    flags.DEFINE_string("persona", None, meaning, values)
-    flags.DEFINE_list(
-        "pictures",
-        [],
-        "In place of --persona, for a run that takes anybody: pictures or clips of one person, separated by commas.",
-        values,
-    )
-
     flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", values)
+
+
+def _path(text: str | None) -> Path | None:
+    """What a flag names, if it is given."""
+    return None if text is None else Path(text)

@@ -26,6 +26,9 @@ OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 CRF = 16
 """Constant rate factor of x264: differences to the frames are hard to see."""
 
+BT709 = 1
+"""swscale's number of its matrix, and the code point of primaries, transfer and matrix (ITU-T H.273)."""
+
 
 def write_video(
     path: Path,
@@ -48,14 +51,47 @@ def write_video(
     Raises:
         InputError: the source cannot be read, the path cannot be written, or there are no frames.
     """
-    path = Path(path)
+    info = probe(source)
+    if square_pixels:
+        info = replace(info, pixel_aspect=Fraction(1))
+    _write(Path(path), source, info, frames)
+
+
+def write_silent(path: Path, frames: Iterable[Frame], side: int, rate: Fraction) -> None:
+    """Encodes square frames that were made from no clip as H.264; the file appears when it is complete.
+
+    Args:
+        path: file to write, .mp4, .mov or .mkv.
+        frames: in order of their times.
+        side: of a frame, pixels.
+        rate: frames per second.
+
+    Raises:
+        InputError: the path cannot be written, or there are no frames.
+    """
+    info = VideoInfo(
+        width=side,
+        height=side,
+        rate=rate,
+        frames=0,
+        duration=0.0,
+        rotation=0,
+        has_audio=False,
+        time_base=1 / rate,
+        pixel_aspect=Fraction(1),
+        matrix=BT709,
+        full_range=False,
+        tags=(BT709, BT709, BT709),
+    )
+    _write(path, None, info, frames)
+
+
+def _write(path: Path, source: Path | None, info: VideoInfo, frames: Iterable[Frame]) -> None:
+    """Encodes frames beside the audio of their source, if they have one."""
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise InputError(
             f"{path} has no suffix for H.264 video; choose one of {', '.join(OUTPUT_SUFFIXES)}."
         )
-    info = probe(source)
-    if square_pixels:
-        info = replace(info, pixel_aspect=Fraction(1))
     with replacing(path) as aside:
         try:
             with av.open(f"file:{aside}", "w") as output:
@@ -65,14 +101,14 @@ def write_video(
             if isinstance(error, OSError):
                 raise
             raise InputError(
-                f"{path} cannot be written ({error.strerror}); the sound of {source} may not fit into this kind of "
-                "file: try the suffix .mkv."
+                f"{path} cannot be written ({error.strerror}); the sound may not fit into this kind of file: try the "
+                "suffix .mkv."
             ) from error
 
 
 def _mux(
     output: av.container.OutputContainer,
-    source: Path,
+    source: Path | None,
     info: VideoInfo,
     frames: Iterable[Frame],
 ) -> None:
@@ -128,9 +164,11 @@ def _video_stream(output: av.container.OutputContainer, info: VideoInfo) -> av.V
     return stream
 
 
-def _audio_packets(source: Path, output: av.container.OutputContainer) -> Iterator[av.Packet]:
+def _audio_packets(
+    source: Path | None, output: av.container.OutputContainer
+) -> Iterator[av.Packet]:
     """Audio packets of the source, addressed to streams of the output that the first call of next() adds."""
-    if is_picture(source):
+    if source is None or is_picture(source):
         return
     with open_container(source) as container:
         streams = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import PIL.Image
-from jaxtyping import Float, UInt16
+from jaxtyping import Float, UInt8, UInt16
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.face import Image
@@ -36,14 +36,35 @@ def read_picture(path: Path, *, depth: int = 8) -> Image | UInt16[np.ndarray, "h
     Raises:
         InputError: the file is missing, unreadable, no picture, or claims more pixels than any camera has.
     """
+    flags = cv2.IMREAD_COLOR_RGB | (cv2.IMREAD_ANYDEPTH if depth == 16 else 0)
+    image = _decoded(path, flags)
+    return image * np.uint16(257) if depth == 16 and image.dtype == np.uint8 else image
+
+
+def read_overlay(path: Path) -> UInt8[np.ndarray, "h w 4"]:
+    """Picture with its transparency: red, green, blue, and how much it hides, 255 all.
+
+    Raises:
+        InputError: as `read_picture`, or it has no transparency.
+    """
+    image = _decoded(path, cv2.IMREAD_UNCHANGED)
+    if image.ndim != 3 or image.shape[2] != 4:
+        raise InputError(
+            f"{path} has no transparency; save what is painted without what is below, as PNG."
+        )
+    if image.dtype == np.uint16:
+        image = np.rint(image / 257).astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
+
+
+def _decoded(path: Path, flags: int) -> np.ndarray:
+    """The picture of a file, decoded as OpenCV's flags say."""
     with readable(path):
         encoded = np.fromfile(path, np.uint8)
     try:
         with warnings.catch_warnings(action="ignore"):
             PIL.Image.open(io.BytesIO(encoded)).close()
-        image = cv2.imdecode(
-            encoded, cv2.IMREAD_COLOR_RGB | (cv2.IMREAD_ANYDEPTH if depth == 16 else 0)
-        )
+        image = cv2.imdecode(encoded, flags)
     except PIL.Image.DecompressionBombError as error:
         limit = 2 * PIL.Image.MAX_IMAGE_PIXELS // 10**6
         raise InputError(
@@ -55,7 +76,7 @@ def read_picture(path: Path, *, depth: int = 8) -> Image | UInt16[np.ndarray, "h
         raise InputError(
             f"{path} is damaged or not a picture; export it again, for example as PNG."
         )
-    return image * np.uint16(257) if depth == 16 and image.dtype == np.uint8 else image
+    return image
 
 
 def write_picture(path: Path, image: Image) -> None:

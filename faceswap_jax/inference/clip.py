@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -16,12 +17,13 @@ from rich.progress import track
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, audio, blend, people, video
 from faceswap_jax.faces.embedding import Embedding
-from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_video
+from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_silent, write_video
 from faceswap_jax.faces.face import Face, Image, Landmarks
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.inference.batching import BATCH, Performance, generate, latents
 from faceswap_jax.inference.generator import Edit, Generator, Identity
+from faceswap_jax.inference.who import Source
 
 
 @dataclass
@@ -130,18 +132,56 @@ def reenact_clip(generator: Generator, identity: Identity, driving: Path, output
     return _convert(generator, roles, driving, output, whole_frames, "repeat their neighbour")
 
 
+def reenact_poses(
+    generator: Generator,
+    identity: Identity,
+    source: Source,
+    shift: Float32[np.ndarray, "n latent"],
+    rate: Fraction,
+    output: Path,
+) -> Count:
+    """Shows the identity as a face of its own, whose latents change over time; the clip has no sound.
+
+    Args:
+        generator: of placement "whole".
+        identity: as its `identity` gave it.
+        source: the frame and the face whose latents change.
+        shift: what is added to them in each frame of the output.
+        rate: frames per second.
+        output: clip to write.
+    """
+    frame, face = source
+
+    def frames() -> Iterator[video.Frame]:
+        for start in range(0, len(shift), BATCH):
+            part = shift[start : start + BATCH]
+            performance = Performance([frame] * len(part), [face] * len(part))
+            images = generate(generator, identity, performance, Edit(part))
+            for number, image in enumerate(images, start):
+                yield video.Frame(image, float(number / rate), number)
+
+    made = watched(frames(), f"{output.name}: images", len(shift))
+    write_silent(output, made, generator.resolution, rate)
+    _tell(f"{output}: {len(shift)} frames")
+    return Count(len(shift))
+
+
 def check_output(source: Path, output: Path) -> None:
     """Raises InputError unless the source can be read and its result written to `output`."""
     video.probe(source)
-    suffixes = sorted(PICTURE_SUFFIXES) if is_picture(source) else OUTPUT_SUFFIXES
+    check_file(output, sorted(PICTURE_SUFFIXES) if is_picture(source) else OUTPUT_SUFFIXES)
+    if output.exists() and output.samefile(source):
+        raise InputError(f"'{output}' is the input itself; choose another name for --output.")
+
+
+def check_file(output: Path, suffixes: Sequence[str]) -> None:
+    """Raises InputError unless a file of such a suffix can be written."""
     if output.suffix.lower() not in suffixes:
         raise InputError(
             f"'{output}' cannot hold the result; choose a name that ends in {', '.join(suffixes)}."
         )
     if output.is_dir():
-        raise InputError(f"'{output}' is a folder; choose another name for --output.")
-    if output.exists() and output.samefile(source):
-        raise InputError(f"'{output}' is the input itself; choose another name for --output.")
+        raise InputError(f"'{output}' is a folder; choose another name for the output.")
     if not output.absolute().parent.is_dir():
         raise InputError(f"The folder '{output.parent}' does not exist; make it first.")
 
@@ -335,8 +375,13 @@ def _convert(
     done = f"{output}: {count.frames} frames"
     if count.without_face:
         done += f", {count.without_face} without the face {without_face}"
-    Console(stderr=True).print(done, highlight=False, markup=False, soft_wrap=True)
+    _tell(done)
     return count
+
+
+def _tell(text: str) -> None:
+    """A line for people."""
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def watched(items: Iterable[T], what: str, total: int) -> Iterable[T]:

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 Images = UInt8[np.ndarray, "b r r 3"]
+
+EmbeddedFace = Float32[np.ndarray, "r r 3"]
+"""In 0..1."""
 
 # A tree of arrays, which only its generator reads
 Identity = Any
@@ -69,6 +72,7 @@ class Generator(Protocol):
         personas: whom it knows by name; () if it takes anybody's pictures.
         step: how many steps it was trained.
         parts: where each part of its latents lies in them, by its name; {} if it has none to edit.
+        paintable: whether its identities hold a face that can be painted on, such as X2Face's embedded face.
         digest: of its weights, 16 hexadecimal digits.
     """
 
@@ -80,6 +84,7 @@ class Generator(Protocol):
     personas: Sequence[str]
     step: int
     parts: Mapping[str, slice]
+    paintable: bool
     digest: str
 
     def identity(self, who: Who) -> Identity:
@@ -88,6 +93,14 @@ class Generator(Protocol):
         Raises:
             InputError: the generator knows no such persona, or needs pictures.
         """
+        ...
+
+    def embedded(self, identity: Identity) -> EmbeddedFace:
+        """The face that an identity holds, to be painted on. Only where it is `paintable`."""
+        ...
+
+    def painted(self, identity: Identity, face: EmbeddedFace) -> Identity:
+        """The identity with another embedded face. Only where it is `paintable`."""
         ...
 
     def latents(self, faces: Faces) -> Float[np.ndarray, "b latent"]:

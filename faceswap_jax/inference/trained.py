@@ -15,7 +15,7 @@ from jaxtyping import Float
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.digests import digests
 from faceswap_jax.errors import InputError
-from faceswap_jax.inference.generator import Edit, Faces, Identity, Images, Who
+from faceswap_jax.inference.generator import Edit, EmbeddedFace, Faces, Identity, Images, Who
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.base import Synthesis
 from faceswap_jax.tasks.registry import load_task
@@ -41,6 +41,7 @@ class TrainedGenerator:
         self.personas = synthesis.personas
         self.step = step
         self.parts = _slices(synthesis.parts)
+        self.paintable = synthesis.embedded is not None
 
         self._synthesis = synthesis
         self._images = jax.jit(synthesis.images)
@@ -58,6 +59,16 @@ class TrainedGenerator:
         with jax.set_mesh(self._mesh):
             images = self._images(self._synthesis.variables, identity, self._read(faces), shift)
         return np.asarray(images)
+
+    def embedded(self, identity: Identity) -> EmbeddedFace:
+        """See `Generator.embedded`."""
+        with jax.set_mesh(self._mesh):
+            return np.asarray(self._synthesis.embedded(identity), np.float32)
+
+    def painted(self, identity: Identity, face: EmbeddedFace) -> Identity:
+        """See `Generator.painted`."""
+        with jax.set_mesh(self._mesh):
+            return self._synthesis.painted(identity, face)
 
     def latents(self, faces: Faces) -> Float[np.ndarray, "b latent"]:
         """See `Generator.latents`."""

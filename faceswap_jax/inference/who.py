@@ -16,6 +16,9 @@ from faceswap_jax.inference.generator import Generator, Who
 FACES_OF_CLIP = 8
 """How many frames of a clip show the identity."""
 
+Source = tuple[video.Frame, Face]
+"""A frame, and the face of the identity in it."""
+
 
 def who_is(generator: Generator, persona: str | None, sources: Sequence[Path]) -> Who:
     """The persona of that name, a mix of some, or whom the largest faces of some pictures or clips show.
@@ -30,27 +33,47 @@ def who_is(generator: Generator, persona: str | None, sources: Sequence[Path]) -
         InputError: not exactly one of the two is given, the mix is written otherwise, or a source cannot be read or
             shows no face.
     """
-    if (persona is None) == (not sources):
-        raise InputError(
-            "Say who is to be shown: with --persona or with --pictures, one of the two."
-        )
+    check_who(persona, sources)
     if persona is not None:
         # A name may hold a colon.
         is_mix = ":" in persona and persona not in generator.personas
         return Who(weights_of(persona) if is_mix else {persona: 1.0})
 
-    pictures = []
+    return shown_in(faces_of(sources), generator)
+
+
+def check_who(persona: str | None, sources: Sequence[Path]) -> None:
+    """Raises InputError unless exactly one of the two says who is to be shown."""
+    if (persona is None) == (not sources):
+        raise InputError(
+            "Say who is to be shown: a --persona, or pictures of somebody, one of the two."
+        )
+
+
+def shown_in(faces: Sequence[Source], generator: Generator) -> Who:
+    """Whom faces show, cut as the generator knows them."""
     side = generator.resolution
+    pictures = []
+    for frame, face in faces:
+        pictures.append(align.cut_face(frame.image, face.landmarks, side, generator.alignment))
+    return Who(pictures=pictures)
+
+
+def faces_of(sources: Sequence[Path]) -> list[Source]:
+    """The largest face of each picture, and of some frames of each clip.
+
+    Raises:
+        InputError: one cannot be read or shows no face.
+    """
+    faces = []
     for path in sources:
         # A matchmove's landmarks beside the file count, as they do for the performer.
         with contextlib.closing(open_landmarker(path)) as landmarker:
             found = spread_faces(path, FACES_OF_CLIP, landmarker)
         if not found:
             raise InputError(f"{path} shows no face; give another picture or clip.")
-        for frame, face in found:
-            picture = align.cut_face(frame.image, face.landmarks, side, generator.alignment)
-            pictures.append(picture)
-    return Who(pictures=pictures)
+        faces += found
+    return faces
 
 
 def weights_of(text: str) -> dict[str, float]:
@@ -77,7 +100,7 @@ def weights_of(text: str) -> dict[str, float]:
     return weights
 
 
-def spread_faces(path: Path, count: int, landmarker: Landmarker) -> list[tuple[video.Frame, Face]]:
+def spread_faces(path: Path, count: int, landmarker: Landmarker) -> list[Source]:
     """The largest face of each of `count` frames, evenly over the time of a clip; frames without one are left out.
 
     Raises:

@@ -94,6 +94,9 @@ class Synthesis:
         sound_window: how many samples at 16 kHz it reads around each frame, if it reads sound.
         latents: (variables, inputs) -> latents [batch, latent] that tell what the face does; None if there are none.
         parts: length of each part of the latents, by its name, in their order.
+        embedded: from an identity to its embedded face [r, r, 3] in [0, 1], which people may paint on; None if there is
+            none.
+        painted: (identity, face) -> the identity with another embedded face.
     """
 
     alignment: str
@@ -107,6 +110,8 @@ class Synthesis:
     sound_window: int = 3200
     latents: Callable[..., Array] | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
+    embedded: Callable[[PyTree], Array] | None = None
+    painted: Callable[[PyTree, Array], PyTree] | None = None
 
 
 class Task(abc.ABC):

@@ -29,7 +29,8 @@ def test_help_names_every_command(faceswap, arguments):
         ("search", "data output count query by region"),
         ("people", "output"),
         ("swap", "workdir persona pictures output blend step outline face reference personas"),
-        ("reenact", "workdir persona pictures output step"),
+        ("reenact", "workdir persona drive output step paint write_embedded"),
+        ("fit-control", "workdir data step"),
         ("vector", "workdir step name part method positive negative query against data"),
         (
             "edit",

@@ -1,4 +1,7 @@
-"""A toy that makes images, trained in two steps: the face's colours, tinted by who it is. `config.task` names it."""
+"""A toy that makes images, trained in two steps: the face's colours, tinted by who it is. `config.task` names it.
+
+Its latents are the brightness of the crop's 4 x 4 tiles, its embedded face is the mean of the pictures.
+"""
 
 from dataclasses import replace
 
@@ -16,6 +19,7 @@ from faceswap_jax.tasks.base import Phase, Synthesis
 RESOLUTION = 32
 PERSONAS = ("ada", "ben")
 WINDOW = 1600  # samples of sound
+TILES = 4
 
 
 def config(placement: str, inputs: tuple[str, ...]) -> ml_collections.ConfigDict:
@@ -60,19 +64,34 @@ class Task(base.Task):
             identity=identity,
             images=images,
             sound_window=WINDOW,
+            latents=latents if "crops" in self.config.inputs else None,
+            parts={"face": TILES**2} if "crops" in self.config.inputs else {},
+            embedded=lambda identity: identity["face"],
+            painted=lambda identity, face: identity | {"face": face},
         )
 
 
 def identity(who):
-    """Weights of the personas, and the mean colour of the pictures."""
+    """Weights of the personas, and the mean of the pictures: grey if there are none."""
     weights = np.float32([who.personas.get(name, 0) for name in PERSONAS])
-    colour = np.mean(who.pictures, (0, 1, 2)) / 255 if who.pictures else np.zeros(3)
-    return {"weights": weights, "colour": np.float32(colour)}
+    face = np.full((RESOLUTION, RESOLUTION, 3), 0.5)
+    if who.pictures:
+        face = np.mean(who.pictures, 0) / 255
+    return {"weights": weights, "known": np.float32(not who.pictures), "face": np.float32(face)}
+
+
+def latents(variables, inputs):
+    """The brightness of each tile."""
+    size = RESOLUTION // TILES
+    crops = inputs["crops"].astype(jnp.float32) / 255
+    tiles = crops.reshape(-1, TILES, size, TILES, size, 3)
+    return tiles.mean((2, 4, 5)).reshape(-1, TILES**2)
 
 
 def images(variables, identity, inputs, edit):
-    """The tint, times what the face does: as bright as its pixels, its yaw and its sound are large."""
-    tint = identity["weights"] @ variables["tints"] + identity["colour"]
+    """The embedded face in its tint, times what is done: as bright as the pixels, the yaw and the sound are large."""
+    tint = identity["weights"] @ variables["tints"] + (1 - identity["known"])
+    tint = 2 * identity["face"] * tint
     light = 0.5
     if "crops" in inputs:
         light = inputs["crops"].astype(jnp.float32) / 255
@@ -80,5 +99,9 @@ def images(variables, identity, inputs, edit):
         light = light + inputs["pose"][:, None, None, :1] / 90
     if "sound" in inputs:
         light = light + jnp.abs(inputs["sound"]).mean(1)[:, None, None, None]
+    if edit is not None:
+        size = RESOLUTION // TILES
+        tiles = edit.reshape(-1, TILES, TILES, 1)
+        light = light + tiles.repeat(size, 1).repeat(size, 2)
     shape = (len(next(iter(inputs.values()))), RESOLUTION, RESOLUTION, 3)
     return jnp.round(255 * jnp.clip(jnp.broadcast_to(light * tint, shape), 0, 1)).astype(jnp.uint8)

@@ -1,0 +1,243 @@
+"""Control by the pose of the head: what is added to latents to turn a head as far as wanted (X2Face).
+
+Two regressions between the latents v of a face and its pose p, both by least squares over the faces of a data set:
+
+    p = v W + b                     how a face is turned
+    v' = v + (p' - p) U             a face that is turned otherwise
+
+U has no constant, which would cancel. It is learned from how latents move with the pose in each persona's faces, so
+that nobody's own latents count as a pose. The authors learn W by L1, and U with a batch norm behind.
+
+Both belong to the weights that the latents come from. They lie in the run's folder, `control.json`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+from rich.console import Console
+
+from data_pipelines.datasets import open_data
+from data_pipelines.records import FaceRecord, decode
+from data_pipelines.sources import PersonaSource, split
+from faceswap_jax import config as configs
+from faceswap_jax.editing.expressions import image_of, open_all
+from faceswap_jax.editing.vectors import latent_length
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces.face import Face
+from faceswap_jax.faces.video import Frame
+from faceswap_jax.files import readable, write_json
+from faceswap_jax.inference.batching import Performance, latents
+from faceswap_jax.inference.clip import watched
+from faceswap_jax.inference.generator import Generator
+from faceswap_jax.inference.trained import load
+
+FILE = "control.json"
+"""In the folder of a run."""
+
+VERSION = 1
+"""Of the file."""
+
+ANGLES = ("yaw", "pitch", "roll")
+
+HELD_OUT = 0.1
+"""Part of each persona's faces, the last ones, on which the errors are measured."""
+
+MOST = 10_000
+"""Faces that are read; of more, evenly chosen ones."""
+
+TOGETHER = 64
+"""Faces in memory at a time."""
+
+Latents = Float[np.ndarray, "n latent"]
+Poses = Float[np.ndarray, "n 3"]
+
+
+@dataclass(frozen=True)
+class PoseControl:
+    """Both regressions.
+
+    Attributes:
+        step: how many steps the generator was trained that they belong to.
+        digest: of the weights of that generator.
+        faces: on how many they were fitted.
+        to_poses: W and, as its last row, b; [latent + 1, 3].
+        to_latents: U, [3, latent].
+        reach: least and greatest yaw, pitch and roll of those faces, degrees.
+        errors: mean absolute errors of yaw, pitch and roll as W tells them, on held-out faces, degrees.
+    """
+
+    step: int
+    digest: str
+    faces: int
+    to_poses: Sequence[Sequence[float]]
+    to_latents: Sequence[Sequence[float]]
+    reach: Sequence[tuple[float, float]]
+    errors: Sequence[float]
+
+    def poses(self, z: Latents) -> Poses:
+        """How faces with these latents are turned, degrees."""
+        *weights, bias = np.array(self.to_poses)
+        return z @ np.array(weights) + bias
+
+    def shift(self, poses: Poses, source: Float[np.ndarray, "3"]) -> Latents:
+        """What is added to the latents of a face to turn it.
+
+        Args:
+            poses: as wanted, degrees.
+            source: of the face as it is.
+        """
+        return np.float32((poses - source) @ np.array(self.to_latents))
+
+    def check(self, generator: Generator) -> None:
+        """Raises InputError unless the control was fitted to the generator's weights."""
+        if self.digest != generator.digest:
+            raise InputError(
+                f"The pose control was fitted to the weights of step {self.step}, which are others than those of step "
+                f"{generator.step} here; fit it again with 'faceswap fit-control', or choose its checkpoint by --step."
+            )
+
+    def check_poses(self, poses: Poses, path: Path) -> None:
+        """Raises InputError if poses of a file go beyond those of the faces that are known."""
+        for name, angles, (least, most) in zip(ANGLES, poses.T, self.reach, strict=True):
+            low, high = angles.min(), angles.max()
+            if low < least or high > most:
+                raise InputError(
+                    f"{path} asks for a {name} from {low:g} to {high:g} degrees, and the model knows faces from "
+                    f"{least:.1f} to {most:.1f}; stay within."
+                )
+
+    def save(self, workdir: Path) -> Path:
+        """Writes it into the folder of a run, and returns the file."""
+        path = workdir / FILE
+        write_json(path, {"version": VERSION} | dataclasses.asdict(self))
+        return path
+
+    @classmethod
+    def load(cls, workdir: Path) -> Self:
+        """The control in the folder of a run.
+
+        Raises:
+            InputError: there is none, or its file is damaged or newer than this program.
+        """
+        path = workdir / FILE
+        if not path.exists():
+            raise InputError(
+                f"'{workdir}' has no pose control yet; make it with 'faceswap fit-control --workdir {workdir}'."
+            )
+        try:
+            with readable(path):
+                content = json.loads(path.read_text(encoding="utf-8"))
+            version = content.pop("version")
+            if version > VERSION:
+                raise InputError(
+                    f"{path} has version {version}, newer than {VERSION}, which this faceswap reads; update it."
+                )
+            control = cls(**content)
+            rows, _ = np.array(control.to_poses, np.float32).shape
+            shapes = (np.shape(control.to_latents), np.shape(control.reach))
+            if shapes != ((3, rows - 1), (3, 2)):
+                raise ValueError("its matrices do not fit together")
+            return control
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path} is damaged ({error!r}); make it again with 'faceswap fit-control'."
+            ) from error
+
+
+def fit_control(workdir: Path, data: Path | None = None, step: int | None = None) -> PoseControl:
+    """Fits the control of a run, and tells how well poses can be read off its latents.
+
+    Args:
+        workdir: folder of a trained run.
+        data: folder of a data set; the one that the run was trained on if not given.
+        step: of the checkpoint to use, by its number of steps; the newest if not given.
+
+    Raises:
+        InputError: any of these cannot be used. Nothing is written then.
+    """
+    config = configs.load(workdir / "config.json")
+    sources = open_data(config.data) if data is None else open_all(data)
+    control = fit(load(workdir, step), sources)
+    path = control.save(workdir)
+    errors = zip(ANGLES, control.errors, strict=True)
+    told = ", ".join(f"{name} {error:.1f}" for name, error in errors)
+    Console(stderr=True).print(
+        f"{path}: from {control.faces:,} faces; mean errors on others, in degrees: {told}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return control
+
+
+def fit(generator: Generator, sources: Mapping[str, PersonaSource]) -> PoseControl:
+    """Both regressions, from the faces of a data set; shows how far it is.
+
+    Raises:
+        InputError: the generator has no latents, or there are too few faces.
+    """
+    if not generator.parts:
+        raise InputError("This model has no latents to be turned by; give another --workdir.")
+    every = max(1, sum(map(len, sources.values())) // MOST)
+    known, held_out = [], []
+    for source in watched(sources.values(), "personas", len(sources)):
+        for part, found in zip(split(source, HELD_OUT), (known, held_out), strict=True):
+            found.append(_read(generator, part, every))
+
+    z = np.concatenate([of_persona for of_persona, _ in known])
+    poses = np.concatenate([of_persona for _, of_persona in known])
+    if len(z) <= latent_length(generator):
+        raise InputError(
+            f"The data have {len(z)} faces, fewer than a face has latents ({latent_length(generator)}); give more "
+            "with --data."
+        )
+    with_bias = np.column_stack([z, np.ones(len(z))])
+    to_poses, *_ = np.linalg.lstsq(with_bias, poses)
+    moved = np.concatenate([of_persona - of_persona.mean(0) for of_persona, _ in known])
+    turned = np.concatenate([of_persona - of_persona.mean(0) for _, of_persona in known])
+    to_latents, *_ = np.linalg.lstsq(turned, moved)
+
+    control = PoseControl(
+        step=generator.step,
+        digest=generator.digest,
+        faces=len(z),
+        to_poses=to_poses.tolist(),
+        to_latents=to_latents.tolist(),
+        reach=list(zip(poses.min(0).tolist(), poses.max(0).tolist(), strict=True)),
+        errors=(),
+    )
+    told = control.poses(np.concatenate([of_persona for of_persona, _ in held_out]))
+    true = np.concatenate([of_persona for _, of_persona in held_out])
+    errors = np.abs(told - true).mean(0)
+    return dataclasses.replace(control, errors=errors.tolist())
+
+
+def _read(generator: Generator, source: PersonaSource, every: int) -> tuple[Latents, Poses]:
+    """Latents and poses of one persona's faces, of each `every`th."""
+    found = [np.zeros((0, latent_length(generator)), np.float32)]
+    poses = [np.zeros((0, 3), np.float32)]
+    for records in _groups(source, every):
+        frames = [Frame(image_of(record), record.time, i) for i, record in enumerate(records)]
+        faces = [Face(record.landmarks, record.confidence, record.irises) for record in records]
+        found.append(latents(generator, Performance(frames, faces)))
+        poses.append(np.stack([record.pose for record in records]))
+    return np.concatenate(found), np.concatenate(poses)
+
+
+def _groups(source: PersonaSource, every: int) -> Iterator[list[FaceRecord]]:
+    """Intact records, up to TOGETHER at a time."""
+    group = []
+    for number in range(0, len(source), every):
+        for _, record in source.intact(number, decode, range(number, number + 1)):
+            group.append(record)
+        if len(group) == TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,102 @@
+"""Control by the pose of the head, fitted to records whose latents are known functions of the pose."""
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from data_pipelines.puppets.source import puppet_source
+from data_pipelines.records import decode
+from faceswap_jax.editing.control import FILE, PoseControl, fit
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces.pose import head_pose
+from tests.support.generators import PixelGenerator
+
+LATENTS, FRAMES = 6, 24
+
+
+@dataclass
+class Turning(PixelGenerator):
+    """Latents that are linear in the pose of the landmarks, but for what tells people apart."""
+
+    digest: str = "0123456789abcdef"
+
+    def latents(self, faces):
+        return faces.pose @ MATRIX + np.round(faces.pose[:, 2:] / 1e3)
+
+
+MATRIX = np.random.default_rng(4).standard_normal((3, LATENTS))
+
+
+@pytest.fixture(scope="module")
+def sources():
+    return {f"puppet{p}": puppet_source(3, p, 0, FRAMES, 32) for p in range(2)}
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return Turning(np.copy, 16, inputs=("pose",), parts={"face": slice(0, LATENTS)}, step=5)
+
+
+@pytest.fixture(scope="module")
+def control(generator, sources):
+    return fit(generator, sources)
+
+
+def poses(source):
+    """True poses, and those that the landmarks tell."""
+    records = [decode(source.records[i]) for i in range(FRAMES)]
+    true = np.stack([record.pose for record in records])
+    return true, np.stack([head_pose(record.landmarks) for record in records])
+
+
+def test_poses_are_told_from_latents(control, sources):
+    true, seen = poses(sources["puppet1"])
+    errors = np.abs(control.poses(seen @ MATRIX) - true).mean(0)
+    assert errors.max() < 6  # one head stands for all in `head_pose`
+    assert max(control.errors) < 8 and control.faces == 2 * (FRAMES - 2)
+    known = np.concatenate([poses(source)[0][:-2] for source in sources.values()])
+    np.testing.assert_allclose(control.reach, np.stack([known.min(0), known.max(0)], 1))
+
+
+def test_a_shift_turns_latents_as_far_as_wanted(control):
+    wanted = np.array([[10.0, 0, 0], [0, 5, 0], [0, 0, -8]])
+    source = np.array([3.0, -2, 1])
+    shift = control.shift(wanted, source)
+    # As latents move with the pose; no constant, whatever a person's own latents are.
+    np.testing.assert_allclose(shift, (wanted - source) @ MATRIX, atol=0.35 * np.abs(shift).max())
+    np.testing.assert_allclose(control.shift(source[None], source), 0)
+
+
+def test_it_is_kept_beside_the_weights(control, generator, tmp_path):
+    control.save(tmp_path)
+    again = PoseControl.load(tmp_path)
+    np.testing.assert_array_equal(again.to_latents, control.to_latents)
+    again.check(generator)
+    with pytest.raises(InputError, match=r"weights of step 5.* step 7.*fit-control.*--step"):
+        again.check(replace(generator, digest="other", step=7))
+
+
+def test_a_file_that_is_missing_or_damaged_is_told(control, tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}' has no pose control.*fit-control"):
+        PoseControl.load(tmp_path)
+    path = control.save(tmp_path)
+    content = json.loads(path.read_text())
+    for wrong, message in (
+        ({"version": 9}, "version 9"),
+        ({"to_latents": [[1.0]]}, "damaged"),
+        ({"reach": "wide"}, "damaged"),
+        ({"more": 1}, "damaged"),
+    ):
+        (tmp_path / FILE).write_text(json.dumps(content | wrong))
+        with pytest.raises(InputError, match=f"{path}.*{message}"):
+            PoseControl.load(tmp_path)
+
+
+def test_a_model_without_latents_and_too_few_faces_are_told(generator, sources):
+    with pytest.raises(InputError, match="no latents"):
+        fit(replace(generator, parts={}), sources)
+    few = {"puppet0": puppet_source(3, 0, 0, 5, 32)}
+    with pytest.raises(InputError, match=r"4 faces, fewer .*\(6\)"):
+        fit(generator, few)
