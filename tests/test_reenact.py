@@ -1,6 +1,7 @@
 """Whole pictures of a toy's own, from the command line on: a playable clip, and what is told."""
 
 import os
+import wave
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import PIL.Image
 import pytest
 
 from faceswap_jax import cli
-from faceswap_jax.editing.control import PoseControl
+from faceswap_jax.editing.control import Control
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import video
+from faceswap_jax.faces import mel, video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import read_picture, write_picture
 from faceswap_jax.inference.clip import Count
@@ -47,6 +48,20 @@ def spoken(clips, tmp_path_factory):
     """A clip with sound whose first frames lack a face."""
     path = tmp_path_factory.mktemp("spoken") / "ben.mp4"
     return add_speech(clips / "ben.mp4", path, FRAMES, FRAMES / RATE, hidden=(0, 1))
+
+
+def speech_file(path) -> Path:
+    """A second of sound: first silence, then noise."""
+    samples = np.random.default_rng(0).normal(scale=3000, size=16000).astype(np.int16)
+    samples[:8000] = 0
+    return write_sound(path, samples)
+
+
+def write_sound(path, samples) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    return path
 
 
 def images(path) -> np.ndarray:
@@ -112,7 +127,7 @@ def test_a_head_is_turned_by_a_table(seeing_run, data, picture, tmp_path, capfd)
     """Of the fitted control's latents, yaw is made the brightness, so that it can be seen."""
     assert cli.main(["fit-control", f"--workdir={seeing_run}", f"--data={data}"]) == 0
     assert f"control.json: from {2 * (FRAMES - 1)} faces; mean errors" in capfd.readouterr().err
-    fitted = PoseControl.load(seeing_run)
+    fitted = Control.load(seeing_run)
     fitted.check(load(seeing_run))
     bright = [[0.01] * 16, [0.0] * 16, [0.0] * 16]
     control = replace(fitted, to_latents=bright, reach=[(-90, 90)] * 3)
@@ -126,6 +141,22 @@ def test_a_head_is_turned_by_a_table(seeing_run, data, picture, tmp_path, capfd)
     assert (info.frames, info.rate, info.has_audio) == (26, 25, False)
     brightness = images(output).mean((1, 2, 3))
     assert (np.diff(brightness) > -0.5).all() and brightness[-1] > brightness[0] + 30
+
+    # By sound, of which this control has none
+    sound = speech_file(tmp_path / "speech.wav")
+    spoken = [f"--workdir={seeing_run}", f"--drive={sound}", f"--output={tmp_path / 'spoken.mkv'}"]
+    replace(control, by_sound=[]).save(seeing_run)
+    assert cli.main(["reenact", str(picture), *spoken]) == 2
+    assert "too little sound" in capfd.readouterr().err
+    loud = np.full((mel.STEPS * mel.BANDS, 16), 0.001)
+    replace(control, by_sound=loud.tolist()).save(seeing_run)
+    assert cli.main(["reenact", str(picture), *spoken]) == 0
+    info = video.probe(tmp_path / "spoken.mkv")
+    assert (info.frames, info.rate, info.has_audio) == (25, 25, True)
+    assert sound_packets(tmp_path / "spoken.mkv")
+    brightness = images(tmp_path / "spoken.mkv").mean((1, 2, 3))
+    assert brightness[15:22].min() > brightness[3:10].max() + 5
+    control.save(seeing_run)
 
     # As far as faces are known
     table.write_text("time,yaw,pitch,roll\n0,0,0,0\n1,0,100,0\n")
@@ -148,6 +179,7 @@ def test_a_head_is_turned_by_a_table(seeing_run, data, picture, tmp_path, capfd)
         (["ada.png"], {"driving": "poses.csv", "output": "out.png"}, r"out\.png.* \.mp4"),
         ((), {"persona": "ada", "driving": "poses.csv", "output": "out.mp4"}, "give one in place"),
         (["ada.png"], {"driving": "poses.csv", "output": "out.mp4"}, "poses.csv does not exist"),
+        (["ada.png"], {"driving": "mute.wav", "output": "out.mp4"}, "mute.wav has no sound"),
     ],
 )
 def test_what_makes_no_sense_is_told_before_a_run_is_read(
@@ -155,15 +187,16 @@ def test_what_makes_no_sense_is_told_before_a_run_is_read(
 ):
     monkeypatch.chdir(tmp_path)
     os.symlink(clips / "ben.mp4", "ben.mp4")
+    write_sound(Path("mute.wav"), np.zeros(0, np.int16))
     paths = {name: value if name == "persona" else Path(value) for name, value in options.items()}
     with pytest.raises(InputError, match=message):
         reenact(tmp_path / "nowhere", [Path(source) for source in sources], **paths)
 
 
-def test_what_the_run_cannot_do_is_told(whole_run, seeing_run, run, picture, tmp_path):
+def test_what_the_run_cannot_do_is_told(whole_run, picture, tmp_path):
     table, face = tmp_path / "poses.csv", tmp_path / "face.png"
     table.write_text("time,yaw,pitch,roll\n0,0,0,0\n")
-    with pytest.raises(InputError, match=f"{whole_run}' has no pose control.*fit-control"):
+    with pytest.raises(InputError, match=f"{whole_run}' has no control.*fit-control"):
         reenact(whole_run, [picture], table, tmp_path / "out.mp4")
     small = tmp_path / "small.png"
     PIL.Image.new("RGBA", (8, 4)).save(small)

@@ -184,7 +184,7 @@ class Edit(Command):
 
 
 class FitControl(Command):
-    """Learn how head poses move the latents of a run, for 'reenact --drive POSES.csv'."""
+    """Learn how head poses and sound move the latents of a run, for 'reenact --drive'."""
 
     name = "fit-control"
     usage = "--workdir DIR [--data DIR]"

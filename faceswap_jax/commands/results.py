@@ -51,10 +51,10 @@ class Swap(Command):
 
 
 class Reenact(Command):
-    """Let somebody act as a clip does, or turn the head, in whole images of the model's own."""
+    """Let somebody act as a clip does, turn the head or speak, in whole images of the model's own."""
 
     name = "reenact"
-    usage = "(SOURCE... | --persona NAME) --workdir DIR --drive (INPUT | POSES.csv) --output OUTPUT"
+    usage = "(SOURCE... | --persona NAME) --workdir DIR --drive (INPUT | POSES.csv | SOUND.wav) --output OUTPUT"
     inputs = (0, ANY_NUMBER)
     required = ("workdir",)
 
@@ -63,8 +63,8 @@ class Reenact(Command):
         meaning = "In place of pictures or clips of a person: one of the run's personas, where it knows some."
         flags.DEFINE_string("persona", None, meaning, values)
         meaning = (
-            "Picture or clip of the performer; or a table of head poses, .csv, with the columns time,yaw,pitch,roll, "
-            "in seconds and degrees, which needs 'faceswap fit-control'."
+            "Picture or clip of the performer; or, after 'faceswap fit-control', a table of head poses, .csv, with the "
+            "columns time,yaw,pitch,roll, in seconds and degrees; or a file of sound, such as .wav."
         )
         flags.DEFINE_string("drive", None, meaning, values)
         meaning = "Picture to paint on the embedded face, as large as that, transparent where nothing is painted."

@@ -1,27 +1,36 @@
-"""Control by the pose of the head: what is added to latents to turn a head as far as wanted (X2Face).
+"""Control by the pose of the head and by sound: what is added to the latents of a face (X2Face).
 
-Two regressions between the latents v of a face and its pose p, both by least squares over the faces of a data set:
+Regressions between the latents v of a face, its pose p and the sound a around it, by least squares over the faces of a
+data set:
 
-    p = v W + b                     how a face is turned
-    v' = v + (p' - p) U             a face that is turned otherwise
+    p = v W + b                                 how a face is turned
+    v' = v + (p' - p) U                         a face that is turned otherwise
+    n = v + (a' - a) S                          a face that says something else
+    v' = n + (v - n) W U                        the same, turned as before
 
-U has no constant, which would cancel. It is learned from how latents move with the pose in each persona's faces, so
-that nobody's own latents count as a pose. The authors learn W by L1, and U with a batch norm behind.
+U and S have no constant, which would cancel. They are learned from how latents move in each persona's faces, so that
+nobody's own latents count as a pose or a sound. The authors learn W by L1, and U with a batch norm behind.
 
-Both belong to the weights that the latents come from. They lie in the run's folder, `control.json`.
+The last line takes out the pose that sound brings in, as the authors' notebook does. The formula that they print adds
+the pose that sound tells, and so cannot. They learn S of normalised sound and use it with sound as it is, which
+amplifies; here both are the same. Sound is told by `faces.mel`, the plain baseline.
+
+All belong to the weights that the latents come from. They lie in the run's folder, `control.json`.
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float
 from rich.console import Console
 
+from data_pipelines.batches.sound import sound_window
 from data_pipelines.datasets import open_data
 from data_pipelines.records import FaceRecord, decode
 from data_pipelines.sources import PersonaSource, split
@@ -29,6 +38,7 @@ from faceswap_jax import config as configs
 from faceswap_jax.editing.expressions import image_of, open_all
 from faceswap_jax.editing.vectors import latent_length
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import mel
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.video import Frame
 from faceswap_jax.files import readable, write_json
@@ -54,13 +64,30 @@ MOST = 10_000
 TOGETHER = 64
 """Faces in memory at a time."""
 
+SILENT = 1e-3
+"""Sound whose features vary by no more than this tells nothing."""
+
 Latents = Float[np.ndarray, "n latent"]
 Poses = Float[np.ndarray, "n 3"]
+Features = Float[np.ndarray, "n k"]
+
+
+class Known(NamedTuple):
+    """What is known of some faces of one persona."""
+
+    latents: Latents
+    poses: Poses
+    sounds: Features
+
+    @property
+    def moving(self) -> "Known":
+        """The same about its mean."""
+        return Known(*(values - values.mean(0) for values in self))
 
 
 @dataclass(frozen=True)
-class PoseControl:
-    """Both regressions.
+class Control:
+    """The regressions.
 
     Attributes:
         step: how many steps the generator was trained that they belong to.
@@ -68,6 +95,8 @@ class PoseControl:
         faces: on how many they were fitted.
         to_poses: W and, as its last row, b; [latent + 1, 3].
         to_latents: U, [3, latent].
+        by_sound: S, [features, latent]; [] if the data have too little sound.
+        explained: how much of the latents' movement S tells of held-out faces, at most 1; 0 without S.
         reach: least and greatest yaw, pitch and roll of those faces, degrees.
         errors: mean absolute errors of yaw, pitch and roll as W tells them, on held-out faces, degrees.
     """
@@ -77,6 +106,8 @@ class PoseControl:
     faces: int
     to_poses: Sequence[Sequence[float]]
     to_latents: Sequence[Sequence[float]]
+    by_sound: Sequence[Sequence[float]]
+    explained: float
     reach: Sequence[tuple[float, float]]
     errors: Sequence[float]
 
@@ -94,11 +125,30 @@ class PoseControl:
         """
         return np.float32((poses - source) @ np.array(self.to_latents))
 
+    def sound_shift(self, heard: Features, source: Float[np.ndarray, "k"]) -> Latents:
+        """What is added to the latents of a face to let it say something, without turning it.
+
+        Args:
+            heard: what is to be said in each frame.
+            source: what the face says as it is.
+        """
+        moved = (heard - source) @ np.array(self.by_sound)
+        turned = moved @ np.array(self.to_poses)[:-1]
+        return np.float32(moved - turned @ np.array(self.to_latents))
+
+    def check_sound(self, workdir: Path) -> None:
+        """Raises InputError unless the control was fitted to faces with sound."""
+        if not self.by_sound:
+            raise InputError(
+                f"'{workdir}' has a control from data with too little sound; fit it again with 'faceswap fit-control' "
+                "and --data of clips that have more."
+            )
+
     def check(self, generator: Generator) -> None:
         """Raises InputError unless the control was fitted to the generator's weights."""
         if self.digest != generator.digest:
             raise InputError(
-                f"The pose control was fitted to the weights of step {self.step}, which are others than those of step "
+                f"The control was fitted to the weights of step {self.step}, which are others than those of step "
                 f"{generator.step} here; fit it again with 'faceswap fit-control', or choose its checkpoint by --step."
             )
 
@@ -128,7 +178,7 @@ class PoseControl:
         path = workdir / FILE
         if not path.exists():
             raise InputError(
-                f"'{workdir}' has no pose control yet; make it with 'faceswap fit-control --workdir {workdir}'."
+                f"'{workdir}' has no control yet; make it with 'faceswap fit-control --workdir {workdir}'."
             )
         try:
             with readable(path):
@@ -140,8 +190,9 @@ class PoseControl:
                 )
             control = cls(**content)
             rows, _ = np.array(control.to_poses, np.float32).shape
-            shapes = (np.shape(control.to_latents), np.shape(control.reach))
-            if shapes != ((3, rows - 1), (3, 2)):
+            heard = (mel.STEPS * mel.BANDS, rows - 1) if control.by_sound else (0,)
+            shapes = (control.to_latents, control.reach, control.by_sound)
+            if tuple(map(np.shape, shapes)) != ((3, rows - 1), (3, 2), heard):
                 raise ValueError("its matrices do not fit together")
             return control
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -150,7 +201,7 @@ class PoseControl:
             ) from error
 
 
-def fit_control(workdir: Path, data: Path | None = None, step: int | None = None) -> PoseControl:
+def fit_control(workdir: Path, data: Path | None = None, step: int | None = None) -> Control:
     """Fits the control of a run, and tells how well poses can be read off its latents.
 
     Args:
@@ -167,8 +218,11 @@ def fit_control(workdir: Path, data: Path | None = None, step: int | None = None
     path = control.save(workdir)
     errors = zip(ANGLES, control.errors, strict=True)
     told = ", ".join(f"{name} {error:.1f}" for name, error in errors)
+    heard = f"sound tells {100 * control.explained:.0f} % of their movement"
+    if not control.by_sound:
+        heard = "too little sound to be driven by"
     Console(stderr=True).print(
-        f"{path}: from {control.faces:,} faces; mean errors on others, in degrees: {told}",
+        f"{path}: from {control.faces:,} faces; mean errors on others, in degrees: {told}; {heard}",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -176,7 +230,7 @@ def fit_control(workdir: Path, data: Path | None = None, step: int | None = None
     return control
 
 
-def fit(generator: Generator, sources: Mapping[str, PersonaSource]) -> PoseControl:
+def fit(generator: Generator, sources: Mapping[str, PersonaSource]) -> Control:
     """Both regressions, from the faces of a data set; shows how far it is.
 
     Raises:
@@ -190,54 +244,80 @@ def fit(generator: Generator, sources: Mapping[str, PersonaSource]) -> PoseContr
         for part, found in zip(split(source, HELD_OUT), (known, held_out), strict=True):
             found.append(_read(generator, part, every))
 
-    z = np.concatenate([of_persona for of_persona, _ in known])
-    poses = np.concatenate([of_persona for _, of_persona in known])
-    if len(z) <= latent_length(generator):
+    faces = _together(known)
+    if len(faces.latents) <= latent_length(generator):
         raise InputError(
-            f"The data have {len(z)} faces, fewer than a face has latents ({latent_length(generator)}); give more "
-            "with --data."
+            f"The data have {len(faces.latents)} faces, fewer than a face has latents ({latent_length(generator)}); "
+            "give more with --data."
         )
-    with_bias = np.column_stack([z, np.ones(len(z))])
-    to_poses, *_ = np.linalg.lstsq(with_bias, poses)
-    moved = np.concatenate([of_persona - of_persona.mean(0) for of_persona, _ in known])
-    turned = np.concatenate([of_persona - of_persona.mean(0) for _, of_persona in known])
-    to_latents, *_ = np.linalg.lstsq(turned, moved)
+    with_bias = np.column_stack([faces.latents, np.ones(len(faces.latents))])
+    to_poses, *_ = np.linalg.lstsq(with_bias, faces.poses)
+    moving = _together([persona.moving for persona in known])
+    to_latents, *_ = np.linalg.lstsq(moving.poses, moving.latents)
+    unseen = _together([persona.moving for persona in held_out])
+    by_sound, explained = _sound(moving, unseen)
 
-    control = PoseControl(
+    control = Control(
         step=generator.step,
         digest=generator.digest,
-        faces=len(z),
+        faces=len(faces.latents),
         to_poses=to_poses.tolist(),
         to_latents=to_latents.tolist(),
-        reach=list(zip(poses.min(0).tolist(), poses.max(0).tolist(), strict=True)),
+        by_sound=by_sound.tolist(),
+        explained=explained,
+        reach=list(zip(faces.poses.min(0).tolist(), faces.poses.max(0).tolist(), strict=True)),
         errors=(),
     )
-    told = control.poses(np.concatenate([of_persona for of_persona, _ in held_out]))
-    true = np.concatenate([of_persona for _, of_persona in held_out])
-    errors = np.abs(told - true).mean(0)
+    others = _together(held_out)
+    errors = np.abs(control.poses(others.latents) - others.poses).mean(0)
     return dataclasses.replace(control, errors=errors.tolist())
 
 
-def _read(generator: Generator, source: PersonaSource, every: int) -> tuple[Latents, Poses]:
-    """Latents and poses of one persona's faces, of each `every`th."""
+def _sound(moving: Known, unseen: Known) -> tuple[Features, float]:
+    """S, and how much it explains of faces that it was not learned from; none of sound that tells nothing."""
+    spread = moving.sounds.std(0)
+    heard = spread > SILENT
+    # Fewer faces than features fit anything.
+    if not heard.any() or len(moving.sounds) <= heard.sum():
+        return np.zeros((0, 0)), 0.0
+    normalised = moving.sounds[:, heard] / spread[heard]
+    found, *_ = np.linalg.lstsq(normalised, moving.latents)
+    by_sound = np.zeros((len(spread), moving.latents.shape[1]))
+    by_sound[heard] = found / spread[heard, None]
+
+    missed = np.square(unseen.latents - unseen.sounds @ by_sound).sum()
+    return by_sound, float(1 - missed / np.square(unseen.latents).sum())
+
+
+def _together(personas: Sequence[Known]) -> Known:
+    """What is known of all faces."""
+    return Known(*map(np.concatenate, zip(*personas, strict=True)))
+
+
+def _read(generator: Generator, source: PersonaSource, every: int) -> Known:
+    """Latents, poses and sounds of one persona's faces, of each `every`th."""
     found = [np.zeros((0, latent_length(generator)), np.float32)]
     poses = [np.zeros((0, 3), np.float32)]
-    for records in _groups(source, every):
+    sounds = [np.zeros((0, mel.STEPS * mel.BANDS), np.float32)]
+    for numbers, records in _groups(source, every):
         frames = [Frame(image_of(record), record.time, i) for i, record in enumerate(records)]
         faces = [Face(record.landmarks, record.confidence, record.irises) for record in records]
         found.append(latents(generator, Performance(frames, faces)))
         poses.append(np.stack([record.pose for record in records]))
-    return np.concatenate(found), np.concatenate(poses)
+        windows = [sound_window(source, number, mel.WINDOW) for number in numbers]
+        sounds.append(mel.log_mel(np.stack(windows)))
+    return Known(*map(np.concatenate, (found, poses, sounds)))
 
 
-def _groups(source: PersonaSource, every: int) -> Iterator[list[FaceRecord]]:
-    """Intact records, up to TOGETHER at a time."""
-    group = []
-    for number in range(0, len(source), every):
-        for _, record in source.intact(number, decode, range(number, number + 1)):
-            group.append(record)
-        if len(group) == TOGETHER:
-            yield group
-            group = []
-    if group:
-        yield group
+def _groups(
+    source: PersonaSource, every: int
+) -> Iterator[tuple[tuple[int, ...], tuple[FaceRecord, ...]]]:
+    """Numbers of intact records and these, up to TOGETHER at a time."""
+    intact = (
+        found
+        for number in range(0, len(source), every)
+        for found in source.intact(number, decode, range(number, number + 1))
+    )
+    while group := list(itertools.islice(intact, TOGETHER)):
+        numbers, records = zip(*group, strict=True)
+        yield numbers, records

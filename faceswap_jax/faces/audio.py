@@ -15,6 +15,9 @@ from faceswap_jax.faces.video import open_container, read_packets
 RATE = 16000
 """Samples a second."""
 
+SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus"})
+"""Of files that hold sound alone."""
+
 PREROLL = 0.5
 """Seconds that are decoded before those that are wanted: many a codec builds on what came before."""
 

@@ -57,7 +57,9 @@ def write_video(
     _write(Path(path), source, info, frames)
 
 
-def write_silent(path: Path, frames: Iterable[Frame], side: int, rate: Fraction) -> None:
+def write_made(
+    path: Path, frames: Iterable[Frame], side: int, rate: Fraction, sound: Path | None = None
+) -> None:
     """Encodes square frames that were made from no clip as H.264; the file appears when it is complete.
 
     Args:
@@ -65,6 +67,7 @@ def write_silent(path: Path, frames: Iterable[Frame], side: int, rate: Fraction)
         frames: in order of their times.
         side: of a frame, pixels.
         rate: frames per second.
+        sound: file whose audio packets are copied beside them.
 
     Raises:
         InputError: the path cannot be written, or there are no frames.
@@ -83,7 +86,7 @@ def write_silent(path: Path, frames: Iterable[Frame], side: int, rate: Fraction)
         full_range=False,
         tags=(BT709, BT709, BT709),
     )
-    _write(path, None, info, frames)
+    _write(path, sound, info, frames)
 
 
 def _write(path: Path, source: Path | None, info: VideoInfo, frames: Iterable[Frame]) -> None:

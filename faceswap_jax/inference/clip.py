@@ -17,7 +17,7 @@ from rich.progress import track
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, audio, blend, people, video
 from faceswap_jax.faces.embedding import Embedding
-from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_silent, write_video
+from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_made, write_video
 from faceswap_jax.faces.face import Face, Image, Landmarks
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
@@ -132,15 +132,16 @@ def reenact_clip(generator: Generator, identity: Identity, driving: Path, output
     return _convert(generator, roles, driving, output, whole_frames, "repeat their neighbour")
 
 
-def reenact_poses(
+def reenact_shifted(
     generator: Generator,
     identity: Identity,
     source: Source,
     shift: Float32[np.ndarray, "n latent"],
     rate: Fraction,
     output: Path,
+    sound: Path | None = None,
 ) -> Count:
-    """Shows the identity as a face of its own, whose latents change over time; the clip has no sound.
+    """Shows the identity as a face of its own, whose latents change over time.
 
     Args:
         generator: of placement "whole".
@@ -149,6 +150,7 @@ def reenact_poses(
         shift: what is added to them in each frame of the output.
         rate: frames per second.
         output: clip to write.
+        sound: file whose sound goes along.
     """
     frame, face = source
 
@@ -161,7 +163,7 @@ def reenact_poses(
                 yield video.Frame(image, float(number / rate), number)
 
     made = watched(frames(), f"{output.name}: images", len(shift))
-    write_silent(output, made, generator.resolution, rate)
+    write_made(output, made, generator.resolution, rate, sound)
     _tell(f"{output}: {len(shift)} frames")
     return Count(len(shift))
 

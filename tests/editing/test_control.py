@@ -8,8 +8,9 @@ import pytest
 
 from data_pipelines.puppets.source import puppet_source
 from data_pipelines.records import decode
-from faceswap_jax.editing.control import FILE, PoseControl, fit
+from faceswap_jax.editing.control import FILE, Control, Known, _sound, fit
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import mel
 from faceswap_jax.faces.pose import head_pose
 from tests.support.generators import PixelGenerator
 
@@ -69,9 +70,37 @@ def test_a_shift_turns_latents_as_far_as_wanted(control):
     np.testing.assert_allclose(control.shift(source[None], source), 0)
 
 
+def test_sound_moves_a_face_without_turning_it(control, generator):
+    """Latents that follow a sound, and turn the head with it."""
+    rng = np.random.default_rng(1)
+    opens = rng.standard_normal((4, LATENTS))
+    features = mel.STEPS * mel.BANDS
+
+    def known(count):
+        sounds = np.zeros((count, features))
+        sounds[:, :4] = rng.standard_normal((count, 4)) * [1, 2, 3, 4]
+        return Known(sounds[:, :4] @ opens, np.zeros((count, 3)), sounds)
+
+    by_sound, explained = _sound(known(50).moving, known(20).moving)
+    np.testing.assert_allclose(by_sound[:4], opens, atol=1e-8)
+    assert not by_sound[4:].any() and explained == pytest.approx(1)
+    assert _sound(known(4), known(4))[0].size == 0
+
+    speaking = replace(control, by_sound=by_sound.tolist())
+    heard, source = rng.standard_normal((5, features)), rng.standard_normal(features)
+    moved = (heard - source)[:, :4] @ opens
+    shift = speaking.sound_shift(heard, source)
+    assert np.abs(shift - moved).max() > 0.1
+    # As the authors' notebook has it: n + f(p of the source) - f(p of n)
+    v = rng.standard_normal((5, LATENTS))
+    n = v + moved
+    turned = np.float32((speaking.poses(v) - speaking.poses(n)) @ np.array(speaking.to_latents))
+    np.testing.assert_allclose(v + shift, n + turned, atol=1e-4)
+
+
 def test_it_is_kept_beside_the_weights(control, generator, tmp_path):
     control.save(tmp_path)
-    again = PoseControl.load(tmp_path)
+    again = Control.load(tmp_path)
     np.testing.assert_array_equal(again.to_latents, control.to_latents)
     again.check(generator)
     with pytest.raises(InputError, match=r"weights of step 5.* step 7.*fit-control.*--step"):
@@ -79,8 +108,8 @@ def test_it_is_kept_beside_the_weights(control, generator, tmp_path):
 
 
 def test_a_file_that_is_missing_or_damaged_is_told(control, tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path}' has no pose control.*fit-control"):
-        PoseControl.load(tmp_path)
+    with pytest.raises(InputError, match=f"{tmp_path}' has no control.*fit-control"):
+        Control.load(tmp_path)
     path = control.save(tmp_path)
     content = json.loads(path.read_text())
     for wrong, message in (
@@ -91,7 +120,7 @@ def test_a_file_that_is_missing_or_damaged_is_told(control, tmp_path):
     ):
         (tmp_path / FILE).write_text(json.dumps(content | wrong))
         with pytest.raises(InputError, match=f"{path}.*{message}"):
-            PoseControl.load(tmp_path)
+            Control.load(tmp_path)
 
 
 def test_a_model_without_latents_and_too_few_faces_are_told(generator, sources):
