@@ -218,7 +218,7 @@ def fit_control(workdir: Path, data: Path | None = None, step: int | None = None
     path = control.save(workdir)
     errors = zip(ANGLES, control.errors, strict=True)
     told = ", ".join(f"{name} {error:.1f}" for name, error in errors)
-    heard = f"sound tells {100 * control.explained:.0f} % of their movement"
+    heard = f"sound tells {100 * max(control.explained, 0):.0f} % of their movement"
     if not control.by_sound:
         heard = "too little sound to be driven by"
     Console(stderr=True).print(

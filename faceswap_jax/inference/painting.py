@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from rich.console import Console
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.picture import read_overlay, write_picture
@@ -49,10 +50,13 @@ def paint(generator: Generator, identity: Identity, overlay: Overlay) -> Identit
 
 
 def write_embedded(path: Path, generator: Generator, identity: Identity) -> None:
-    """Writes an identity's embedded face as a picture.
+    """Writes an identity's embedded face as a picture, and tells it.
 
     Raises:
         InputError: it cannot be written.
     """
     face = generator.embedded(identity)
     write_picture(path, np.rint(255 * face.clip(0, 1)).astype(np.uint8))
+    Console(stderr=True).print(
+        f"{path}: the embedded face", highlight=False, markup=False, soft_wrap=True
+    )
