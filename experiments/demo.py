@@ -42,10 +42,10 @@ tenth of the steps.
 
 Tried in as little time, one seed, and not built in for want of a gain: faces sampled so that rare gazes, lids, mouths
 and turns come as often as usual ones (from nothing: PSNR as before, gaze 1.6 degrees worse, mouth 1.6 % better); a
-critic of 22 px patches in the last third (from `puppets`: PSNR and sharpness within 0.02); the oracle's reading of swaps
-as a loss in the last third (from nothing, by 0.3: gaze and lids 2.6 degrees and 3.2 % better as the same oracle reads
-them, PSNR as before, 4 % fewer identities found; by 1: 30 % fewer); an adversary that guesses the persona from the
-latents (from nothing it won at 0.05: faces stopped moving, gaze is off by 27 degrees).
+critic of 22 px patches in the last third (from `puppets`: PSNR and sharpness within 0.02); the oracle's reading of
+swaps as a loss in the last third (from nothing, by 0.3: gaze and lids 2.6 degrees and 3.2 % better as the same oracle
+reads them, PSNR as before, 4 % fewer identities found; by 1: 30 % fewer); an adversary that guesses the persona from
+the latents (from nothing it won at 0.05: faces stopped moving, gaze is off by 27 degrees).
 
 What is left of gaze's error is larger up and down (8 degrees off in the mean, 9 of spread) than sideways (3 and 8). The
 oracle reads eyes upwards whose irises are pale: the ceiling's, too, by 6 to 9 degrees on two of the three.
