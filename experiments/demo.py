@@ -45,7 +45,8 @@ and turns come as often as usual ones (from nothing: PSNR as before, gaze 1.6 de
 critic of 22 px patches in the last third (from `puppets`: PSNR and sharpness within 0.02); the oracle's reading of
 swaps as a loss in the last third (from nothing, by 0.3: gaze and lids 2.6 degrees and 3.2 % better as the same oracle
 reads them, PSNR as before, 4 % fewer identities found; by 1: 30 % fewer); an adversary that guesses the persona from
-the latents (from nothing it won at 0.05: faces stopped moving, gaze is off by 27 degrees).
+the latents (from nothing it won at 0.05: faces stopped moving, gaze is off by 27 degrees; from `puppets` all scores are
+within 1.2 of those without).
 
 What is left of gaze's error is larger up and down (8 degrees off in the mean, 9 of spread) than sideways (3 and 8). The
 oracle reads eyes upwards whose irises are pale: the ceiling's, too, by 6 to 9 degrees on two of the three.
