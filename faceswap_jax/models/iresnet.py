@@ -135,6 +135,8 @@ class IResNet(nn.Module):
                 strides = 2 if j == 0 else 1
                 block = Block(channels, strides, self.train, c.dtype, name=f"block_{i}_{j}")
                 x = block(x)
+            # Kept only where `features` asks for it
+            self.sow("intermediates", "stages", x)
 
         x = _norm(self.train, c.dtype, "norm")(x)
         # Channels first, as the published weights have it.
@@ -170,3 +172,16 @@ def apply(
         return network.apply(variables, x), statistics
     embeddings, changed = network.apply(variables, x, mutable=["batch_stats"])
     return embeddings, changed["batch_stats"]
+
+
+def features(
+    config: IResNetConfig,
+    params: Params,
+    statistics: Statistics,
+    x: Float[Array, "b s s 3"],
+) -> list[Float[Array, "b h w c"]]:
+    """What each stage makes of RGB images in [0, 1]; the running statistics normalise."""
+    x = (2 * x - 1).astype(config.dtype)
+    variables = {"params": params, "batch_stats": statistics}
+    _, kept = IResNet(config, train=False).apply(variables, x, mutable=["intermediates"])
+    return list(kept["intermediates"]["stages"])

@@ -94,6 +94,7 @@ class Down(nn.Module):
                 use_bias=False,
                 kernel_init=nn.initializers.he_normal(),
                 dtype=self.dtype,
+                conv_general_dilated=conv_general_dilated,
                 name=f"conv_{i}",
             )(x)
             if 0 < i < last:

@@ -12,7 +12,12 @@ The gradient of the kernel is computed at the same points. Images enlarged by 2 
 value, ten times a plain convolution's.
 
 Narrow convolutions are XLA's own, but for the gradient of their kernel. XLA's CPU backend makes that a convolution
-whose window is the whole batch, which leaves the cache: here it is computed of a few images at a time.
+whose window is the whole batch, which leaves the cache: here it is computed of a few images at a time. Where the result
+has very few channels, as an image has, both gradients are products with patches of its gradient: 32 images of 64 px,
+64 to 3 channels, then take 87 ms forward and backward, not 232.
+
+Results of at most 2 x 2 pixels are one product with patches of the images, of kernels and strides of any kind: a
+gradient of 3 x 3 pixels and 256 channels took 103 ms on 32 images of 2 px, and takes 5.
 
 GPUs and TPUs have such algorithms in their libraries, so they get `jax.lax.conv_general_dilated`. So do other kernels,
 strides and types, and shapes that gain nothing.
@@ -44,6 +49,12 @@ LEAST_WORK_ENLARGED = 2**22
 # Input times output channels. Up to here the transforms of images cost what the products save.
 LAX_UP_TO = 64 * 64
 
+# Pixels of a result that is one product with patches.
+FEW_PIXELS = 4
+
+# Channels of a result whose gradient is cut into patches.
+FEW_CHANNELS = 4
+
 # Values of the result's gradient, 1 MiB, that stay in a core's cache while they are multiplied.
 CACHED = 2**18
 
@@ -68,6 +79,8 @@ def conv_general_dilated(
         options: of `jax.lax.conv_general_dilated`.
     """
     x = upsample(lhs) if upsampled else lhs
+    if _has_few_pixels(x, rhs, window_strides, padding, options):
+        return _of_patches(x, rhs, window_strides, padding)
     if not _plain(x, rhs, window_strides, padding, options):
         return lax.conv_general_dilated(x, rhs, window_strides, padding, **options)
     least = LEAST_WORK_ENLARGED if upsampled else LEAST_WORK
@@ -86,6 +99,48 @@ def _plain(x, kernel, strides, padding, options) -> bool:
     steps = {*strides, *dilations}
     grouped = channels != x.shape[-1]
     return sides == [3, 3] and not grouped and padding == "SAME" and steps == {1}
+
+
+def _has_few_pixels(x, kernel, strides, padding, options) -> bool:
+    """Whether the result has, of a convolution without groups and dilations on a CPU."""
+    if jax.default_backend() != "cpu" or x.dtype != jnp.float32:
+        return False
+    dilations = {*options.get("lhs_dilation", ()), *options.get("rhs_dilation", ())}
+    if kernel.shape[2] != x.shape[-1] or dilations - {1}:
+        return False
+    height, width = _result_sides(x, kernel, strides, padding)
+    return height * width <= FEW_PIXELS
+
+
+def _result_sides(x, kernel, strides, padding):
+    around = _around(x, kernel, strides, padding)
+    sides = zip(x.shape[1:3], around, kernel.shape, strides, strict=False)
+    return [(side + sum(both) - size) // stride + 1 for side, both, size, stride in sides]
+
+
+def _around(x, kernel, strides, padding):
+    """Pixels added before and behind, of both axes."""
+    if isinstance(padding, str):
+        return lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+    return padding
+
+
+def _of_patches(x, kernel, strides, padding):
+    """The convolution as a product with what the kernel sees of each pixel."""
+    height, width = _result_sides(x, kernel, strides, padding)
+    x = jnp.pad(x, ((0, 0), *_around(x, kernel, strides, padding), (0, 0)))
+    patches = _patches(x, kernel.shape[:2], (height, width), strides)
+    return patches @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _patches(x, kernel_sides, sides, strides=(1, 1)):
+    """What a kernel sees at each place of the padded images, [b, oh, ow, kh * kw * c]."""
+    rows, columns = (stride * (side - 1) + 1 for stride, side in zip(strides, sides, strict=True))
+    seen = []
+    for i in range(kernel_sides[0]):
+        for j in range(kernel_sides[1]):
+            seen.append(x[:, i : i + rows : strides[0], j : j + columns : strides[1]])
+    return jnp.concatenate(seen, -1)
 
 
 def _filtering_pays(x, kernel, least) -> bool:
@@ -151,10 +206,21 @@ def _narrow_forward(x, kernel):
 
 def _narrow_backward(residuals, g):
     x, kernel = residuals
+    if g.shape[-1] <= FEW_CHANNELS:
+        return _gradients_of_patches(x, kernel, g)
     return _laxs(g, _transposed(kernel)), _gradient_in_parts(x, kernel, g)
 
 
 _narrow.defvjp(_narrow_forward, _narrow_backward)
+
+
+def _gradients_of_patches(x, kernel, g):
+    """Gradients of images and kernel from what each pixel of the images is asked for."""
+    _, h, w, features = g.shape
+    patches = _patches(jnp.pad(g, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), (h, w))
+    of_x = patches @ _transposed(kernel).reshape(9 * features, -1)
+    of_kernel = jnp.tensordot(patches, x, ((0, 1, 2), (0, 1, 2)))
+    return of_x, _transposed(of_kernel.reshape(3, 3, features, -1))
 
 
 def _gradient_in_parts(x, kernel, g):

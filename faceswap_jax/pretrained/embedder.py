@@ -3,9 +3,10 @@
 A network of this project's own training, or one of InsightFace; both look at the same part of an aligned crop.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,37 @@ def load(path: Path) -> Embedder:
         statistics=state["extras"]["statistics"],
         alignment=config.alignment,
     )
+
+
+def load_for(path: str, alignment: str) -> Embedder:
+    """The embedder that `config.loss.embedder` names, for faces of `config.alignment`.
+
+    Raises:
+        InputError: there is none, or it knows faces of another alignment.
+    """
+    given = load(Path(path))
+    if given.alignment != alignment:
+        raise InputError(
+            f"config.alignment is '{alignment}', but the embedder '{path}' knows faces aligned as "
+            f"'{given.alignment}'; set config.alignment={given.alignment}, or train an embedder with "
+            f"--config.alignment={alignment}."
+        )
+    return given
+
+
+def described(config: iresnet.IResNetConfig) -> dict[str, Any]:
+    """A shape as values of a config; `described_shape` reads them. A frozen network computes in float32."""
+    # A type is no JSON.
+    return {name: value for name, value in asdict(config).items() if name != "dtype"}
+
+
+def described_shape(values: ml_collections.ConfigDict) -> iresnet.IResNetConfig:
+    """A shape from what `described` gave, in which JSON may have made lists of tuples."""
+    fields = values.to_dict()
+    for name, value in fields.items():
+        if isinstance(value, list):
+            fields[name] = tuple(value)
+    return iresnet.IResNetConfig(**fields)
 
 
 def shape(config: ml_collections.ConfigDict) -> iresnet.IResNetConfig:

@@ -5,7 +5,7 @@ with q's performance. The network is given, by `config.model.network`; see `mode
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -91,7 +91,9 @@ class Task(FaceTask):
     def __init__(self, config: ml_collections.ConfigDict):
         super().__init__(config)
         _check(config)
-        self.embedder = _embedder_shape(config.embedder) if config.loss.identity else None
+        self.embedder = None
+        if config.loss.identity:
+            self.embedder = embedder.described_shape(config.embedder)
         self.phases = self._phases()
         # The last level needs most, and the network knows best.
         advice = self.network(self.phases[-1]).memory_advice
@@ -140,16 +142,8 @@ class Task(FaceTask):
         config = with_data(config, personas=names)
         config.final_steps = _final_steps(config)
         if config.loss.identity:
-            given = embedder.load(Path(config.loss.embedder))
-            if given.alignment != config.alignment:
-                raise InputError(
-                    f"config.alignment is '{config.alignment}', but the embedder '{config.loss.embedder}' knows faces "
-                    f"aligned as '{given.alignment}'; set config.alignment={given.alignment}, or train an embedder "
-                    f"with --config.alignment={config.alignment}."
-                )
-            shape = asdict(given.config)
-            # A type is no JSON; the embedder computes in float32.
-            config.embedder = {name: value for name, value in shape.items() if name != "dtype"}
+            given = embedder.load_for(config.loss.embedder, config.alignment)
+            config.embedder = embedder.described(given.config)
         if config.freeze.steps:
             cls(config)._check_freeze()
         return config
@@ -542,15 +536,6 @@ def _step_key(state: State, stream: int) -> PRNGKeyArray:
 def _chosen(batch: Batch) -> Int[Array, "k"]:
     """Numbers of the personas that a batch shows."""
     return batch["identity"][:, 0]
-
-
-def _embedder_shape(values: ml_collections.ConfigDict) -> iresnet.IResNetConfig:
-    """An embedder's shape from a config, in which JSON may have made lists of tuples."""
-    fields = values.to_dict()
-    for name, value in fields.items():
-        if isinstance(value, list):
-            fields[name] = tuple(value)
-    return iresnet.IResNetConfig(**fields)
 
 
 # Config

@@ -37,6 +37,7 @@ from faceswap_jax.tasks.base import (
     Step,
     image_and_mask,
     mean_of,
+    trained_identities,
     with_data,
 )
 
@@ -59,16 +60,8 @@ class Task(FaceTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data; the last ones are held out."""
         _check(config)
-        data = datasets.open_data(config.data)
-        names = [name for name, source in data.items() if len(source)]
-        held_out = max(round(config.data.held_out * len(names)), 2)
-        trained = len(names) - held_out
-        if trained < 2:
-            raise InputError(
-                f"The data have {len(names)} identities with pictures, but two to train on and two to hold out are "
-                "needed; add more."
-            )
-        return with_data(config, identities=tuple(names[:trained]))
+        identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
+        return with_data(config, identities=identities)
 
     def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
         """Fresh weights and centres."""

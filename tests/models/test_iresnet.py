@@ -108,3 +108,22 @@ def test_slopes_are_per_channel():
     x = jnp.float32([[[[-2.0, -2.0, 3.0]]]])
     slopes = {"params": {"slope": jnp.float32([0.1, -0.5, 7.0])}}
     np.testing.assert_allclose(iresnet.PReLU().apply(slopes, x)[0, 0, 0], [-0.2, 1.0, 3.0])
+
+
+def test_features_of_all_stages_lead_to_the_embedding(network, pictures):
+    params, statistics = network
+    found = iresnet.features(CONFIG, params, statistics, pictures)
+    assert [x.shape for x in found] == [(4, 4, 4, 6), (4, 2, 2, 8)]
+
+    # What comes behind the last stage, written out
+    x = found[-1]
+    for name in ("norm", "embed", "embed_norm"):
+        weights = params[name]
+        if name == "embed":
+            x = x.transpose(0, 3, 1, 2).reshape(4, -1) @ weights["kernel"] + weights["bias"]
+            continue
+        seen = statistics[name]
+        x = (x - seen["mean"]) / np.sqrt(seen["var"] + iresnet.EPSILON)
+        x = x * weights.get("scale", 1.0) + weights["bias"]
+    expected, _ = use(CONFIG, params, statistics, pictures)
+    np.testing.assert_allclose(x, expected, rtol=1e-4, atol=1e-5)

@@ -72,6 +72,41 @@ def test_values_and_gradients_are_laxs(reference, features):
     assert max(map(relative, found, expected)) < 5e-5
 
 
+@pytest.mark.parametrize(
+    ("side", "kernel_side", "stride", "padding"),
+    [
+        (2, 3, 1, "SAME"),
+        (4, 4, 2, ((1, 1), (1, 1))),
+        (2, 4, 2, ((1, 1), (1, 1))),
+        (3, 2, 1, "VALID"),
+    ],
+)
+def test_results_of_few_pixels_are_laxs(side, kernel_side, stride, padding):
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(3, side, side, 5)).astype(np.float32)
+    kernel = draw.normal(size=(kernel_side, kernel_side, 5, 6)).astype(np.float32)
+    options = {"dimension_numbers": NHWC}
+
+    def both(convolve):
+        def loss(x, kernel):
+            y = convolve(x, kernel, (stride, stride), padding, **options)
+            return (y * jnp.cos(jnp.arange(y.size).reshape(y.shape))).sum(), y
+
+        (_, y), gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(x, kernel)
+        return y, *gradients
+
+    assert max(map(relative, both(convolve), both(laxs))) < 1e-5
+    compiled = jax.jit(lambda x, k: convolve(x, k, (stride, stride), padding, **options))
+    assert "convolution" not in compiled.lower(x, kernel).as_text()
+
+
+def test_gradients_of_few_channels_are_laxs(monkeypatch):
+    monkeypatch.setattr(convolution, "LEAST_WORK", 2**24)
+    given = arrays((2, 6, 10, 8), 3)
+    found, expected = (value_and_gradients(f, *given) for f in (convolve, laxs))
+    assert max(map(relative, found, expected)) < 1e-5
+
+
 def test_the_algorithm_is_exact_and_drops_points():
     """Of integers; and an enlarged picture has 5 of 6 points along an axis, in both directions."""
     draw, f = np.random.default_rng(0), convolution.PLAIN
