@@ -47,6 +47,9 @@ SMALL = {
         "model.embedding": 8,
         "model.side": SIDE,
     },
+    "x2face": RUN
+    | {"steps": 2, "data.test": 8, "data.sources": 1}
+    | {"model.resolution": SIDE, "model.width": 1 / 64, "model.inner": 8, "model.vector": 8},
     "oracle": RUN
     | {"steps": 2, "warm_up": 1, "data.test": 8}
     | {"model.stem": 8, "model.levels": (8, 8), "model.squeeze": 8},

@@ -6,17 +6,26 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import comb, parts, tunable
+from experiments import comb, parts, tunable, x2face
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.tasks.autoencoder import Task
 from faceswap_jax.tasks.base import abstract_state
+from faceswap_jax.tasks.registry import load_task
 
-EXPERIMENTS = {"comb": comb, "parts": parts, "tunable": tunable}
+OF_PERSONAS = {"comb": comb, "parts": parts, "tunable": tunable}
 PERSONAS = 128
 
 
-@pytest.fixture(scope="module", params=EXPERIMENTS)
+def state_of(experiment):
+    """The shapes of its last phase's state."""
+    c = experiment.get_config()
+    if "personas" in c:
+        c.personas = tuple(f"persona_{p}" for p in range(PERSONAS))
+    task = load_task(c)
+    return abstract_state(task, task.phases[-1])
+
+
+@pytest.fixture(scope="module", params=OF_PERSONAS)
 def network(request):
     """The name of a network."""
     return request.param
@@ -25,10 +34,7 @@ def network(request):
 @pytest.fixture(scope="module")
 def abstract(network):
     """Its state at 1024 px."""
-    c = EXPERIMENTS[network].get_config()
-    c.personas = tuple(f"persona_{p}" for p in range(PERSONAS))
-    task = Task(c)
-    return abstract_state(task, task.phases[-1])
+    return state_of(OF_PERSONAS[network])
 
 
 def lines(abstract, mesh):
@@ -40,20 +46,25 @@ def lines(abstract, mesh):
         yield f"{name:<58} {leaf.dtype.name:<8} {'x'.join(map(str, leaf.shape)) or 'scalar':<18} {spec}"
 
 
-def test_the_layout_of_every_tensor_is_the_committed_one(network, abstract, tmp_path):
+def assert_as_committed(name, header, abstract, mesh, folder):
     """A change of the table in rules.py is to be seen, tensor by tensor: the message says how to accept it."""
-    text = (
-        f"P = {PERSONAS}, mesh data 2 x persona 4\n"
-        + "\n".join(lines(abstract, make_mesh(4)))
-        + "\n"
-    )
-    golden = Path(__file__).with_name(f"{network}_layout.txt")
+    text = "\n".join([header, *lines(abstract, mesh)]) + "\n"
+    golden = Path(__file__).with_name(f"{name}_layout.txt")
     if not golden.exists() or text != golden.read_text():
-        found = tmp_path / golden.name
+        found = folder / golden.name
         found.write_text(text)
         pytest.fail(
             f"The layout has changed: diff {golden} {found}; if it is meant, copy the second over the first."
         )
+
+
+def test_the_layout_of_every_tensor_is_the_committed_one(network, abstract, tmp_path):
+    header = f"P = {PERSONAS}, mesh data 2 x persona 4"
+    assert_as_committed(network, header, abstract, make_mesh(4), tmp_path)
+
+
+def test_so_is_that_of_x2face(tmp_path):
+    assert_as_committed("x2face", "mesh data 8", state_of(x2face), make_mesh(), tmp_path)
 
 
 def per_device(abstract, mesh, group):
