@@ -267,6 +267,8 @@ class Task(FaceTask):
             images=images,
             latents=latents,
             parts={"driving": self.model.vector},
+            embedded=lambda identity: identity["embedded"],
+            painted=lambda identity, face: {"embedded": jnp.asarray(face)},
         )
 
     def _identity(self, networks: PyTree, who) -> dict[str, Float[Array, "h w 3"]]:
@@ -276,9 +278,7 @@ class Task(FaceTask):
             InputError: there are none.
         """
         if who.personas or not who.pictures:
-            raise InputError(
-                "This model knows nobody by name; give pictures or clips of a person, --pictures."
-            )
+            raise InputError("This model knows nobody by name; give pictures or clips of a person.")
         embed = jax.jit(partial(x2face.embed_each, self.model))
         # One after the other, so that one compiled program serves any number.
         found = []

@@ -275,7 +275,9 @@ def test_its_generator_shows_anybody_doing_what_a_driver_does(run, batch):
     np.testing.assert_allclose(shifted.astype(int), np.roll(images, -1, 0), atol=1)
 
     # What is painted on the embedded face is shown.
-    painted = generator({"embedded": np.ones((SIDE, SIDE, 3), np.float32)}, Faces(crops=crops))
+    painted = generator.painted(who, np.ones((SIDE, SIDE, 3), np.float32))
+    assert generator.paintable and (generator.embedded(painted) == 1).all()
+    painted = generator(painted, Faces(crops=crops))
     assert (painted[:, 4:-4, 4:-4] == 255).all()
 
 
