@@ -76,7 +76,7 @@ def test_wrong_inputs_are_told(run, clips, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     for arguments, message in (
         ((run, "eve", clip, output), "'eve'.* ada, ben"),
-        ((run, None, clip, output), "--persona .*--pictures"),
+        ((run, None, clip, output), "a --persona, or pictures of somebody"),
         ((clips, "ada", clip, output), f"{clips}.* holds no run"),
         ((run, "ada", clip, output, "paste"), "'paste'.* multiband, none, poisson"),
         ((run, "ada", clip, tmp_path / "out.gif"), "out.gif.* .mp4, .mov, .mkv"),
