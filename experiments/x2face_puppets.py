@@ -1,10 +1,12 @@
 """X2Face on rendered puppets, at 64 px: one picture of a puppet that it has never seen, driven by frames.
 
-Costs: not measured yet; meant for an hour on two CPU cores.
-Expect: not measured yet.
+Costs: not measured yet; the steps are meant for an hour on two CPU cores. A machine that other work kept busy made 0.7
+steps a second.
+Expect: not measured yet. After 200 steps L1 on puppets never seen is 0.0871 with two sources and 0.0947 with one, where
+the source as it is has 0.0935; faces begin to turn, and some results have holes.
 
-    faceswap puppets --output data --world_seed 7 --format records --personas 128 --tracks 24 --frames 8 --rate 2 \
-        --resolution 64
+    faceswap puppets --output data --format records --world_seed 1 --personas 128 --tracks 24 --frames 8 --rate 2 \
+        --resolution 64 --together 8
     faceswap train --config experiments/x2face_puppets.py --workdir runs/x2face --config.data.path=data
 
 Stage II needs a frozen face network. None ships, for the oracle, which knows puppets best, is what scores the results;
@@ -29,7 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.sources = 2
     c.data.mirror = True
     c.model.update(resolution=64, width=0.5, inner=256)
-    c.steps = 6_000
+    c.steps = 4_000
     c.optimizer = "adam"
     c.learning_rate = 1e-3
     c.content_rate = 2e-4
