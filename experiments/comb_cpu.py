@@ -14,14 +14,14 @@ at 64 px (faceswap evaluate --workdir runs/cpu --data held_out --blend none):
                       amplitude       0.81     0.74    0.70    0.68     0.83
     ceiling           correlation     0.99     0.94    0.95    0.91     0.87
 
-So it is the network, not its resolution, that misses jaws, mouths and brows. Jaws that move much are followed, by 0.84 to
-0.94 in three of the six clips; those that hardly move are not. SFace finds 0.53 of the persona and 0.30 of the
+So it is the network, not its resolution, that misses jaws, mouths and brows. Jaws that move much are followed, by 0.84
+to 0.94 in three of the six clips; those that hardly move are not. SFace finds 0.53 of the persona and 0.30 of the
 performer; from nothing 0.52 and 0.29. Pixels flicker 1.4 times as much as the clip's, from nothing 1.5, the ceiling
 1.05. That is no jitter: latents or landmarks averaged over three and five frames leave it as it is. It is faces that
 move otherwise than the performer's head does, most where the head moves fast. To look at: people are recognised, gaze,
-lids and smiles follow; the persona of 16 frames, none of them with an open mouth, hardly opens it; faces are soft.
-From nothing is with --config.init='' --config.freeze.steps=0, rates of 0.02 and 0.002, and as many steps.
-Reconstructions have 33 dB then, and their eyes move with the truth by 0.20.
+lids and smiles follow; the persona of 16 frames, none of them with an open mouth, hardly opens it; faces are soft. From
+nothing is with --config.init='' --config.freeze.steps=0, rates of 0.02 and 0.002, and as many steps. Reconstructions
+have 33 dB then, and their eyes move with the truth by 0.20.
 Reproduces: nothing published; it shows the way of the full system on real faces. It begins with what 128 rendered
 people have taught (pretraining.py), whose encoder is held still for the first steps, as in demo.py.
 
