@@ -37,9 +37,10 @@ cores; steps in seconds of both cores together, the faster one of two; state is 
                       work               228 MiB       501     1,959     7,352
                       step              0.50 s        1.40      6.09      28.8
 
-Not measured where there is a dash; for 128 personas, work of P decoders is from comb.py's card, and where no work is
-given, weights and state are counted. Compiling for 128 personas took 400 s on that busy machine: it grows with the
-images, for gradients of narrow kernels are unrolled over parts of the batch (ops/convolution.py).
+Not measured where there is a dash; for 128 personas, work of P decoders is from comb.py's card, and the columns of code
+and weights are of another machine. Compiling for 128 personas took 59 s (code), 314 s (weights) and 400 s (persona, on
+the busy machine): it grows with the images, for gradients of narrow kernels are unrolled over parts of the batch
+(ops/convolution.py).
 """
 
 import ml_collections
