@@ -172,3 +172,24 @@ def _take(descriptor: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def read_versioned(path: Path, version: int) -> dict:
+    """The content of a JSON file, without the version that it has.
+
+    Args:
+        path: of the file.
+        version: the newest one that is understood.
+
+    Raises:
+        InputError: the file is newer, or cannot be read.
+        ValueError, KeyError, AttributeError: it is damaged.
+    """
+    with readable(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    found = content.pop("version")
+    if found > version:
+        raise InputError(
+            f"{path} has version {found}, newer than {version}, which this faceswap reads; update it."
+        )
+    return content

@@ -20,7 +20,6 @@ All belong to the weights that the latents come from. They lie in the run's fold
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +40,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import mel
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.video import Frame
-from faceswap_jax.files import readable, write_json
+from faceswap_jax.files import read_versioned, write_json
 from faceswap_jax.inference.batching import Performance, latents
 from faceswap_jax.inference.clip import watched
 from faceswap_jax.inference.generator import Generator
@@ -181,13 +180,7 @@ class Control:
                 f"'{workdir}' has no control yet; make it with 'faceswap fit-control --workdir {workdir}'."
             )
         try:
-            with readable(path):
-                content = json.loads(path.read_text(encoding="utf-8"))
-            version = content.pop("version")
-            if version > VERSION:
-                raise InputError(
-                    f"{path} has version {version}, newer than {VERSION}, which this faceswap reads; update it."
-                )
+            content = read_versioned(path, VERSION)
             control = cls(**content)
             rows, _ = np.array(control.to_poses, np.float32).shape
             heard = (mel.STEPS * mel.BANDS, rows - 1) if control.by_sound else (0,)

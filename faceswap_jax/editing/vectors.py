@@ -4,7 +4,6 @@ A vector belongs to the weights that its latents come from. It lies in the run's
 """
 
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import is_partial, make_folder, readable, write_json
+from faceswap_jax.files import is_partial, make_folder, read_versioned, write_json
 from faceswap_jax.inference.generator import Generator
 
 FOLDER = "vectors"
@@ -93,13 +92,7 @@ class Vector:
                 f"'{workdir}' has no vector '{name}', {there}; 'faceswap vector' makes them."
             )
         try:
-            with readable(path):
-                content = json.loads(path.read_text(encoding="utf-8"))
-            version = content.pop("version")
-            if version > VERSION:
-                raise InputError(
-                    f"{path} has version {version}, newer than {VERSION}, which this faceswap reads; update it."
-                )
+            content = read_versioned(path, VERSION)
             for side in ("positive", "negative"):
                 content[side] = [Key(**key) for key in content[side]]
             numbers = [*content["values"], *content["reach"]]

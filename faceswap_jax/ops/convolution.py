@@ -217,7 +217,9 @@ _narrow.defvjp(_narrow_forward, _narrow_backward)
 def _gradients_of_patches(x, kernel, g):
     """Gradients of images and kernel from what each pixel of the images is asked for."""
     _, h, w, features = g.shape
-    patches = _patches(jnp.pad(g, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), (h, w))
+    around = (1, 1)
+    padded = jnp.pad(g, ((0, 0), around, around, (0, 0)))
+    patches = _patches(padded, (3, 3), (h, w))
     of_x = patches @ _transposed(kernel).reshape(9 * features, -1)
     of_kernel = jnp.tensordot(patches, x, ((0, 1, 2), (0, 1, 2)))
     return of_x, _transposed(of_kernel.reshape(3, 3, features, -1))
