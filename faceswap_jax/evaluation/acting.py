@@ -16,18 +16,19 @@ from jaxtyping import Float, Int, UInt8
 from rich.console import Console
 
 from data_pipelines.clips import Clip
+from faceswap_jax.editing.control import ANGLES, Control
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import scores
 from faceswap_jax.evaluation.expression import FOUND
 from faceswap_jax.evaluation.frames import Frames, Landmarks, PerFrame, spread
-from faceswap_jax.evaluation.report import Comparison, Score, Scored
+from faceswap_jax.evaluation.report import Comparison, Score, Scored, Values
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.expression import MEASURES, measures
 from faceswap_jax.faces.face import Face, Image
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.people import find_people
 from faceswap_jax.faces.pose import head_pose
-from faceswap_jax.inference.batching import Performance, generate
+from faceswap_jax.inference.batching import Performance, generate, latents
 from faceswap_jax.inference.generator import Generator, Identity, Who
 
 SOURCES = (1, 3, 8)
@@ -50,6 +51,7 @@ SHOWN_SIDE = 128  # of these faces, pixels
 
 COPY = "copy"
 NEAREST = "nearest frame"
+CONTROL = "control"
 
 TURN = 10.0
 """Degrees that count as much as one spread of the expression when the nearest frame is looked for."""
@@ -66,10 +68,17 @@ SIMILARITY: Mapping[str, Score] = {
 
 
 class View(NamedTuple):
-    """The crop of a face in a frame; its image and landmarks are the crop's."""
+    """The crop of a face in a frame; its image and landmarks are the crop's.
+
+    Attributes:
+        frame: with the crop as its image.
+        face: in the crop.
+        pose: of the head in the frame, as the landmarks tell it.
+    """
 
     frame: video.Frame
     face: Face
+    pose: Float[np.ndarray, "3"]
 
 
 @dataclass(frozen=True)
@@ -113,9 +122,20 @@ class Judge(Protocol):
         """Scores crops of the source with the performance of the driving views, row by row."""
         ...
 
+    def poses(self, driving: Actor) -> Float[np.ndarray, "n 3"]:
+        """True yaw, pitch and roll of the head in the frame of each driving view, degrees."""
+        ...
 
-def score_all(judge: Judge, generator: Generator) -> dict[str, Scored]:
+
+def score_all(
+    judge: Judge, generator: Generator, control: Control | None = None
+) -> dict[str, Scored]:
     """Every person driven by the own clip, and by everybody else's: a table of each kind, `self` and `cross`.
+
+    Args:
+        judge: scores them.
+        generator: makes whole images.
+        control: of the generator's weights. With it there is a row of how well it tells poses.
 
     Raises:
         InputError: the generator hears, or a clip shows too few faces.
@@ -126,14 +146,16 @@ def score_all(judge: Judge, generator: Generator) -> dict[str, Scored]:
         )
     side = max(SIDE, generator.resolution)
     actors = [read_actor(clip, generator.alignment, side) for clip in judge.clips()]
+    told = [told_poses(judge, generator, control, actor) if control else {} for actor in actors]
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
     results: dict[str, dict[str, list[Comparison]]] = {"self": {}, "cross": {}}
     for source in actors:
         identities = identities_of(generator, source)
-        for driving in actors:
+        for driving, more in zip(actors, told, strict=True):
             rows = act(generator, identities, source, driving)
             compared = judge.compare(rows, source, driving, generator)
+            compared = replace(compared, rows={**compared.rows, **more})
             kind = "self" if driving is source else "cross"
             name = f"{source.clip.persona} driven by {driving.clip.persona}"
             results[kind][name] = [compared]
@@ -185,7 +207,7 @@ def view_of(frame: video.Frame, face: Face, alignment: str, side: int) -> View:
     cut = replace(frame, image=align.crop(frame.image, transform, side))
     points = align.transform_points(face.landmarks, transform)
     irises = align.transform_points(face.irises, transform)
-    return View(cut, Face(points, face.confidence, irises))
+    return View(cut, Face(points, face.confidence, irises), head_pose(face.landmarks))
 
 
 def identities_of(generator: Generator, source: Actor) -> dict[str, Identity]:
@@ -224,11 +246,26 @@ def act(
         COPY: np.stack([copied.frame.image] * count),
         NEAREST: np.stack([source.known[i].frame.image for i in chosen]),
     }
-    frames, faces = zip(*driving.driving, strict=True)
     for row, identity in identities.items():
-        images = generate(generator, identity, Performance(frames, faces))
+        images = generate(generator, identity, performance_of(driving))
         rows[row] = resized(images, side)
     return rows
+
+
+def performance_of(driving: Actor) -> Performance:
+    """What the driving views act."""
+    frames, faces, _ = zip(*driving.driving, strict=True)
+    return Performance(frames, faces)
+
+
+def told_poses(
+    judge: Judge, generator: Generator, control: Control, driving: Actor
+) -> dict[str, Values]:
+    """The row of the poses that a control reads off the latents of the driving views; it has no other scores."""
+    read = control.poses(latents(generator, performance_of(driving)))
+    errors = np.abs(read - judge.poses(driving))
+    undefined = dict.fromkeys(judge.scores, np.full(1, np.nan))
+    return {CONTROL: undefined | dict(zip(ANGLES, errors.T, strict=True))}
 
 
 def nearest(known: Sequence[View], driving: Sequence[View]) -> Int[np.ndarray, "n"]:

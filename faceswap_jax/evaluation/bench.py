@@ -10,12 +10,14 @@ from rich.console import Console
 from data_pipelines.puppets.dataset import CLIPS, PuppetClips
 from data_pipelines.records import MANIFEST
 from faceswap_jax import config as configs
+from faceswap_jax.editing.control import FILE, Control
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.acting import Judge, score_all
 from faceswap_jax.evaluation.report import Scored, Summary, summarise
 from faceswap_jax.evaluation.swapping import Bench, score_swaps
 from faceswap_jax.faces import blend
 from faceswap_jax.faces.picture import save_grid
+from faceswap_jax.inference.generator import Generator
 from faceswap_jax.inference.trained import load
 from faceswap_jax.reporting.board import Board
 
@@ -45,7 +47,7 @@ def evaluate(
 
     Raises:
         InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip; a clip shows no
-            face; or the embedder cannot be used.
+            face; or the embedder, or the run's control, cannot be used.
     """
     # What is wrong is said before anything is loaded or swapped.
     for method in methods:
@@ -59,7 +61,8 @@ def evaluate(
             raise InputError(
                 f"'{workdir}' makes whole images, which are not blended; leave --blend out."
             )
-        tables = score_all(_open_judge(data, are_puppets, embedder), generator)
+        control = _find_control(workdir, generator)
+        tables = score_all(_open_judge(data, are_puppets, embedder), generator, control)
     else:
         bench = _open_bench(data, are_puppets, embedder)
         pairs = bench.pairs(generator.personas)
@@ -100,6 +103,19 @@ def _check_folder(data: Path, embedder: Path | None) -> bool:
             f"'{data}' holds prepared faces; give a folder with clips of each person, as 'faceswap prepare' takes them."
         )
     return False
+
+
+def _find_control(workdir: Path, generator: Generator) -> Control | None:
+    """The control of a run, if one was fitted.
+
+    Raises:
+        InputError: it was fitted to other weights, or its file is damaged.
+    """
+    if not (workdir / FILE).exists():
+        return None
+    control = Control.load(workdir)
+    control.check(generator)
+    return control
 
 
 # Imported where needed: puppets need the oracle, real clips MediaPipe and an identity network.

@@ -18,7 +18,7 @@ from data_pipelines.puppets.parameters import (
     Persona,
     sample_persona,
 )
-from data_pipelines.puppets.tracks import Cast, Take, truth
+from data_pipelines.puppets.tracks import Cast, Take, performance_track, truth
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import identity
 from faceswap_jax.evaluation.expression import following
@@ -103,6 +103,14 @@ class PuppetWorld:
     def truth(self, cast: Cast) -> renderer.Frame:
         """What a perfect system shows of a cast."""
         return truth(self.puppets.world_seed, cast, self.puppets.size, self.puppets.rate)
+
+    def performances(self, path: Path) -> Float[np.ndarray, "n 14"]:
+        """What the puppet does in each frame of a clip."""
+        clip = self.clips[path]
+        world = self.puppets
+        return parameters(
+            performance_track(world.world_seed, clip.persona, clip.track, clip.frames, world.rate)
+        )
 
     def landmarks(self, path: Path) -> Landmarks:
         """The rendered landmarks that lie beside a clip.

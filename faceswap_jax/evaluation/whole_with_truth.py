@@ -14,6 +14,7 @@ from data_pipelines.clips import Clip
 from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.parameters import PERFORMANCE_SPANS
 from data_pipelines.puppets.tracks import Cast
+from faceswap_jax.editing.control import ANGLES
 from faceswap_jax.evaluation.acting import (
     SIMILARITY,
     Actor,
@@ -98,6 +99,12 @@ class WholePuppets:
             }
         images = lines_of(source, driving, rows, perfect.images)
         return Comparison(values, driving.seconds, images)
+
+    def poses(self, driving: Actor) -> Float[np.ndarray, "n 3"]:
+        """See `acting.Judge.poses`; as rendered."""
+        performances = self._world.performances(driving.clip.path)
+        angles = [list(PERFORMANCE_SPANS).index(name) for name in ANGLES]
+        return performances[[view.frame.index for view in driving.driving]][:, angles]
 
     def _truth(self, source: Actor, driving: Actor, alignment: str) -> Truth:
         """What a perfect system shows in each driving view, cut as the generator's alignment says."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from data_pipelines.clips import Clip
 from faceswap_jax.evaluation import expression, identity
@@ -69,3 +70,7 @@ class WholeClips:
                 # Another's keypoints lie elsewhere.
                 values[row]["keypoints"] = undefined["keypoints"]
         return Comparison(values, driving.seconds, lines_of(source, driving, rows, frames))
+
+    def poses(self, driving: Actor) -> Float[np.ndarray, "n 3"]:
+        """See `acting.Judge.poses`; as the landmarks tell them."""
+        return np.stack([view.pose for view in driving.driving])

@@ -15,7 +15,7 @@ from faceswap_jax.evaluation.whole_with_truth import WholePuppets
 from faceswap_jax.evaluation.whole_without_truth import WholeClips
 from faceswap_jax.faces import align
 from tests.support.bench import SEEN, mean
-from tests.support.generators import PixelGenerator
+from tests.support.generators import PixelGenerator, PosingGenerator
 
 SIDE = 128
 
@@ -102,6 +102,25 @@ def test_real_people_are_compared_with_frames_of_their_own_alone(large, mirror, 
         identity, performer = f"identity by {judge}", f"performer by {judge}"
         assert mean(others, COPY, identity) > mean(others, "1 source", identity)
         assert mean(others, "1 source", performer) > mean(others, COPY, performer)
+
+
+def test_a_control_is_scored_by_the_poses_that_it_tells(large, actors):
+    """One that tells a yaw of 7 degrees too much, and no other row's scores."""
+    folder, _ = large
+    generator = PosingGenerator(np.copy, 64, "box", "whole")
+    control = generator.control(too_much=7)
+
+    def told(judge):
+        (values,) = acting.told_poses(judge, generator, control, actors["ben"]).values()
+        assert set(values) == set(judge.scores) and np.isnan(values["l1"]).all()
+        return np.stack([values[name] for name in ("yaw", "pitch", "roll")])
+
+    # Real people's poses are those of their landmarks.
+    np.testing.assert_allclose(told(WholeClips(folder)).mean(1), [7, 0, 0], atol=0.05)
+    # Puppets' are known; one head stands for all in `head_pose`.
+    errors = told(WholePuppets(folder, PuppetClips.load(folder)))
+    np.testing.assert_allclose(errors.mean(1), [7, 0, 0], atol=4)
+    assert errors.shape == (3, len(actors["ben"].driving)) and errors.std() > 0.1
 
 
 def test_keypoints_are_measured_where_the_truth_shows_a_face():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,13 +14,22 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import bench
 from faceswap_jax.evaluation.bench import evaluate
 from faceswap_jax.faces.picture import read_picture
-from tests.support.generators import PixelGenerator
+from tests.support.generators import PosingGenerator
 from tests.support.puppets import describe_clips
 from tests.support.tiny_run import FRAMES, RATE, SIZE
 
 METHODS = ("multiband", "none")
 KINDS = ("self", "cross")
-WHOLE_ROWS = ["copy", "nearest frame", "1 source", "3 sources", "8 sources", "ceiling", "truth"]
+WHOLE_ROWS = [
+    "copy",
+    "nearest frame",
+    "1 source",
+    "3 sources",
+    "8 sources",
+    "ceiling",
+    "truth",
+    "control",
+]
 ROWS = ["do nothing", "swap", "swap --blend none", "ceiling", "ceiling --blend none", "truth"]
 
 
@@ -111,10 +121,16 @@ def test_whole_images_are_driven_by_everybody(run, clips, monkeypatch, tmp_path)
     workdir.mkdir()
     shutil.copy(run / "config.json", workdir)
     describe_clips(SIZE, FRAMES, RATE).save(data)
-    generator = PixelGenerator(np.copy, 32, "box", "whole", personas=(), step=7)
+    generator = PosingGenerator(np.copy, 32, "box", "whole", personas=(), step=7)
     monkeypatch.setattr(bench, "load", lambda _: generator)
     with pytest.raises(InputError, match=f"{workdir}.* whole images.* --blend"):
         evaluate(workdir, data, METHODS)
+    assert bench._find_control(workdir, generator) is None
+    control = generator.control(too_much=7)
+    replace(control, digest="other").save(workdir)
+    with pytest.raises(InputError, match=r"weights of step 7.*fit-control"):
+        evaluate(workdir, data)
+    control.save(workdir)
     output = evaluate(workdir, data)
     assert output == workdir / "evaluation" / "clips" / "step_7"
     means = {kind: json.loads((output / kind / "scores.json").read_text()) for kind in KINDS}
@@ -131,3 +147,6 @@ def test_whole_images_are_driven_by_everybody(run, clips, monkeypatch, tmp_path)
     assert driven["1 source"]["l1"]["mean"] < driven["nearest frame"]["l1"]["mean"]
     assert driven["truth"]["l1"]["mean"] == 0
     assert means["cross"]["overall"]["1 source"]["l1"]["mean"] > driven["1 source"]["l1"]["mean"]
+    told = driven["control"]
+    assert told["yaw"]["mean"] == pytest.approx(7, abs=3) and told["roll"]["mean"] < 3
+    assert told["l1"]["mean"] is None

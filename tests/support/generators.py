@@ -1,9 +1,11 @@
-"""A generator without a network, for tests of what is done around one."""
+"""Generators without a network, for tests of what is done around one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from faceswap_jax.editing.control import Control
 
 
 @dataclass
@@ -30,3 +32,28 @@ class PixelGenerator:
     def __call__(self, identity, faces, edit=None):
         self.batches.append(len(faces.crops))
         return self.pixels(faces.crops)
+
+
+@dataclass
+class PosingGenerator(PixelGenerator):
+    """Its latents are yaw, pitch and roll."""
+
+    inputs: tuple[str, ...] = ("crops", "pose")
+    digest: str = "0123456789abcdef"
+
+    def latents(self, faces):
+        return faces.pose
+
+    def control(self, too_much: float) -> Control:
+        """A control that tells a yaw of so many degrees too much."""
+        return Control(
+            step=self.step,
+            digest=self.digest,
+            faces=0,
+            to_poses=[[1, 0, 0], [0, 1, 0], [0, 0, 1], [too_much, 0, 0]],
+            to_latents=np.eye(3).tolist(),
+            by_sound=[],
+            explained=0,
+            reach=[(-90, 90)] * 3,
+            errors=(),
+        )
