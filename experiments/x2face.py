@@ -10,8 +10,9 @@ losses of a face network, those of other people's driving frames at 1/10.
     faceswap prepare VoxCeleb --output data --resolution 256 --interval 1
     faceswap train --config experiments/x2face.py --workdir runs/x2face --config.data.path=data
 
-The authors released stage I, and so ends this. Stage II needs a frozen face network, from the start of the run. Theirs,
-VGG-Face, is not read; a run of experiments/identity.py serves, trained on faces that are cut alike:
+The authors released stage I, and so ends this. Stage II needs a frozen face network, from the start of the run. As in
+the source that may be a VGG-Face, --config.loss.embedder=vgg_face.safetensors; pretrained/vggface.py says how its
+tensors are named. Without one a run of experiments/identity.py serves, trained on faces that are cut alike:
 
     faceswap train --config experiments/identity.py --workdir runs/identity --config.data.path=data \
         --config.alignment=box
@@ -68,6 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.loss = ml_collections.ConfigDict()
     c.loss.other = 0.1  # weight of content where other people's frames drive
-    # A run of experiments/identity.py, or InsightFace's IResNet (.onnx, .safetensors), for stage II
+    # For stage II: a run of experiments/identity.py, InsightFace's IResNet (.onnx, .safetensors), or a VGG-Face
+    # (.safetensors, .npz), see pretrained/vggface.py
     c.loss.embedder = ""
     return c

@@ -6,7 +6,7 @@ A network of this project's own training, or one of InsightFace; both look at th
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,8 @@ from faceswap_jax.pretrained import insightface
 # Nose and mouth of the template are left out: where a crop shows them depends on the face. With them the faces of a few
 # clips would be 3 % larger.
 _EYES = TEMPLATE[:2]
+
+Shape = TypeVar("Shape")
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,19 +93,21 @@ def load_for(path: str, alignment: str) -> Embedder:
     return given
 
 
-def described(config: iresnet.IResNetConfig) -> dict[str, Any]:
+def described(config: Shape) -> dict[str, Any]:
     """A shape as values of a config; `described_shape` reads them. A frozen network computes in float32."""
     # A type is no JSON.
     return {name: value for name, value in asdict(config).items() if name != "dtype"}
 
 
-def described_shape(values: ml_collections.ConfigDict) -> iresnet.IResNetConfig:
+def described_shape(
+    values: ml_collections.ConfigDict, kind: type[Shape] = iresnet.IResNetConfig
+) -> Shape:
     """A shape from what `described` gave, in which JSON may have made lists of tuples."""
     fields = values.to_dict()
     for name, value in fields.items():
         if isinstance(value, list):
             fields[name] = tuple(value)
-    return iresnet.IResNetConfig(**fields)
+    return kind(**fields)
 
 
 def shape(config: ml_collections.ConfigDict) -> iresnet.IResNetConfig:

@@ -98,7 +98,8 @@ def read(path: Path) -> tuple[iresnet.IResNetConfig, iresnet.Params, iresnet.Sta
         ) from error
 
 
-def _read_safetensors(path: Path) -> State:
+def read_safetensors(path: Path) -> State:
+    """The tensors of a file; ValueError if it is damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -125,7 +126,7 @@ def _read_onnx(path: Path) -> State:
         raise ValueError(f"reading fails: {error}") from error
 
 
-_READERS = {".onnx": _read_onnx, ".safetensors": _read_safetensors}
+_READERS = {".onnx": _read_onnx, ".safetensors": read_safetensors}
 
 
 class _Graph:

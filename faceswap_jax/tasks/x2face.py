@@ -25,10 +25,10 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.losses import content
 from faceswap_jax.losses.ssim import ssim
-from faceswap_jax.models import iresnet, x2face
+from faceswap_jax.models import x2face
 from faceswap_jax.ops import optimizers, precision
 from faceswap_jax.ops.sampling import sample
-from faceswap_jax.pretrained import embedder
+from faceswap_jax.pretrained import embedder, layers
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import (
     Batch,
@@ -49,8 +49,6 @@ STAGE_I, STAGE_II = 1, 2
 OPTIMIZERS = {"sgd": optax.trace(0.9), "adam": optimizers.ADAM}
 """By their names in `config.optimizer`. The source has SGD."""
 
-EMBEDDER = ("params", "statistics")  # what a frozen embedder consists of
-HIGH_LAYERS = 2  # the last layers of it, which another's driving is judged by
 PREVIEW_COLUMNS = 8
 RESOLUTIONS = (8, 16, 32, 64, 128, 256)
 
@@ -74,7 +72,7 @@ class Task(FaceTask):
         )
         self.embedder = None
         if c.loss.embedder:
-            self.embedder = embedder.described_shape(c.embedder)
+            self.embedder = layers.described_shape(c.embedder)
         self.optimizer = OPTIMIZERS[c.optimizer]
         self.plateau = contrib.reduce_on_plateau(
             factor=0.1,
@@ -103,8 +101,8 @@ class Task(FaceTask):
         identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
         config = with_data(config, identities=identities)
         if config.loss.embedder:
-            given = embedder.load_for(config.loss.embedder, config.alignment)
-            config.embedder = embedder.described(given.config)
+            shape, _ = layers.load_for(config.loss.embedder, config.alignment)
+            config.embedder = embedder.described(shape)
         return config
 
     # State
@@ -115,8 +113,7 @@ class Task(FaceTask):
         opt = optimizers.init(self.optimizer, params)
         extras = {"statistics": statistics}
         if self.embedder:
-            given = iresnet.init(self.embedder, key)
-            extras["embedder"] = dict(zip(EMBEDDER, given, strict=True))
+            extras["embedder"] = layers.init(self.embedder, key)
         return State(
             step=jnp.int32(phase.start),
             key=key,
@@ -126,11 +123,11 @@ class Task(FaceTask):
         )
 
     def frozen_inputs(self) -> dict[str, PyTree]:
-        """The face embedder, if there is one."""
+        """The face network, if there is one."""
         if not self.embedder:
             return {}
-        given = embedder.load_for(self.config.loss.embedder, self.config.alignment)
-        return {"embedder": {name: getattr(given, name) for name in EMBEDDER}}
+        _, weights = layers.load_for(self.config.loss.embedder, self.config.alignment)
+        return {"embedder": weights}
 
     def enter(self, phase: Phase, state: State) -> State:
         """Stage II has another loss: what was its best so far says nothing."""
@@ -186,17 +183,13 @@ class Task(FaceTask):
         by_same, by_other = made.images[:, 0], made.images[:, 1]
         l1 = jnp.abs(by_same - driving[:, 0]).mean()
 
-        see = partial(self._features, extras["embedder"])
+        see = partial(layers.features, self.embedder, extras["embedder"])
         same = content.distances(see(by_same), see(driving[:, 0]))
-        high = slice(-HIGH_LAYERS, None)
-        other = content.distances(see(by_other)[high], see(shown[:, 0])[high])
-        added = content.balanced(l1, same, other, self.config.loss.other)
-        return l1 + added, (made.statistics, {"l1": l1, "content/other": sum(other)})
-
-    def _features(self, given, images: Float[Array, "b h w 3"]) -> list[Array]:
-        """What the layers of the frozen embedder see in images."""
-        view = embedder.view(images, self.embedder.side)
-        return iresnet.features(self.embedder, **given, x=view)
+        other = content.distances(see(by_other), see(shown[:, 0]))
+        counted = layers.counted(self.embedder)
+        added = content.balanced(l1, same, other, counted, self.config.loss.other)
+        to_source = sum(other[i] for i in counted.other)
+        return l1 + added, (made.statistics, {"l1": l1, "content/other": to_source})
 
     # Held-out data
 
@@ -362,6 +355,6 @@ def _check(config: ml_collections.ConfigDict) -> None:
         raise InputError("config.steps is 0, and so is config.content_steps; give one of them.")
     if config.content_steps and not config.loss.embedder:
         raise InputError(
-            "config.content_steps needs a face embedder; set config.loss.embedder to a run of "
-            "experiments/identity.py or to InsightFace's weights, or config.content_steps=0."
+            "config.content_steps needs a face network; set config.loss.embedder to a run of experiments/identity.py, "
+            "or to InsightFace's or VGG-Face's weights, or config.content_steps=0."
         )

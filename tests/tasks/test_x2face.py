@@ -1,6 +1,6 @@
 """The X2Face task: who drives whom, both stages, devices, scores, use, and a run through both stages."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import jax
@@ -17,7 +17,7 @@ from faceswap_jax.checkpoints.store import Checkpoints
 from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Edit, Faces, Who
 from faceswap_jax.inference.trained import load
-from faceswap_jax.models import x2face
+from faceswap_jax.models import vgg, x2face
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.state import State
@@ -160,6 +160,28 @@ def test_eight_devices_do_what_one_does(task, state, batch):
     assert np.median(jax.tree.leaves(moved)) > 2e-4
 
 
+def test_stage_ii_may_look_with_a_file_of_vgg_face(fresh, batch, tmp_path):
+    shape = vgg.VGGConfig("A", (2, 2, 2, 2, 2), 224)
+    weights = {}
+    for name, conv in vgg.init(shape, jax.random.key(0)).items():
+        weights[f"{name}.weight"] = conv["kernel"].transpose(3, 2, 0, 1)
+        weights[f"{name}.bias"] = conv["bias"]
+    # Behind all that is looked at, but it tells the configuration
+    weights["conv5_2.weight"] = weights["conv5_1.weight"]
+    np.savez(tmp_path / "vgg.npz", **weights)
+
+    c = Task.resolve(config(**{"loss.embedder": str(tmp_path / "vgg.npz")}))
+    assert c.embedder.to_dict() == asdict(shape)
+    configs.save(c, tmp_path / "config.json")
+    task = Task(configs.load(tmp_path / "config.json"))
+    state = replace(fresh, extras=fresh.extras | task.frozen_inputs())
+    assert jax.tree.map(np.shape, state) == jax.tree.map(
+        np.shape, abstract_state(task, task.phases[0])
+    )
+    _, metrics = jax.eval_shape(task.steps(task.phases[1])["train"], state, batch)
+    assert set(metrics) == {"loss", "learning_rate", "l1", "content/other"}
+
+
 def test_the_learning_rate_is_a_tenth_after_a_plateau_and_stage_ii_begins_anew(
     task, state, step, batch
 ):
@@ -217,7 +239,7 @@ def test_the_preview_shows_the_embedded_face_and_who_drives(task, state, batch):
         ({"data.sources": 0}, "config.data.sources is 0"),
         ({"plateau.improvement": 0.0}, "config.plateau.improvement is 0.0"),
         ({"steps": 0, "content_steps": 0}, "config.steps is 0, and so is config.content_steps"),
-        ({"loss.embedder": ""}, "config.content_steps needs a face embedder"),
+        ({"loss.embedder": ""}, "config.content_steps needs a face network"),
     ],
 )
 def test_wrong_values(changes, message):
