@@ -187,7 +187,7 @@ class FitControl(Command):
     """Learn how head poses and sound move the latents of a run, for 'reenact --drive'."""
 
     name = "fit-control"
-    usage = "--workdir DIR [--data DIR]"
+    usage = "--workdir DIR [--data DIR] [--sound DIR]"
     required = ("workdir",)
 
     def define(self, values, arguments):
@@ -199,12 +199,14 @@ class FitControl(Command):
             "Folder of a data set to learn from. By default the one that the run was trained on."
         )
         flags.DEFINE_string("data", None, meaning, values)
+        meaning = "Folder of a run of experiments/sync.py that tells sounds apart. By default, loudness in bands does."
+        flags.DEFINE_string("sound", None, meaning, values)
 
     def run(self, values, inputs):
         from faceswap_jax.editing.control import fit_control
 
-        data = None if values.data is None else Path(values.data)
-        fit_control(Path(values.workdir), data, values.step)
+        data, sound = (None if path is None else Path(path) for path in (values.data, values.sound))
+        fit_control(Path(values.workdir), data, values.step, sound)
 
 
 def refuse(values: flags.FlagValues, names: Sequence[str], beside: str) -> None:

@@ -13,15 +13,17 @@ nobody's own latents count as a pose or a sound. The authors learn W by L1, and 
 
 The last line takes out the pose that sound brings in, as the authors' notebook does. The formula that they print adds
 the pose that sound tells, and so cannot. They learn S of normalised sound and use it with sound as it is, which
-amplifies; here both are the same. Sound is told by `faces.mel`, the plain baseline.
+amplifies; here both are the same. Sound is told as `editing.hearing` says.
 
-All belong to the weights that the latents come from. They lie in the run's folder, `control.json`.
+All belong to the weights that the latents come from, S also to those of the network that hears, if there is one. They
+lie in the run's folder, `control.json`.
 """
 
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -35,6 +37,7 @@ from data_pipelines.records import FaceRecord, decode
 from data_pipelines.sources import PersonaSource, split
 from faceswap_jax import config as configs
 from faceswap_jax.editing.expressions import image_of, open_all
+from faceswap_jax.editing.hearing import Features, Hearing, Windows
 from faceswap_jax.editing.vectors import latent_length
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import mel
@@ -49,7 +52,7 @@ from faceswap_jax.inference.trained import load
 FILE = "control.json"
 """In the folder of a run."""
 
-VERSION = 1
+VERSION = 2
 """Of the file."""
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -66,9 +69,10 @@ TOGETHER = 64
 SILENT = 1e-3
 """Sound whose features vary by no more than this tells nothing."""
 
+LOG_MEL = Hearing()
+
 Latents = Float[np.ndarray, "n latent"]
 Poses = Float[np.ndarray, "n 3"]
-Features = Float[np.ndarray, "n k"]
 
 
 class Known(NamedTuple):
@@ -98,6 +102,8 @@ class Control:
         explained: how much of the latents' movement S tells of held-out faces, at most 1; 0 without S.
         reach: least and greatest yaw, pitch and roll of those faces, degrees.
         errors: mean absolute errors of yaw, pitch and roll as W tells them, on held-out faces, degrees.
+        sound_run: folder of the network whose features S takes; "" for log-mel energies.
+        sound_digest: of that network's weights.
     """
 
     step: int
@@ -109,6 +115,8 @@ class Control:
     explained: float
     reach: Sequence[tuple[float, float]]
     errors: Sequence[float]
+    sound_run: str = ""
+    sound_digest: str = ""
 
     def poses(self, z: Latents) -> Poses:
         """How faces with these latents are turned, degrees."""
@@ -135,13 +143,37 @@ class Control:
         turned = moved @ np.array(self.to_poses)[:-1]
         return np.float32(moved - turned @ np.array(self.to_latents))
 
+    def speech(self, windows: Windows) -> Latents:
+        """What is added to the latents of a face to let it say what is heard.
+
+        What a picture says is unknown: the mean of what is heard stands for it.
+        """
+        heard = self.hearing.features(windows)
+        return self.sound_shift(heard, heard.mean(0))
+
+    @cached_property
+    def hearing(self) -> Hearing:
+        """What tells the sound.
+
+        Raises:
+            InputError: its network is gone, or has other weights than those that the control was fitted to.
+        """
+        hearing = Hearing.of(self.sound_run)
+        if hearing.digest != self.sound_digest:
+            raise InputError(
+                f"The control was fitted to what '{self.sound_run}' heard with other weights than it has now; fit it "
+                f"again with 'faceswap fit-control --sound {self.sound_run}'."
+            )
+        return hearing
+
     def check_sound(self, workdir: Path) -> None:
-        """Raises InputError unless the control was fitted to faces with sound."""
+        """Raises InputError unless the control was fitted to faces with sound, and hears as it did then."""
         if not self.by_sound:
             raise InputError(
                 f"'{workdir}' has a control from data with too little sound; fit it again with 'faceswap fit-control' "
                 "and --data of clips that have more."
             )
+        _ = self.hearing
 
     def check(self, generator: Generator) -> None:
         """Raises InputError unless the control was fitted to the generator's weights."""
@@ -183,7 +215,7 @@ class Control:
             content = read_versioned(path, VERSION)
             control = cls(**content)
             rows, _ = np.array(control.to_poses, np.float32).shape
-            heard = (mel.STEPS * mel.BANDS, rows - 1) if control.by_sound else (0,)
+            heard = (len(control.by_sound), rows - 1) if control.by_sound else (0,)
             shapes = (control.to_latents, control.reach, control.by_sound)
             if tuple(map(np.shape, shapes)) != ((3, rows - 1), (3, 2), heard):
                 raise ValueError("its matrices do not fit together")
@@ -194,20 +226,26 @@ class Control:
             ) from error
 
 
-def fit_control(workdir: Path, data: Path | None = None, step: int | None = None) -> Control:
+def fit_control(
+    workdir: Path,
+    data: Path | None = None,
+    step: int | None = None,
+    sound: Path | None = None,
+) -> Control:
     """Fits the control of a run, and tells how well poses can be read off its latents.
 
     Args:
         workdir: folder of a trained run.
         data: folder of a data set; the one that the run was trained on if not given.
         step: of the checkpoint to use, by its number of steps; the newest if not given.
+        sound: folder of a run of experiments/sync.py, whose features tell the sound; log-mel energies if not given.
 
     Raises:
         InputError: any of these cannot be used. Nothing is written then.
     """
     config = configs.load(workdir / "config.json")
     sources = open_data(config.data) if data is None else open_all(data)
-    control = fit(load(workdir, step), sources)
+    control = fit(load(workdir, step), sources, Hearing.of(sound or ""))
     path = control.save(workdir)
     errors = zip(ANGLES, control.errors, strict=True)
     told = ", ".join(f"{name} {error:.1f}" for name, error in errors)
@@ -223,8 +261,10 @@ def fit_control(workdir: Path, data: Path | None = None, step: int | None = None
     return control
 
 
-def fit(generator: Generator, sources: Mapping[str, PersonaSource]) -> Control:
-    """Both regressions, from the faces of a data set; shows how far it is.
+def fit(
+    generator: Generator, sources: Mapping[str, PersonaSource], hearing: Hearing = LOG_MEL
+) -> Control:
+    """All regressions, from the faces of a data set; shows how far it is.
 
     Raises:
         InputError: the generator has no latents, or there are too few faces.
@@ -235,7 +275,7 @@ def fit(generator: Generator, sources: Mapping[str, PersonaSource]) -> Control:
     known, held_out = [], []
     for source in watched(sources.values(), "personas", len(sources)):
         for part, found in zip(split(source, HELD_OUT), (known, held_out), strict=True):
-            found.append(_read(generator, part, every))
+            found.append(_read(generator, hearing, part, every))
 
     faces = _together(known)
     if len(faces.latents) <= latent_length(generator):
@@ -260,6 +300,8 @@ def fit(generator: Generator, sources: Mapping[str, PersonaSource]) -> Control:
         explained=explained,
         reach=list(zip(faces.poses.min(0).tolist(), faces.poses.max(0).tolist(), strict=True)),
         errors=(),
+        sound_run=hearing.run,
+        sound_digest=hearing.digest,
     )
     others = _together(held_out)
     errors = np.abs(control.poses(others.latents) - others.poses).mean(0)
@@ -287,18 +329,18 @@ def _together(personas: Sequence[Known]) -> Known:
     return Known(*map(np.concatenate, zip(*personas, strict=True)))
 
 
-def _read(generator: Generator, source: PersonaSource, every: int) -> Known:
+def _read(generator: Generator, hearing: Hearing, source: PersonaSource, every: int) -> Known:
     """Latents, poses and sounds of one persona's faces, of each `every`th."""
     found = [np.zeros((0, latent_length(generator)), np.float32)]
     poses = [np.zeros((0, 3), np.float32)]
-    sounds = [np.zeros((0, mel.STEPS * mel.BANDS), np.float32)]
+    sounds = [hearing.features(np.zeros((1, mel.WINDOW)))[:0]]
     for numbers, records in _groups(source, every):
         frames = [Frame(image_of(record), record.time, i) for i, record in enumerate(records)]
         faces = [Face(record.landmarks, record.confidence, record.irises) for record in records]
         found.append(latents(generator, Performance(frames, faces)))
         poses.append(np.stack([record.pose for record in records]))
         windows = [sound_window(source, number, mel.WINDOW) for number in numbers]
-        sounds.append(mel.log_mel(np.stack(windows)))
+        sounds.append(hearing.features(np.stack(windows)))
     return Known(*map(np.concatenate, (found, poses, sounds)))
 
 

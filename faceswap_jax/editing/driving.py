@@ -75,15 +75,15 @@ class Sound:
             raise InputError(f"{path} has no sound; give another file.")
         count = max(1, math.floor(len(samples) / audio.RATE * RATE))
         windows = [sound_window(samples, float(i / RATE), mel.WINDOW) for i in range(count)]
-        self._heard = mel.log_mel(np.stack(windows))
+        self._windows = np.stack(windows)
 
     def check(self, control: Control, workdir: Path) -> None:
         """See `Drive.check`."""
         control.check_sound(workdir)
 
     def shift(self, control: Control, face: Face) -> Latents:
-        """See `Drive.shift`. What a picture says is unknown: the mean of what is heard stands for it."""
-        return control.sound_shift(self._heard, self._heard.mean(0))
+        """See `Drive.shift`."""
+        return control.speech(self._windows)
 
 
 def open_drive(path: Path | None) -> Drive | None:

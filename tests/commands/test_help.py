@@ -30,7 +30,7 @@ def test_help_names_every_command(faceswap, arguments):
         ("people", "output"),
         ("swap", "workdir persona pictures output blend step outline face reference personas"),
         ("reenact", "workdir persona drive output step paint write_embedded"),
-        ("fit-control", "workdir data step"),
+        ("fit-control", "workdir data step sound"),
         ("vector", "workdir step name part method positive negative query against data"),
         (
             "edit",

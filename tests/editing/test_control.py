@@ -1,6 +1,7 @@
 """Control by the pose of the head, fitted to records whose latents are known functions of the pose."""
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 from data_pipelines.puppets.source import puppet_source
 from data_pipelines.records import decode
 from faceswap_jax.editing.control import FILE, Control, Known, _sound, fit
+from faceswap_jax.editing.hearing import Hearing
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import mel
 from faceswap_jax.faces.pose import head_pose
+from faceswap_jax.pretrained import listener
 from tests.support.generators import PixelGenerator
+from tests.support.listening import EMBEDDING, write_listener
 
 LATENTS, FRAMES = 6, 24
 
@@ -96,6 +100,29 @@ def test_sound_moves_a_face_without_turning_it(control, generator):
     n = v + moved
     turned = np.float32((speaking.poses(v) - speaking.poses(n)) @ np.array(speaking.to_latents))
     np.testing.assert_allclose(v + shift, n + turned, atol=1e-4)
+
+
+def test_what_hears_belongs_to_its_control(generator, tmp_path):
+    """Features of a network of weights of its own, in the place of log-mel energies."""
+    people = {f"puppet{p}": puppet_source(3, p, 0, FRAMES, 32) for p in range(2)}
+    run = write_listener(tmp_path / "sync", 0)
+    fit(generator, people, Hearing.of(run)).save(tmp_path)
+    control = Control.load(tmp_path)
+    assert np.shape(control.by_sound) == (EMBEDDING, LATENTS)
+    control.check_sound(tmp_path)
+    windows = np.random.default_rng(0).normal(scale=0.1, size=(5, mel.WINDOW))
+    shift = control.speech(windows)
+    heard = listener.load(run)(windows)
+    np.testing.assert_allclose(shift, control.sound_shift(heard, heard.mean(0)), atol=1e-5)
+    np.testing.assert_allclose(shift.mean(0), 0, atol=1e-4)
+
+    shutil.rmtree(run)
+    write_listener(run, 1)
+    with pytest.raises(InputError, match=f"'{run}'.* other weights .*fit-control --sound {run}"):
+        Control.load(tmp_path).check_sound(tmp_path)
+    shutil.rmtree(run)
+    with pytest.raises(InputError, match=f"{run}"):
+        Control.load(tmp_path).check_sound(tmp_path)
 
 
 def test_it_is_kept_beside_the_weights(control, generator, tmp_path):

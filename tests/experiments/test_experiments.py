@@ -50,6 +50,9 @@ SMALL = {
     "x2face": RUN
     | {"steps": 2, "data.test": 8, "data.sources": 1}
     | {"model.resolution": SIDE, "model.width": 1 / 64, "model.inner": 8, "model.vector": 8},
+    "sync": RUN
+    | {"steps": 2, "warm_up": 1, "data.times": 2, "data.test": 8, "resolution": SIDE}
+    | {"model.side": 8, "model.stem": 4, "model.levels": (4,), "model.embedding": 8},
     "oracle": RUN
     | {"steps": 2, "warm_up": 1, "data.test": 8}
     | {"model.stem": 8, "model.levels": (8, 8), "model.squeeze": 8},
