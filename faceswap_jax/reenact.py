@@ -28,6 +28,7 @@ def reenact(
     step: int | None = None,
     overlay: Path | None = None,
     embedded: Path | None = None,
+    restores_mouth: bool = False,
 ) -> Count:
     """Lets somebody act as the largest face of a picture or a clip does, turn the head as a table says, or speak.
 
@@ -41,6 +42,7 @@ def reenact(
         step: which checkpoint to use, by its number of steps; the newest if not given.
         overlay: picture to paint on the embedded face, see `inference.painting`.
         embedded: picture to write: the embedded face, with the overlay.
+        restores_mouth: whether an open mouth's inside is the performer's, see `faces.mouth`.
 
     Raises:
         InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
@@ -48,6 +50,10 @@ def reenact(
     # What is wrong is said before a run is read.
     check_who(persona, sources)
     _check_files(sources, driving, output, embedded)
+    if restores_mouth and (driving is None or _is_no_performer(driving)):
+        raise InputError(
+            "--restore_mouth takes the mouth of a performer; give --drive a picture or clip, or leave it out."
+        )
     drive = open_drive(driving)
     generator = _load(workdir, step, paints=bool(overlay or embedded))
     painted = painting.load_overlay(overlay, generator) if overlay else None
@@ -72,7 +78,7 @@ def reenact(
             generator, identity, source, shift, RATE, output, sound=drive.sound
         )
     elif driving:
-        count = clip.reenact_clip(generator, identity, driving, output)
+        count = clip.reenact_clip(generator, identity, driving, output, restores_mouth)
     if embedded:
         painting.write_embedded(embedded, generator, identity)
     return count
@@ -98,7 +104,7 @@ def _check_files(
         raise InputError("Say what to do: give --drive and --output, or --write_embedded.")
     if (driving is None) != (output is None):
         raise InputError("--drive and --output belong together; give both, or none of them.")
-    if driving and driving.suffix.lower() in SUFFIXES:
+    if driving and _is_no_performer(driving):
         if not sources:
             raise InputError(f"{driving} moves a picture's face; give one in place of --persona.")
         clip.check_file(output, OUTPUT_SUFFIXES)
@@ -106,6 +112,11 @@ def _check_files(
         clip.check_output(driving, output)
     if embedded:
         clip.check_file(embedded, sorted(PICTURE_SUFFIXES))
+
+
+def _is_no_performer(driving: Path) -> bool:
+    """Whether a file is a table of poses, or sound."""
+    return driving.suffix.lower() in SUFFIXES
 
 
 def _turned(source: Source) -> float:

@@ -12,15 +12,16 @@ import pytest
 from faceswap_jax import cli
 from faceswap_jax.editing.control import Control
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import mel, video
+from faceswap_jax.faces import mel, mouth, video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import read_picture, write_picture
-from faceswap_jax.inference.clip import Count
+from faceswap_jax.inference.clip import Count, reenact_clip
 from faceswap_jax.inference.trained import load
 from faceswap_jax.reenact import reenact
 from faceswap_jax.swap import swap
 from faceswap_jax.train import train
 from tests.support import toy_images
+from tests.support.generators import PixelGenerator
 from tests.support.speech import add_speech, sound_packets
 from tests.support.tiny_run import FRAMES, RATE
 
@@ -101,6 +102,20 @@ def test_somebody_from_pictures_and_clips(whole_run, clips, picture, tmp_path):
     assert reenact(whole_run, [picture, clips / "ben.mp4"], picture, output) == Count(1, 0)
 
 
+def test_an_open_mouth_is_the_performers_inside(whole_run, picture, clips, tmp_path):
+    outputs = [tmp_path / f"{name}.png" for name in ("plain", "restored")]
+    flags = [f"--workdir={whole_run}", "--persona=ben", f"--drive={picture}"]
+    for output, more in zip(outputs, ([], ["--restore_mouth"]), strict=True):
+        assert cli.main(["reenact", *flags, *more, f"--output={output}"]) == 0
+    plain, restored = map(read_picture, outputs)
+    face = SidecarLandmarker(sidecar_path(picture))(None, 0)[0]
+    expected = mouth.restore(plain, read_picture(picture), face.landmarks, "stable")
+    assert (restored == expected).all() and (restored != plain).any()
+    hearing = PixelGenerator(np.copy, SIDE, placement="whole", inputs=("sound",))
+    with pytest.raises(InputError, match="only hears the performer; leave --restore_mouth out"):
+        reenact_clip(hearing, None, picture, tmp_path / "heard.png", restores_mouth=True)
+
+
 def test_a_painting_on_the_embedded_face_moves_with_it(whole_run, clips, picture, tmp_path):
     """It serves another identity, too."""
     face, clip = tmp_path / "face.png", clips / "ben.mp4"
@@ -176,6 +191,11 @@ def test_a_head_is_turned_by_a_table(seeing_run, data, picture, tmp_path, capfd)
         (["ada.png"], {"driving": "ben.mp4"}, "belong together"),
         (["ada.png"], {"output": "out.mp4"}, "what to do"),
         (["ada.png"], {"embedded": "face.mp4"}, r"face\.mp4.* \.png"),
+        (
+            ["ada.png"],
+            {"driving": "poses.csv", "output": "out.mp4", "restores_mouth": True},
+            "--restore_mouth takes the mouth of a performer.* picture or clip",
+        ),
         (["ada.png"], {"driving": "poses.csv", "output": "out.png"}, r"out\.png.* \.mp4"),
         ((), {"persona": "ada", "driving": "poses.csv", "output": "out.mp4"}, "give one in place"),
         (["ada.png"], {"driving": "poses.csv", "output": "out.mp4"}, "poses.csv does not exist"),
@@ -188,7 +208,8 @@ def test_what_makes_no_sense_is_told_before_a_run_is_read(
     monkeypatch.chdir(tmp_path)
     os.symlink(clips / "ben.mp4", "ben.mp4")
     write_sound(Path("mute.wav"), np.zeros(0, np.int16))
-    paths = {name: value if name == "persona" else Path(value) for name, value in options.items()}
+    files = ("driving", "output", "embedded")
+    paths = {name: Path(value) if name in files else value for name, value in options.items()}
     with pytest.raises(InputError, match=message):
         reenact(tmp_path / "nowhere", [Path(source) for source in sources], **paths)
 

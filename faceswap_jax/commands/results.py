@@ -71,6 +71,8 @@ class Reenact(Command):
         flags.DEFINE_string("paint", None, meaning, values)
         meaning = "Picture to write: the embedded face, to paint on. It needs no --drive."
         flags.DEFINE_string("write_embedded", None, meaning, values)
+        meaning = "Give an open mouth the performer's inside, such as teeth that no picture of the person shows."
+        flags.DEFINE_bool("restore_mouth", False, meaning, values)
 
     def run(self, values, inputs):
         from faceswap_jax.reenact import reenact
@@ -84,6 +86,7 @@ class Reenact(Command):
             step=values.step,
             overlay=_path(values.paint),
             embedded=_path(values.write_embedded),
+            restores_mouth=values.restore_mouth,
         )
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align, audio, blend, people, video
+from faceswap_jax.faces import align, audio, blend, mouth, people, video
 from faceswap_jax.faces.embedding import Embedding
 from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_made, write_video
 from faceswap_jax.faces.face import Face, Image, Landmarks
@@ -114,7 +114,13 @@ def swap_clip(
     return _convert(generator, roles, source, output, finish, "left unchanged")
 
 
-def reenact_clip(generator: Generator, identity: Identity, driving: Path, output: Path) -> Count:
+def reenact_clip(
+    generator: Generator,
+    identity: Identity,
+    driving: Path,
+    output: Path,
+    restores_mouth: bool = False,
+) -> Count:
     """Shows the identity in the generator's own images, with the performance of a picture or clip.
 
     Args:
@@ -122,14 +128,24 @@ def reenact_clip(generator: Generator, identity: Identity, driving: Path, output
         identity: as its `identity` gave it.
         driving: picture or clip; the person who fills most of it performs.
         output: picture, or clip with the driving clip's frame rate and sound; see `check_output`.
+        restores_mouth: whether an open mouth's inside is the performer's, see `faces.mouth`.
 
     Raises:
-        InputError: no frame shows a face that the generator needs. Nothing is written then.
+        InputError: no frame shows a face that the generator needs, or it sees no mouth to restore. Nothing is written
+            then.
     """
     hears_only = set(generator.inputs) == {"sound"}
+    if hears_only and restores_mouth:
+        raise InputError("This model only hears the performer; leave --restore_mouth out.")
     person = None if hears_only else find_people(driving)[0]
     roles = [Role(person, identity)]
-    return _convert(generator, roles, driving, output, whole_frames, "repeat their neighbour")
+
+    def finish(generated: Iterable[Generated]) -> Iterator[video.Frame]:
+        if restores_mouth:
+            generated = mouths_restored(generated, person, generator.alignment)
+        return whole_frames(generated)
+
+    return _convert(generator, roles, driving, output, finish, "repeat their neighbour")
 
 
 def reenact_shifted(
@@ -283,6 +299,18 @@ def whole_frames(generated: Iterable[Generated]) -> Iterator[video.Frame]:
             yield replace(waiting, image=image)
         early.clear()
         yield replace(frame, image=image)
+
+
+def mouths_restored(
+    generated: Iterable[Generated], person: people.Person, alignment: str
+) -> Iterator[Generated]:
+    """The same, with the inside of the performer's mouth in each image."""
+    for frame, images, masks in generated:
+        restored = {}
+        for number, image in images.items():
+            landmarks = person.faces[frame.index].landmarks
+            restored[number] = mouth.restore(image, frame.image, landmarks, alignment)
+        yield Generated(frame, restored, masks)
 
 
 def put_face(
