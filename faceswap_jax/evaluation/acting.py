@@ -89,11 +89,19 @@ class Actor:
         clip: whose first frames show who it is.
         known: views of its beginning.
         driving: views of the rest.
+        rest: the face in each frame of the rest that shows it, by number of the frame.
     """
 
     clip: Clip
     known: Sequence[View]
     driving: Sequence[View]
+    rest: Mapping[int, Face]
+
+    @property
+    def picture(self) -> View:
+        """The one that shows who it is, where there shall be one."""
+        (middle,) = spread(1, len(self.known))
+        return self.known[middle]
 
     @property
     def seconds(self) -> float:
@@ -127,15 +135,8 @@ class Judge(Protocol):
         ...
 
 
-def score_all(
-    judge: Judge, generator: Generator, control: Control | None = None
-) -> dict[str, Scored]:
-    """Every person driven by the own clip, and by everybody else's: a table of each kind, `self` and `cross`.
-
-    Args:
-        judge: scores them.
-        generator: makes whole images.
-        control: of the generator's weights. With it there is a row of how well it tells poses.
+def read_actors(clips: Sequence[Clip], generator: Generator) -> list[Actor]:
+    """Those of some clips, as large as they are scored.
 
     Raises:
         InputError: the generator hears, or a clip shows too few faces.
@@ -145,7 +146,23 @@ def score_all(
             "The bench drives by frames, and this run hears; drive it with 'faceswap reenact'."
         )
     side = max(SIDE, generator.resolution)
-    actors = [read_actor(clip, generator.alignment, side) for clip in judge.clips()]
+    return [read_actor(clip, generator.alignment, side) for clip in clips]
+
+
+def score_all(
+    judge: Judge,
+    generator: Generator,
+    actors: Sequence[Actor],
+    control: Control | None = None,
+) -> dict[str, Scored]:
+    """Every person driven by the own clip, and by everybody else's: a table of each kind, `self` and `cross`.
+
+    Args:
+        judge: scores them.
+        generator: makes whole images.
+        actors: of the judge's clips.
+        control: of the generator's weights. With it there is a row of how well it tells poses.
+    """
     told = [told_poses(judge, generator, control, actor) if control else {} for actor in actors]
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
@@ -198,7 +215,8 @@ def read_actor(clip: Clip, alignment: str, side: int) -> Actor:
     for frame in video.read_frames(clip.path):
         if frame.index in wanted:
             views[frame.index] = view_of(frame, faces[frame.index], alignment, side)
-    return Actor(clip, [views[i] for i in known], [views[i] for i in driving])
+    own = [views[i] for i in known]
+    return Actor(clip, own, [views[i] for i in driving], {i: faces[i] for i in rest})
 
 
 def view_of(frame: video.Frame, face: Face, alignment: str, side: int) -> View:
@@ -212,16 +230,21 @@ def view_of(frame: video.Frame, face: Face, alignment: str, side: int) -> View:
 
 def identities_of(generator: Generator, source: Actor) -> dict[str, Identity]:
     """What the generator knows of somebody by some pictures, for each row of the system."""
-    side = generator.resolution
     found = {}
     for count in SOURCES:
         chosen = [source.known[i] for i in spread(count, len(source.known))]
-        pictures = [
-            align.cut_face(view.frame.image, view.face.landmarks, side, generator.alignment)
-            for view in chosen
-        ]
-        found[row_of(count)] = generator.identity(Who(pictures=pictures))
+        found[row_of(count)] = identity_of(generator, chosen)
     return found
+
+
+def identity_of(generator: Generator, views: Sequence[View]) -> Identity:
+    """What the generator knows of somebody by these views."""
+    side = generator.resolution
+    pictures = [
+        align.cut_face(view.frame.image, view.face.landmarks, side, generator.alignment)
+        for view in views
+    ]
+    return generator.identity(Who(pictures=pictures))
 
 
 def act(
@@ -238,7 +261,7 @@ def act(
         source: whom to show.
         driving: whose performance.
     """
-    copied = source.known[spread(1, len(source.known))[0]]
+    copied = source.picture
     side = len(copied.frame.image)
     count = len(driving.driving)
     chosen = nearest(source.known, driving.driving)
@@ -247,14 +270,14 @@ def act(
         NEAREST: np.stack([source.known[i].frame.image for i in chosen]),
     }
     for row, identity in identities.items():
-        images = generate(generator, identity, performance_of(driving))
+        images = generate(generator, identity, performance_of(driving.driving))
         rows[row] = resized(images, side)
     return rows
 
 
-def performance_of(driving: Actor) -> Performance:
-    """What the driving views act."""
-    frames, faces, _ = zip(*driving.driving, strict=True)
+def performance_of(views: Sequence[View]) -> Performance:
+    """What some views act."""
+    frames, faces, _ = zip(*views, strict=True)
     return Performance(frames, faces)
 
 
@@ -262,7 +285,7 @@ def told_poses(
     judge: Judge, generator: Generator, control: Control, driving: Actor
 ) -> dict[str, Values]:
     """The row of the poses that a control reads off the latents of the driving views; it has no other scores."""
-    read = control.poses(latents(generator, performance_of(driving)))
+    read = control.poses(latents(generator, performance_of(driving.driving)))
     errors = np.abs(read - judge.poses(driving))
     undefined = dict.fromkeys(judge.scores, np.full(1, np.nan))
     return {CONTROL: undefined | dict(zip(ANGLES, errors.T, strict=True))}
@@ -322,10 +345,9 @@ def lines_of(
     source: Actor, driving: Actor, rows: Mapping[str, Frames], truth: Frames
 ) -> UInt8[np.ndarray, "lines columns h w 3"]:
     """Lines of the grid, with the columns that `score_all` names."""
-    (pictured,) = spread(1, len(source.known))
     lines = []
     for i in spread(SHOWN, len(driving.driving)):
-        cells: list[Image] = [source.known[pictured].frame.image, driving.driving[i].frame.image]
+        cells: list[Image] = [source.picture.frame.image, driving.driving[i].frame.image]
         cells += [rows[name][i] for name in (NEAREST, *map(row_of, SOURCES))]
         cells.append(truth[i])
         lines.append(np.stack([align.resize(cell, SHOWN_SIDE) for cell in cells]))

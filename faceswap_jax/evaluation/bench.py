@@ -12,8 +12,9 @@ from data_pipelines.records import MANIFEST
 from faceswap_jax import config as configs
 from faceswap_jax.editing.control import FILE, Control
 from faceswap_jax.errors import InputError
-from faceswap_jax.evaluation.acting import Judge, score_all
+from faceswap_jax.evaluation.acting import Judge, read_actors, score_all
 from faceswap_jax.evaluation.report import Scored, Summary, summarise
+from faceswap_jax.evaluation.speaking import score_speech
 from faceswap_jax.evaluation.swapping import Bench, score_swaps
 from faceswap_jax.faces import blend
 from faceswap_jax.faces.picture import save_grid
@@ -43,7 +44,8 @@ def evaluate(
 
     Returns:
         A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips; of whole images two folders
-        of tables and grid, `self` and `cross`. A run that is shown in W&B has the tables of means there too.
+        of tables and grid, `self` and `cross`, and `sound` where a control and clips have some. A run that is shown in
+        W&B has the tables of means there too.
 
     Raises:
         InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip; a clip shows no
@@ -62,7 +64,11 @@ def evaluate(
                 f"'{workdir}' makes whole images, which are not blended; leave --blend out."
             )
         control = _find_control(workdir, generator)
-        tables = score_all(_open_judge(data, are_puppets, embedder), generator, control)
+        judge = _open_judge(data, are_puppets, embedder)
+        actors = read_actors(judge.clips(), generator)
+        tables = score_all(judge, generator, actors, control)
+        if control and control.by_sound:
+            tables |= score_speech(generator, control, actors)
     else:
         bench = _open_bench(data, are_puppets, embedder)
         pairs = bench.pairs(generator.personas)
@@ -115,6 +121,8 @@ def _find_control(workdir: Path, generator: Generator) -> Control | None:
         return None
     control = Control.load(workdir)
     control.check(generator)
+    if control.by_sound:
+        control.check_sound(workdir)
     return control
 
 

@@ -13,6 +13,7 @@ from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import bench
 from faceswap_jax.evaluation.bench import evaluate
+from faceswap_jax.faces import mel
 from faceswap_jax.faces.picture import read_picture
 from tests.support.generators import PosingGenerator
 from tests.support.puppets import describe_clips
@@ -20,6 +21,7 @@ from tests.support.tiny_run import FRAMES, RATE, SIZE
 
 METHODS = ("multiband", "none")
 KINDS = ("self", "cross")
+FEATURES = mel.STEPS * mel.BANDS
 WHOLE_ROWS = [
     "copy",
     "nearest frame",
@@ -130,7 +132,7 @@ def test_whole_images_are_driven_by_everybody(run, clips, monkeypatch, tmp_path)
     replace(control, digest="other").save(workdir)
     with pytest.raises(InputError, match=r"weights of step 7.*fit-control"):
         evaluate(workdir, data)
-    control.save(workdir)
+    replace(control, by_sound=np.zeros((FEATURES, 3)).tolist()).save(workdir)
     output = evaluate(workdir, data)
     assert output == workdir / "evaluation" / "clips" / "step_7"
     means = {kind: json.loads((output / kind / "scores.json").read_text()) for kind in KINDS}
@@ -150,3 +152,6 @@ def test_whole_images_are_driven_by_everybody(run, clips, monkeypatch, tmp_path)
     told = driven["control"]
     assert told["yaw"]["mean"] == pytest.approx(7, abs=3) and told["roll"]["mean"] < 3
     assert told["l1"]["mean"] is None
+    # Sound drives nothing here.
+    spoken = json.loads((output / "sound" / "scores.json").read_text())
+    assert len(spoken["pairs"]) == 4 and list(spoken["overall"])[1] == "by sound"

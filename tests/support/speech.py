@@ -30,6 +30,17 @@ def add_speech(source: Path, path: Path, frames: int, seconds: float, hidden=())
     return path
 
 
+def without_sound(source: Path, path: Path) -> Path:
+    """A copy of a clip that has none."""
+    with av.open(str(path), "w") as output, av.open(str(source)) as container:
+        stream = output.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(container.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    return path
+
+
 def sound_packets(path: Path) -> list[tuple[int, bytes]]:
     """Time and content of every packet of sound."""
     with av.open(str(path)) as container:
