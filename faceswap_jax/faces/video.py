@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import PIL.Image
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from jaxtyping import UInt16
 
@@ -26,6 +27,15 @@ CLIP_SUFFIXES = frozenset(
     | {".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf"}
 )
 SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
+
+DEMUXERS = (
+    "mov,matroska,avi,flv,asf,mpeg,mpegts,mpegvideo,mxf,ogg,nut,ivf,rm,dv,gif,apng,yuv4mpegpipe,h264,hevc,m4v,obu,"
+    "mjpeg,wav,w64,caf,aiff,mp3,aac,flac"
+)
+"""FFmpeg's readers of clips and sound that read the file they are given, and no other: a playlist may name any."""
+
+MAX_PIXELS = 2 * PIL.Image.MAX_IMAGE_PIXELS
+"""No camera's frame has more, as of pictures."""
 
 # Without these flags swscale repeats colour samples instead of interpolating them, and truncates.
 SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -414,7 +424,11 @@ def open_container(path: Path) -> Iterator[av.container.InputContainer]:
     with readable(path):
         try:
             # With "file:" a colon in the name is no protocol. Titles may be in any encoding.
-            container = av.open(f"file:{path}", metadata_errors="replace")
+            container = av.open(
+                f"file:{path}",
+                container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
+                metadata_errors="replace",
+            )
         except av.error.FFmpegError as error:
             if isinstance(error, OSError):
                 raise
@@ -429,10 +443,10 @@ def open_container(path: Path) -> Iterator[av.container.InputContainer]:
 def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """The opened clip and its video stream, with failures as sentences."""
     with open_container(path) as container:
-        # A picture attached to audio, such as a cover, is not a video. FFmpeg shows text as video.
+        # A picture attached to audio, such as a cover, is not a video.
         attached = av.stream.Disposition.attached_pic
         streams = [s for s in container.streams.video if not s.disposition & attached]
-        if not streams or container.format.name == "tty":
+        if not streams:
             raise InputError(f"{path} has no video; give a clip or a picture that shows a face.")
         stream = streams[0]
         if stream.codec_context is None:
@@ -442,4 +456,5 @@ def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.st
         # Threads cost a fifth more work, and many clips are read at once.
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         yield container, stream

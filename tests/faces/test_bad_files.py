@@ -55,6 +55,14 @@ def test_lists_of_other_files_are_not_followed(tmp_path):
         problem(path)
 
 
+def test_a_list_of_a_clip_beside_it_is_not_followed(clip, tmp_path):
+    """Who may give a clip may not see others."""
+    path = tmp_path / "list.mp4"
+    path.write_text(f"ffconcat version 1.0\nfile {clip.name}\n")
+    assert clip.parent == tmp_path
+    assert "not a video" in problem(path)
+
+
 def write_sound(path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")
