@@ -1,14 +1,13 @@
 """The verb `swap`: personas' faces in a picture or a clip."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-from rich.console import Console
 
 from faceswap_jax.editing.edits import Edits
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend
 from faceswap_jax.faces.people import Person, nearest
+from faceswap_jax.inference.audience import tell
 from faceswap_jax.inference.clip import (
     Count,
     Role,
@@ -17,6 +16,7 @@ from faceswap_jax.inference.clip import (
     identity_of,
     swap_clip,
 )
+from faceswap_jax.inference.generator import Generator
 from faceswap_jax.inference.trained import load
 from faceswap_jax.inference.who import who_is
 
@@ -29,12 +29,7 @@ def swap(
     method: str = blend.DEFAULT_METHOD,
     step: int | None = None,
     pictures: Sequence[Path] = (),
-    *,
-    face: int | None = None,
-    reference: Path | None = None,
-    personas: Mapping[int, str] | None = None,
-    outline: str = align.DEFAULT_OUTLINE,
-    edits: Edits | None = None,
+    **choices,
 ) -> Count:
     """Gives somebody's face to a person of a picture or clip, or several faces to several.
 
@@ -46,6 +41,47 @@ def swap(
         method: of blending, see `faces.blend.blend`.
         step: which checkpoint to use, by its number of steps; the newest if not given.
         pictures: pictures or clips of the person to show, if the run knows no personas by name.
+        **choices: other arguments of `swap_with`.
+
+    Raises:
+        InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
+    """
+
+    def open_run() -> Generator:
+        generator = load(workdir, step)
+        if generator.placement != "blended":
+            raise InputError(
+                f"'{workdir}' makes whole images, which are not blended into a clip; use 'faceswap "
+                "reenact'."
+            )
+        return generator
+
+    return swap_with(open_run, persona, source, output, method, pictures, **choices)
+
+
+def swap_with(
+    open_generator: Callable[[], Generator],
+    persona: str | None,
+    source: Path,
+    output: Path,
+    method: str = blend.DEFAULT_METHOD,
+    pictures: Sequence[Path] = (),
+    *,
+    face: int | None = None,
+    reference: Path | None = None,
+    personas: Mapping[int, str] | None = None,
+    outline: str = align.DEFAULT_OUTLINE,
+    edits: Edits | None = None,
+) -> Count:
+    """Does what `swap` does, with any generator.
+
+    Args:
+        open_generator: gives one of placement "blended"; called when all that can be wrong without it is checked.
+        persona: as for `swap`.
+        source: as for `swap`.
+        output: as for `swap`.
+        method: as for `swap`.
+        pictures: as for `swap`.
         face: number of the person in `source` whose face is replaced, see `faces.people.find_people`; the one who
             fills most of it if nobody is chosen.
         reference: picture or clip of that person, in place of the number.
@@ -54,20 +90,13 @@ def swap(
         edits: what is changed of the performances.
 
     Raises:
-        InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
+        InputError: as `swap`.
     """
     blend.check_method(method)
     align.check_outline(outline)
     check_output(source, output)
     chosen = _check_choice(face, reference, personas, bool(persona or pictures))
-
-    generator = load(workdir, step)
-    if generator.placement != "blended":
-        raise InputError(
-            f"'{workdir}' makes whole images, which are not blended into a clip; use 'faceswap "
-            "reenact'."
-        )
-
+    generator = open_generator()
     if edits:
         edits.check(generator)
 
@@ -133,9 +162,7 @@ def _person(source: Path, people: Sequence[Person], number: int) -> Person:
 
 def _tell_of_others(source: Path, people: Sequence[Person]) -> None:
     """Says that somebody else could have been meant."""
-    Console(stderr=True).print(
+    tell(
         f"{source} shows {len(people)} people; face 0, who fills most of it, is replaced. "
-        f"'faceswap people {source} --output people.png' shows their numbers; --face chooses.",
-        highlight=False,
-        soft_wrap=True,
+        f"'faceswap people {source} --output people.png' shows their numbers; --face chooses."
     )

@@ -44,8 +44,8 @@ from faceswap_jax.faces import mel
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.video import Frame
 from faceswap_jax.files import read_versioned, write_json
+from faceswap_jax.inference.audience import watched
 from faceswap_jax.inference.batching import Performance, latents
-from faceswap_jax.inference.clip import watched
 from faceswap_jax.inference.generator import Generator
 from faceswap_jax.inference.trained import load
 

@@ -31,7 +31,7 @@ from faceswap_jax.faces.blendshapes import NAMES as BLENDSHAPES
 from faceswap_jax.faces.blendshapes import BlendshapeReader
 from faceswap_jax.faces.expression import MEASURES, measures
 from faceswap_jax.faces.face import Image, Landmarks
-from faceswap_jax.inference.clip import watched
+from faceswap_jax.inference.audience import watched
 
 T = TypeVar("T")
 Signal = Float[np.ndarray, "n"]

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int16
-from rich.console import Console
-from rich.progress import track
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, audio, blend, mouth, people, video
@@ -21,6 +19,7 @@ from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_made, write_video
 from faceswap_jax.faces.face import Face, Image, Landmarks
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
+from faceswap_jax.inference.audience import tell, watched
 from faceswap_jax.inference.batching import BATCH, Performance, generate, latents
 from faceswap_jax.inference.generator import Edit, Generator, Identity
 from faceswap_jax.inference.who import Source
@@ -37,7 +36,6 @@ class Count:
 FINER = 1.25
 """Pixels of the blending for each of the frame's: with as many, interpolation would leave the finest old detail."""
 
-T = TypeVar("T")
 Shift = Callable[
     [Sequence[video.Frame], Float32[np.ndarray, "n latent"]], Float32[np.ndarray, "n latent"]
 ]
@@ -180,7 +178,7 @@ def reenact_shifted(
 
     made = watched(frames(), f"{output.name}: images", len(shift))
     write_made(output, made, generator.resolution, rate, sound)
-    _tell(f"{output}: {len(shift)} frames")
+    tell(f"{output}: {len(shift)} frames")
     return Count(len(shift))
 
 
@@ -405,25 +403,12 @@ def _convert(
     done = f"{output}: {count.frames} frames"
     if count.without_face:
         done += f", {count.without_face} without the face {without_face}"
-    _tell(done)
+    tell(done)
     return count
 
 
-def _tell(text: str) -> None:
-    """A line for people."""
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def watched(items: Iterable[T], what: str, total: int) -> Iterable[T]:
-    """The same items; a terminal shows how far they are."""
-    console = Console(stderr=True)
-    return track(
-        items, what, total, console=console, transient=True, disable=not console.is_terminal
-    )
-
-
 def _watched(frames: Iterable[video.Frame], clip: Path, what: str) -> Iterable[video.Frame]:
-    """The frames of a clip; a terminal shows how far it is."""
+    """The frames of a clip; the audience sees how far it is."""
     return watched(frames, f"{clip.name}: {what}", video.probe(clip).frames)
 
 
