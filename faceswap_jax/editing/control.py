@@ -69,6 +69,10 @@ TOGETHER = 64
 SILENT = 1e-3
 """Sound whose features vary by no more than this tells nothing."""
 
+FAINT = 0.02
+"""Features that vary by less than this part of the most are left out, and so are directions of the others: codecs, and
+rounding, move them by more."""
+
 LOG_MEL = Hearing()
 
 Latents = Float[np.ndarray, "n latent"]
@@ -311,12 +315,12 @@ def fit(
 def _sound(moving: Known, unseen: Known) -> tuple[Features, float]:
     """S, and how much it explains of faces that it was not learned from; none of sound that tells nothing."""
     spread = moving.sounds.std(0)
-    heard = spread > SILENT
+    heard = spread > max(SILENT, FAINT * spread.max())
     # Fewer faces than features fit anything.
     if not heard.any() or len(moving.sounds) <= heard.sum():
         return np.zeros((0, 0)), 0.0
     normalised = moving.sounds[:, heard] / spread[heard]
-    found, *_ = np.linalg.lstsq(normalised, moving.latents)
+    found, *_ = np.linalg.lstsq(normalised, moving.latents, rcond=FAINT)
     by_sound = np.zeros((len(spread), moving.latents.shape[1]))
     by_sound[heard] = found / spread[heard, None]
 

@@ -102,6 +102,23 @@ def test_sound_moves_a_face_without_turning_it(control, generator):
     np.testing.assert_allclose(v + shift, n + turned, atol=1e-4)
 
 
+def test_what_hardly_varies_in_sound_moves_nothing():
+    """Features that lie in one direction, but for noise, as learned ones nearly do; one that is nearly always alike."""
+    rng = np.random.default_rng(2)
+
+    def known(count):
+        loud = rng.standard_normal((count, 1))
+        sounds = loud @ np.ones((1, 8)) + 1e-6 * rng.standard_normal((count, 8))
+        sounds = np.column_stack([sounds, 0.01 * rng.standard_normal(count)])
+        latents = loud @ np.ones((1, LATENTS)) + 0.1 * rng.standard_normal((count, LATENTS))
+        return Known(latents, np.zeros((count, 3)), sounds).moving
+
+    by_sound, explained = _sound(known(50), known(50))
+    np.testing.assert_allclose(by_sound[:8], 1 / 8, atol=0.02)
+    assert not by_sound[8].any()
+    assert explained > 0.9
+
+
 def test_what_hears_belongs_to_its_control(generator, tmp_path):
     """Features of a network of weights of its own, in the place of log-mel energies."""
     people = {f"puppet{p}": puppet_source(3, p, 0, FRAMES, 32) for p in range(2)}
