@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 
-from faceswap_jax.commands import data, editing, results, training
+from faceswap_jax.commands import data, editing, results, serving, training
 from faceswap_jax.commands.base import Command
 
 # In the order of a project: each group needs what the one before it makes.
@@ -18,5 +18,6 @@ GROUPS: Mapping[str, Sequence[Command]] = {
         results.Evaluate(),
         results.Demo(),
     ),
+    "Serving": (serving.Serve(),),
 }
 COMMANDS = {command.name: command for command in itertools.chain(*GROUPS.values())}

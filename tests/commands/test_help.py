@@ -40,6 +40,10 @@ def test_help_names_every_command(faceswap, arguments):
         ("puppets", "output personas tracks frames format size resolution rate world_seed"),
         ("sweep", "local output devices"),
         ("demo", "output"),
+        (
+            "serve",
+            "host port keys grace picture_mib clip_mib megapixels seconds memory_gib keep_minutes",
+        ),
     ],
 )
 def test_help_of_a_command_names_its_flags(faceswap, name, flags):

@@ -22,6 +22,7 @@ class PixelGenerator:
     step: int = 0
     parts: Mapping[str, slice] = field(default_factory=dict)
     paintable: bool = False
+    digest: str = "0123456789abcdef"
 
     def __post_init__(self):
         self.batches = []
@@ -39,7 +40,6 @@ class PosingGenerator(PixelGenerator):
     """Its latents are yaw, pitch and roll."""
 
     inputs: tuple[str, ...] = ("crops", "pose")
-    digest: str = "0123456789abcdef"
 
     def latents(self, faces):
         return faces.pose

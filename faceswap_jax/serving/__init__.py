@@ -1,0 +1,1 @@
+"""What is used without a workshop: exported models, and a server of them."""

@@ -1,0 +1,200 @@
+"""`faceswap serve`: a socket, signals, and the end of a server."""
+
+import asyncio
+import contextlib
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.inference.generator import Generator
+from faceswap_jax.inference.trained import load
+from faceswap_jax.serving.app import build
+from faceswap_jax.serving.keys import read_keys
+from faceswap_jax.serving.limits import Limits
+from faceswap_jax.serving.service import Service
+from faceswap_jax.serving.workspace import workspace
+
+HEAD_SECONDS = 10
+"""In which the head of a request must have come."""
+
+CONNECTIONS = 512
+"""Open at once."""
+
+LAST_SECONDS = 10
+"""For answers that are on their way when the server ends."""
+
+
+def serve(
+    artifacts: Sequence[str],
+    host: str,
+    port: int,
+    keys: Path | None = None,
+    limits: Limits | None = None,
+    grace: float = 60,
+) -> None:
+    """Serves models until a signal comes.
+
+    SIGTERM drains: nothing new is taken, what is on its way is finished and may be fetched, for `grace` seconds.
+
+    Args:
+        artifacts: folders, each perhaps with a name before it, NAME=FOLDER.
+        host: name or address of this machine to listen at.
+        port: 0 for any that is free.
+        keys: file of API keys; see `keys.read_keys`.
+        limits: what is admitted.
+        grace: seconds.
+
+    Raises:
+        InputError: any of these cannot be used.
+    """
+    known = read_keys(keys)
+    folders = named(artifacts)
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(listen(host, port))
+        _check_open(listening, bool(known.names))
+        folder = stack.enter_context(workspace())
+        models = {name: _load(folder) for name, folder in folders.items()}
+        service = Service(models, folder, limits, known)
+        _tell(service, listening)
+        Server(config_of(service), service, grace).run(sockets=[listening])
+
+
+def named(artifacts: Sequence[str]) -> dict[str, Path]:
+    """Folders by the names of their models.
+
+    Raises:
+        InputError: a name comes twice or cannot stand in an address.
+    """
+    folders = {}
+    for text in artifacts:
+        name, _, path = text.rpartition("=")
+        name = name or Path(path).resolve().name
+        if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+            raise InputError(
+                f"'{name}' cannot stand in an address; name the model, as in NAME={path}."
+            )
+        if name in folders:
+            raise InputError(f"Two models are named '{name}'; name one, as in NAME={path}.")
+        folders[name] = Path(path)
+    return folders
+
+
+class Server(uvicorn.Server):
+    """Drains at SIGTERM, and ends at a second one."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, grace: float):
+        super().__init__(config)
+        self._service = service
+        self._grace = grace
+        self._end = float("inf")
+
+    def handle_exit(self, sig: int, frame) -> None:
+        """Begins to drain."""
+        if sig != signal.SIGTERM or self._service.draining:
+            super().handle_exit(sig, frame)
+            return
+        self._service.draining = True
+        self._end = time.monotonic() + self._grace
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether it is time to end; called ten times a second."""
+        self._service.jobs.sweep()
+        drained = self._service.draining and self._service.idle
+        return await super().on_tick(counter) or drained or time.monotonic() > self._end
+
+
+class Protocol(H11Protocol):
+    """Closes connections that ask nothing: whoever sends one byte now and then would keep one for ever."""
+
+    _impatience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begins to wait for the head of a request."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Waits on, unless there is a request now."""
+        super().data_received(data)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Waits no more."""
+        super().connection_lost(exc)
+        if self._impatience:
+            self._impatience.cancel()
+
+    def _expect_head(self) -> None:
+        waits = self.cycle is None or self.cycle.response_complete
+        if not waits and self._impatience:
+            self._impatience.cancel()
+            self._impatience = None
+        if waits and self._impatience is None:
+            self._impatience = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+
+def _load(folder: Path) -> Generator:
+    """The generator of an exported model."""
+    return load(folder)
+
+
+def config_of(service: Service) -> uvicorn.Config:
+    """How uvicorn serves a service."""
+    return uvicorn.Config(
+        build(service),
+        loop="asyncio",
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=LAST_SECONDS,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that others can reach from now on.
+
+    Raises:
+        InputError: the port is taken, or there is no such address here.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.create_server(address[:2], family=family, backlog=CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"Port {port} of {host} cannot be used ({reason}); choose another --port or --host."
+        ) from error
+    return listening
+
+
+def _check_open(listening: socket.socket, has_keys: bool) -> None:
+    """Raises InputError if others than this machine can reach the server, and need no key."""
+    host = listening.getsockname()[0]
+    if not has_keys and not (host.startswith("127.") or host == "::1"):
+        raise InputError(
+            f"At {host} other machines reach the server; give a file of --keys, or serve 127.0.0.1."
+        )
+
+
+def _tell(service: Service, listening: socket.socket) -> None:
+    """Says where the models are."""
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(
+        f"Serving {', '.join(service.models)} at http://{shown}:{port}; /docs explains.",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,183 @@
+"""All that a server has: models, limits, keys, its folder, what it is working on."""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from faceswap_jax.inference.generator import Generator
+from faceswap_jax.serving import uploads
+from faceswap_jax.serving.jobs import Job, Jobs
+from faceswap_jax.serving.keys import Keys
+from faceswap_jax.serving.limits import Limits, Memory, Places
+from faceswap_jax.serving.orders import Choices, Order, Watch, carry_out
+from faceswap_jax.serving.refusal import UNKNOWN, UNUSABLE, Refusal
+from faceswap_jax.serving.uploads import CLIPS, PICTURES, Clip
+
+# What a clip is written as: as it came, if the sound that came with it fits there.
+OUTPUTS = {".mp4": ".mp4", ".mov": ".mov", ".mkv": ".mkv", ".avi": ".mkv"}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The files of a request.
+
+    Attributes:
+        source: picture or clip of the performer.
+        pictures: of the person to show.
+        landmarks: of the source, if somebody has tracked them.
+    """
+
+    source: BinaryIO
+    pictures: Sequence[BinaryIO] = ()
+    landmarks: BinaryIO | None = None
+
+
+class Service:
+    """A server without its sockets.
+
+    Attributes:
+        limits: what is admitted.
+        keys: who may ask.
+        models: generators by name; replaced as a whole when new ones are loaded.
+        uploads: requests that are read or answered.
+        jobs: clips.
+        draining: whether nothing new is taken.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Generator],
+        folder: Path,
+        limits: Limits | None = None,
+        keys: Keys | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Ready to work.
+
+        Args:
+            models: generators by name.
+            folder: for files of requests; see `workspace`.
+            limits: what is admitted.
+            keys: who may ask; anybody if not given.
+            clock: seconds, for how long results are kept.
+        """
+        self.models = dict(models)
+        self.limits = limits or Limits()
+        self.keys = keys or Keys({})
+        self.draining = False
+        self._folder = folder
+
+        limits = self.limits
+        # Without keys all clients look like one.
+        each = limits.uploads_each if self.keys.names else None
+        jobs_each = limits.jobs_each if self.keys.names else None
+        self.uploads = Places("requests", limits.uploads, each)
+        self.waiting = Places("pictures", limits.pictures + limits.waiting_pictures)
+        self.memory = Memory(limits.memory)
+        self.jobs = Jobs(
+            Places("jobs", limits.jobs, jobs_each), limits.clips, limits.result_seconds, clock
+        )
+        self._workers = ThreadPoolExecutor(limits.pictures, "picture")
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for anything."""
+        return self.uploads.taken == 0 and self.jobs.settled
+
+    def model(self, name: str) -> Generator:
+        """The generator of that name.
+
+        Raises:
+            Refusal: there is none.
+        """
+        if name not in self.models:
+            raise Refusal(
+                UNKNOWN,
+                f"There is no model '{name[:100]}'; choose one of {', '.join(self.models)}.",
+            )
+        return self.models[name]
+
+    async def picture(self, owner: str, model: str, sent: Sent, choices: Choices) -> Path:
+        """The result of a picture, in a folder of its own that the caller removes.
+
+        Raises:
+            Refusal: it is not served.
+        """
+        generator = self.model(model)
+        deadline = time.monotonic() + self.limits.picture_seconds
+
+        def work() -> Path:
+            folder = self._new_folder()
+            try:
+                order, clip = self._admit(folder, sent, choices, PICTURES)
+                with self.memory.room(clip.pixels):
+                    carry_out(generator, order, Watch(clip, deadline))
+                return order.output
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+
+        with self.waiting.place(owner):
+            return await asyncio.get_running_loop().run_in_executor(self._workers, work)
+
+    async def clip(self, owner: str, model: str, sent: Sent, choices: Choices) -> Job:
+        """A job for a clip.
+
+        Raises:
+            Refusal: it is not served.
+        """
+        generator = self.model(model)
+
+        def start() -> Job:
+            folder = self._new_folder()
+            try:
+                order, clip = self._admit(folder, sent, choices, CLIPS)
+                self.memory.check(clip.pixels)
+
+                def work(watch: Watch) -> None:
+                    with self.memory.room(clip.pixels, waits=True):
+                        carry_out(generator, order, watch)
+
+                job = Job(owner, folder, order.output, Watch(clip))
+                self.jobs.start(job, work)
+                return job
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+
+        return await asyncio.to_thread(start)
+
+    def close(self) -> None:
+        """Stops all work."""
+        self._workers.shutdown(cancel_futures=True)
+        self.jobs.close()
+
+    def _new_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self._folder))
+
+    def _admit(
+        self, folder: Path, sent: Sent, choices: Choices, kinds: Mapping[str, str]
+    ) -> tuple[Order, Clip]:
+        """Stores what was sent, and looks at it without decoding it; raises Refusal."""
+        source = uploads.store(sent.source, folder, "source", kinds)
+        clip = uploads.look(source, self.limits)
+        if sent.landmarks:
+            uploads.store_landmarks(sent.landmarks, source, clip.frames)
+
+        # Pictures of the person to show are decoded one after the other.
+        pictures = []
+        for number, file in enumerate(sent.pictures):
+            picture = uploads.store(file, folder, f"picture {number}", PICTURES)
+            pictures.append(picture)
+            self.memory.check(uploads.look(picture, self.limits).pixels)
+        if choices.persona is not None and len(choices.persona) > 1000:
+            raise Refusal(UNUSABLE, "The persona has more than 1000 characters; give its name.")
+
+        output = folder / f"result{OUTPUTS.get(source.suffix, source.suffix)}"
+        return Order(folder, source, pictures, output, choices), clip

@@ -1,0 +1,101 @@
+"""A server with a socket: how it starts, who it waits for, how it ends."""
+
+import signal
+import socket
+import threading
+import time
+
+import httpx
+import numpy as np
+import pytest
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.serving import server
+from faceswap_jax.serving.limits import Limits
+from faceswap_jax.serving.service import Service
+from tests.support.generators import PixelGenerator
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A server in a thread, and its address."""
+    service = Service(
+        {"swaps": PixelGenerator(np.invert, 32)}, tmp_path, Limits(picture_seconds=600)
+    )
+    listening = server.listen("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    started = server.Server(server.config_of(service), service, grace=600)
+    thread = threading.Thread(target=started.run, kwargs={"sockets": [listening]})
+    thread.start()
+    for _ in range(3000):
+        if started.started:
+            break
+        time.sleep(0.01)
+    yield started, service, address
+    started.should_exit = True
+    thread.join(60)
+    listening.close()
+    assert not thread.is_alive()
+
+
+def test_draining_finishes_what_is_on_its_way(running, clip, landmarks):
+    started, service, address = running
+    may = threading.Event()
+    model = service.models["swaps"]
+    model.pixels = lambda crops: crops if may.wait(60) else None
+
+    files = {"clip": clip, "landmarks": landmarks}
+    send = {"url": f"{address}/models/swaps/clips", "files": files, "data": {"persona": "ada"}}
+    with httpx.Client(timeout=60) as client:
+        place = client.post(**send).headers["location"]
+        assert client.get(f"{address}/ready").status_code == 200
+        started.handle_exit(signal.SIGTERM, None)
+        assert client.get(f"{address}/ready").status_code == 503
+        answer = client.post(**send)
+        assert answer.status_code == 503 and "about to stop" in answer.json()["detail"]
+
+        # The client comes for its result.
+        may.set()
+        while client.get(f"{address}{place}").json()["state"] != "done":
+            time.sleep(0.05)
+        assert client.get(f"{address}{place}/result").content[4:8] == b"ftyp"
+    for _ in range(600):
+        if started.should_exit or not started.started or not service.jobs.settled:
+            break
+        try:
+            httpx.get(f"{address}/live")
+        except httpx.TransportError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("It does not end.")
+
+
+def test_a_connection_that_asks_nothing_is_closed(running, monkeypatch):
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.2)
+    _, _, address = running
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(b"POST /models/swaps/pictures HTTP/1.1\r\nHost:")
+        assert connection.recv(1) == b""
+
+
+def test_a_port_in_use_is_told(tmp_path):
+    with server.listen("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        with pytest.raises(InputError, match=f"Port {port} of 127.0.0.1 cannot be used .*in use"):
+            server.serve([f"x={tmp_path}"], "127.0.0.1", port)
+
+
+def test_others_may_reach_it_with_keys_only(tmp_path):
+    with pytest.raises(InputError, match="give a file of --keys"):
+        server.serve([f"x={tmp_path}"], "0.0.0.0", 0)
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "said"),
+    [(["a/b", "c/b"], "Two models are named 'b'"), (["a b"], "cannot stand in an address")],
+)
+def test_names_that_cannot_be_used(artifacts, said):
+    with pytest.raises(InputError, match=said):
+        server.named(artifacts)
+    assert list(server.named(["x=a/b", "c/b"])) == ["x", "b"]
