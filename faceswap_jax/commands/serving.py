@@ -22,22 +22,22 @@ class Serve(Command):
     def define(self, values, arguments):
         meaning = "Address of this machine to listen at; others than 127.0.0.1 need --keys."
         flags.DEFINE_string("host", "127.0.0.1", meaning, values)
-        flags.DEFINE_integer("port", 8000, "Port; 0 for any that is free.", values, 0, 65535)
+        flags.DEFINE_integer("port", 8000, "Port; 0 for any that is free.", 0, 65535, values)
         meaning = (
             "File of API keys, readable by you alone: a line of a name and a key for each client."
         )
         flags.DEFINE_string("keys", None, meaning, values)
         meaning = "Seconds for what is on its way when SIGTERM comes."
-        flags.DEFINE_float("grace", 60, meaning, values, 0)
+        flags.DEFINE_float("grace", 60, meaning, 0, None, values)
 
         # What is admitted
         limit = flags.DEFINE_float
-        limit("picture_mib", 32, "Largest request with pictures, MiB.", values, 0)
-        limit("clip_mib", 512, "Largest request with a clip, MiB.", values, 0)
-        limit("megapixels", 16, "Largest frame, million pixels.", values, 0)
-        limit("seconds", 600, "Longest clip.", values, 0)
-        limit("memory_gib", 4, "Memory for frames of all requests at once, GiB.", values, 0)
-        limit("keep_minutes", 60, "For how long results of clips are kept.", values, 0)
+        limit("picture_mib", 32, "Largest request with pictures, MiB.", 0, None, values)
+        limit("clip_mib", 512, "Largest request with a clip, MiB.", 0, None, values)
+        limit("megapixels", 16, "Largest frame, million pixels.", 0, None, values)
+        limit("seconds", 600, "Longest clip.", 0, None, values)
+        limit("memory_gib", 4, "Memory for frames of all requests at once, GiB.", 0, None, values)
+        limit("keep_minutes", 60, "For how long results of clips are kept.", 0, None, values)
 
     def run(self, values, inputs):
         try:

@@ -9,10 +9,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, Field
 
+from faceswap_jax.serving import protocol
 from faceswap_jax.serving.door import Door
 from faceswap_jax.serving.jobs import Job, State
 from faceswap_jax.serving.orders import Choices
@@ -134,13 +136,13 @@ async def models(service: ServiceOf) -> list[ModelTold]:
     """What is served."""
     return [
         ModelTold(
-            name=name,
-            version=model.digest,
-            placement=model.placement,
-            resolution=model.resolution,
-            personas=list(model.personas),
+            name=model.name,
+            version=model.generator.digest,
+            placement=model.generator.placement,
+            resolution=model.generator.resolution,
+            personas=list(model.generator.personas),
         )
-        for name, model in service.models.items()
+        for model in service.models
     ]
 
 
@@ -198,6 +200,12 @@ async def cancel(job: str, service: ServiceOf, owner: OwnerOf) -> None:
     service.jobs.cancel(owner, job)
 
 
+@router.get("/metrics", tags=["state"], response_class=PlainTextResponse)
+async def metrics(service: ServiceOf) -> Response:
+    """Numbers for Prometheus."""
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     """What can be asked, for people."""
@@ -221,6 +229,7 @@ def build(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.include_router(router)
+    app.include_router(protocol.router)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
@@ -245,7 +254,8 @@ def _told(service: Service, job: Job) -> JobTold:
 
 async def _refused(request: Request, refusal: Refusal) -> JSONResponse:
     """One sentence. What was not read to its end is not read on."""
-    return refusal.response(closes=refusal.status_code in (TOO_LARGE, TOO_SLOW))
+    closes = refusal.status_code in (TOO_LARGE, TOO_SLOW)
+    return refusal.response(request.url.path, closes)
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -15,8 +15,14 @@ from faceswap_jax.serving.refusal import (
 )
 from faceswap_jax.serving.service import Service
 
-OPEN = frozenset({"/live", "/ready", "/docs", "/openapi.json"})
+OPEN = frozenset(
+    {"/live", "/ready", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json"}
+)
 """Paths that need no key: they tell nothing of models and clients."""
+
+
+TENSORS = "/v2/"
+"""Paths of the Open Inference Protocol begin so."""
 
 
 class Door:
@@ -27,11 +33,33 @@ class Door:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets a request in, or refuses it."""
+        """Counts what is answered, and traces it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began = time.monotonic()
         headers = Headers(scope=scope)
+        method = scope["method"]
+        status = 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        with self._service.traces.request(method, headers) as span:
+            try:
+                await self._admit(scope, headers, receive, watched)
+            finally:
+                # Not the path, of which there is no end
+                route = getattr(scope.get("route"), "path", "other")
+                span.update_name(f"{method} {route}")
+                span.set_attribute("http.response.status_code", status)
+                seconds = time.monotonic() - began
+                self._service.metrics.answered(method, route, status, seconds)
+
+    async def _admit(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        """Lets a request in, or refuses it."""
         try:
             owner = ""
             if scope["path"] not in OPEN:
@@ -42,25 +70,28 @@ class Door:
                 return
 
             most = self._most(scope["path"])
-            self._check(headers, most)
+            self._check(scope["path"], headers, most)
             with self._service.uploads.place(owner):
                 await self._app(scope, self._guarded(receive, most), send)
         except Refusal as refusal:
-            await refusal.response(closes=True)(scope, receive, send)
+            await refusal.response(scope["path"], closes=True)(scope, receive, send)
 
     def _most(self, path: str) -> int:
         """Bytes that a request may have."""
         limits = self._service.limits
         return limits.clip_bytes if path.endswith("/clips") else limits.picture_bytes
 
-    def _check(self, headers: Headers, most: int) -> None:
+    def _check(self, path: str, headers: Headers, most: int) -> None:
         """Raises Refusal for what the head of a request tells."""
         if self._service.draining:
             raise Refusal(BUSY, "The server is about to stop; ask another one.", 5)
         if int(headers.get("content-length", 0)) > most:
             raise _too_large(most)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "multipart/form-data":
+        if path.startswith(TENSORS):
+            if kind not in ("application/json", "application/octet-stream"):
+                raise Refusal(WRONG_KIND, "Send tensors as application/json.")
+        elif kind != "multipart/form-data":
             raise Refusal(WRONG_KIND, "Send a form with files, multipart/form-data.")
 
     def _guarded(self, receive: Receive, most: int) -> Receive:

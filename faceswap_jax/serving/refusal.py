@@ -33,11 +33,13 @@ class Refusal(HTTPException):
             headers["WWW-Authenticate"] = "Bearer"
         super().__init__(status, sentence, headers)
 
-    def response(self, closes: bool = False) -> JSONResponse:
+    def response(self, path: str, closes: bool = False) -> JSONResponse:
         """The answer to a request.
 
         Args:
+            path: of the request: the Open Inference Protocol has a word of its own for what is wrong.
             closes: whether the connection is closed: the rest of the request is not read.
         """
         headers = {**self.headers, "Connection": "close"} if closes else self.headers
-        return JSONResponse({"detail": self.detail}, self.status_code, headers)
+        name = "error" if path.startswith("/v2/") else "detail"
+        return JSONResponse({name: self.detail}, self.status_code, headers)

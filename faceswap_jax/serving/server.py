@@ -6,8 +6,9 @@ import re
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -19,7 +20,9 @@ from faceswap_jax.inference.trained import load
 from faceswap_jax.serving.app import build
 from faceswap_jax.serving.keys import read_keys
 from faceswap_jax.serving.limits import Limits
+from faceswap_jax.serving.models import Models
 from faceswap_jax.serving.service import Service
+from faceswap_jax.serving.tracing import Traces
 from faceswap_jax.serving.workspace import workspace
 
 HEAD_SECONDS = 10
@@ -43,6 +46,7 @@ def serve(
     """Serves models until a signal comes.
 
     SIGTERM drains: nothing new is taken, what is on its way is finished and may be fetched, for `grace` seconds.
+    SIGHUP loads new versions from the same folders; requests do not notice.
 
     Args:
         artifacts: folders, each perhaps with a name before it, NAME=FOLDER.
@@ -61,8 +65,10 @@ def serve(
         listening = stack.enter_context(listen(host, port))
         _check_open(listening, bool(known.names))
         folder = stack.enter_context(workspace())
-        models = {name: _load(folder) for name, folder in folders.items()}
-        service = Service(models, folder, limits, known)
+        generators = {name: _load(path) for name, path in folders.items()}
+        service = Service(generators, folder, limits, known, Traces.from_environment())
+        service.models.warm_up()
+        signal.signal(signal.SIGHUP, lambda *_: _in_thread(reload, service.models, folders))
         _tell(service, listening)
         Server(config_of(service), service, grace).run(sockets=[listening])
 
@@ -85,6 +91,18 @@ def named(artifacts: Sequence[str]) -> dict[str, Path]:
             raise InputError(f"Two models are named '{name}'; name one, as in NAME={path}.")
         folders[name] = Path(path)
     return folders
+
+
+def reload(models: Models, folders: Mapping[str, Path]) -> None:
+    """Serves what lies in the folders now. A model that cannot be loaded stays as it was, which is told."""
+    for name, folder in folders.items():
+        try:
+            generator = _load(folder)
+            if generator.digest != models[name].generator.digest:
+                models.replace(name, generator)
+                _print(f"{name} is version {generator.digest} now.")
+        except InputError as error:
+            _print(f"{name} stays as it was: {error}")
 
 
 class Server(uvicorn.Server):
@@ -193,8 +211,13 @@ def _tell(service: Service, listening: socket.socket) -> None:
     """Says where the models are."""
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    print(
-        f"Serving {', '.join(service.models)} at http://{shown}:{port}; /docs explains.",
-        file=sys.stderr,
-        flush=True,
-    )
+    names = ", ".join(model.name for model in service.models)
+    _print(f"Serving {names} at http://{shown}:{port}; /docs explains.")
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _in_thread(function: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=function, args=arguments, daemon=True).start()

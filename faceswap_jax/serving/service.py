@@ -6,17 +6,24 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from opentelemetry import context
 
 from faceswap_jax.inference.generator import Generator
 from faceswap_jax.serving import uploads
 from faceswap_jax.serving.jobs import Job, Jobs
 from faceswap_jax.serving.keys import Keys
 from faceswap_jax.serving.limits import Limits, Memory, Places
+from faceswap_jax.serving.metrics import Metrics
+from faceswap_jax.serving.models import Models
 from faceswap_jax.serving.orders import Choices, Order, Watch, carry_out
-from faceswap_jax.serving.refusal import UNKNOWN, UNUSABLE, Refusal
+from faceswap_jax.serving.refusal import UNUSABLE, Refusal
+from faceswap_jax.serving.tensors import Tensor, infer
+from faceswap_jax.serving.tracing import Traces
 from faceswap_jax.serving.uploads import CLIPS, PICTURES, Clip
 
 # What a clip is written as: as it came, if the sound that came with it fits there.
@@ -44,30 +51,36 @@ class Service:
     Attributes:
         limits: what is admitted.
         keys: who may ask.
-        models: generators by name; replaced as a whole when new ones are loaded.
+        models: by name.
         uploads: requests that are read or answered.
         jobs: clips.
+        metrics: what is counted.
+        traces: spans of requests.
         draining: whether nothing new is taken.
     """
 
     def __init__(
         self,
-        models: Mapping[str, Generator],
+        generators: Mapping[str, Generator],
         folder: Path,
         limits: Limits | None = None,
         keys: Keys | None = None,
+        traces: Traces | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         """Ready to work.
 
         Args:
-            models: generators by name.
+            generators: by the names of their models.
             folder: for files of requests; see `workspace`.
             limits: what is admitted.
             keys: who may ask; anybody if not given.
+            traces: spans of requests; none if not given.
             clock: seconds, for how long results are kept.
         """
-        self.models = dict(models)
+        self.metrics = Metrics()
+        self.traces = traces or Traces()
+        self.models = Models(generators, self.metrics.batched)
         self.limits = limits or Limits()
         self.keys = keys or Keys({})
         self.draining = False
@@ -83,6 +96,7 @@ class Service:
         self.jobs = Jobs(
             Places("jobs", limits.jobs, jobs_each), limits.clips, limits.result_seconds, clock
         )
+        self.metrics.watch(self.uploads, self.waiting, self.memory, self.jobs)
         self._workers = ThreadPoolExecutor(limits.pictures, "picture")
 
     @property
@@ -90,34 +104,23 @@ class Service:
         """Whether nobody waits for anything."""
         return self.uploads.taken == 0 and self.jobs.settled
 
-    def model(self, name: str) -> Generator:
-        """The generator of that name.
-
-        Raises:
-            Refusal: there is none.
-        """
-        if name not in self.models:
-            raise Refusal(
-                UNKNOWN,
-                f"There is no model '{name[:100]}'; choose one of {', '.join(self.models)}.",
-            )
-        return self.models[name]
-
     async def picture(self, owner: str, model: str, sent: Sent, choices: Choices) -> Path:
         """The result of a picture, in a folder of its own that the caller removes.
 
         Raises:
             Refusal: it is not served.
         """
-        generator = self.model(model)
+        version = self.models[model]
         deadline = time.monotonic() + self.limits.picture_seconds
+        span = self._span("picture")
 
         def work() -> Path:
             folder = self._new_folder()
             try:
-                order, clip = self._admit(folder, sent, choices, PICTURES)
-                with self.memory.room(clip.pixels):
-                    carry_out(generator, order, Watch(clip, deadline))
+                with span(), version.order() as pool:
+                    order, clip = self._admit(folder, sent, choices, PICTURES)
+                    with self.memory.room(clip.pixels):
+                        carry_out(pool.for_order(deadline), order, Watch(clip, deadline))
                 return order.output
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -132,7 +135,9 @@ class Service:
         Raises:
             Refusal: it is not served.
         """
-        generator = self.model(model)
+        version = self.models[model]
+
+        span = self._span("clip")
 
         def start() -> Job:
             folder = self._new_folder()
@@ -141,8 +146,12 @@ class Service:
                 self.memory.check(clip.pixels)
 
                 def work(watch: Watch) -> None:
-                    with self.memory.room(clip.pixels, waits=True):
-                        carry_out(generator, order, watch)
+                    with (
+                        span(),
+                        version.order() as pool,
+                        self.memory.room(clip.pixels, waits=True),
+                    ):
+                        carry_out(pool.for_order(None), order, watch)
 
                 job = Job(owner, folder, order.output, Watch(clip))
                 self.jobs.start(job, work)
@@ -153,10 +162,34 @@ class Service:
 
         return await asyncio.to_thread(start)
 
+    async def tensors(self, owner: str, model: str, given: Mapping[str, Tensor | str]) -> Tensor:
+        """Images for tensors of faces, see `tensors.infer`.
+
+        Raises:
+            Refusal: it is not served.
+        """
+        version = self.models[model]
+        deadline = time.monotonic() + self.limits.picture_seconds
+        span = self._span("tensors")
+
+        def work() -> Tensor:
+            with span(), version.order() as pool:
+                return infer(pool.for_order(deadline), given)
+
+        with self.waiting.place(owner):
+            return await asyncio.get_running_loop().run_in_executor(self._workers, work)
+
     def close(self) -> None:
         """Stops all work."""
         self._workers.shutdown(cancel_futures=True)
         self.jobs.close()
+        self.models.close()
+        self.traces.close()
+
+    def _span(self, name: str) -> Callable[[], AbstractContextManager]:
+        """Begins a span below the one of this moment, in whichever thread it is called."""
+        above = context.get_current()
+        return lambda: self.traces.tracer.start_as_current_span(name, above)
 
     def _new_folder(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self._folder))

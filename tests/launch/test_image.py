@@ -4,7 +4,10 @@ import re
 from importlib.metadata import version
 
 import pytest
+import yaml
 
+from faceswap_jax.commands import COMMANDS
+from faceswap_jax.commands.base import parse
 from tests.support.cluster import ROOT, shellcheck
 
 
@@ -41,3 +44,20 @@ def test_image_installs_the_locked_version_for_its_accelerator(fakes, accelerato
     assert fakes.run("sh", "-c", command).returncode == (2 if accelerator == "gpu" else 0)
     installed = [c["argv"][-1] for c in fakes.calls("pip")]
     assert installed == ([f"jax[{extra}]=={version('jax')}"] if extra else [])
+
+
+def test_the_composed_service_says_flags_that_there_are():
+    (service,) = compose()["services"].values()
+    name, folder, *flags = service["command"]
+    values, inputs = parse(COMMANDS[name], [folder, *flags])
+    assert inputs == [folder] and values.host == "0.0.0.0"
+    places = {volume.rpartition(":")[0].rpartition(":")[2] for volume in service["volumes"]}
+    assert {values.keys, "/models"} == places
+    # It is killed after that.
+    assert values.grace < int(service["stop_grace_period"].removesuffix("s"))
+    built = service["build"]
+    assert (ROOT / "launch/container" / built["context"] / built["dockerfile"]).exists()
+
+
+def compose() -> dict:
+    return yaml.safe_load((ROOT / "launch/container/compose.yaml").read_text())

@@ -35,14 +35,13 @@ def serve(tmp_path):
     """Starts servers of the models `swaps` and `whole`."""
     started = []
 
-    def start(limits=None, keys=None, clock=None, models=None) -> Served:
+    def start(limits=None, keys=None, models=None, **more) -> Served:
         models = models or {
             "swaps": PixelGenerator(np.invert, 32),
             "whole": PixelGenerator(np.invert, 32, placement="whole"),
         }
         folder = tmp_path / f"server{len(started)}"
         folder.mkdir()
-        more = {"clock": clock} if clock else {}
         service = Service(
             models, folder, limits or Limits(picture_seconds=600), keys or Keys({}), **more
         )

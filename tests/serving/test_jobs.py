@@ -68,7 +68,7 @@ def test_a_job(serve, send, clip, landmarks, tmp_path):
     found.write_bytes(answer.content)
     source.write_bytes(clip)
     sidecar_path(source).write_bytes(landmarks)
-    swap_with(lambda: served.service.models["swaps"], "ada", source, output)
+    swap_with(lambda: served.service.models["swaps"].generator, "ada", source, output)
     # Two encodings of the same frames differ a little; an inverted face is far from its own.
     change = np.abs(images(found) - images(output))
     assert change.mean() < 1.5 < np.abs(images(found) - images(source)).mean()

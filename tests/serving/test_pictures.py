@@ -26,7 +26,7 @@ def test_a_picture(serve, picture, first_landmarks, model, tmp_path):
     source, output = tmp_path / "source.png", tmp_path / "output.png"
     source.write_bytes(picture)
     sidecar_path(source).write_bytes(first_landmarks)
-    generator = served.service.models[model]
+    generator = served.service.models[model].generator
     if model == "swaps":
         swap_with(lambda: generator, "ada", source, output)
     else:

@@ -41,7 +41,7 @@ def running(tmp_path):
 def test_draining_finishes_what_is_on_its_way(running, clip, landmarks):
     started, service, address = running
     may = threading.Event()
-    model = service.models["swaps"]
+    model = service.models["swaps"].generator
     model.pixels = lambda crops: crops if may.wait(60) else None
 
     files = {"clip": clip, "landmarks": landmarks}

@@ -1,0 +1,91 @@
+"""The models that are served, and their newer versions."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from faceswap_jax.inference.generator import Generator
+from faceswap_jax.serving.pool import Pool
+from faceswap_jax.serving.refusal import UNKNOWN, Refusal
+
+Told = Callable[[str, int], None]
+"""Hears the name of a model and how many faces a batch has."""
+
+
+class Model:
+    """A version of a model, which ends when it is replaced and the last order has gone.
+
+    Attributes:
+        name: of all its versions.
+        generator: what it is.
+    """
+
+    def __init__(self, name: str, generator: Generator, told: Told):
+        self.name = name
+        self.generator = generator
+        self._pool = Pool(generator, told=lambda count: told(name, count))
+        self._orders = 0
+        self._retired = False
+        self._lock = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Compiles what it needs."""
+        self._pool.warm_up()
+
+    @contextmanager
+    def order(self) -> Iterator[Pool]:
+        """The pool for one order."""
+        with self._lock:
+            self._orders += 1
+        try:
+            yield self._pool
+        finally:
+            with self._lock:
+                self._orders -= 1
+                ends = self._retired and self._orders == 0
+            if ends:
+                self._pool.close()
+
+    def retire(self) -> None:
+        """Lets the last order end it."""
+        with self._lock:
+            self._retired = True
+            ends = self._orders == 0
+        if ends:
+            self._pool.close()
+
+
+class Models:
+    """The newest version of each model."""
+
+    def __init__(self, generators: Mapping[str, Generator], told: Told):
+        self._told = told
+        self._models = {name: Model(name, model, told) for name, model in generators.items()}
+
+    def __iter__(self) -> Iterator[Model]:
+        """In the order in which they were named."""
+        return iter(list(self._models.values()))
+
+    def __getitem__(self, name: str) -> Model:
+        """The newest version of that name; raises Refusal if there is none."""
+        if name not in self._models:
+            known = ", ".join(self._models)
+            raise Refusal(UNKNOWN, f"There is no model '{name[:100]}'; choose one of {known}.")
+        return self._models[name]
+
+    def replace(self, name: str, generator: Generator) -> None:
+        """Serves a new version from when it is ready. Orders that are on their way keep the old one."""
+        new = Model(name, generator, self._told)
+        new.warm_up()
+        old, self._models[name] = self._models[name], new
+        old.retire()
+
+    def warm_up(self) -> None:
+        """Compiles what the models need."""
+        for model in self:
+            model.warm_up()
+
+    def close(self) -> None:
+        """Ends all; no order is on its way."""
+        for model in self:
+            model.retire()
