@@ -1,99 +1,114 @@
 """Generators from the folders of runs: what a task synthesises, with the weights of a checkpoint."""
 
 import hashlib
-import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.digests import digests
 from faceswap_jax.errors import InputError
-from faceswap_jax.inference.generator import Edit, EmbeddedFace, Faces, Identity, Images, Who
+from faceswap_jax.inference.described import Arrays, DescribedGenerator, Description, Pictures
+from faceswap_jax.inference.generator import Images
+from faceswap_jax.ops.precision import to_bytes
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.tasks.base import Synthesis
+from faceswap_jax.tasks.base import OWN, Synthesis
 from faceswap_jax.tasks.registry import load_task
 from faceswap_jax.training import runs
 
 
-class TrainedGenerator:
-    """A task's synthesis as a `Generator`, compiled once for each size of batch."""
+class TrainedGenerator(DescribedGenerator):
+    """A task's synthesis as a `Generator`, compiled once for each size of batch.
 
-    def __init__(self, synthesis: Synthesis, step: int, mesh: Mesh):
+    Attributes:
+        synthesis: its functions.
+        variables: what they read: trained weights, a tree of arrays.
+    """
+
+    def __init__(
+        self,
+        synthesis: Synthesis,
+        variables: PyTree,
+        step: int,
+        mesh: Mesh,
+        digest: str | None = None,
+    ):
         """Takes over what the synthesis says of itself.
 
         Args:
-            synthesis: of the state that was restored.
+            synthesis: of a task.
+            variables: of the state that was restored.
             step: how many steps it was trained.
-            mesh: the devices that hold the state.
+            mesh: the devices that hold the variables.
+            digest: of the weights, if it is known.
         """
-        self.alignment = synthesis.alignment
-        self.resolution = synthesis.resolution
-        self.placement = synthesis.placement
-        self.inputs = synthesis.inputs
-        self.sound_window = synthesis.sound_window
-        self.personas = synthesis.personas
-        self.step = step
-        self.parts = _slices(synthesis.parts)
-        self.paintable = synthesis.embedded is not None
-
-        self._synthesis = synthesis
-        self._images = jax.jit(synthesis.images)
-        self._latents = jax.jit(synthesis.latents) if synthesis.latents else None
+        super().__init__(describe(synthesis, step))
+        self.synthesis = synthesis
+        self.variables = variables
         self._mesh = mesh
+        self._digest = digest
+        self._compiled = {
+            "images": jax.jit(_in_bytes(synthesis.images)),
+            "latents": jax.jit(synthesis.latents) if synthesis.latents else None,
+            "identity": jax.jit(synthesis.identity) if synthesis.identity else None,
+        }
 
-    def identity(self, who: Who) -> Identity:
-        """See `Generator.identity`."""
+    def _run(self, name: str, *arguments: PyTree) -> PyTree:
+        """What a function makes of the variables and of what is given."""
         with jax.set_mesh(self._mesh):
-            return self._synthesis.identity(who)
+            return self._compiled[name](self.variables, *arguments)
 
-    def __call__(self, identity: Identity, faces: Faces, edit: Edit | None = None) -> Images:
-        """See `Generator.__call__`."""
-        shift = None if edit is None else edit.shift
-        with jax.set_mesh(self._mesh):
-            images = self._images(self._synthesis.variables, identity, self._read(faces), shift)
-        return np.asarray(images)
+    def _images(self, identity: Arrays, inputs: Arrays, shift: np.ndarray | None) -> Images:
+        return np.asarray(self._run("images", identity, inputs, shift))
 
-    def embedded(self, identity: Identity) -> EmbeddedFace:
-        """See `Generator.embedded`."""
-        with jax.set_mesh(self._mesh):
-            return np.asarray(self._synthesis.embedded(identity), np.float32)
+    def _latents(self, inputs: Arrays) -> Float[np.ndarray, "b latent"]:
+        return np.asarray(self._run("latents", inputs))
 
-    def painted(self, identity: Identity, face: EmbeddedFace) -> Identity:
-        """See `Generator.painted`."""
-        with jax.set_mesh(self._mesh):
-            return self._synthesis.painted(identity, face)
-
-    def latents(self, faces: Faces) -> Float[np.ndarray, "b latent"]:
-        """See `Generator.latents`."""
-        with jax.set_mesh(self._mesh):
-            return np.asarray(self._latents(self._synthesis.variables, self._read(faces)))
+    def _identity(self, pictures: Pictures) -> Arrays:
+        return self._run("identity", pictures)
 
     @cached_property
     def digest(self) -> str:
         """See `Generator.digest`."""
-        parts = digests(self._synthesis.variables)
-        text = json.dumps(parts, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def _read(self, faces: Faces) -> dict[str, np.ndarray]:
-        """What is read of faces, by name."""
-        return {name: getattr(faces, name) for name in self.inputs}
+        return self._digest or digest_of(self.variables)
 
 
-def _slices(lengths: Mapping[str, int]) -> dict[str, slice]:
-    """Where parts lie that follow one another, from their lengths."""
-    ends = itertools.accumulate(lengths.values())
-    return {
-        name: slice(end - length, end)
-        for (name, length), end in zip(lengths.items(), ends, strict=True)
-    }
+def _in_bytes(images: Callable) -> Callable:
+    """The same function, whose images are bytes."""
+    return lambda *arguments: to_bytes(images(*arguments))
+
+
+def describe(synthesis: Synthesis, step: int) -> Description:
+    """What a synthesis says of itself, trained for so many steps."""
+    return Description(
+        alignment=synthesis.alignment,
+        resolution=synthesis.resolution,
+        placement=synthesis.placement,
+        inputs=synthesis.inputs,
+        sound_window=synthesis.sound_window,
+        personas=synthesis.personas,
+        mixes=synthesis.mixes,
+        by_pictures=synthesis.identity is not None,
+        paintable=synthesis.paintable,
+        parts=synthesis.parts,
+        step=step,
+    )
+
+
+def digest_of(variables: PyTree) -> str:
+    """Of trained weights, but for those of single personas: 16 hexadecimal digits.
+
+    Latents are the same whoever is shown.
+    """
+    shared = {name: tree for name, tree in variables.items() if name != OWN}
+    text = json.dumps(digests(shared), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load(workdir: Path, step: int | None = None) -> TrainedGenerator:
@@ -115,5 +130,6 @@ def load(workdir: Path, step: int | None = None) -> TrainedGenerator:
         )
     mesh = make_mesh()
     run = runs.load(workdir, mesh, step)
-    synthesis = run.task.synthesis(run.phase, run.state)
-    return TrainedGenerator(synthesis, int(run.state.step), mesh)
+    synthesis = run.task.synthesis(run.phase)
+    variables = run.task.variables(run.phase, run.state)
+    return TrainedGenerator(synthesis, variables, int(run.state.step), mesh)

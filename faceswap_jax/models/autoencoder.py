@@ -14,8 +14,6 @@ import ml_collections
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from faceswap_jax.errors import InputError
-
 Params = Mapping[str, PyTree]
 """Weights by group and module, {"encoder": {"level_0": ...}, ..., "personas": {...}}."""
 
@@ -31,6 +29,7 @@ class Autoencoder(abc.ABC):
 
     Attributes:
         memory_advice: how to make it need less memory.
+        mixes: whether mixed own weights of personas show mixed personas.
         last_levels: at which of the growth levels a training may end.
         inputs: what `encode` reads of a face: "image", and perhaps "landmarks", in pixels of the image.
         resolution: side of the images in pixels.
@@ -39,6 +38,7 @@ class Autoencoder(abc.ABC):
     """
 
     memory_advice: str = "lower config.model.width"
+    mixes: bool = False
     last_levels: range
     inputs: Sequence[str] = ("image",)
     resolution: int
@@ -107,20 +107,21 @@ class Autoencoder(abc.ABC):
         shared = {group: modules for group, modules in params.items() if group != "personas"}
         return shared, params["personas"]
 
-    def mix(self, own: Params, weights: Mapping[int, float]) -> Params:
+    def mix(self, own: Params, weights: Float[Array, "p"]) -> Params:
         """Own weights, without the persona axis, that `decode` shows a persona with, or a mix of some.
 
         Args:
             own: the stacked weights that `split` gives second.
-            weights: of each persona in the mix, by its number.
-
-        Raises:
-            InputError: this network cannot show such a mix.
+            weights: of each persona in the mix; if the network shows no mixes, 1 of one of them and 0 of the others.
         """
-        if list(weights.values()) != [1.0]:
-            raise InputError("This network mixes no personas; give one of them, with weight 1.")
-        (number,) = weights
-        return persona(own, number)
+        if not self.mixes:
+            return persona(own, jnp.argmax(weights))
+
+        def mixed(leaf):
+            # Not a product of matrices, which some devices round: a persona alone is to stay so to the bit.
+            return (weights.reshape(-1, *[1] * (leaf.ndim - 1)) * leaf).sum(0)
+
+        return jax.tree.map(mixed, own)
 
     def adopted(self, given: Params, numbers: Sequence[int | None]) -> Params:
         """Weights of this network out of a trained one's, which may have other personas; NumPy arrays.

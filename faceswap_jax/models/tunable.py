@@ -34,7 +34,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.config import at_least, between, check, one_of
-from faceswap_jax.errors import InputError
 from faceswap_jax.models import comb, parts
 from faceswap_jax.models.autoencoder import Autoencoder, Params
 from faceswap_jax.models.comb import LEAK, MAX_LEVEL, initial_kernels
@@ -75,7 +74,7 @@ class Tuning:
 
 def of_images(values: PerPersona, x: Images) -> Float[Array, "b*p 1 1 c"]:
     """Each image's values, from those of the personas, who take turns in a batch."""
-    repeated = jnp.tile(values, (len(x) // len(values), 1))
+    repeated = jnp.tile(values, (x.shape[0] // values.shape[0], 1))
     return repeated[:, None, None]
 
 
@@ -93,12 +92,12 @@ def convolve_each(x: Images, kernels: Float[Array, "p k k c f"], padding: str | 
     One product of all pixels' windows, for small images: grouped convolutions are slow on CPUs.
     """
     personas, side, _, channels, features = kernels.shape
-    batch = len(x) // len(kernels)
+    batch = x.shape[0] // personas
     # One pixel spreads over as many as the kernel has: position (i, j) sees the kernel from its other end.
     if x.shape[1] == 1 and padding == side - 1:
         pixel = x.reshape(batch, personas, channels)
         y = jnp.einsum("bpc,phwcf->bphwf", pixel, kernels[:, ::-1, ::-1])
-        return y.reshape(len(x), side, side, features)
+        return y.reshape(x.shape[0], side, side, features)
 
     h, w = x.shape[1:3]
     before, after = (side - 1) // 2, side // 2
@@ -107,7 +106,7 @@ def convolve_each(x: Images, kernels: Float[Array, "p k k c f"], padding: str | 
     windows = jnp.concatenate(shifted, -1).reshape(batch, personas, h, w, -1)
     matrices = kernels.reshape(personas, -1, features)
     y = jnp.einsum("bphwk,pkf->bphwf", windows, matrices)
-    return y.reshape(len(x), h, w, features)
+    return y.reshape(x.shape[0], h, w, features)
 
 
 class TunedConv(comb.ConvLeaky):
@@ -229,6 +228,8 @@ class Network(Autoencoder):
     front: comb.Network
     tuning: Tuning
     memory_advice: ClassVar[str] = comb.Network.memory_advice
+    # Of coefficients or of codes, which comes to the same; see the head of this file.
+    mixes: ClassVar[bool] = True
     last_levels: ClassVar[range] = range(MAX_LEVEL + 1)
 
     @classmethod
@@ -306,24 +307,6 @@ class Network(Autoencoder):
             return own
         codes = own["code"]["values"]
         return {name: apply_dense(layer, codes) for name, layer in shared["tuning"].items()}
-
-    def mix(self, own, weights):
-        """Mixed coefficients of personas, or codes, which comes to the same; see the head of this file.
-
-        Raises:
-            InputError: the weights are no fractions of one whole.
-        """
-        total = sum(weights.values())
-        if min(weights.values()) < 0 or abs(total - 1) > 1e-3:
-            raise InputError(
-                f"The weights of the mix are {', '.join(map(str, weights.values()))}; give weights from 0 to 1 "
-                "whose sum is 1."
-            )
-
-        def mixed(leaf):
-            return sum(weight * leaf[number] for number, weight in weights.items())
-
-        return jax.tree.map(mixed, own)
 
     def adopted(self, given, numbers):
         """Weights out of a trained network's; of one with other decoders, the encoder."""

@@ -224,7 +224,7 @@ def encode(
     """Driving vectors of images in [0, 1], and statistics; see `embed_each`."""
     down = _down(config, "driving", train)
     features, statistics = _apply(down, params, statistics, "driving", "down", driving)
-    return features[-1].reshape(len(driving), -1).astype(jnp.float32), statistics
+    return features[-1].reshape(driving.shape[0], -1).astype(jnp.float32), statistics
 
 
 def drive(

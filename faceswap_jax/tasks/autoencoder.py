@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from data_pipelines import datasets, sources
 from data_pipelines.batches.assembly import batches
@@ -55,6 +55,7 @@ from faceswap_jax.tasks.autoencoder_updates import (
     of_chosen,
 )
 from faceswap_jax.tasks.base import (
+    OWN,
     Batch,
     Evaluator,
     FaceTask,
@@ -64,6 +65,7 @@ from faceswap_jax.tasks.base import (
     Step,
     Synthesis,
     abstract_state,
+    decoded,
     mean_of,
     with_data,
 )
@@ -418,10 +420,9 @@ class Task(FaceTask):
 
     # Use
 
-    def synthesis(self, phase: Phase, state: State) -> Synthesis:
+    def synthesis(self, phase: Phase) -> Synthesis:
         """Anybody's aligned crops with the face of a persona, to be blended into the frame."""
         network = self.network(phase)
-        shared, own = self._trained(phase, state)
         others = [name for name in network.inputs if name != "image"]
 
         def latents(variables, inputs) -> Float[Array, "b latent"]:
@@ -429,12 +430,9 @@ class Task(FaceTask):
             fields["image"] = precision.from_bytes(inputs["crops"])
             return network.encode(variables["weights"], fields, variables["alpha"])
 
-        def images(variables, own, inputs, shift=None) -> UInt8[Array, "b h w 3"]:
-            z = latents(variables, inputs)
-            if shift is not None:
-                z = z + shift
-            y = network.decode(variables["weights"], own, z, variables["alpha"])
-            return precision.to_bytes(y)
+        def decode(variables, identity, z) -> Float[Array, "b h w 3"]:
+            own = network.mix(variables[OWN], identity["weights"])
+            return network.decode(variables["weights"], own, z, variables["alpha"])
 
         return Synthesis(
             alignment=self.config.alignment,
@@ -442,27 +440,17 @@ class Task(FaceTask):
             placement="blended",
             inputs=("crops", *others),
             personas=self.config.personas,
-            variables={"weights": shared.weights, "alpha": shared.alpha},
-            identity=lambda who: network.mix(own, self._persona_weights(who)),
-            images=images,
+            images=decoded(latents, decode),
+            mixes=network.mixes,
             latents=latents,
+            decode=decode,
             parts=network.parts,
         )
 
-    def _persona_weights(self, who) -> dict[int, float]:
-        """Weight of each persona that `who` names, by its number.
-
-        Raises:
-            InputError: this model knows no such persona.
-        """
-        names = list(self.config.personas)
-        known = f"it knows {', '.join(names)}"
-        if who.pictures or not who.personas:
-            raise InputError(f"This model shows whom it was trained on, by name; {known}.")
-        for name in who.personas:
-            if name not in names:
-                raise InputError(f"This model has no persona '{name}'; {known}.")
-        return {names.index(name): weight for name, weight in who.personas.items()}
+    def variables(self, phase: Phase, state: State) -> PyTree:
+        """Weights of all personas together, and of each; the running mean where there is one."""
+        shared, own = self._trained(phase, state)
+        return {"weights": shared.weights, "alpha": shared.alpha, OWN: own}
 
     # Data
 

@@ -77,9 +77,16 @@ class Preview:
     columns: Sequence[str] = ()
 
 
+OWN = "own"
+"""In the variables of a synthesis: weights of single personas, whose leaves have a leading persona axis."""
+
+
 @dataclass(frozen=True)
 class Synthesis:
-    """How a task makes images: what `inference/generator.py` turns into a Generator.
+    """How a task makes images: what `inference/trained.py` turns into a Generator, and an export into programs.
+
+    All functions are pure, read the weights from `Task.variables`, and take batches of any size. Who is shown is a
+    dictionary of arrays: {"weights": of each persona} of `personas`, or what `identity` makes of pictures.
 
     Attributes:
         alignment: how the faces that it reads are cut, one of `faces.align.ALIGNMENTS`.
@@ -87,17 +94,16 @@ class Synthesis:
         placement: "blended" into the performer's frame, or "whole", a picture of its own.
         inputs: names of the fields of `inference.generator.Faces` that it reads, e.g. ("crops",).
         personas: whom it knows by name; () if it takes anybody's pictures.
-        variables: what `images` reads of the state.
-        identity: from a `Who` to a tree of arrays that says who the output is; called once for each job.
-        images: (variables, identity, inputs, shift) -> uint8 images [batch, r, r, 3]; pure, compiled once. `inputs`
-            has the arrays of `inputs`, by name, with a leading batch axis; `shift`, [batch, latent], is added to the
-            latents, or None.
+        images: (variables, identity, inputs, shift) -> images [batch, r, r, 3] in [0, 1]. `inputs` has the arrays of
+            `inputs`, by name, with a leading batch axis; `shift`, [batch, latent], is added to the latents, or None.
+        mixes: whether it shows mixes of its personas.
+        identity: (variables, pictures) -> whom uint8 pictures [n, r, r, 3] show; None if it shows its personas alone.
         sound_window: how many samples at 16 kHz it reads around each frame, if it reads sound.
         latents: (variables, inputs) -> latents [batch, latent] that tell what the face does; None if there are none.
+        decode: (variables, identity, latents) -> what `images` makes of them, if it reads nothing else; see `decoded`.
         parts: length of each part of the latents, by its name, in their order.
-        embedded: from an identity to its embedded face [r, r, 3] in [0, 1], which people may paint on; None if there is
-            none.
-        painted: (identity, face) -> the identity with another embedded face.
+        paintable: whether `identity` gives an embedded face, {"embedded": [r, r, 3] in [0, 1]}, which people may paint
+            on.
     """
 
     alignment: str
@@ -105,14 +111,26 @@ class Synthesis:
     placement: str
     inputs: Sequence[str]
     personas: Sequence[str]
-    variables: PyTree
-    identity: Callable[..., PyTree]
     images: Callable[..., Array]
+    mixes: bool = False
+    identity: Callable[..., dict[str, Array]] | None = None
     sound_window: int = 3200
     latents: Callable[..., Array] | None = None
+    decode: Callable[..., Array] | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
-    embedded: Callable[[PyTree], Array] | None = None
-    painted: Callable[[PyTree, Array], PyTree] | None = None
+    paintable: bool = False
+
+
+def decoded(latents: Callable[..., Array], decode: Callable[..., Array]) -> Callable[..., Array]:
+    """The `images` of a synthesis that decodes latents."""
+
+    def images(variables, identity, inputs, shift=None):
+        z = latents(variables, inputs)
+        if shift is not None:
+            z = z + shift
+        return decode(variables, identity, z)
+
+    return images
 
 
 class Task(abc.ABC):
@@ -180,9 +198,13 @@ class Task(abc.ABC):
         """What to show of held-out data."""
         return None
 
-    def synthesis(self, phase: Phase, state: State) -> Synthesis | None:
+    def synthesis(self, phase: Phase) -> Synthesis | None:
         """How this task makes images for people; None if it makes none."""
         return None
+
+    def variables(self, phase: Phase, state: State) -> PyTree:
+        """What the synthesis reads of a state: nested dictionaries of arrays; averaged weights where there are any."""
+        return state.params
 
     @property
     def makes_images(self) -> bool:

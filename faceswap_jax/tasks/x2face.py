@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt8
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from optax import contrib
 
 from data_pipelines import datasets, sources
@@ -39,6 +39,7 @@ from faceswap_jax.tasks.base import (
     Preview,
     Step,
     Synthesis,
+    decoded,
     mean_of,
     trained_identities,
     with_data,
@@ -232,22 +233,23 @@ class Task(FaceTask):
 
     # Use
 
-    def synthesis(self, phase: Phase, state: State) -> Synthesis:
+    def synthesis(self, phase: Phase) -> Synthesis:
         """Whole images of anybody; `identity` is {"embedded": the face that they are sampled from, in [0, 1]}."""
-        networks = {"params": state.params, "statistics": state.extras["statistics"]}
 
         def latents(variables, inputs) -> Float[Array, "b vector"]:
             crops = precision.from_bytes(inputs["crops"])
             return x2face.encode(self.model, **variables, driving=crops)[0]
 
-        def images(variables, identity, inputs, shift=None) -> UInt8[Array, "b h w 3"]:
-            vectors = latents(variables, inputs)
-            if shift is not None:
-                vectors = vectors + shift
+        def decode(variables, identity, vectors) -> Float[Array, "b h w 3"]:
             places, _ = x2face.drive(self.model, **variables, vectors=vectors)
             embedded = identity["embedded"]
-            repeated = jnp.broadcast_to(embedded, (len(places), *embedded.shape))
-            return precision.to_bytes(sample(repeated, places))
+            repeated = jnp.broadcast_to(embedded, (places.shape[0], *embedded.shape))
+            return sample(repeated, places)
+
+        def identity(variables, pictures) -> dict[str, Float[Array, "h w 3"]]:
+            crops = precision.from_bytes(pictures)
+            faces, weights, _ = x2face.embed_each(self.model, **variables, sources=crops)
+            return {"embedded": x2face.merged(faces[None], weights[None])[0]}
 
         return Synthesis(
             alignment=self.config.alignment,
@@ -255,31 +257,17 @@ class Task(FaceTask):
             placement="whole",
             inputs=("crops",),
             personas=(),
-            variables=networks,
-            identity=partial(self._identity, networks),
-            images=images,
+            images=decoded(latents, decode),
+            identity=identity,
             latents=latents,
+            decode=decode,
             parts={"driving": self.model.vector},
-            embedded=lambda identity: identity["embedded"],
-            painted=lambda identity, face: {"embedded": jnp.asarray(face)},
+            paintable=True,
         )
 
-    def _identity(self, networks: PyTree, who) -> dict[str, Float[Array, "h w 3"]]:
-        """The embedded face of the pictures.
-
-        Raises:
-            InputError: there are none.
-        """
-        if who.personas or not who.pictures:
-            raise InputError("This model knows nobody by name; give pictures or clips of a person.")
-        embed = jax.jit(partial(x2face.embed_each, self.model))
-        # One after the other, so that one compiled program serves any number.
-        found = []
-        for picture in who.pictures:
-            crop = precision.from_bytes(jnp.asarray(picture)[None])
-            found.append(embed(**networks, sources=crop)[:2])
-        faces, weights = (jnp.stack(each, 1) for each in zip(*found, strict=True))
-        return {"embedded": x2face.merged(faces, weights)[0]}
+    def variables(self, phase: Phase, state: State) -> PyTree:
+        """Both networks, and the statistics of their normalisations."""
+        return {"params": state.params, "statistics": state.extras["statistics"]}
 
     # Data
 

@@ -45,9 +45,8 @@ def generator():
     c.update(level_steps=(0, 0, 1), final_steps=0)
     task = Task(c)
     (phase,) = task.phases
-    return TrainedGenerator(
-        task.synthesis(phase, task.init_state(phase, jax.random.key(0))), 0, make_mesh()
-    )
+    variables = task.variables(phase, task.init_state(phase, jax.random.key(0)))
+    return TrainedGenerator(task.synthesis(phase), variables, 0, make_mesh())
 
 
 def key_faces(seed: int) -> Keys:

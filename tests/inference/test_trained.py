@@ -45,10 +45,10 @@ def test_an_earlier_checkpoint(run, crops):
 def test_what_an_edit_says_reaches_the_task():
     def images(variables, identity, inputs, shift):
         smile = 0.0 if shift is None else shift[:, 1]
-        return jnp.broadcast_to(variables * smile, (2, 2, 3, 2)).T.astype(jnp.uint8)
+        return jnp.broadcast_to(variables["most"] * smile, (2, 2, 3, 2)).T
 
-    synthesis = Synthesis("eyes", 2, "whole", ("pose",), (), 100.0, lambda who: None, images)
-    generator = TrainedGenerator(synthesis, 0, make_mesh())
+    synthesis = Synthesis("eyes", 2, "whole", ("pose",), (), images)
+    generator = TrainedGenerator(synthesis, {"most": 100 / 255}, 0, make_mesh())
     faces = Faces(pose=np.zeros((2, 3), np.float32))
     shift = np.float32([[9, 0.5], [9, 0.25]])
     assert generator(None, faces, Edit(shift)).max((1, 2, 3)).tolist() == [50, 25]

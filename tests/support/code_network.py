@@ -17,6 +17,7 @@ class Network(Autoencoder):
     level: int
     personas: int
     inputs = ("image", "landmarks")
+    mixes = True
     last_levels = range(9)
     multiplications = 1.0
     latent = LATENT
@@ -40,13 +41,10 @@ class Network(Autoencoder):
         }
 
     def encode(self, shared, inputs, alpha):
-        flat = [inputs[name].reshape(len(inputs[name]), -1) for name in self.inputs]
+        flat = [inputs[name].reshape(inputs[name].shape[0], -1) for name in self.inputs]
         return jnp.concatenate(flat, 1) @ shared["encoder"][f"matrix_{self.level}"]
 
     def decode(self, shared, own, z, alpha):
         codes = jnp.broadcast_to(own["code"], z.shape)
         y = jnp.concatenate([z, codes], 1) @ shared["decoder"][f"matrix_{self.level}"]
         return jax.nn.sigmoid(y).reshape(-1, self.resolution, self.resolution, 3)
-
-    def mix(self, own, weights):
-        return {"code": sum(weight * own["code"][p] for p, weight in weights.items())}

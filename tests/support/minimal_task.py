@@ -11,7 +11,7 @@ from data_pipelines.batches.assembly import batches
 from data_pipelines.batches.roles import Identities
 from faceswap_jax.config import at_least, check
 from faceswap_jax.ops import optimizers
-from faceswap_jax.ops.precision import from_bytes, to_bytes
+from faceswap_jax.ops.precision import from_bytes
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import FaceTask, Phase, Preview, Synthesis, mean_of, with_data
 
@@ -68,13 +68,13 @@ class Task(FaceTask):
         return Preview(draw, rows=("input", "reconstruction"))
 
     # What `faceswap swap` and `evaluate` need
-    def synthesis(self, phase, state):
+    def synthesis(self, phase):
         def images(params, identity, inputs, edit):
-            return to_bytes(Network().apply(params["network"], from_bytes(inputs["crops"])))
+            return Network().apply(params["network"], from_bytes(inputs["crops"]))
 
         form = {"alignment": "eyes", "resolution": self.config.data.resolution}
         form |= {"placement": "blended", "inputs": ("crops",), "personas": self.config.personas}
-        return Synthesis(**form, variables=state.params, identity=lambda who: (), images=images)
+        return Synthesis(**form, images=images)
 
     def train_data(self, phase, host, hosts):
         return self._batches(0, seed=self.config.seed, host=host, hosts=hosts)

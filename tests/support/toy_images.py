@@ -53,31 +53,25 @@ class Task(base.Task):
 
     eval_data = train_data
 
-    def synthesis(self, phase, state):
+    def synthesis(self, phase):
         return Synthesis(
             alignment="stable",
             resolution=RESOLUTION,
             placement=self.config.placement,
             inputs=tuple(self.config.inputs),
             personas=PERSONAS,
-            variables=state.params,
-            identity=identity,
             images=images,
+            identity=identity,
             sound_window=WINDOW,
             latents=latents if "crops" in self.config.inputs else None,
             parts={"face": TILES**2} if "crops" in self.config.inputs else {},
-            embedded=lambda identity: identity["face"],
-            painted=lambda identity, face: identity | {"face": face},
+            paintable=True,
         )
 
 
-def identity(who):
-    """Weights of the personas, and the mean of the pictures: grey if there are none."""
-    weights = np.float32([who.personas.get(name, 0) for name in PERSONAS])
-    face = np.full((RESOLUTION, RESOLUTION, 3), 0.5)
-    if who.pictures:
-        face = np.mean(who.pictures, 0) / 255
-    return {"weights": weights, "known": np.float32(not who.pictures), "face": np.float32(face)}
+def identity(variables, pictures):
+    """The mean of the pictures."""
+    return {"embedded": pictures.astype(jnp.float32).mean(0) / 255}
 
 
 def latents(variables, inputs):
@@ -89,9 +83,9 @@ def latents(variables, inputs):
 
 
 def images(variables, identity, inputs, edit):
-    """The embedded face in its tint, times what is done: as bright as the pixels, the yaw and the sound are large."""
-    tint = identity["weights"] @ variables["tints"] + (1 - identity["known"])
-    tint = 2 * identity["face"] * tint
+    """The embedded face, or a persona's tint, times what is done: bright where pixels, yaw and sound are large."""
+    known = "weights" in identity
+    tint = identity["weights"] @ variables["tints"] if known else 2 * identity["embedded"]
     light = 0.5
     if "crops" in inputs:
         light = inputs["crops"].astype(jnp.float32) / 255
@@ -103,5 +97,5 @@ def images(variables, identity, inputs, edit):
         size = RESOLUTION // TILES
         tiles = edit.reshape(-1, TILES, TILES, 1)
         light = light + tiles.repeat(size, 1).repeat(size, 2)
-    shape = (len(next(iter(inputs.values()))), RESOLUTION, RESOLUTION, 3)
-    return jnp.round(255 * jnp.clip(jnp.broadcast_to(light * tint, shape), 0, 1)).astype(jnp.uint8)
+    shape = (next(iter(inputs.values())).shape[0], RESOLUTION, RESOLUTION, 3)
+    return jnp.clip(jnp.broadcast_to(light * tint, shape), 0, 1)

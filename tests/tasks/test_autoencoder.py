@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.inference.generator import Who
+from faceswap_jax.inference.described import WEIGHTS
 from faceswap_jax.ops.schedules import growth
 from faceswap_jax.tasks.autoencoder import Task
 from faceswap_jax.tasks.base import abstract_state
@@ -63,32 +63,17 @@ def test_preview_shows_input_reconstruction_and_every_swap(noise):
         np.testing.assert_allclose(
             grid[1, 2 * p : 2 * p + 2], grid[2 + p, 2 * p : 2 * p + 2], atol=1e-5
         )
-    made = task.synthesis(phase, state)
-    identity = made.identity(Who(personas={"c": 1.0}))
-    swapped = made.images(made.variables, identity, {"crops": noise["encoder_input"][0]})
-    np.testing.assert_allclose(swapped / 255, grid[4, :2], atol=0.003)
+    variables = task.variables(phase, state)
+    identity = {WEIGHTS: np.float32([0, 0, 1, 0])}
+    crops = noise["encoder_input"][0]
+    swapped = task.synthesis(phase).images(variables, identity, {"crops": crops})
+    np.testing.assert_allclose(swapped, grid[4, :2], atol=1e-5)
 
 
 def test_preview_says_what_its_rows_and_columns_show():
     preview = Task(config()).preview(Task(config()).phases[0])
     assert preview.rows == ("input", "reconstruction", "as a", "as b", "as c", "as d")
     assert preview.columns == ["a", "a", "b", "b", "c", "c", "d", "d"]
-
-
-@pytest.mark.parametrize(
-    ("who", "message"),
-    [
-        (Who(personas={"zoe": 1.0}), "no persona 'zoe'.*a, b, c, d"),
-        (Who(personas={"a": 0.5, "b": 0.5}), "mixes no personas"),
-        (Who(personas={"a": 0.5}), "with weight 1"),
-        (Who(pictures=[np.zeros((16, 16, 3), np.uint8)]), "trained on"),
-    ],
-)
-def test_it_shows_one_persona_that_it_was_trained_on(who, message):
-    task = Task(config())
-    phase, state = start(task)
-    with pytest.raises(InputError, match=message):
-        task.synthesis(phase, state).identity(who)
 
 
 def test_data_too_small_for_a_level_are_refused_with_the_steps_that_fit(data):
@@ -111,10 +96,12 @@ def test_a_network_of_ones_own_may_read_landmarks_and_mix_personas(noise):
     assert np.any(after.params["personas"]["code"] != state.params["personas"]["code"])
     assert jax.jit(task.preview(phase).draw)(state, batch).shape == (6, 8, 16, 16, 3)
 
-    made = task.synthesis(phase, state)
-    assert made.inputs == ("crops", "landmarks")
-    mixed = made.identity(Who(personas={"a": 0.25, "d": 0.75}))
+    made = task.synthesis(phase)
+    assert made.inputs == ("crops", "landmarks") and made.mixes
+    weights = np.float32([0.25, 0, 0, 0.75])
     codes = state.params["personas"]["code"]
+    mixed = task.network(phase).mix({"code": codes}, weights)
     np.testing.assert_allclose(mixed["code"], 0.25 * codes[0] + 0.75 * codes[3], rtol=1e-6)
     inputs = {"crops": noise["image"][0], "landmarks": landmarks[0]}
-    assert made.images(made.variables, mixed, inputs).shape == (2, 16, 16, 3)
+    images = made.images(task.variables(phase, state), {WEIGHTS: weights}, inputs)
+    assert images.shape == (2, 16, 16, 3)

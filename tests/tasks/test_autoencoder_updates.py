@@ -202,9 +202,9 @@ def test_the_running_mean_follows_the_weights_slowly_and_is_what_is_used(noise):
         np.testing.assert_allclose(average, 0.9 * old + 0.1 * trained, atol=1e-6)
 
     jax.tree.map(between, state.params, new.extras[AVERAGE], new.params)
-    made = task.synthesis(phase, new)
+    used = task.variables(phase, new)
     jax.tree.map(
         np.testing.assert_array_equal,
-        made.variables["weights"]["encoder"],
+        used["weights"]["encoder"],
         new.extras[AVERAGE]["encoder"],
     )

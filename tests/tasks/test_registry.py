@@ -10,7 +10,6 @@ import pytest
 
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
-from faceswap_jax.inference.generator import Who
 from faceswap_jax.models import comb
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.registry import network_class, task_class
@@ -70,8 +69,8 @@ def test_the_minimal_system_trains_continues_and_makes_images(tmp_path):
     assert train(config, tmp_path / "run")  # finished: there is nothing to do
 
     run = runs.load(tmp_path / "run", make_mesh())
-    made = run.task.synthesis(run.phase, run.state)
+    made = run.task.synthesis(run.phase)
+    variables = run.task.variables(run.phase, run.state)
     crops = np.zeros((2, 16, 16, 3), np.uint8)
-    identity = made.identity(Who(personas={made.personas[0]: 1.0}))
-    images = made.images(made.variables, identity, {"crops": crops}, None)
-    assert images.shape == crops.shape and images.dtype == np.uint8
+    images = made.images(variables, {"weights": np.ones(1)}, {"crops": crops}, None)
+    assert images.shape == crops.shape and len(made.personas) == 1

@@ -291,7 +291,7 @@ def test_its_generator_shows_anybody_doing_what_a_driver_does(run, batch):
     crops = batch["driving"]["image"][:3, 0]
     images = generator(who, Faces(crops=crops))
     assert images.shape == crops.shape and images.dtype == np.uint8
-    networks = generator._synthesis.variables
+    networks = generator.variables
     model = Task(configs.load(run / "config.json")).model
     expected = jax.jit(partial(x2face.reenact, model))(
         **networks,
