@@ -7,7 +7,15 @@ from absl import flags
 from faceswap_jax.commands.base import ANY_NUMBER, Command
 from faceswap_jax.errors import InputError
 
-EXTRA = ("fastapi", "grpc_health", "multipart", "opentelemetry", "prometheus_client", "uvicorn")
+EXTRA = (
+    "fastapi",
+    "grpc",
+    "grpc_health",
+    "multipart",
+    "opentelemetry",
+    "prometheus_client",
+    "uvicorn",
+)
 """Libraries of the extra `serving`."""
 
 
@@ -23,6 +31,8 @@ class Serve(Command):
         meaning = "Address of this machine to listen at; others than 127.0.0.1 need --keys."
         flags.DEFINE_string("host", "127.0.0.1", meaning, values)
         flags.DEFINE_integer("port", 8000, "Port; 0 for any that is free.", 0, 65535, values)
+        meaning = "Port for gRPC, the Open Inference Protocol for tensors; none by default."
+        flags.DEFINE_integer("grpc_port", None, meaning, 1, 65535, values)
         meaning = (
             "File of API keys, readable by you alone: a line of a name and a key for each client."
         )
@@ -59,4 +69,4 @@ class Serve(Command):
             result_seconds=60 * values.keep_minutes,
         )
         keys = Path(values.keys) if values.keys else None
-        serve(inputs, values.host, values.port, keys, limits, values.grace)
+        serve(inputs, values.host, values.port, keys, values.grpc_port, limits, values.grace)

@@ -75,7 +75,7 @@ async def ready(request: Request) -> dict[str, bool]:
 @router.get("/models/{model}/versions/{digest}")
 async def model(request: Request, model: str, digest: str | None = None) -> dict[str, Any]:
     """A model's tensors."""
-    generator = _generator(request.app.state.service, model, digest)
+    generator = generator_of(request.app.state.service, model, digest)
     return {
         "name": model,
         "versions": [generator.digest],
@@ -89,7 +89,7 @@ async def model(request: Request, model: str, digest: str | None = None) -> dict
 @router.get("/models/{model}/versions/{digest}/ready")
 async def model_ready(request: Request, model: str, digest: str | None = None) -> dict[str, Any]:
     """Whether a model takes requests: one that is there does."""
-    _generator(request.app.state.service, model, digest)
+    generator_of(request.app.state.service, model, digest)
     return {"name": model, "ready": True}
 
 
@@ -98,7 +98,7 @@ async def model_ready(request: Request, model: str, digest: str | None = None) -
 async def infer(request: Request, model: str, digest: str | None = None) -> Response:
     """Images of tensors."""
     service: Service = request.app.state.service
-    generator = _generator(service, model, digest)
+    generator = generator_of(service, model, digest)
     body = await request.body()
     # Long lists of numbers take a while, in which others are answered.
     wanted, given = await asyncio.to_thread(
@@ -109,7 +109,7 @@ async def infer(request: Request, model: str, digest: str | None = None) -> Resp
     return _answer(told, images, _as_bytes(wanted))
 
 
-def _generator(service: Service, model: str, digest: str | None) -> Generator:
+def generator_of(service: Service, model: str, digest: str | None) -> Generator:
     """The model of that name; raises Refusal if it is not served, or in another version."""
     generator = service.models[model].generator
     if digest not in (None, generator.digest):

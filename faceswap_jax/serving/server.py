@@ -21,6 +21,7 @@ from faceswap_jax.serving.app import build
 from faceswap_jax.serving.keys import read_keys
 from faceswap_jax.serving.limits import Limits
 from faceswap_jax.serving.models import Models
+from faceswap_jax.serving.rpc import Rpc
 from faceswap_jax.serving.service import Service
 from faceswap_jax.serving.tracing import Traces
 from faceswap_jax.serving.workspace import workspace
@@ -40,6 +41,7 @@ def serve(
     host: str,
     port: int,
     keys: Path | None = None,
+    rpc_port: int | None = None,
     limits: Limits | None = None,
     grace: float = 60,
 ) -> None:
@@ -53,6 +55,7 @@ def serve(
         host: name or address of this machine to listen at.
         port: 0 for any that is free.
         keys: file of API keys; see `keys.read_keys`.
+        rpc_port: for gRPC; none if not given.
         limits: what is admitted.
         grace: seconds.
 
@@ -64,13 +67,17 @@ def serve(
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(listen(host, port))
         _check_open(listening, bool(known.names))
+        if rpc_port is not None:
+            # Whether it is free: gRPC would not say why not.
+            listen(host, rpc_port).close()
         folder = stack.enter_context(workspace())
         generators = {name: _load(path) for name, path in folders.items()}
         service = Service(generators, folder, limits, known, Traces.from_environment())
         service.models.warm_up()
         signal.signal(signal.SIGHUP, lambda *_: _in_thread(reload, service.models, folders))
+        rpc_address = None if rpc_port is None else f"{_shown(listening)}:{rpc_port}"
         _tell(service, listening)
-        Server(config_of(service), service, grace).run(sockets=[listening])
+        Server(config_of(service), service, grace, rpc_address).run(sockets=[listening])
 
 
 def named(artifacts: Sequence[str]) -> dict[str, Path]:
@@ -108,8 +115,24 @@ def reload(models: Models, folders: Mapping[str, Path]) -> None:
 class Server(uvicorn.Server):
     """Drains at SIGTERM, and ends at a second one."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, grace: float):
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        grace: float,
+        rpc_address: str | None = None,
+    ):
+        """Not started yet.
+
+        Args:
+            config: see `config_of`.
+            service: that does the work.
+            grace: seconds for what is on its way.
+            rpc_address: host and port for gRPC; None for none.
+        """
         super().__init__(config)
+        self._rpc_address = rpc_address
+        self._rpc: Rpc | None = None
         self._service = service
         self._grace = grace
         self._end = float("inf")
@@ -122,9 +145,24 @@ class Server(uvicorn.Server):
         self._service.draining = True
         self._end = time.monotonic() + self._grace
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to answer."""
+        await super().startup(sockets)
+        if self._rpc_address:
+            self._rpc = Rpc(self._service, self._rpc_address)
+            await self._rpc.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends."""
+        if self._rpc:
+            await self._rpc.stop(LAST_SECONDS)
+        await super().shutdown(sockets)
+
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to end; called ten times a second."""
         self._service.jobs.sweep()
+        if self._service.draining and self._rpc:
+            await self._rpc.drain()
         drained = self._service.draining and self._service.idle
         return await super().on_tick(counter) or drained or time.monotonic() > self._end
 
@@ -209,10 +247,15 @@ def _check_open(listening: socket.socket, has_keys: bool) -> None:
 
 def _tell(service: Service, listening: socket.socket) -> None:
     """Says where the models are."""
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
+    port = listening.getsockname()[1]
     names = ", ".join(model.name for model in service.models)
-    _print(f"Serving {names} at http://{shown}:{port}; /docs explains.")
+    _print(f"Serving {names} at http://{_shown(listening)}:{port}; /docs explains.")
+
+
+def _shown(listening: socket.socket) -> str:
+    """The host of a socket, as addresses have it."""
+    host = listening.getsockname()[0]
+    return f"[{host}]" if ":" in host else host
 
 
 def _print(text: str) -> None:

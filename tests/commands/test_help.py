@@ -42,7 +42,7 @@ def test_help_names_every_command(faceswap, arguments):
         ("demo", "output"),
         (
             "serve",
-            "host port keys grace picture_mib clip_mib megapixels seconds memory_gib keep_minutes",
+            "host port grpc_port keys grace picture_mib clip_mib megapixels seconds memory_gib keep_minutes",
         ),
     ],
 )
