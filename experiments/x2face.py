@@ -44,6 +44,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.held_out = 0.1  # the last fraction of the identities, never trained on
     c.data.test = 64  # pairs of frames of these that the evaluations look at
     c.data.sources = 3  # frames that show who; confidences are only learned from several
+    c.data.driving = 1  # frames that each embedded face is driven by in a step
     c.data.mirror = False  # mirrors half of the tracks
 
     c.alignment = (

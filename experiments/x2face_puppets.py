@@ -29,13 +29,13 @@ def get_config() -> ml_collections.ConfigDict:
     """The published values but for size, steps and the optimizer."""
     c = x2face.get_config()
     c.data.sources = 2
+    c.data.driving = 4
     c.data.mirror = True
-    c.model.update(resolution=64, width=0.5, inner=256)
-    c.steps = 4_000
+    c.model.update(resolution=64, width=0.25, inner=256)
+    c.steps = 12_000
+    c.batch = 8
     c.optimizer = "adam"
-    c.learning_rate = 1e-3
-    c.content_rate = 2e-4
-    c.plateau.update(steps=200, patience=4, improvement=0.01)
-    c.mesh.cpu_devices = 2
+    c.learning_rate = 5e-4
+    c.plateau.update(steps=500, patience=2, improvement=0.01)
     c.run.update(preview=500, checkpoint=500)
     return c

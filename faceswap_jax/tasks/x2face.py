@@ -181,11 +181,11 @@ class Task(FaceTask):
         shown, driving = _frames(batch, "source"), _frames(batch, "driving")
         both = jnp.concatenate([driving, _frames(batch, "other")], 1)
         made = x2face.reenact(self.model, params, extras["statistics"], shown, both, train=True)
-        by_same, by_other = made.images[:, 0], made.images[:, 1]
-        l1 = jnp.abs(by_same - driving[:, 0]).mean()
+        by_same, by_other = made.images[:, :-1], made.images[:, -1]
+        l1 = jnp.abs(by_same - driving).mean()
 
         see = partial(layers.features, self.embedder, extras["embedder"])
-        same = content.distances(see(by_same), see(driving[:, 0]))
+        same = content.distances(see(_flat(by_same)), see(_flat(driving)))
         other = content.distances(see(by_other), see(shown[:, 0]))
         counted = layers.counted(self.embedder)
         added = content.balanced(l1, same, other, counted, self.config.loss.other)
@@ -276,6 +276,7 @@ class Task(FaceTask):
         c = self.config
         return self._batches(
             [self.data[name] for name in c.identities],
+            driving=c.data.driving,
             others=int(phase.stage == STAGE_II),
             batch=c.batch,
             seed=c.seed,
@@ -290,6 +291,7 @@ class Task(FaceTask):
         held_out = [source for name, source in self.data.items() if name not in trained]
         return self._batches(
             [source for source in held_out if len(source)],
+            driving=1,
             others=0,
             batch=self.config.data.test,
             seed=0,
@@ -298,11 +300,11 @@ class Task(FaceTask):
         )
 
     def _batches(
-        self, identities: list[sources.PersonaSource], others: int, **options
+        self, identities: list[sources.PersonaSource], driving: int, others: int, **options
     ) -> grain.MapDataset:
         return batches(
             identities,
-            Roles(source=self.config.data.sources, driving=1, other=others),
+            Roles(source=self.config.data.sources, driving=driving, other=others),
             fields=("image", "record"),
             alignment=self.config.alignment,
             resolution=self.model.resolution,
@@ -313,6 +315,11 @@ class Task(FaceTask):
 def _frames(batch: Batch, role: str) -> Frames:
     """The images of a role, in [0, 1]."""
     return precision.from_bytes(batch[role]["image"])
+
+
+def _flat(frames: Frames) -> Float[Array, "b*n h w 3"]:
+    """The images of all elements."""
+    return frames.reshape(-1, *frames.shape[2:])
 
 
 def _check(config: ml_collections.ConfigDict) -> None:
@@ -331,6 +338,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "plateau.improvement": inside(0, 1),
         "loss.other": at_least(0),
         "data.sources": at_least(1),
+        "data.driving": at_least(1),
         "data.test": at_least(2),
         "data.held_out": inside(0, 1),
         "model.resolution": one_of(*RESOLUTIONS),

@@ -48,7 +48,7 @@ SMALL = {
         "model.side": SIDE,
     },
     "x2face": RUN
-    | {"steps": 2, "data.test": 8, "data.sources": 1}
+    | {"steps": 2, "data.test": 8, "data.sources": 1, "data.driving": 1}
     | {"model.resolution": SIDE, "model.width": 1 / 64, "model.inner": 8, "model.vector": 8},
     "sync": RUN
     | {"steps": 2, "warm_up": 1, "data.times": 2, "data.test": 8, "resolution": SIDE}

@@ -28,13 +28,13 @@ from faceswap_jax.train import train
 from tests.support.small_comb import one_device
 from tests.support.tiny_run import rows
 
-SIDE, BATCH, SOURCES = 16, 8, 2
+SIDE, BATCH, SOURCES, DRIVING = 16, 8, 2, 2
 SHAPE = {"blocks": [1, 1], "channels": [6, 8], "stem": 4, "embedding": 5, "side": 16}
 
 
 def config(**changes):
     c = experiment.get_config()
-    c.data.update(kind="puppets", held_out=0.4, test=8, sources=SOURCES)
+    c.data.update(kind="puppets", held_out=0.4, test=8, sources=SOURCES, driving=DRIVING)
     c.data.update({"world_seed": 3, "personas": 5, "frames": 4, "resolution": SIDE})
     c.model.update(resolution=SIDE, width=1 / 16, inner=8, vector=6)
     c.update(steps=4, content_steps=2, batch=BATCH, learning_rate=0.05, content_rate=0.02)
@@ -103,25 +103,24 @@ def test_sources_and_driver_are_of_one_track_and_the_last_people_are_held_out():
     names = list(task.data)
     assert list(task.config.identities) == names[:3]
     phase = task.phases[0]
-    for data, known in ((task.train_data, names[:3]), (task.eval_data, names[3:])):
+    kinds = (task.train_data, names[:3], DRIVING), (task.eval_data, names[3:], 1)
+    for data, known, driving in kinds:
         shown = data(phase, 0, 1)[0]
         assert set(shown) == {"source", "driving"}
         assert shown["source"]["image"].shape == (8, SOURCES, SIDE, SIDE, 3)
-        for sources, (driver,) in zip(
+        for sources, drivers in zip(
             shown["source"]["record"], shown["driving"]["record"], strict=True
         ):
-            people = {record.split(":")[0] for record in (*sources, driver)}
+            people = {record.split(":")[0] for record in (*sources, *drivers)}
             assert len(people) == 1 and people <= set(known)
-            assert len({*sources, driver}) == SOURCES + 1
+            assert len({*sources, *drivers}) == SOURCES + driving
 
 
 def test_in_stage_ii_somebody_else_drives_too(task):
     known = config(identities=tuple(task.data)[:3])
     shown = Task(known).train_data(task.phases[1], 0, 1)[0]
-    for (driver,), (other,) in zip(
-        shown["driving"]["record"], shown["other"]["record"], strict=True
-    ):
-        assert driver.split(":")[0] != other.split(":")[0]
+    for drivers, (other,) in zip(shown["driving"]["record"], shown["other"]["record"], strict=True):
+        assert other.split(":")[0] not in {driver.split(":")[0] for driver in drivers}
 
 
 def test_stage_i_is_momentum_on_the_l1_error(task, state, step, batch):
