@@ -32,7 +32,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.driving = 4
     c.data.mirror = True
     c.model.update(resolution=64, width=0.25, inner=256)
-    c.steps = 12_000
+    c.steps = 9_000
     c.batch = 8
     c.optimizer = "adam"
     c.learning_rate = 5e-4
