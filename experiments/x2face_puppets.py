@@ -13,8 +13,8 @@ Expect: on eight puppets never seen, driven by themselves and by each other (doc
 
 Three sources are better than one, and stage II keeps identity better, as in the source. Linear regression reads the
 pose of a driving frame off its vector to 3.9 degrees of yaw and 4.0 of pitch. The head follows; eyes, lids, brows and
-mouth do not: their correlations with the truth are 0.2 at most, where 64 px allow 0.8. A source that looks aside has
-half a face, and what is made of it is no face.
+mouth do not: their correlations with the truth are 0.3 at most, where 64 px allow 0.7 to 0.9. A source that looks aside
+has half a face, and what is made of it is no face.
 
     faceswap puppets --output data --format records --world_seed 1 --personas 128 --tracks 24 --frames 8 --rate 2 \
         --resolution 64 --together 8
