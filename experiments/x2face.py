@@ -52,7 +52,7 @@ def get_config() -> ml_collections.ConfigDict:
     )
 
     c.model = ml_collections.ConfigDict()
-    c.model.resolution = 256  # side of the images, pixels: 8 to 256
+    c.model.resolution = 256  # side of the images, pixels: 16 to 256
     c.model.width = 1.0  # of the channels between the first and the last halving
     c.model.inner = 512  # channels of the embedding network at 1 px
     c.model.vector = 128  # length of the driving vector

@@ -51,7 +51,7 @@ OPTIMIZERS = {"sgd": optax.trace(0.9), "adam": optimizers.ADAM}
 """By their names in `config.optimizer`. The source has SGD."""
 
 PREVIEW_COLUMNS = 8
-RESOLUTIONS = (8, 16, 32, 64, 128, 256)
+RESOLUTIONS = (16, 32, 64, 128, 256)
 
 Frames = Float[Array, "b n h w 3"]
 

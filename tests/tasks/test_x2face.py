@@ -28,8 +28,8 @@ from faceswap_jax.train import train
 from tests.support.small_comb import one_device
 from tests.support.tiny_run import rows
 
-SIDE, BATCH, SOURCES, DRIVING = 8, 8, 2, 2
-SHAPE = {"blocks": [1, 1], "channels": [6, 8], "stem": 4, "embedding": 5, "side": 8}
+SIDE, BATCH, SOURCES, DRIVING = 16, 8, 2, 2
+SHAPE = {"blocks": [1, 1], "channels": [6, 8], "stem": 4, "embedding": 5, "side": 16}
 
 
 def config(**changes):
@@ -75,7 +75,7 @@ def state(fresh):
     """Networks that move pixels, and an embedder."""
     params = jax.tree.map(lambda leaf: leaf, fresh.params)
     for number, network in enumerate(params.values()):
-        last = network["up"]["conv_2"]
+        last = network["up"]["conv_3"]
         key = jax.random.key(number)
         last["kernel"] = 0.1 * jax.random.normal(key, last["kernel"].shape)
     return replace(fresh, params=params)
@@ -198,11 +198,11 @@ def test_the_learning_rate_is_a_tenth_after_a_plateau_and_stage_ii_begins_anew(
 
 
 def test_it_learns_to_reenact(fresh, step):
-    """Sources are the driving frame, shifted by two pixels."""
+    """Sources are the driving frame, shifted by four pixels."""
     rng = np.random.default_rng(1)
-    squares = rng.random((BATCH, 4, 4, 3)).repeat(2, 1).repeat(2, 2)
+    squares = rng.random((BATCH, 4, 4, 3)).repeat(4, 1).repeat(4, 2)
     truth = np.uint8(255 * squares)[:, None]
-    shown = np.roll(truth, 2, axis=3).repeat(SOURCES, 1)
+    shown = np.roll(truth, 4, axis=3).repeat(SOURCES, 1)
     examples = {"source": {"image": shown}, "driving": {"image": truth}}
     state, losses = fresh, []
     for _ in range(60):
@@ -233,7 +233,7 @@ def test_the_preview_shows_the_embedded_face_and_who_drives(task, state, batch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model.resolution": 48}, "config.model.resolution is 48; choose 8 or 16 or"),
+        ({"model.resolution": 48}, "config.model.resolution is 48; choose 16 or 32 or"),
         ({"optimizer": "muon"}, "config.optimizer is 'muon'; choose sgd or adam"),
         ({"data.sources": 0}, "config.data.sources is 0"),
         ({"plateau.improvement": 0.0}, "config.plateau.improvement is 0.0"),
