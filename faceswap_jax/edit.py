@@ -24,7 +24,7 @@ def edit(
     """Does what `swap` does, and changes what the faces do.
 
     Args:
-        workdir: folder of a trained run, in which the vectors lie.
+        workdir: folder of a trained run, or of an artifact, in which the vectors lie.
         persona: whose face is shown; the performer's own for an edit of nothing but the performance.
         source: picture or clip of the performers.
         output: picture or clip to write.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faceswap_jax.artifacts.models import load
 from faceswap_jax.editing.control import Control
 from faceswap_jax.editing.driving import RATE, SUFFIXES, open_drive
 from faceswap_jax.errors import InputError
@@ -14,7 +15,6 @@ from faceswap_jax.faces.pose import head_pose
 from faceswap_jax.inference import clip, painting
 from faceswap_jax.inference.clip import Count
 from faceswap_jax.inference.generator import Generator
-from faceswap_jax.inference.trained import load
 from faceswap_jax.inference.who import Source, check_who, faces_of, shown_in, who_is
 
 
@@ -33,7 +33,7 @@ def reenact(
     """Lets somebody act as the largest face of a picture or a clip does, turn the head as a table says, or speak.
 
     Args:
-        workdir: folder of a trained run.
+        workdir: folder of a trained run, or of an artifact.
         sources: pictures or clips of the person to show.
         driving: picture or clip of the performer; or what `editing.driving` knows, head poses or sound.
             None to write the embedded face alone.

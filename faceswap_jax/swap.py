@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from faceswap_jax.artifacts.models import load
 from faceswap_jax.editing.edits import Edits
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend
@@ -17,7 +18,6 @@ from faceswap_jax.inference.clip import (
     swap_clip,
 )
 from faceswap_jax.inference.generator import Generator
-from faceswap_jax.inference.trained import load
 from faceswap_jax.inference.who import who_is
 
 
@@ -34,7 +34,7 @@ def swap(
     """Gives somebody's face to a person of a picture or clip, or several faces to several.
 
     Args:
-        workdir: folder of a trained run.
+        workdir: folder of a trained run, or of an artifact.
         persona: one of its personas; None if `pictures` or `personas` say whom to show.
         source: picture or clip of the performers.
         output: picture, or H.264 clip with the source's frame rate and sound.

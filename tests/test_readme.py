@@ -20,6 +20,7 @@ PAGES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("*.md"))
 PAGES += [
     "docs/bench.md",
     "docs/editing.md",
+    "docs/export.md",
     "docs/reenact.md",
     "docs/speed.md",
     "launch/README.md",
@@ -70,9 +71,9 @@ SMALL = {
 }
 
 
-def blocks() -> list[str]:
-    """The shell commands of README, block by block."""
-    return re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str = "sh") -> list[str]:
+    """The shell commands of README, block by block, or its Python."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
 def commands(block: str) -> list[str]:
@@ -94,7 +95,7 @@ def test_only_blocks_that_make_the_environment_are_left_out():
     assert [block.startswith(start) for block, start in zip(left_out, LEFT_OUT, strict=True)]
     # Nothing that looks like a command stands in a block of another kind.
     assert not re.findall(r"^ {4}(faceswap|make|python|launch/)", README, re.MULTILINE)
-    assert README.count("```") == 2 * len(blocks())
+    assert README.count("```") == 2 * (len(blocks()) + len(blocks("python")))
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from faceswap_jax.commands.base import Command, explained
-from faceswap_jax.commands.results import define_swap, swap_choices
+from faceswap_jax.commands.results import define_swap, model_of, swap_choices
 from faceswap_jax.errors import InputError
 
 SIGNALS = {
@@ -151,9 +151,12 @@ class Edit(Command):
     """Do what 'swap' does, and change what the face does."""
 
     name = "edit"
-    usage = "INPUT --workdir DIR --persona NAME (--keyframes FILE | --weights NAME=W,...) --output OUTPUT"
+    usage = (
+        "INPUT (--workdir DIR | --model DIR) --persona NAME (--keyframes FILE | --weights NAME=W,...) "
+        "--output OUTPUT"
+    )
     inputs = (1, 1)
-    required = ("workdir", "output", "blend", "outline")
+    required = ("output", "blend", "outline")
 
     def define(self, values, arguments):
         define_swap(values)
@@ -173,7 +176,7 @@ class Edit(Command):
             )
         changes = weights(values.weights) if values.weights else Path(values.keyframes)
         edit(
-            Path(values.workdir),
+            model_of(values),
             values.persona,
             Path(inputs[0]),
             Path(values.output),

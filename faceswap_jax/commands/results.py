@@ -31,9 +31,9 @@ class Swap(Command):
     """Give a persona's face to a picture or a clip."""
 
     name = "swap"
-    usage = "INPUT --workdir DIR --persona NAME --output OUTPUT"
+    usage = "INPUT (--workdir DIR | --model DIR) --persona NAME --output OUTPUT"
     inputs = (1, 1)
-    required = ("workdir", "output", "blend", "outline")
+    required = ("output", "blend", "outline")
 
     def define(self, values, arguments):
         define_swap(values)
@@ -42,7 +42,7 @@ class Swap(Command):
         from faceswap_jax.swap import swap
 
         swap(
-            Path(values.workdir),
+            model_of(values),
             values.persona,
             Path(inputs[0]),
             Path(values.output),
@@ -54,9 +54,11 @@ class Reenact(Command):
     """Let somebody act as a clip does, turn the head or speak, in whole images of the model's own."""
 
     name = "reenact"
-    usage = "(SOURCE... | --persona NAME) --workdir DIR --drive (INPUT | POSES.csv | SOUND.wav) --output OUTPUT"
+    usage = (
+        "(SOURCE... | --persona NAME) (--workdir DIR | --model DIR) --drive (INPUT | POSES.csv | SOUND.wav) "
+        "--output OUTPUT"
+    )
     inputs = (0, ANY_NUMBER)
-    required = ("workdir",)
 
     def define(self, values, arguments):
         define_run(values)
@@ -78,7 +80,7 @@ class Reenact(Command):
         from faceswap_jax.reenact import reenact
 
         reenact(
-            Path(values.workdir),
+            model_of(values),
             paths(inputs),
             _path(values.drive),
             _path(values.output),
@@ -94,13 +96,11 @@ class Evaluate(Command):
     """Swap clips between all personas, or drive everybody by all clips, and score the results."""
 
     name = "evaluate"
-    usage = "--workdir DIR --data DIR [--blend METHOD,...] [--embedder PATH]"
-    required = ("workdir", "data", "blend")
+    usage = "(--workdir DIR | --model DIR) --data DIR [--blend METHOD,...] [--embedder PATH]"
+    required = ("data", "blend")
 
     def define(self, values, arguments):
-        flags.DEFINE_string(
-            "workdir", None, "Folder of a trained run, also for the scores.", values
-        )
+        define_model(values, "Folder of a trained run, also for the scores.")
         meaning = "Folder of clips: puppets, or a clip or a folder of clips for each person."
         flags.DEFINE_string("data", None, meaning, values)
         meaning = "How faces are blended in; several, separated by commas, are compared."
@@ -116,7 +116,39 @@ class Evaluate(Command):
     def run(self, values, inputs):
         from faceswap_jax.evaluation.bench import evaluate
 
-        evaluate(Path(values.workdir), Path(values.data), values.blend, _path(values.embedder))
+        evaluate(model_of(values), Path(values.data), values.blend, _path(values.embedder))
+
+
+class Export(Command):
+    """Write a run as an artifact: safetensors, StableHLO and ONNX, compared with the checkpoint."""
+
+    name = "export"
+    usage = "--workdir DIR --output DIR [--formats FORMAT,...] [--precision TYPE] [--persona NAME]"
+    required = ("workdir", "output", "formats", "precision")
+
+    def define(self, values, arguments):
+        flags.DEFINE_string("workdir", None, "Folder of a trained run.", values)
+        meaning = "Number of steps of the checkpoint to use. By default the newest one."
+        flags.DEFINE_integer("step", None, meaning, 0, None, values)
+        flags.DEFINE_string("output", None, "Folder to write, which is not there yet.", values)
+        meaning = "Formats beside safetensors, which are always written."
+        flags.DEFINE_list("formats", "safetensors,stablehlo,onnx", meaning, values)
+        meaning = "Type of the stored weights: float32, float16 or bfloat16."
+        flags.DEFINE_string("precision", "float32", meaning, values)
+        meaning = "The only persona that the artifact knows, or a mix, such as alice:0.7,bob:0.3. By default all."
+        flags.DEFINE_string("persona", None, meaning, values)
+
+    def run(self, values, inputs):
+        from faceswap_jax.artifacts.export import export
+
+        export(
+            Path(values.workdir),
+            Path(values.output),
+            values.step,
+            values.formats,
+            values.precision,
+            values.persona,
+        )
 
 
 class Demo(Command):
@@ -203,10 +235,35 @@ def swap_choices(values: flags.FlagValues) -> dict[str, object]:
 
 def define_run(values: flags.FlagValues) -> None:
     """The flags of commands that make images: which run makes them, and where to."""
-    flags.DEFINE_string("workdir", None, "Folder of a trained run.", values)
+    define_model(values, "Folder of a trained run.")
     meaning = "Number of steps of the checkpoint to use. By default the newest one."
     flags.DEFINE_integer("step", None, meaning, 0, None, values)
     flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", values)
+
+
+def define_model(values: flags.FlagValues, workdir: str) -> None:
+    """The flags that say what makes the images; `workdir` explains the first one."""
+    flags.DEFINE_string("workdir", None, workdir, values)
+    meaning = "In place of --workdir: an artifact, the folder that 'faceswap export' has written."
+    flags.DEFINE_string("model", None, meaning, values)
+
+
+def model_of(values: flags.FlagValues) -> Path:
+    """The folder of what makes the images.
+
+    Raises:
+        InputError: not exactly one is given, or what should be an artifact is none.
+    """
+    from faceswap_jax.artifacts.manifest import Artifact
+
+    if (values.workdir is None) == (values.model is None):
+        raise InputError(
+            "Say what makes the images: --workdir, a run, or --model, an artifact, one of the two."
+        )
+    if values.workdir:
+        return Path(values.workdir)
+    Artifact.load(Path(values.model))
+    return Path(values.model)
 
 
 def _path(text: str | None) -> Path | None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from data_pipelines.puppets.dataset import CLIPS, PuppetClips
 from data_pipelines.records import MANIFEST
 from faceswap_jax import config as configs
+from faceswap_jax.artifacts.models import load
 from faceswap_jax.editing.control import FILE, Control
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.acting import Judge, read_actors, score_all
@@ -19,7 +20,6 @@ from faceswap_jax.evaluation.swapping import Bench, score_swaps
 from faceswap_jax.faces import blend
 from faceswap_jax.faces.picture import save_grid
 from faceswap_jax.inference.generator import Generator
-from faceswap_jax.inference.trained import load
 from faceswap_jax.reporting.board import Board
 
 
@@ -35,7 +35,7 @@ def evaluate(
     of everybody, who is driven by the own clip and by those of the others.
 
     Args:
-        workdir: folder of a trained run.
+        workdir: folder of a trained run, or of an artifact.
         data: folder of clips: puppets (`faceswap puppets`), whose perfect results are rendered, or a folder of clips
             for each person, which are scored without a truth.
         methods: of blending.

@@ -79,7 +79,7 @@ class Description:
 
 
 class DescribedGenerator(abc.ABC):
-    """A `Generator` of three functions of arrays. An identity is a dictionary of arrays."""
+    """A `Generator` of a few functions of arrays. An identity is a dictionary of arrays."""
 
     def __init__(self, description: Description):
         self.description = description
@@ -100,6 +100,10 @@ class DescribedGenerator(abc.ABC):
     @abc.abstractmethod
     def _latents(self, inputs: Arrays) -> Float[np.ndarray, "b latent"]:
         """Latents of faces, where there are any."""
+
+    @abc.abstractmethod
+    def decode(self, identity: Arrays, latents: Float[np.ndarray, "b latent"]) -> Images:
+        """Images of the identity, doing what latents tell. Only where there are `parts`."""
 
     @abc.abstractmethod
     def _identity(self, pictures: Pictures) -> Arrays:

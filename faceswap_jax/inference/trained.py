@@ -56,6 +56,7 @@ class TrainedGenerator(DescribedGenerator):
         self._compiled = {
             "images": jax.jit(_in_bytes(synthesis.images)),
             "latents": jax.jit(synthesis.latents) if synthesis.latents else None,
+            "decode": jax.jit(_in_bytes(synthesis.decode)) if synthesis.decode else None,
             "identity": jax.jit(synthesis.identity) if synthesis.identity else None,
         }
 
@@ -69,6 +70,10 @@ class TrainedGenerator(DescribedGenerator):
 
     def _latents(self, inputs: Arrays) -> Float[np.ndarray, "b latent"]:
         return np.asarray(self._run("latents", inputs))
+
+    def decode(self, identity: Arrays, latents: Float[np.ndarray, "b latent"]) -> Images:
+        """See `DescribedGenerator.decode`."""
+        return np.asarray(self._run("decode", identity, latents))
 
     def _identity(self, pictures: Pictures) -> Arrays:
         return self._run("identity", pictures)

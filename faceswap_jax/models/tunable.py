@@ -31,6 +31,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.config import at_least, between, check, one_of
@@ -74,8 +75,9 @@ class Tuning:
 
 def of_images(values: PerPersona, x: Images) -> Float[Array, "b*p 1 1 c"]:
     """Each image's values, from those of the personas, who take turns in a batch."""
-    repeated = jnp.tile(values, (x.shape[0] // values.shape[0], 1))
-    return repeated[:, None, None]
+    personas, channels = values.shape
+    repeated = jnp.broadcast_to(values, (x.shape[0] // personas, personas, channels))
+    return repeated.reshape(x.shape[0], 1, 1, channels)
 
 
 def normalised(x: Images) -> Images:
@@ -101,12 +103,19 @@ def convolve_each(x: Images, kernels: Float[Array, "p k k c f"], padding: str | 
 
     h, w = x.shape[1:3]
     before, after = (side - 1) // 2, side // 2
-    padded = jnp.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
+    padded = _padded(_padded(x, before, after, 1), before, after, 2)
     shifted = [padded[:, i : i + h, j : j + w] for i in range(side) for j in range(side)]
     windows = jnp.concatenate(shifted, -1).reshape(batch, personas, h, w, -1)
     matrices = kernels.reshape(personas, -1, features)
     y = jnp.einsum("bphwk,pkf->bphwf", windows, matrices)
     return y.reshape(x.shape[0], h, w, features)
+
+
+def _padded(x, before, after, axis):
+    """Zeros before and behind along an axis, by a form that ONNX has for batches of any size."""
+    start = jnp.zeros_like(lax.slice_in_dim(x, 0, before, axis=axis))
+    end = jnp.zeros_like(lax.slice_in_dim(x, 0, after, axis=axis))
+    return jnp.concatenate([start, x, end], axis)
 
 
 class TunedConv(comb.ConvLeaky):

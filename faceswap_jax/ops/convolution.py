@@ -20,11 +20,13 @@ Results of at most 2 x 2 pixels are one product with patches of the images, of k
 gradient of 3 x 3 pixels and 256 channels took 103 ms on 32 images of 2 px, and takes 5.
 
 GPUs and TPUs have such algorithms in their libraries, so they get `jax.lax.conv_general_dilated`. So do other kernels,
-strides and types, and shapes that gain nothing.
+strides and types, shapes that gain nothing, and programs that other machines will run (`portable`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -59,6 +61,19 @@ FEW_CHANNELS = 4
 CACHED = 2**18
 
 
+_PORTABLE = ContextVar("portable", default=False)
+
+
+@contextmanager
+def portable() -> Iterator[None]:
+    """What is traced meanwhile has plain convolutions alone: whoever runs it chooses the algorithm."""
+    token = _PORTABLE.set(True)
+    try:
+        yield
+    finally:
+        _PORTABLE.reset(token)
+
+
 def conv_general_dilated(
     lhs: Images,
     rhs: Float[Array, "kh kw c f"],
@@ -89,9 +104,15 @@ def conv_general_dilated(
     return _narrow(*_varying_alike(x, rhs))
 
 
+def _on_this_cpu(x) -> bool:
+    """Whether images of float32 are convolved on a CPU, and here."""
+    here = jax.default_backend() == "cpu" and not _PORTABLE.get()
+    return here and x.dtype == jnp.float32
+
+
 def _plain(x, kernel, strides, padding, options) -> bool:
     """Whether this is a plain 3 x 3 convolution on a CPU."""
-    if jax.default_backend() != "cpu" or x.dtype != jnp.float32:
+    if not _on_this_cpu(x):
         return False
 
     *sides, channels, _ = kernel.shape
@@ -103,7 +124,7 @@ def _plain(x, kernel, strides, padding, options) -> bool:
 
 def _has_few_pixels(x, kernel, strides, padding, options) -> bool:
     """Whether the result has, of a convolution without groups and dilations on a CPU."""
-    if jax.default_backend() != "cpu" or x.dtype != jnp.float32:
+    if not _on_this_cpu(x):
         return False
     dilations = {*options.get("lhs_dilation", ()), *options.get("rhs_dilation", ())}
     if kernel.shape[2] != x.shape[-1] or dilations - {1}:

@@ -1,6 +1,7 @@
 """Images twice and half as large."""
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 
@@ -13,16 +14,33 @@ def upsample_linear(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
     """Bilinear upsampling by 2; beyond the border the outermost pixels are repeated."""
     b, h, w, c = x.shape
     # Each new row lies a quarter of a pixel before or behind an old one.
-    padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)), mode="edge")
-    before = 0.75 * x + 0.25 * padded[:, :-2]
-    behind = 0.75 * x + 0.25 * padded[:, 2:]
+    above, below = _neighbours(x, 1)
+    before = 0.75 * x + 0.25 * above
+    behind = 0.75 * x + 0.25 * below
     x = jnp.stack([before, behind], 2).reshape(b, 2 * h, w, c)
 
     # Columns likewise
-    padded = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge")
-    before = 0.75 * x + 0.25 * padded[:, :, :-2]
-    behind = 0.75 * x + 0.25 * padded[:, :, 2:]
+    left, right = _neighbours(x, 2)
+    before = 0.75 * x + 0.25 * left
+    behind = 0.75 * x + 0.25 * right
     return jnp.stack([before, behind], 3).reshape(b, 2 * h, 2 * w, c)
+
+
+def _neighbours(x, axis):
+    """The pixels before and behind along an axis, those at the border themselves.
+
+    Not jnp.pad: it also joins nothing to the batch, which ONNX does not understand.
+    """
+    length = x.shape[axis]
+    if length == 1:
+        return x, x
+
+    def part(start, stop):
+        return lax.slice_in_dim(x, start, stop, axis=axis)
+
+    before = jnp.concatenate([part(0, 1), part(0, length - 1)], axis)
+    behind = jnp.concatenate([part(1, length), part(length - 1, length)], axis)
+    return before, behind
 
 
 def downsample(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:

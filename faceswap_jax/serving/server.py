@@ -14,9 +14,9 @@ from pathlib import Path
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from faceswap_jax.artifacts.models import load
 from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Generator
-from faceswap_jax.inference.trained import load
 from faceswap_jax.serving.app import build
 from faceswap_jax.serving.keys import read_keys
 from faceswap_jax.serving.limits import Limits
@@ -198,7 +198,7 @@ class Protocol(H11Protocol):
 
 
 def _load(folder: Path) -> Generator:
-    """The generator of an exported model."""
+    """The generator of a run or of an artifact."""
     return load(folder)
 
 

@@ -1,27 +1,49 @@
 """Runs as others find them: the trained state in a run's folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
+import jax
 import ml_collections
 from jax.sharding import Mesh
 
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.store import Checkpoints, existing
 from faceswap_jax.parallel import rules
+from faceswap_jax.parallel.batches import put
+from faceswap_jax.parallel.distributed import host_slice
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Phase, Task, abstract_state, phase_of
+from faceswap_jax.tasks.base import Batch, Metrics, Phase, Task, abstract_state, phase_of
 from faceswap_jax.tasks.registry import load_task
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has come to: a state of one of its phases."""
+    """What a run has come to: a state of one of its phases, laid over a mesh."""
 
     config: ml_collections.ConfigDict
     task: Task
     phase: Phase
     state: State
+    mesh: Mesh
+
+    def next_batch(self) -> Batch:
+        """The batch of the next step, on the devices.
+
+        Raises:
+            InputError: the data are missing.
+        """
+        data = self.task.train_data(self.phase, *host_slice(self.mesh))
+        return put(data[int(self.state.step)], self.task.batch_spec, self.mesh)
+
+    def train_step(self) -> tuple[Self, Metrics]:
+        """The run after one more step, and the metrics of that; nothing is written. The state needs its optimizer's."""
+        name = self.task.step_name(self.phase, int(self.state.step))
+        step = jax.jit(self.task.steps(self.phase)[name])
+        with jax.set_mesh(self.mesh):
+            state, metrics = step(self.state, self.next_batch())
+        return replace(self, state=state), metrics
 
 
 def layout(task: Task, mesh: Mesh, step: int) -> State:
@@ -54,4 +76,4 @@ def load(workdir: Path, mesh: Mesh, step: int | None = None, *, optimizer: bool 
     with Checkpoints(workdir, config) as checkpoints:
         found = existing(checkpoints.read(parts, step), workdir)
     state = State(**{"opt": {}} | found)
-    return Run(config, task, phase_of(task, int(state.step)), state)
+    return Run(config, task, phase_of(task, int(state.step)), state, mesh)

@@ -13,6 +13,7 @@ SWAP = "swap a.mp4 --workdir w --persona p --output o.mp4"
 TRAIN = f"train --config {Path(comb.__file__)} --workdir w"
 SEARCH = "search --data d --output o"
 VECTOR = "vector --workdir w --name smile"
+EXPORT = "export --workdir w --output o"
 EDIT = "edit a.mp4 --workdir w --persona p --output o.mp4"
 PUPPETS = "puppets --output=d --personas=1 --tracks=1 --frames=1"
 
@@ -26,7 +27,7 @@ def test_wrong_commands(refused):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_is_missing_is_named_beside_the_usage(refused, name):
     command = COMMANDS[name]
-    given = ("blend", "outline")  # by default
+    given = ("blend", "outline", "formats", "precision")  # by default
     flags = [f"--{flag}" for flag in command.required if name != "demo" and flag not in given]
     arguments = ["one", "two"] if command.inputs[1] == 0 else []
     if flags or arguments or command.inputs[0]:
@@ -64,6 +65,12 @@ def test_what_is_missing_is_named_beside_the_usage(refused, name):
         (f"{TRAIN} --config.level_steps=(0,20", r"--config.level_steps=\(0,20 .* \(0,0,20\);"),
         (f"{SWAP} --blend x", "blending 'x'.*multiband"),
         (SWAP, "a.mp4 does not exist"),
+        (f"{SWAP} --model m", "--workdir, a run, or --model, an artifact, one of the two"),
+        ("swap a.mp4 --persona p --output o.mp4", "--workdir, a run, or --model"),
+        ("swap a.mp4 --model m --persona p --output o.mp4", "'m' holds no artifact"),
+        (f"{EXPORT} --formats pickle", "'pickle'; choose of safetensors"),
+        (f"{EXPORT} --precision int8", "'int8'; choose one of float32"),
+        (EXPORT, "'w' holds no run"),
         (SEARCH, "picture or with --query, one of the two"),
         (f"{SEARCH} a.png --query yaw>1", "one of the two"),
         (f"{SEARCH} a.png", "a.png does not exist"),

@@ -1,0 +1,1 @@
+"""Models that leave the workshop: what is exported, and what runs it."""

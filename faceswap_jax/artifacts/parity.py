@@ -1,0 +1,117 @@
+"""How far the formats of an artifact are from the checkpoint, on faces that no training has seen."""
+
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+
+from data_pipelines.puppets.tracks import Cast, Take, truth
+from faceswap_jax.artifacts.programs import Program
+from faceswap_jax.artifacts.runtime import Run
+from faceswap_jax.faces import align, audio
+from faceswap_jax.faces.face import Face
+from faceswap_jax.faces.video import Frame
+from faceswap_jax.inference.batching import Performance, read_inputs
+from faceswap_jax.inference.described import WEIGHTS
+from faceswap_jax.inference.trained import TrainedGenerator
+
+LIMITS = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
+"""Largest difference that is no fault, by the precision of weights and arithmetic. For halves it is a choice."""
+
+WORLD = 2**20
+"""Seed of the puppets that are shown; trainings begin at 0."""
+
+SIZE = 256
+"""Pixels of their frames."""
+
+FACES = 4
+PERSONAS = 3
+"""Compared at most."""
+
+SHIFTED = 0.1
+"""Deviation of what is added to latents, as a fraction of the latents' own size."""
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def differences(
+    generator: TrainedGenerator, programs: Mapping[str, Program], reference: Run, other: Run
+) -> dict[str, float]:
+    """Largest difference of each program: of images in [0, 1], of other arrays as a fraction of the largest value.
+
+    Args:
+        generator: of the checkpoint.
+        programs: to compare, by name.
+        reference: runs those of the checkpoint.
+        other: runs those of a format.
+    """
+    worst = dict.fromkeys(programs, 0.0)
+    given = _faces(generator)
+    truth, found = dict(given), dict(given)
+    # Each goes its own way: differences of latents go on into images.
+    for name in [name for name in ("encode", "identity") if name in programs]:
+        for output, array in reference(name, truth).items():
+            close = other(name, found)[output]
+            worst[name] = max(worst[name], _relative(array, close))
+            truth[output], found[output] = array, close
+    if "encode" in programs:
+        # Half of the faces are shown as they are.
+        shift = _noise(truth["latents"])
+        truth["latents"], found["latents"] = truth["latents"] + shift, found["latents"] + shift
+
+    (name,) = programs.keys() & {"decode", "images"}
+    for identity in _identities(generator):
+        images = reference(name, truth | identity)["images"]
+        close = other(name, found | identity)["images"]
+        worst[name] = max(worst[name], float(np.abs(images - close).max()))
+    return worst
+
+
+def _relative(array: np.ndarray, close: np.ndarray) -> float:
+    return float(np.abs(array - close).max() / max(np.abs(array).max(), 1e-6))
+
+
+def _noise(z: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(size=z.shape)
+    noise[: FACES // 2] = 0
+    return np.float32(SHIFTED * np.abs(z).max() * noise)
+
+
+def _identities(generator: TrainedGenerator) -> list[Arrays]:
+    """Some personas each, and a mix of all; or whom the pictures show, which is known by then."""
+    if generator.synthesis.identity:
+        return [{}]
+    weights = list(np.eye(len(generator.personas), dtype=np.float32)[:PERSONAS])
+    if generator.description.mixes:
+        weights.append(np.full_like(weights[0], 1 / len(weights[0])))
+    return [{WEIGHTS: each} for each in weights]
+
+
+def _faces(generator: TrainedGenerator) -> dict[str, np.ndarray]:
+    """What is read of the faces, and pictures of whom to show, by name."""
+    performance = _performance()
+    read = read_inputs(generator, performance)
+    arrays = {name: getattr(read, name) for name in generator.inputs}
+    return arrays | {"pictures": np.stack(_pictures(generator, performance))}
+
+
+@cache
+def _performance() -> Performance:
+    """Faces of different puppets, as if they were frames of a clip with noise for sound."""
+    frames, faces = [], []
+    for number in range(FACES):
+        take = Take(number, 0, 10 * number)
+        shown = truth(WORLD, Cast.swap(number, take), SIZE)
+        frames.append(Frame(shown.image, number / 25, number))
+        faces.append(Face(shown.landmarks, 1.0))
+    sound = np.random.default_rng(1).normal(scale=3000, size=audio.RATE).astype(np.int16)
+    return Performance(frames, faces, sound)
+
+
+def _pictures(generator: TrainedGenerator, performance: Performance) -> list[np.ndarray]:
+    """Two of the faces, as pictures of whom to show."""
+    cut = []
+    for frame, face in zip(performance.frames[:2], performance.faces[:2], strict=True):
+        side = generator.resolution
+        cut.append(align.cut_face(frame.image, face.landmarks, side, generator.alignment))
+    return cut

@@ -1,0 +1,64 @@
+"""Systems that are not trained here: their programs are the same in every format, for mixes and pictures too."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import tunable, x2face
+from faceswap_jax.artifacts import archive, onnx, parity, stablehlo
+from faceswap_jax.artifacts.export import compiled
+from faceswap_jax.artifacts.programs import programs
+from faceswap_jax.artifacts.runtime import run_of
+from faceswap_jax.inference.trained import TrainedGenerator
+from faceswap_jax.tasks.registry import load_task
+from tests.support.small_comb import one_device
+
+pytest.importorskip("jax2onnx")
+
+
+def tunable_config():
+    """Part encoders before a decoder whose first kernels are made of codes."""
+    c = tunable.get_config()
+    c.personas = ("a", "b", "c")
+    c.model.update(width=1 / 64, latent=8, part_latent=4, tuning="weights", code=5, made=2)
+    c.update(level_steps=(0, 0, 4), final_steps=0)
+    return c
+
+
+def x2face_config():
+    c = x2face.get_config()
+    c.identities = ("a", "b")
+    c.model.update(resolution=16, width=1 / 16, inner=8, vector=6)
+    c.loss.embedder = ""
+    c.update(steps=2, content_steps=0)
+    return c
+
+
+def untrained(config) -> TrainedGenerator:
+    """Of weights that are nowhere zero."""
+    task = load_task(config)
+    phase = task.phases[-1]
+    state = jax.jit(partial(task.init_state, phase))(jax.random.key(0))
+    rng = np.random.default_rng(0)
+
+    def vary(leaf):
+        return np.asarray(leaf + 0.05 * rng.normal(size=leaf.shape) * (leaf.ndim > 0), np.float32)
+
+    variables = jax.tree.map(vary, task.variables(phase, state))
+    return TrainedGenerator(task.synthesis(phase), variables, 1, one_device())
+
+
+@pytest.mark.parametrize("config", [tunable_config, x2face_config])
+def test_programs_are_the_same_in_every_format(config, tmp_path):
+    generator = untrained(config())
+    made = programs(generator)
+    reference = compiled(made, generator.variables)
+    stored = archive.stored(generator.variables, "float32")
+    archive.write(tmp_path, config(), stored)
+    stablehlo.write(tmp_path, made, stored)
+    onnx.write(tmp_path, made, stored, {})
+    for kind in ("stablehlo", "onnx"):
+        found = parity.differences(generator, made, reference, run_of(tmp_path, kind, list(made)))
+        assert found.keys() == made.keys() and max(found.values()) < 1e-4
