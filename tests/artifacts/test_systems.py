@@ -22,8 +22,8 @@ def tunable_config():
     """Part encoders before a decoder whose first kernels are made of codes."""
     c = tunable.get_config()
     c.personas = ("a", "b", "c")
-    c.model.update(width=1 / 64, latent=8, part_latent=4, tuning="weights", code=5, made=2)
-    c.update(level_steps=(0, 0, 4), final_steps=0)
+    c.model.update(width=1 / 64, latent=8, part_latent=4, tuning="weights", code=5, made=1)
+    c.update(level_steps=(0, 4), final_steps=0)
     return c
 
 
