@@ -27,10 +27,10 @@ has half a face, and what is made of it is no face.
         --frames 48 --rate 8 --size 160
     faceswap evaluate --workdir runs/x2face --data held_out
 
-Real people: 6,589 steps of stage I in 36 minutes on four people's clips (605 faces; two more people were held out) taught nothing
-that serves others. L1 of the held-out two is 0.056 where copying has 0.053, and a picture stays as it is whoever drives,
-but for a large turn. The run on puppets, which has seen no real face, turns real heads better: 116 people who move
-count for more than what they are made of. Neither moves real eyes or mouths.
+Real people: 6,589 steps of stage I in 36 minutes on four people's clips (605 faces; two more people were held out)
+taught nothing that serves others. L1 of the held-out two is 0.056 where copying has 0.053, and a picture stays as it is
+whoever drives, but for a large turn. The run on puppets, which has seen no real face, turns real heads better: 116
+people who move count for more than what they are made of. Neither moves real eyes or mouths.
 
 Stage II needs a frozen face network. None ships, for the oracle, which knows puppets best, is what scores the results.
 Without the last two flags stage I is all.

@@ -16,7 +16,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from faceswap_jax.artifacts.models import load
 from faceswap_jax.errors import InputError
-from faceswap_jax.inference.generator import Generator
 from faceswap_jax.serving.app import build
 from faceswap_jax.serving.keys import read_keys
 from faceswap_jax.serving.limits import Limits
@@ -71,7 +70,7 @@ def serve(
             # Whether it is free: gRPC would not say why not.
             listen(host, rpc_port).close()
         folder = stack.enter_context(workspace())
-        generators = {name: _load(path) for name, path in folders.items()}
+        generators = {name: load(path) for name, path in folders.items()}
         service = Service(generators, folder, limits, known, Traces.from_environment())
         service.models.warm_up()
         signal.signal(signal.SIGHUP, lambda *_: _in_thread(reload, service.models, folders))
@@ -104,7 +103,7 @@ def reload(models: Models, folders: Mapping[str, Path]) -> None:
     """Serves what lies in the folders now. A model that cannot be loaded stays as it was, which is told."""
     for name, folder in folders.items():
         try:
-            generator = _load(folder)
+            generator = load(folder)
             if generator.digest != models[name].generator.digest:
                 models.replace(name, generator)
                 _print(f"{name} is version {generator.digest} now.")
@@ -195,11 +194,6 @@ class Protocol(H11Protocol):
             self._impatience = None
         if waits and self._impatience is None:
             self._impatience = self.loop.call_later(HEAD_SECONDS, self.transport.close)
-
-
-def _load(folder: Path) -> Generator:
-    """The generator of a run or of an artifact."""
-    return load(folder)
 
 
 def config_of(service: Service) -> uvicorn.Config:
