@@ -157,7 +157,9 @@ def _mux(
 
 def _video_stream(output: av.container.OutputContainer, info: VideoInfo) -> av.VideoStream:
     """An H.264 stream with the times and colours of the source."""
-    stream = output.add_stream("libx264", rate=info.rate, options={"crf": str(CRF)})
+    # With macroblock trees x264 makes other files of small frames each time, where it uses AVX-512.
+    options = {"crf": str(CRF), "mbtree": "0"}
+    stream = output.add_stream("libx264", rate=info.rate, options=options)
     context = stream.codec_context
     context.pix_fmt = "yuv420p"
     context.time_base = info.time_base
