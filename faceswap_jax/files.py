@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -105,6 +106,26 @@ def make_folder(folder: Path) -> None:
         raise InputError(
             f"{folder} cannot be written ({error.strerror}); name a folder elsewhere."
         ) from error
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder that gets its name when it is complete, and is not there at all if anything fails.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    path = path.absolute()
+    make_folder(path.parent)
+    aside = aside_of(path)
+    try:
+        aside.mkdir()
+        yield aside
+        aside.rename(path)
+    except OSError as error:
+        raise unwritable(path, error.strerror) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -3,8 +3,7 @@
 import contextlib
 import csv
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ from faceswap_jax.faces.grid import draw_grid
 from faceswap_jax.faces.landmarks import Shown, largest_face
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 from faceswap_jax.faces.picture import write_picture
-from faceswap_jax.files import aside_of, make_folder, unwritable
+from faceswap_jax.files import new_folder
 
 FACES, LIST, SHEET = "faces", "found.csv", "sheet.png"
 JUDGES = ("measures", "blendshapes")
@@ -95,7 +94,7 @@ def search(
             f"None of the {len(ranked)} faces that answer is seen again in its stored picture; prepare "
             "the data with a larger --resolution."
         )
-    with _new_folder(output) as folder:
+    with new_folder(output) as folder:
         names = _write_faces(folder / FACES, sources, chosen)
         _write_list(folder / LIST, chosen, names)
         write_picture(folder / SHEET, _sheet(sources, chosen, shown))
@@ -124,21 +123,6 @@ def _check(
 
 
 # Writing
-
-
-@contextlib.contextmanager
-def _new_folder(output: Path) -> Iterator[Path]:
-    """A folder beside the output, which gets its name when all is written."""
-    make_folder(output.absolute().parent)
-    aside = aside_of(output.absolute())
-    try:
-        aside.mkdir()
-        yield aside
-        aside.rename(output)
-    except OSError as error:
-        raise unwritable(output, error.strerror) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_faces(

@@ -3,8 +3,7 @@
 import datetime
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +32,7 @@ from faceswap_jax.artifacts.programs import Program, programs
 from faceswap_jax.artifacts.runtime import Run, run_of
 from faceswap_jax.editing import control, vectors
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import aside_of, make_folder, unwritable
+from faceswap_jax.files import make_folder, new_folder
 from faceswap_jax.inference import trained
 from faceswap_jax.inference.described import WEIGHTS
 from faceswap_jax.inference.trained import TrainedGenerator
@@ -72,7 +71,7 @@ def export(
     arithmetic = config.get("precision", "float32")
     limit = parity.LIMITS[max(precision, arithmetic, key=PRECISIONS.index)]
 
-    with _new_folder(output) as folder:
+    with new_folder(output) as folder:
         artifact = _write(folder, generator, config, formats, precision)
         _check_parity(artifact, limit)
         text = card(artifact, programs(generator), arithmetic, limit)
@@ -210,22 +209,3 @@ def _copy_learned(workdir: Path, folder: Path, digest: str) -> None:
             target = folder / path.relative_to(workdir)
             make_folder(target.parent)
             shutil.copyfile(path, target)
-
-
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears under its name when it is complete, and not at all if anything fails.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    make_folder(path.parent)
-    aside = aside_of(path)
-    try:
-        aside.mkdir()
-        yield aside
-        aside.rename(path)
-    except OSError as error:
-        raise unwritable(path, error.strerror) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
