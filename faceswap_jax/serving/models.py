@@ -23,7 +23,8 @@ class Model:
     def __init__(self, name: str, generator: Generator, told: Told):
         self.name = name
         self.generator = generator
-        self._pool = Pool(generator, told=lambda count: told(name, count))
+        self._told = told
+        self._pool = self._new_pool()
         self._orders = 0
         self._retired = False
         self._lock = threading.Lock()
@@ -36,23 +37,31 @@ class Model:
     def order(self) -> Iterator[Pool]:
         """The pool for one order."""
         with self._lock:
+            if self._retired and self._orders == 0:
+                # Its turn has come after all others had gone, and the pool with them.
+                self._pool = self._new_pool()
             self._orders += 1
+            pool = self._pool
         try:
-            yield self._pool
+            yield pool
         finally:
             with self._lock:
                 self._orders -= 1
                 ends = self._retired and self._orders == 0
             if ends:
-                self._pool.close()
+                pool.close()
 
     def retire(self) -> None:
         """Lets the last order end it."""
         with self._lock:
             self._retired = True
             ends = self._orders == 0
+            pool = self._pool
         if ends:
-            self._pool.close()
+            pool.close()
+
+    def _new_pool(self) -> Pool:
+        return Pool(self.generator, told=lambda count: self._told(self.name, count))
 
 
 class Models:

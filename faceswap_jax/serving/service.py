@@ -19,7 +19,7 @@ from faceswap_jax.serving.jobs import Job, Jobs
 from faceswap_jax.serving.keys import Keys
 from faceswap_jax.serving.limits import Limits, Memory, Places
 from faceswap_jax.serving.metrics import Metrics
-from faceswap_jax.serving.models import Models
+from faceswap_jax.serving.models import Model, Models
 from faceswap_jax.serving.orders import Choices, Order, Watch, carry_out
 from faceswap_jax.serving.refusal import UNUSABLE, Refusal
 from faceswap_jax.serving.tensors import Tensor, infer
@@ -117,10 +117,9 @@ class Service:
         def work() -> Path:
             folder = self._new_folder()
             try:
-                with span(), version.order() as pool:
+                with span():
                     order, clip = self._admit(folder, sent, choices, PICTURES)
-                    with self.memory.room(clip.pixels):
-                        carry_out(pool.for_order(deadline), order, Watch(clip, deadline))
+                    self.carry_out(version, order, Watch(clip, deadline))
                 return order.output
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -146,12 +145,8 @@ class Service:
                 self.memory.check(clip.pixels)
 
                 def work(watch: Watch) -> None:
-                    with (
-                        span(),
-                        version.order() as pool,
-                        self.memory.room(clip.pixels, waits=True),
-                    ):
-                        carry_out(pool.for_order(None), order, watch)
+                    with span():
+                        self.carry_out(version, order, watch, waits=True)
 
                 job = Job(owner, folder, order.output, Watch(clip))
                 self.jobs.start(job, work)
@@ -173,11 +168,34 @@ class Service:
         span = self._span("tensors")
 
         def work() -> Tensor:
-            with span(), version.order() as pool:
-                return infer(pool.for_order(deadline), given)
+            with span():
+                return self.infer(version, given, deadline)
 
         with self.waiting.place(owner):
             return await asyncio.get_running_loop().run_in_executor(self._workers, work)
+
+    def carry_out(self, version: Model, order: Order, watch: Watch, waits: bool = False) -> None:
+        """Writes the result of an order, in this thread.
+
+        Args:
+            version: of the model.
+            order: that was admitted.
+            watch: sees how far it is.
+            waits: until there is memory for its frames.
+
+        Raises:
+            Refusal: it is not served.
+            Stopped: nobody wants it any more.
+        """
+        with version.order() as pool, self.memory.room(watch.clip.pixels, waits):
+            carry_out(pool.for_order(watch.deadline), order, watch)
+
+    def infer(
+        self, version: Model, given: Mapping[str, Tensor | str], deadline: float | None
+    ) -> Tensor:
+        """As `tensors`, in this thread, by a deadline on the clock of `time.monotonic`."""
+        with version.order() as pool:
+            return infer(pool.for_order(deadline), given)
 
     def close(self) -> None:
         """Stops all work."""

@@ -123,3 +123,13 @@ def test_a_new_version_is_ready_before_it_is_served_and_the_old_one_finishes():
         assert pool.for_order(None)(None, Faces(crops=crops(3))).max() == 252
     assert told == [("swaps", 1), ("swaps", 1)]
     models.close()
+
+
+def test_an_order_whose_turn_comes_after_its_version_was_replaced_is_done_by_that_version():
+    models = Models({"swaps": PixelGenerator(np.copy, 4)}, lambda name, count: None)
+    waits = models["swaps"]
+    models.replace("swaps", PixelGenerator(np.invert, 4))
+    for _ in range(2):
+        with waits.order() as pool:
+            assert pool.for_order(None)(None, Faces(crops=crops(3))).max() == 3
+    models.close()
