@@ -22,5 +22,5 @@ $(READY): requirements.lock pyproject.toml
 
 # Resolves anew. The lock is installed without resolution, for MediaPipe pins NumPy and protobuf too tightly.
 lock: $(READY)
-	$(VENV)/bin/uv pip compile pyproject.toml --extra faces --extra beam --extra serving --extra dev --universal --python-version 3.11 \
+	$(VENV)/bin/uv pip compile pyproject.toml --extra faces --extra beam --extra serving --extra ray --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock

@@ -45,6 +45,7 @@ NEVER = {
 LIBRARIES = {
     "flax": ("faceswap_jax.models",),
     "orbax": ("faceswap_jax.checkpoints",),
+    "ray": ("faceswap_jax.serving",),
     "wandb": ("faceswap_jax.reporting",),
     "jax": (
         "faceswap_jax.artifacts",

@@ -1,5 +1,7 @@
 """Models by the folder they lie in: of a run, or an artifact."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from faceswap_jax.artifacts import runtime
@@ -26,3 +28,23 @@ def load(folder: Path, step: int | None = None) -> Generator:
     from faceswap_jax.inference import trained
 
     return trained.load(folder, step)
+
+
+def named(artifacts: Sequence[str]) -> dict[str, Path]:
+    """Folders by the names of their models.
+
+    Raises:
+        InputError: a name comes twice or cannot stand in an address.
+    """
+    folders = {}
+    for text in artifacts:
+        name, _, path = text.rpartition("=")
+        name = name or Path(path).resolve().name
+        if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+            raise InputError(
+                f"'{name}' cannot stand in an address; name the model, as in NAME={path}."
+            )
+        if name in folders:
+            raise InputError(f"Two models are named '{name}'; name one, as in NAME={path}.")
+        folders[name] = Path(path)
+    return folders

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -10,6 +11,9 @@ from faceswap_jax.artifacts.manifest import ONNX, SAFETENSORS, STABLEHLO, Artifa
 from faceswap_jax.errors import InputError
 from faceswap_jax.inference.described import Arrays, DescribedGenerator, Pictures
 from faceswap_jax.inference.generator import Generator, Images
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Run = Callable[[str, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 """From the name of a program, and arrays by name, to what the program gives by name."""
@@ -98,29 +102,34 @@ def run_of(folder: Path, kind: str, names: Sequence[str]) -> Run:
 
 def load_onnx(folder: Path, names: Sequence[str]) -> Run:
     """ONNX, run by onnxruntime on the CPU, or where it was built for."""
+    sessions = {name: session(folder / f"{name}.{ONNX}") for name in names}
+
+    def run(name, arrays):
+        opened = sessions[name]
+        given = {}
+        for wanted in opened.get_inputs():
+            kind = np.uint8 if wanted.type == "tensor(uint8)" else np.float32
+            given[wanted.name] = np.asarray(arrays[wanted.name], kind)
+        outputs = [output.name for output in opened.get_outputs()]
+        return dict(zip(outputs, opened.run(outputs, given), strict=True))
+
+    return run
+
+
+def session(path: Path) -> "onnxruntime.InferenceSession":
+    """A file of ONNX, opened by onnxruntime.
+
+    Raises:
+        InputError: it cannot be read, or onnxruntime is not installed.
+    """
+    # Imported where needed: it is an extra.
     try:
         import onnxruntime
     except ImportError as error:
         raise InputError(
             "ONNX needs onnxruntime to be run: pip install 'faceswap-jax[onnx]'."
         ) from error
-    sessions = {}
-    for name in names:
-        path = folder / f"{name}.{ONNX}"
-        try:
-            sessions[name] = onnxruntime.InferenceSession(
-                path, providers=onnxruntime.get_available_providers()
-            )
-        except Exception as error:  # of kinds of its own
-            raise InputError(f"{path} cannot be read by onnxruntime ({error}).") from error
-
-    def run(name, arrays):
-        session = sessions[name]
-        given = {}
-        for wanted in session.get_inputs():
-            kind = np.uint8 if wanted.type == "tensor(uint8)" else np.float32
-            given[wanted.name] = np.asarray(arrays[wanted.name], kind)
-        outputs = [output.name for output in session.get_outputs()]
-        return dict(zip(outputs, session.run(outputs, given), strict=True))
-
-    return run
+    try:
+        return onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+    except Exception as error:  # of kinds of its own
+        raise InputError(f"{path} cannot be read by onnxruntime ({error}).") from error

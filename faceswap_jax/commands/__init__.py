@@ -19,6 +19,6 @@ GROUPS: Mapping[str, Sequence[Command]] = {
         results.Export(),
         results.Demo(),
     ),
-    "Serving": (serving.Serve(),),
+    "Serving": (serving.Serve(), serving.Triton()),
 }
 COMMANDS = {command.name: command for command in itertools.chain(*GROUPS.values())}

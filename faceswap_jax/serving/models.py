@@ -82,10 +82,17 @@ class Models:
             raise Refusal(UNKNOWN, f"There is no model '{name[:100]}'; choose one of {known}.")
         return self._models[name]
 
-    def replace(self, name: str, generator: Generator) -> None:
-        """Serves a new version from when it is ready. Orders that are on their way keep the old one."""
+    def replace(self, name: str, generator: Generator, compiles: bool = True) -> None:
+        """Serves a new version from when it is ready. Orders that are on their way keep the old one.
+
+        Args:
+            name: of the model.
+            generator: the new version.
+            compiles: whether there is something to compile.
+        """
         new = Model(name, generator, self._told)
-        new.warm_up()
+        if compiles:
+            new.warm_up()
         old, self._models[name] = self._models[name], new
         old.retire()
 

@@ -60,6 +60,16 @@ class Order:
     output: Path
     choices: Choices
 
+    def within(self, folder: Path) -> "Order":
+        """The same, where its files lie in another folder."""
+        return Order(
+            folder,
+            folder / self.source.name,
+            [folder / picture.name for picture in self.pictures],
+            folder / self.output.name,
+            self.choices,
+        )
+
 
 class Stopped(Exception):
     """Somebody does not want the result any more."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 import signal
 import socket
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from faceswap_jax.artifacts.models import load
+from faceswap_jax.artifacts.models import load, named
 from faceswap_jax.errors import InputError
 from faceswap_jax.serving.app import build
 from faceswap_jax.serving.keys import read_keys
@@ -65,7 +64,7 @@ def serve(
     folders = named(artifacts)
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(listen(host, port))
-        _check_open(listening, bool(known.names))
+        check_open(listening, bool(known.names))
         if rpc_port is not None:
             # Whether it is free: gRPC would not say why not.
             listen(host, rpc_port).close()
@@ -77,26 +76,6 @@ def serve(
         rpc_address = None if rpc_port is None else f"{_shown(listening)}:{rpc_port}"
         _tell(service, listening)
         Server(config_of(service), service, grace, rpc_address).run(sockets=[listening])
-
-
-def named(artifacts: Sequence[str]) -> dict[str, Path]:
-    """Folders by the names of their models.
-
-    Raises:
-        InputError: a name comes twice or cannot stand in an address.
-    """
-    folders = {}
-    for text in artifacts:
-        name, _, path = text.rpartition("=")
-        name = name or Path(path).resolve().name
-        if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
-            raise InputError(
-                f"'{name}' cannot stand in an address; name the model, as in NAME={path}."
-            )
-        if name in folders:
-            raise InputError(f"Two models are named '{name}'; name one, as in NAME={path}.")
-        folders[name] = Path(path)
-    return folders
 
 
 def reload(models: Models, folders: Mapping[str, Path]) -> None:
@@ -230,7 +209,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _check_open(listening: socket.socket, has_keys: bool) -> None:
+def check_open(listening: socket.socket, has_keys: bool) -> None:
     """Raises InputError if others than this machine can reach the server, and need no key."""
     host = listening.getsockname()[0]
     if not has_keys and not (host.startswith("127.") or host == "::1"):
