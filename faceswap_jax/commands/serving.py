@@ -40,6 +40,12 @@ class Serve(Command):
         flags.DEFINE_string("keys", None, meaning, values)
         meaning = "Seconds for what is on its way when SIGTERM comes."
         flags.DEFINE_float("grace", 60, meaning, 0, None, values)
+        meaning = "Seconds in which pictures and tensors must be done, the waiting included."
+        flags.DEFINE_float("deadline", 30, meaning, 0, None, values)
+        meaning = (
+            "Faces of several requests that go through a model together; 1 if each goes alone."
+        )
+        flags.DEFINE_integer("together", 8, meaning, 1, 8, values)
 
         # What is admitted
         limit = flags.DEFINE_float
@@ -142,6 +148,8 @@ def _limits(values):
         clip_bytes=int(values.clip_mib * 2**20),
         pixels=int(values.megapixels * 1e6),
         seconds=values.seconds,
+        together=values.together,
+        picture_seconds=values.deadline,
         memory=int(values.memory_gib * 2**30),
         result_seconds=60 * values.keep_minutes,
     )

@@ -97,7 +97,7 @@ class Door:
     def _guarded(self, receive: Receive, most: int) -> Receive:
         """The same, until too much comes or too slowly."""
         limits = self._service.limits
-        end = time.monotonic() + limits.upload_seconds
+        began = time.monotonic()
         size = 0
         complete = False
 
@@ -105,7 +105,9 @@ class Door:
             nonlocal size, complete
             if complete:
                 return await receive()
-            left = min(limits.patience, end - time.monotonic())
+            # Whoever sends a byte now and then would have a place for minutes.
+            due = min(limits.upload_seconds, limits.patience + size / limits.slowest)
+            left = min(limits.patience, began + due - time.monotonic())
             try:
                 message = await asyncio.wait_for(receive(), left)
             except TimeoutError as error:

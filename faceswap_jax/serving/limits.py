@@ -25,10 +25,12 @@ class Limits:
         frames: of a clip.
         memory: bytes of decoded frames, of all requests at once.
         patience: seconds until more of a request must have come.
+        slowest: bytes a second that must come on average, once patience is over.
         upload_seconds: in which all of a request must have come.
         uploads: requests that are read at once.
         uploads_each: those of one key.
         pictures: that are worked on at once.
+        together: faces of several requests that go through a model at once.
         waiting_pictures: that wait for it.
         picture_seconds: in which a picture must be done, the waiting included.
         clips: that are worked on at once.
@@ -44,10 +46,12 @@ class Limits:
     frames: int = 36_000
     memory: int = 4 << 30
     patience: float = 10
+    slowest: int = 8 << 10
     upload_seconds: float = 300
     uploads: int = 64
     uploads_each: int = 32
     pictures: int = 8
+    together: int = 8
     waiting_pictures: int = 32
     picture_seconds: float = 30
     clips: int = 1

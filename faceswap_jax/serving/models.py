@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from faceswap_jax.inference.generator import Generator
-from faceswap_jax.serving.pool import Pool
+from faceswap_jax.serving.pool import SIZES, Pool
 from faceswap_jax.serving.refusal import UNKNOWN, Refusal
 
 Told = Callable[[str, int], None]
@@ -20,10 +20,11 @@ class Model:
         generator: what it is.
     """
 
-    def __init__(self, name: str, generator: Generator, told: Told):
+    def __init__(self, name: str, generator: Generator, told: Told, together: int):
         self.name = name
         self.generator = generator
         self._told = told
+        self._together = together
         self._pool = self._new_pool()
         self._orders = 0
         self._retired = False
@@ -61,15 +62,23 @@ class Model:
             pool.close()
 
     def _new_pool(self) -> Pool:
-        return Pool(self.generator, told=lambda count: self._told(self.name, count))
+        return Pool(self.generator, self._together, lambda count: self._told(self.name, count))
 
 
 class Models:
     """The newest version of each model."""
 
-    def __init__(self, generators: Mapping[str, Generator], told: Told):
+    def __init__(self, generators: Mapping[str, Generator], told: Told, together: int = SIZES[-1]):
+        """All of them.
+
+        Args:
+            generators: by name.
+            told: hears of batches.
+            together: see `Pool`.
+        """
+        self._together = together
         self._told = told
-        self._models = {name: Model(name, model, told) for name, model in generators.items()}
+        self._models = {name: self._model(name, model) for name, model in generators.items()}
 
     def __iter__(self) -> Iterator[Model]:
         """In the order in which they were named."""
@@ -90,7 +99,7 @@ class Models:
             generator: the new version.
             compiles: whether there is something to compile.
         """
-        new = Model(name, generator, self._told)
+        new = self._model(name, generator)
         if compiles:
             new.warm_up()
         old, self._models[name] = self._models[name], new
@@ -105,3 +114,6 @@ class Models:
         """Ends all; no order is on its way."""
         for model in self:
             model.retire()
+
+    def _model(self, name: str, generator: Generator) -> Model:
+        return Model(name, generator, self._told, self._together)

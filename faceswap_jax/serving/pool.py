@@ -49,18 +49,18 @@ class Pool:
     def __init__(
         self,
         generator: Generator,
-        sizes: Sequence[int] = SIZES,
+        together: int = SIZES[-1],
         told: Callable[[int], None] = lambda count: None,
     ):
         """Starts.
 
         Args:
             generator: for all requests.
-            sizes: of batches, rising.
+            together: most faces of several requests in a batch; 1 if each request goes alone.
             told: hears of each batch how many faces it has.
         """
         self.generator = generator
-        self._sizes = tuple(sizes)
+        self._together = together
         self._told = told
         self._waiting: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
         self._identities: OrderedDict[tuple, Identity] = OrderedDict()
@@ -75,7 +75,7 @@ class Pool:
         who = Who({generator.personas[0]: 1.0}) if generator.personas else None
         who = who or Who(pictures=[np.zeros((side, side, 3), np.uint8)])
         identity = generator.identity(who)
-        for size in self._sizes:
+        for size in SIZES:
             generator(identity, _no_faces(generator, size))
 
     def for_order(self, deadline: float | None) -> "PooledGenerator":
@@ -124,7 +124,7 @@ class Pool:
     def _gather(self, kept: list[Asked]) -> bool:
         """Adds what waits, until there is enough for a batch or it has lingered; whether more may come."""
         end = None if not kept else time.monotonic() + LINGER
-        while sum(asked.count for asked in kept) < self._sizes[-1]:
+        while sum(asked.count for asked in kept) < self._together:
             try:
                 left = None if end is None else max(end - time.monotonic(), 0)
                 asked = self._waiting.get(timeout=left)
@@ -156,20 +156,24 @@ class Pool:
     def _fits(self, chosen: Sequence[Asked], asked: Asked) -> bool:
         """Whether faces go into a batch with others."""
         count = sum(other.count for other in chosen) + asked.count
-        return asked.identity is chosen[0].identity and count <= self._sizes[-1]
+        return asked.identity is chosen[0].identity and count <= self._together
 
     def _generate(self, chosen: Sequence[Asked]) -> None:
         """Makes the images of a batch, and hands them out."""
         count = sum(asked.count for asked in chosen)
-        size = next((size for size in self._sizes if size >= count), count)
+        size = next((size for size in SIZES if size >= count), count)
         every = [_arrays(asked.faces) for asked in chosen]
         together = {name: np.concatenate([arrays[name] for arrays in every]) for name in every[0]}
         faces = _rows(together, np.minimum(np.arange(size), count - 1))
         try:
             images = self.generator(chosen[0].identity, faces)
         except Exception as error:
+            if len(chosen) == 1:
+                chosen[0].images.set_exception(error)
+                return
+            # One's faces must not spoil those of others.
             for asked in chosen:
-                asked.images.set_exception(error)
+                self._generate([asked])
             return
         self._told(count)
         start = 0

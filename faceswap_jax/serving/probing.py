@@ -12,6 +12,9 @@ import av
 MEMORY = 2 << 30
 SECONDS = 30
 
+LEAST = 0.9
+"""Of the length that its head promises, what a clip must have."""
+
 
 def main(path: str, reader: str, limits: str) -> None:
     """Prints what was found as JSON; fails if the clip cannot be opened."""
@@ -22,9 +25,7 @@ def main(path: str, reader: str, limits: str) -> None:
 
 
 def look(path: str, reader: str, seconds: float, frames: int) -> dict[str, int | bool]:
-    """Pixels of a frame, packets of the video, and whether there is more than the limits say.
-
-    Packets tell how long a clip is, whatever its header says.
+    """What can be told of a clip: pixels of a frame, frames, whether it is too long, whether its end is missing.
 
     Args:
         path: of the clip.
@@ -41,27 +42,33 @@ def look(path: str, reader: str, seconds: float, frames: int) -> dict[str, int |
         attached = av.stream.Disposition.attached_pic
         videos = [s for s in container.streams.video if not s.disposition & attached]
         if not videos or videos[0].codec_context is None:
-            return {"pixels": 0, "frames": 0, "too_long": False}
+            return {"pixels": 0, "frames": 0, "too_long": False, "cut_off": False}
         pixels = videos[0].codec_context.width * videos[0].codec_context.height
+        told = {"pixels": pixels, **count(container, videos[0], seconds, frames)}
+        # Where Matroska was cut off it seems to end, but its head tells a length.
+        promised = container.duration if reader == "matroska" else None
+        end = told.pop("end")
+        return told | {"cut_off": told["cut_off"] or end < LEAST * (promised or 0) / av.time_base}
 
-        found = 0
-        first, last = float("inf"), float("-inf")
-        for packet in _packets(container):
-            found += packet.stream is videos[0] and packet.size > 0
+
+def count(container, video, seconds: float, frames: int) -> dict[str, int | float | bool]:
+    """Reads packets, which tell how long a clip is whatever its head says, until they are too many."""
+    found, too_long, cut_off = 0, False, False
+    first, end = float("inf"), 0.0
+    try:
+        for packet in container.demux():
+            found += packet.stream is video and packet.size > 0
+            cut_off |= packet.is_corrupt
             if packet.pts is not None:
                 time = float(packet.pts * packet.time_base)
-                first, last = min(first, time), max(last, time)
-            if found > frames or last - first > seconds:
-                return {"pixels": pixels, "frames": found, "too_long": True}
-    return {"pixels": pixels, "frames": found, "too_long": False}
-
-
-def _packets(container: av.container.InputContainer):
-    """Packets, as far as the clip can be read: one that was cut off is used as far as it goes."""
-    try:
-        yield from container.demux()
+                first = min(first, time)
+                end = max(end, time + float((packet.duration or 0) * packet.time_base))
+            too_long = found > frames or end - first > seconds
+            if too_long:
+                break
     except (av.error.FFmpegError, IndexError):
-        return
+        cut_off = True
+    return {"frames": found, "too_long": too_long, "cut_off": cut_off, "end": end}
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from faceswap_jax.serving.tensors import PERSONA, TEXT, Spec, Tensor
 JSON_LENGTH = "inference-header-content-length"
 """Header: how many bytes of the body are JSON; tensors as bytes follow."""
 
+MOST_DIGITS = 20
+"""Of a length: Python reads none of more than some thousands."""
+
 SIZE, BINARY = "binary_data_size", "binary_data"
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
@@ -129,9 +132,9 @@ def _split(body: bytes, length: str | None) -> tuple[Wanted, bytes]:
     """The JSON of a request, and what follows."""
     end = len(body)
     if length is not None:
-        if not length.isdecimal() or int(length) > len(body):
+        end = int(length) if length.isdecimal() and len(length) < MOST_DIGITS else end + 1
+        if end > len(body):
             raise Refusal(UNUSABLE, f"{JSON_LENGTH} is no length within the request.")
-        end = int(length)
     try:
         return Wanted.model_validate_json(body[:end]), body[end:]
     except ValidationError as error:
@@ -183,10 +186,13 @@ def _read(spec: Spec, tensor: TensorSent, content: bytes | None) -> Tensor | str
         values = np.asarray(tensor.data, np.float64)
     except (TypeError, ValueError) as error:
         raise Refusal(UNUSABLE, f"The input {spec.name} must have numbers in rows.") from error
-    dtype = tensors.TYPES[spec.datatype]
-    if spec.datatype == "UINT8" and not ((values >= 0) & (values <= 255) & (values % 1 == 0)).all():
+    # Numbers that are none, or too large, are refused below.
+    with np.errstate(invalid="ignore", over="ignore"):
+        fits = (values >= 0) & (values <= 255) & (values % 1 == 0)
+        content = values.astype(tensors.TYPES[spec.datatype]).tobytes()
+    if spec.datatype == "UINT8" and not fits.all():
         raise Refusal(UNUSABLE, f"The input {spec.name} must have whole numbers from 0 to 255.")
-    return spec.from_bytes(tensor.shape, values.astype(dtype).tobytes())
+    return spec.from_bytes(tensor.shape, content)
 
 
 def _as_bytes(wanted: Wanted) -> bool:

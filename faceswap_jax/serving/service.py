@@ -80,8 +80,8 @@ class Service:
         """
         self.metrics = Metrics()
         self.traces = traces or Traces()
-        self.models = Models(generators, self.metrics.batched)
         self.limits = limits or Limits()
+        self.models = Models(generators, self.metrics.batched, self.limits.together)
         self.keys = keys or Keys({})
         self.draining = False
         self._folder = folder

@@ -58,13 +58,16 @@ class Spec:
             raise Refusal(TOO_LARGE, f"The input {self.name} has more than {MOST} rows; send less.")
 
     def from_bytes(self, shape: Sequence[int], content: bytes) -> Tensor:
-        """The tensor of such a shape from its bytes, which are little-endian; raises Refusal if they are too few."""
+        """The tensor of such a shape from little-endian bytes; raises Refusal unless they are finite numbers."""
         dtype = TYPES[self.datatype]
         if len(content) != np.prod(shape, dtype=int) * dtype.itemsize:
             raise Refusal(
                 UNUSABLE, f"The input {self.name} has {len(content)} bytes, unlike its shape."
             )
-        return np.frombuffer(content, dtype).reshape(shape)
+        tensor = np.frombuffer(content, dtype).reshape(shape)
+        if not np.isfinite(tensor).all():
+            raise Refusal(UNUSABLE, f"The input {self.name} must have finite numbers.")
+        return tensor
 
 
 def inputs_of(generator: Generator) -> list[Spec]:

@@ -115,12 +115,15 @@ def _look_at_picture(path: Path) -> Clip:
     try:
         with PIL.Image.open(path, formats=[PICTURES[path.suffix]]) as image:
             width, height = image.size
+            animated = getattr(image, "is_animated", False)
     except PIL.Image.DecompressionBombError as error:
         raise Refusal(TOO_LARGE, f"The {path.stem} has too many pixels; scale it down.") from error
     except (OSError, ValueError, SyntaxError) as error:  # Pillow's ways to say it
         raise Refusal(
             UNUSABLE, f"The {path.stem} is damaged; export it again, for example as PNG."
         ) from error
+    if animated:
+        raise Refusal(UNUSABLE, f"The {path.stem} is animated; send a still one, or a clip.")
     return Clip(width * height)
 
 
@@ -129,7 +132,8 @@ def _look_at_clip(path: Path, limits: Limits) -> Clip:
     wanted = {"seconds": limits.seconds, "frames": limits.frames}
     command = [sys.executable, "-I", probing.__file__, str(path), CLIPS[path.suffix]]
     damaged = Refusal(
-        UNUSABLE, f"The {path.stem} is damaged; export it again, for example as H.264 mp4."
+        UNUSABLE,
+        f"The {path.stem} is damaged or cut off; export it again, for example as H.264 mp4.",
     )
     try:
         done = subprocess.run(
@@ -148,6 +152,6 @@ def _look_at_clip(path: Path, limits: Limits) -> Clip:
             TOO_LARGE,
             f"The {path.stem} is longer than {limits.seconds:g} s or {limits.frames} frames; cut it.",
         )
-    if not found["pixels"] or not found["frames"]:
+    if found["cut_off"] or not found["pixels"] or not found["frames"]:
         raise damaged
     return Clip(found["pixels"], found["frames"])

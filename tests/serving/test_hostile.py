@@ -1,13 +1,13 @@
 """What must not get in: none of it is decoded, and none leaves anything behind."""
 
 import asyncio
-import struct
-import zlib
+import io
+from dataclasses import replace
 
-import av
-import numpy as np
+import PIL.Image
 import pytest
 
+from experiments.benchmarks.hostile import bomb, long_clip, packed, still
 from faceswap_jax.serving.app import build
 from faceswap_jax.serving.limits import Limits
 
@@ -16,39 +16,19 @@ LIMITS = Limits(
     clip_bytes=400_000,
     pixels=20_000,
     seconds=2,
-    patience=1,
+    patience=60,
     picture_seconds=600,
 )
+
+
+def short(value) -> str | None:
+    """For names of tests: files would be names of a megabyte."""
+    return f"{len(value)}_bytes" if isinstance(value, bytes) else None
 
 
 @pytest.fixture
 def served(serve):
     return serve(LIMITS)
-
-
-def chunk(name: bytes, content: bytes) -> bytes:
-    sum_ = struct.pack(">I", zlib.crc32(name + content))
-    return struct.pack(">I", len(content)) + name + content + sum_
-
-
-def bomb(side: int) -> bytes:
-    """A small PNG of very many pixels."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
-    rows = zlib.compress(bytes((side // 8 + 1) * side), 9)
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def long_clip(path, seconds: float) -> bytes:
-    """Two frames of which the second comes late."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width = stream.height = 64
-        for time in (0, seconds):
-            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))
-            frame.pts = int(time * 10)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path.read_bytes()
 
 
 def refused(served, answer, status: int, said: str) -> None:
@@ -81,9 +61,18 @@ def send_clip(served, content, name="a.mp4"):
         (bomb(40_000), 413, "pixels"),
         (bytes(400_000), 413, "0.286"),
     ],
+    ids=short,
 )
 def test_pictures(served, content, status, said):
     refused(served, send_picture(served, content), status, said)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_animated_picture(served, kind):
+    file = io.BytesIO()
+    frames = [PIL.Image.new("RGB", (16, 16), (90 * k, 0, 0)) for k in range(3)]
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:])
+    refused(served, send_picture(served, file.getvalue()), 422, "animated")
 
 
 def test_a_picture_that_was_cut_off(served, picture):
@@ -98,19 +87,27 @@ def test_a_picture_that_was_cut_off(served, picture):
         (b"\x00\x00\x00\x18ftypmp42" + b"#EXTM3U\n" * 9, 422, "damaged"),
         (b"\x1aE\xdf\xa3" + bytes(99), 422, "damaged"),
     ],
+    ids=short,
 )
 def test_clips(served, content, status, said):
     refused(served, send_clip(served, content), status, said)
 
 
-def test_clips_that_are_longer_or_larger_than_they_may(served, clip, tmp_path):
-    long = long_clip(tmp_path / "long.mkv", 100)
-    refused(served, send_clip(served, long), 413, "longer than 2 s")
+def test_clips_that_are_longer_or_larger_than_they_may(served, clip):
+    refused(served, send_clip(served, long_clip(100)), 413, "longer than 2 s")
     small = served.service.limits.pixels
     assert small > 96 * 96  # of the clip
     object.__setattr__(served.service.limits, "pixels", 96)
     refused(served, send_clip(served, clip), 413, "million pixels")
     object.__setattr__(served.service.limits, "pixels", small)
+
+
+@pytest.mark.parametrize("left", [0.3, 0.7])
+def test_clips_that_were_cut_off(served, left):
+    """Those of which a part could still be read, too: nobody would be told that it is a part."""
+    for whole in (long_clip(1), packed(".avi", range(9), still())):
+        cut = whole[: int(left * len(whole))]
+        refused(served, send_clip(served, cut), 422, "cut off")
 
 
 @pytest.mark.parametrize("name", ["../../x.png", "/etc/passwd", "a\x00b", "C:\\x", "." * 5000])
@@ -154,7 +151,8 @@ def exchange(app, messages, headers=()) -> list:
     return sent
 
 
-def test_a_slow_sender_is_not_waited_for(served):
+def test_a_slow_sender_is_not_waited_for(serve):
+    served = serve(replace(LIMITS, patience=0.5))
     start, body = exchange(build(served.service), [(0, b"--x\r\n", True), (9, b"", False)])
     assert start["status"] == 408 and b"too slowly" in body["body"]
     assert (b"connection", b"close") in start["headers"]
@@ -166,3 +164,9 @@ def test_a_body_that_is_longer_than_it_says(served):
     parts = [(0, head, True), *[(0, bytes(200_000), True)] * 9]
     start, _ = exchange(build(served.service), parts)
     assert start["status"] == 413 and (b"connection", b"close") in start["headers"]
+
+
+def test_a_byte_now_and_then_keeps_no_place(serve):
+    served = serve(replace(LIMITS, patience=0.5))
+    start, _ = exchange(build(served.service), [(0.2, b"x", True)] * 30)
+    assert start["status"] == 408 and served.service.uploads.taken == 0

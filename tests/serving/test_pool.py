@@ -111,6 +111,24 @@ def test_a_failure_reaches_all_who_wait(pool, generator):
     assert pooled(pooled.identity(Who({"ada": 1.0})), Faces(crops=crops(1))).max() == 1
 
 
+def test_the_failure_of_one_spoils_no_other(pool, generator):
+    def careful(crops):
+        assert (crops != 13).all()
+        return crops
+
+    generator.pixels = careful
+    first = asked(pool, {"ada": 1.0}, 1)
+    time.sleep(0.1)
+    good = asked(pool, {"ada": 1.0}, 2)
+    with pytest.raises(AssertionError):
+        later = threading.Timer(0.1, generator.may.set)
+        later.start()
+        pool.for_order(None)(pool.identity(Who({"ada": 1.0})), Faces(crops=crops(13)))
+    for thread, _ in (first, good):
+        thread.join(30)
+    assert good[1][0].max() == 2 and sorted(generator.batches) == [1, 1, 1, 2]
+
+
 def test_a_new_version_is_ready_before_it_is_served_and_the_old_one_finishes():
     told = []
     old, new = PixelGenerator(np.copy, 4), PixelGenerator(np.invert, 4)

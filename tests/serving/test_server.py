@@ -14,6 +14,7 @@ from faceswap_jax.serving import server
 from faceswap_jax.serving.limits import Limits
 from faceswap_jax.serving.service import Service
 from tests.support.generators import PixelGenerator
+from tests.support.online import online
 
 
 @pytest.fixture
@@ -22,20 +23,8 @@ def running(tmp_path):
     service = Service(
         {"swaps": PixelGenerator(np.invert, 32)}, tmp_path, Limits(picture_seconds=600)
     )
-    listening = server.listen("127.0.0.1", 0)
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    started = server.Server(server.config_of(service), service, grace=600)
-    thread = threading.Thread(target=started.run, kwargs={"sockets": [listening]})
-    thread.start()
-    for _ in range(3000):
-        if started.started:
-            break
-        time.sleep(0.01)
-    yield started, service, address
-    started.should_exit = True
-    thread.join(60)
-    listening.close()
-    assert not thread.is_alive()
+    with online(service) as (started, address):
+        yield started, service, address
 
 
 def test_draining_finishes_what_is_on_its_way(running, clip, landmarks):
