@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from experiments.benchmarks.measuring import print_table
+from experiments.benchmarks.measuring import print_table, silence_orbax
 from faceswap_jax.artifacts.export import export
 from faceswap_jax.artifacts.manifest import FORMATS, ONNX
 
@@ -35,6 +35,7 @@ CHILD = (
 
 def main(_: Sequence[str]) -> None:
     """Measures and prints the table."""
+    silence_orbax()
     rows = []
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)

