@@ -28,7 +28,7 @@ def serve_on_ray(arguments: Arguments, host: str, port: int, grace: float) -> No
     Args:
         arguments: what is served.
         host: name or address to listen at, on each node.
-        port: there.
+        port: there; 0 for any that is free here.
         grace: seconds for what is on its way.
 
     Raises:
@@ -36,6 +36,7 @@ def serve_on_ray(arguments: Arguments, host: str, port: int, grace: float) -> No
     """
     with listen(host, port) as listening:
         check_open(listening, arguments.keys is not None)
+        port = listening.getsockname()[1]
     first = application(arguments)
     _connect()
     serve.start(http_options={"host": host, "port": port})

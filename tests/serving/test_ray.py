@@ -1,5 +1,6 @@
 """The server on Ray, in Ray's local mode: a front and a worker in this process, by Ray's own handles."""
 
+import pickle
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from ray.serve.schema import ServeDeploySchema
 from faceswap_jax.artifacts.models import load
 from faceswap_jax.commands.serving import workers
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import video
 from faceswap_jax.serving import ray_application
 from faceswap_jax.serving.app import build
 from faceswap_jax.serving.limits import Limits
@@ -25,6 +27,7 @@ from faceswap_jax.serving.ray_application import Arguments, application
 from faceswap_jax.serving.refusal import Refusal
 from faceswap_jax.serving.service import Service
 from tests.support.artifacts import SIDE, mean_artifact
+from tests.support.tiny_run import FRAMES
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(picture_seconds=600)
@@ -90,9 +93,7 @@ def tensors_of(client, crops) -> dict:
     return answer.json()
 
 
-def test_workers_answer_as_one_process_does(
-    cluster, alone, picture, first_landmarks, clip, landmarks
-):
+def test_workers_answer_as_one_process_does(cluster, alone, picture, first_landmarks):
     _, client = cluster
     pictures = [picture_of(c, picture, first_landmarks).content for c in (client, alone)]
     assert pictures[0] == pictures[1]
@@ -101,14 +102,20 @@ def test_workers_answer_as_one_process_does(
     )
     assert (decoded != sent).any()
 
-    clips = [clip_of(c, clip, landmarks) for c in (client, alone)]
-    assert clips[0] == clips[1] and clips[0][4:8] == b"ftyp"
-
     crops = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
     tensors = [tensors_of(c, crops) for c in (client, alone)]
     assert tensors[0] == tensors[1]
     told = [c.get("/v2/models/swaps").json() for c in (client, alone)]
     assert told[0] == told[1]
+
+
+def test_a_worker_makes_clips(cluster, clip, landmarks, tmp_path):
+    _, client = cluster
+    (tmp_path / "result.mp4").write_bytes(clip_of(client, clip, landmarks))
+    (tmp_path / "sent.mp4").write_bytes(clip)
+    made, sent = (list(video.read_frames(tmp_path / f"{n}.mp4")) for n in ("result", "sent"))
+    assert len(made) == len(sent) == FRAMES
+    assert (made[0].image != sent[0].image).any()
 
 
 def test_what_a_worker_refuses_reaches_the_client(cluster, picture, first_landmarks):
@@ -118,11 +125,15 @@ def test_what_a_worker_refuses_reaches_the_client(cluster, picture, first_landma
 
 
 def test_a_worker_that_is_lost_and_what_it_raised_are_told_apart():
-    lost, raised = ActorDiedError(), RayTaskError("f", "", Refusal(422, "No face.", None))
+    lost = ActorDiedError()
     with pytest.raises(Refusal, match="503: A worker was lost"), ray_application._as_raised():
         raise lost
-    with pytest.raises(Refusal, match="422: No face"), ray_application._as_raised():
+
+    refusal = pickle.loads(pickle.dumps(Refusal(503, "It is full.", retry_after=7)))
+    raised = RayTaskError("f", "", refusal).as_instanceof_cause()
+    with pytest.raises(Refusal, match="503: It is full") as told, ray_application._as_raised():
         raise raised
+    assert told.value.headers == {"Retry-After": "7"}
 
 
 def test_nothing_is_left_of_what_was_sent(cluster, folder, picture, first_landmarks):
