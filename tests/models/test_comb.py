@@ -9,6 +9,7 @@ import numpy as np
 from faceswap_jax.models import comb
 from faceswap_jax.models.autoencoder import grow, persona
 from faceswap_jax.ops.resample import downsample, upsample
+from tests.support.drawn import drawn
 
 CHANNELS = comb.scaled(comb.CHANNELS, 1 / 64)
 
@@ -47,15 +48,14 @@ def test_a_mean_decoder_belongs_to_all_and_at_first_personas_differ_from_it_in_n
     # A persona is decoded by the sum of both, as by weights of its own
     network = comb.Network(config(3, mean_decoder=True))
     plain = comb.Network(config(3))
-    keys = iter(jax.random.split(jax.random.key(1), 99))
-    own = jax.tree.map(
-        lambda leaf: jax.random.normal(next(keys), leaf.shape[1:]), params["personas"]
-    )
-    z = jax.random.normal(next(keys), (2, 16))
+    rng = np.random.default_rng(1)
+    own = jax.tree.map(lambda leaf: np.float32(rng.normal(size=leaf.shape[1:])), params["personas"])
+    z = np.float32(rng.normal(size=(2, 16)))
     shared, _ = network.split(params)
-    together = jax.tree.map(jnp.add, params["mean"], own)
+    together = jax.tree.map(np.add, params["mean"], own)
+    of_sum, of_weights = jax.jit(network.decode), jax.jit(plain.decode)
     np.testing.assert_allclose(
-        network.decode(shared, own, z, 1.0), plain.decode(shared, together, z, 1.0), atol=1e-6
+        of_sum(shared, own, z, 1.0), of_weights(shared, together, z, 1.0), atol=1e-6
     )
 
 
@@ -70,23 +70,16 @@ def run(c, params, x, alpha):
     return comb.decode(c, params["tied"], persona(params["personas"], 1), z, alpha)
 
 
-def drawn(c, seed):
-    """Random weights and biases without compiling `init`."""
-    rng = np.random.default_rng(seed)
-
-    def draw(leaf):
-        deviation = 0.1 if len(leaf.shape) < 4 else np.sqrt(2 / np.prod(leaf.shape[-4:-1]))
-        return rng.normal(0, deviation, leaf.shape).astype(np.float32)
-
-    return jax.tree.map(draw, jax.eval_shape(partial(comb.init, c), jax.random.key(0)))
+def weights(c, seed):
+    return drawn(partial(comb.init, c), seed)
 
 
 def test_growing_changes_nothing_at_alpha_zero_at_any_level():
-    old, params = config(0), drawn(config(0), 0)
+    old, params = config(0), weights(config(0), 0)
     for level in range(1, comb.MAX_LEVEL + 1):
         new = config(level)
         x = jax.random.uniform(jax.random.key(2), (1, new.resolution, new.resolution, 3))
-        grown = grow(params, drawn(new, level))
+        grown = grow(params, weights(new, level))
         # Alpha of the old network is 1: its own fade-in is over.
         before = upsample(run(old, params, downsample(x), 1.0))
         np.testing.assert_allclose(
@@ -101,7 +94,7 @@ KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 def test_blocks_computed_twice_give_the_same_gradients_with_less_memory():
-    params = comb.init(config(4), jax.random.key(0))
+    params = weights(config(4), 0)
     x = jax.random.uniform(jax.random.key(2), (2, 64, 64, 3))
 
     def gradients(remat):
@@ -120,8 +113,8 @@ def test_blocks_computed_twice_give_the_same_gradients_with_less_memory():
 
 
 def test_growing_keeps_learned_weights_and_drops_rgb_layers_no_longer_used():
-    params = comb.init(config(2), jax.random.key(1))
-    grown = grow(params, comb.init(config(3), jax.random.key(3)))
+    params = weights(config(2), 1)
+    grown = grow(params, weights(config(3), 3))
     assert "from_rgb_1" in params["encoder"] and "from_rgb_1" not in grown["encoder"]
     np.testing.assert_array_equal(
         grown["encoder"]["level_2"]["conv_0"]["conv"]["kernel"],
@@ -133,7 +126,7 @@ def test_growing_keeps_learned_weights_and_drops_rgb_layers_no_longer_used():
 
 
 def test_without_fading_the_network_is_the_faded_one_at_alpha_one():
-    params = comb.init(config(3), jax.random.key(0))
+    params = weights(config(3), 0)
     x = jax.random.uniform(jax.random.key(2), (2, 32, 32, 3))
     np.testing.assert_allclose(
         run(config(3, fading=False), params, x, 1.0), run(config(3), params, x, 1.0), atol=1e-6
@@ -142,11 +135,12 @@ def test_without_fading_the_network_is_the_faded_one_at_alpha_one():
 
 def test_shapes_ranges_and_types():
     c = config(2, dtype=jnp.bfloat16)
-    params = comb.init(c, jax.random.key(0))
+    params = weights(c, 0)
     x = jax.random.uniform(jax.random.key(2), (2, 16, 16, 3))
-    z = comb.encode(c, params["encoder"], x)
+    z = jax.jit(partial(comb.encode, c))(params["encoder"], x)
     y = run(c, params, x, 0.5)
     assert z.shape == (2, 16) and z.dtype == jnp.float32
     assert y.shape == (2, 16, 16, 3) and y.dtype == jnp.float32
     assert y.min() > 0 and y.max() < 1
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    fresh = jax.eval_shape(partial(comb.init, c), jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(fresh)} == {jnp.dtype("float32")}

@@ -1,6 +1,7 @@
 """The oracle's network: what it sees, its size, what it can tell."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -23,18 +24,22 @@ CONFIG = oracle.OracleConfig(
 GREY_DETAILS = jnp.full((1, 3, 16, 16, 3), GREY)
 
 
-def noisy(key: int = 0):
+init = jax.jit(partial(oracle.init, CONFIG))
+apply = jax.jit(partial(oracle.apply, CONFIG))
+
+
+def noisy():
     """Weights that tell something: the last layer of a fresh network is zero."""
-    noise = np.random.default_rng(key)
+    noise = np.random.default_rng(0)
     return jax.tree.map(
         lambda w: w + 0.1 * noise.standard_normal(w.shape).astype(np.float32),
-        oracle.init(CONFIG, jax.random.key(key)),
+        init(jax.random.key(0)),
     )
 
 
 def test_shapes_and_size():
-    params = oracle.init(CONFIG, jax.random.key(0))
-    values = oracle.apply(CONFIG, params, jnp.zeros((3, 16, 16, 3)), jnp.zeros((3, 3, 16, 16, 3)))
+    params = init(jax.random.key(0))
+    values = apply(params, jnp.zeros((3, 16, 16, 3)), jnp.zeros((3, 3, 16, 16, 3)))
     assert values.shape == (3, 5) and values.dtype == jnp.float32
     assert set(params) == {"face", "eye", "mouth", "hidden", "values"}
     assert set(params["face"]) == {"stem", "level_0", "level_1", "squeeze"}
@@ -59,18 +64,18 @@ def test_the_default_has_four_fifths_of_a_million_weights():
 def test_a_fresh_network_tells_the_middle_of_everything():
     x = jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
     details = jax.random.uniform(jax.random.key(1), (2, 3, 16, 16, 3))
-    params = oracle.init(CONFIG, jax.random.key(0))
-    assert (oracle.apply(CONFIG, params, x, details) == 0.5).all()
+    params = init(jax.random.key(0))
+    assert (apply(params, x, details) == 0.5).all()
 
 
 def test_every_look_counts():
     params = noisy()
     face = jnp.full((1, 16, 16, 3), GREY)
-    plain = oracle.apply(CONFIG, params, face, GREY_DETAILS)
-    told = [oracle.apply(CONFIG, params, face.at[:, 4:6, 4:6].set(1.0), GREY_DETAILS)]
+    plain = apply(params, face, GREY_DETAILS)
+    told = [apply(params, face.at[:, 4:6, 4:6].set(1.0), GREY_DETAILS)]
     for look in range(3):
         shown = GREY_DETAILS.at[:, look, 4:6, 4:6].set(1.0)
-        told.append(oracle.apply(CONFIG, params, face, shown))
+        told.append(apply(params, face, shown))
     for number, values in enumerate(told):
         # Each otherwise than any other: the two eyes share weights, but not their place.
         for other in (plain, *told[:number]):
@@ -91,7 +96,5 @@ def test_it_tells_where_things_are():
     """Which an average over positions could not: the same picture, shifted, is told apart."""
     params = noisy()
     x = jnp.full((1, 16, 16, 3), GREY).at[:, 4:6, 4:6].set(1.0)
-    one, other = (
-        oracle.apply(CONFIG, params, jnp.roll(x, shift, 2), GREY_DETAILS) for shift in (0, 4)
-    )
+    one, other = (apply(params, jnp.roll(x, shift, 2), GREY_DETAILS) for shift in (0, 4))
     assert jnp.abs(one - other).max() > 1e-3

@@ -13,6 +13,7 @@ from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH, RIGHT_EYE
 from faceswap_jax.models import comb, parts
 from faceswap_jax.models.autoencoder import grow
 from faceswap_jax.ops.resample import downsample
+from tests.support.drawn import drawn
 
 SIZES = {"model.width": 1 / 64, "model.latent": 8, "model.part_latent": 4}
 
@@ -42,7 +43,7 @@ def encode(net, params, image, landmarks, alpha=1.0):
 @pytest.fixture(scope="module")
 def trained():
     net = network()
-    return net, net.init(jax.random.key(1))
+    return net, drawn(net.init, 1)
 
 
 def test_at_the_published_sizes_four_latents_of_128_are_one_of_512():
@@ -76,11 +77,11 @@ def test_a_part_looks_the_same_wherever_the_landmarks_have_it(trained):
 
 def test_growing_changes_no_latents_at_alpha_zero():
     old = network(1)
-    params = old.init(jax.random.key(0))
+    params = drawn(old.init, 0)
     for level in range(2, 4):
         net = network(level)
         image, landmarks = faces(net.resolution, count=1)
-        grown = grow(params, net.init(jax.random.key(level)))
+        grown = grow(params, drawn(net.init, level))
         small = downsample(image), (landmarks - 0.5) / 2
         before = encode(old, params, *small)
         np.testing.assert_allclose(encode(net, grown, image, landmarks, 0.0), before, atol=1e-5)
