@@ -1,6 +1,7 @@
 """Several processes train as one does: the same losses, together saved, together stopped."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from tests.support import tiny_run
 def get_config():
     c = tiny_run.experiment()
     c.update(level_steps=(0, {LAST // 2}, {LAST // 2}), learning_rate=1e-4)
-    c.run.update(log=1, preview=4, checkpoint=2)
+    c.run.update(log=1, preview=4, checkpoint=2, keep_every={LAST // 2})
     return c
 """
 
@@ -64,7 +65,7 @@ class Job:
 
     def await_step(self, step):
         """Returns when a checkpoint of this step, or a later one, is there."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while self.saved() < step and self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         assert self.saved() >= step, self.log.read_text()
@@ -78,7 +79,7 @@ class Job:
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return sorted(map(int, path.read_text().split()))
 
-    def end(self, timeout=120) -> tuple[int, str]:
+    def end(self, timeout=600) -> tuple[int, str]:
         """The exit code and all output so far."""
         return self.process.wait(timeout), self.log.read_text()
 
@@ -156,14 +157,21 @@ def test_a_failure_of_one_process_ends_the_job(job):
     """The first cannot have the folder; the second would wait for it."""
     (folder := job.folder / "taken").mkdir()
     with locked(folder):
-        code, text = job("taken", 2, 1).end(timeout=60)
+        code, text = job("taken", 2, 1).end()
     assert code == 2 and "Another process is writing" in text
     assert "so the others are stopped" in text
 
 
 @pytest.mark.slow
 def test_personas_of_two_processes(job, alone):
-    """Each process has the decoders of one persona, and loads the whole batch."""
+    """Each process has the decoders of one persona, and loads the whole batch.
+
+    They enter the second level, the first that has such decoders, and go on to its end.
+    """
+    workdir = shutil.copytree(alone.workdir, job.folder / "personas")
+    for checkpoint in (workdir / "checkpoints").iterdir():
+        if int(checkpoint.name) > LAST // 2:
+            shutil.rmtree(checkpoint)
     two = job("personas", 2, 1, 2)
     code, text = two.end()
     assert code == 0, text
