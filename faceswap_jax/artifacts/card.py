@@ -38,7 +38,7 @@ def card(artifact: Artifact, programs: Mapping[str, Program], arithmetic: str, l
         "## Parity\n",
         f"Largest differences from the checkpoint, on {FACES} rendered faces that no training has seen: of images in "
         "0..1, of latents and identities as a fraction of their largest value. An export that is off by more than "
-        f"{limit:g} is not written.\n",
+        f"{limit:g} is not written. One in a thousand values of images may be by more; the worst is told.\n",
         parity_table(artifact.parity),
         "## Programs\n",
         _table(["program", "is given", "gives"], _programs(programs)),

@@ -170,10 +170,11 @@ def _check_parity(artifact: Artifact, limit: float) -> None:
     """Raises InputError if a format differs from the checkpoint."""
     for kind, found in artifact.parity.items():
         for name, difference in found.items():
+            allowed = parity.allowed(name, limit)
             # NaN is no parity either.
-            if not difference <= limit:
+            if not difference <= allowed:
                 raise InputError(
-                    f"'{name}' of {kind} differs from the checkpoint by {difference:.1e}, more than {limit:g}, so "
+                    f"'{name}' of {kind} differs from the checkpoint by {difference:.1e}, more than {allowed:.2g}, so "
                     "nothing was written; choose other --formats or another --precision."
                 )
 
