@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -19,7 +20,10 @@ from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_
 from faceswap_jax.faces.picture import read_picture, write_picture
 from faceswap_jax.inference import trained
 from faceswap_jax.inference.generator import Edit, Faces, Who
+from faceswap_jax.serving.limits import Limits
+from faceswap_jax.serving.service import Service
 from tests.support import toy
+from tests.support.online import online
 from tests.support.tiny_run import RESOLUTION
 
 pytest.importorskip("jax2onnx")
@@ -92,7 +96,9 @@ assert "jax" not in sys.modules
     np.testing.assert_allclose(np.load(tmp_path / "images.npy").astype(int), made[0], atol=1)
 
 
-def test_swaps_of_an_artifact_are_those_of_the_run(faceswap, artifact, run, clips, tmp_path):
+def test_swaps_of_an_artifact_and_of_its_server_are_those_of_the_run(
+    faceswap, artifact, run, clips, tmp_path
+):
     picture = tmp_path / "ada.png"
     write_picture(picture, next(video.read_frames(clips / "ada.mp4")).image)
     face = SidecarLandmarker(sidecar_path(clips / "ada.mp4"))(None, 0)[0]
@@ -104,8 +110,23 @@ def test_swaps_of_an_artifact_are_those_of_the_run(faceswap, artifact, run, clip
         code, _, err = faceswap("swap", picture, "--persona=ben", f"--output={output}", flag)
         assert code == 0, err
         results.append(read_picture(output).astype(int))
-    np.testing.assert_allclose(*results, atol=1)
+    results.append(served(artifact, picture, tmp_path).astype(int))
+    np.testing.assert_allclose(results[:2], results[1:], atol=1)
     assert (results[0] != read_picture(picture)).any()
+
+
+def served(artifact: Path, picture: Path, tmp_path: Path) -> np.ndarray:
+    """What a client gets for a picture."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    service = Service({"tiny": models.load(artifact)}, folder, Limits(picture_seconds=600))
+    with online(service) as (_, address):
+        files = {"picture": picture.read_bytes(), "landmarks": sidecar_path(picture).read_bytes()}
+        place = f"{address}/models/tiny/pictures"
+        answer = httpx.post(place, files=files, data={"persona": "ben"}, timeout=600)
+    assert answer.status_code == 200, answer.text
+    (tmp_path / "served.png").write_bytes(answer.content)
+    return read_picture(tmp_path / "served.png")
 
 
 def test_a_format_that_differs_leaves_nothing_behind(run, tmp_path, monkeypatch):
