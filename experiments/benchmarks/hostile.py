@@ -211,7 +211,8 @@ def moving(clips: Mapping[str, bytes]) -> dict[str, list[bytes]]:
     return {
         "clips too long or too large": outsized(),
         "cut-off clips": cut(clips.values()),
-        "playlists, subtitles, references": references(clips),
+        "playlists and subtitles": references(),
+        "a clip that names another file": [elsewhere(clips[".mp4"], b"/etc/passwd")],
         "lies of first bytes": lies((b"\0\0\0\x18ftypmp42", b"\x1aE\xdf\xa3", b"RIFF\0\0\0\0AVI ")),
     }
 
@@ -272,8 +273,8 @@ def still() -> bytes:
     return cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8))[1].tobytes()
 
 
-def references(clips: Mapping[str, bytes]) -> list[bytes]:
-    """Texts that name other files, and a clip that says its frames lie elsewhere."""
+def references() -> list[bytes]:
+    """Texts that name other files."""
     return [
         b"#EXTM3U\n#EXTINF:9,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
         b"#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:9,\nconcat:http://127.0.0.1/|file:///etc/passwd\n",
@@ -285,7 +286,6 @@ def references(clips: Mapping[str, bytes]) -> list[bytes]:
         b"WEBVTT\n\n00:00.000 --> 00:09.000\nx\n",
         b"\0\0\0\x18ftypmp42" + b"#EXTM3U\nfile:///etc/passwd\n" * 9,
         b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n",
-        elsewhere(clips[".mp4"], b"/etc/passwd"),
     ]
 
 

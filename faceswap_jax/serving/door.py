@@ -71,6 +71,9 @@ class Door:
 
             most = self._most(scope["path"])
             self._check(scope["path"], headers, most)
+            # Or much would be read and parsed that is then refused.
+            if not scope["path"].endswith("/clips"):
+                self._service.waiting.check(owner)
             with self._service.uploads.place(owner):
                 await self._app(scope, self._guarded(receive, most), send)
         except Refusal as refusal:

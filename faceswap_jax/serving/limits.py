@@ -98,17 +98,19 @@ class Places:
     def take(self, owner: str) -> None:
         """Takes a place until `leave`; raises Refusal as `place`."""
         with self._lock:
-            if self._each is not None and self._taken[owner] >= self._each:
-                raise Refusal(
-                    TOO_MANY,
-                    f"This key has {self._each} {self._what} already; wait until one is done.",
-                    retry_after=1,
-                )
-            if self.taken >= self._count:
-                raise Refusal(
-                    BUSY, f"The server has {self._count} {self._what}; try again soon.", 1
-                )
+            self.check(owner)
             self._taken[owner] += 1
+
+    def check(self, owner: str) -> None:
+        """Raises Refusal as `place`, and takes none."""
+        if self._each is not None and self._taken[owner] >= self._each:
+            raise Refusal(
+                TOO_MANY,
+                f"This key has {self._each} {self._what} already; wait until one is done.",
+                retry_after=1,
+            )
+        if self.taken >= self._count:
+            raise Refusal(BUSY, f"The server has {self._count} {self._what}; try again soon.", 1)
 
     def leave(self, owner: str) -> None:
         """Gives a place back."""

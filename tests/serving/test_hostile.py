@@ -170,3 +170,11 @@ def test_a_byte_now_and_then_keeps_no_place(serve):
     served = serve(replace(LIMITS, patience=0.5))
     start, _ = exchange(build(served.service), [(0.2, b"x", True)] * 30)
     assert start["status"] == 408 and served.service.uploads.taken == 0
+
+
+def test_a_full_server_reads_no_body(served):
+    waiting = served.service.waiting
+    while waiting.taken < LIMITS.pictures + LIMITS.waiting_pictures:
+        waiting.take("")
+    start, _ = exchange(build(served.service), [])
+    assert start["status"] == 503 and (b"connection", b"close") in start["headers"]
