@@ -164,8 +164,22 @@ def save_oracle(path: Path, oracle: Oracle) -> None:
     np.savez_compressed(path, about=json.dumps(about), reference=oracle.reference, **arrays)
 
 
-def measured(oracle: Oracle, world_seed: int, numbers: Sequence[int], size: int = 256) -> Oracle:
-    """The oracle with its errors on some puppets.
+class Errors(NamedTuple):
+    """How far off an oracle is on puppets that it has never seen.
+
+    Attributes:
+        truth: what they are, in the units of the parameters.
+        face: absolute errors, read of the face alone.
+        picture: the same, of whole images.
+    """
+
+    truth: Float[np.ndarray, "n 40"]
+    face: Float[np.ndarray, "n 40"]
+    picture: Float[np.ndarray, "n 40"]
+
+
+def errors(oracle: Oracle, world_seed: int, numbers: Sequence[int], size: int = 256) -> Errors:
+    """Reads some puppets.
 
     Args:
         oracle: whose errors are not looked at.
@@ -179,12 +193,22 @@ def measured(oracle: Oracle, world_seed: int, numbers: Sequence[int], size: int 
     landmarks = np.stack([frame.landmarks for frame in frames])
     masks = np.stack([frame.mask for frame in frames]) / np.float32(255)
 
-    def errors(visible: Masks | None) -> dict[str, float]:
+    def off(visible: Masks | None) -> Float[np.ndarray, "n 40"]:
         read = np.concatenate(oracle(images, landmarks, visible), axis=1)
-        mean = np.abs(read - truth).mean(0)
-        return dict(zip(samples.SPANS, mean.astype(float).tolist(), strict=True))
+        return np.abs(read - truth)
 
-    return dataclasses.replace(oracle, errors=errors(masks), picture_errors=errors(None))
+    return Errors(truth, off(masks), off(None))
+
+
+def measured(oracle: Oracle, found: Errors) -> Oracle:
+    """The oracle with the means of its errors."""
+
+    def means(of: Float[np.ndarray, "n 40"]) -> dict[str, float]:
+        return dict(zip(samples.SPANS, of.mean(0).astype(float).tolist(), strict=True))
+
+    return dataclasses.replace(
+        oracle, errors=means(found.face), picture_errors=means(found.picture)
+    )
 
 
 def reference() -> UInt8[np.ndarray, "4 64 64 3"]:

@@ -125,7 +125,7 @@ def test_archives_of_other_things(tmp_path):
 
 
 def test_measured_errors_are_those_of_its_readings(fresh, frames):
-    result = oracle.measured(fresh, FRESH_WORLD, range(4), size=96)
+    result = oracle.measured(fresh, oracle.errors(fresh, FRESH_WORLD, range(4), size=96))
     pictures, landmarks, masks = stacked(frames)
     for errors, shown in ((result.errors, masks), (result.picture_errors, None)):
         yaw = fresh(pictures, landmarks, shown).performance[:, 0] - [

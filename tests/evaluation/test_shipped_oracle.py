@@ -37,7 +37,7 @@ def test_it_knows_the_renderer_as_it_is(shipped):
 
 def test_it_is_as_good_as_it_says(shipped):
     """On a handful of fresh puppets; of many parameters a few may fall out by chance."""
-    here = oracle.measured(shipped, FRESH_WORLD, range(24))
+    here = oracle.measured(shipped, oracle.errors(shipped, FRESH_WORLD, range(24)))
     for name in ("yaw", "pitch", "roll", "translate_x", "mouth_open", "skin_tone"):
         assert here.errors[name] < 1.7 * shipped.errors[name], name
     ratios = [here.errors[name] / shipped.errors[name] for name in samples.SPANS]
