@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -275,6 +275,19 @@ def trained_identities(
             "needed; add more."
         )
     return tuple(names[:trained])
+
+
+def held_out_identities(
+    data: Mapping[str, sources.PersonaSource], trained: Collection[str]
+) -> list[sources.PersonaSource]:
+    """The identities with images that are never trained on.
+
+    Args:
+        data: records of each identity.
+        trained: names of those that are.
+    """
+    known = set(trained)
+    return [source for name, source in data.items() if name not in known and len(source)]
 
 
 def with_data(config: ml_collections.ConfigDict, **decided: object) -> ml_collections.ConfigDict:

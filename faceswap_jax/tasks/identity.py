@@ -35,6 +35,7 @@ from faceswap_jax.tasks.base import (
     Phase,
     Preview,
     Step,
+    held_out_identities,
     image_and_mask,
     mean_of,
     trained_identities,
@@ -169,8 +170,7 @@ class Task(FaceTask):
     @property
     def held_out(self) -> list[sources.PersonaSource]:
         """The identities that are never trained on."""
-        trained = set(self.config.identities)
-        return [source for name, source in self.data.items() if name not in trained and len(source)]
+        return held_out_identities(self.data, self.config.identities)
 
     def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Images of the training identities."""

@@ -40,6 +40,7 @@ from faceswap_jax.tasks.base import (
     Phase,
     Preview,
     Step,
+    held_out_identities,
     mean_of,
     trained_identities,
     with_data,
@@ -158,10 +159,8 @@ class Task(FaceTask):
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Tracks of the identities that are never trained on."""
-        trained = set(self.config.identities)
-        held_out = [source for name, source in self.data.items() if name not in trained]
         return self._batches(
-            [source for source in held_out if len(source)],
+            held_out_identities(self.data, self.config.identities),
             batch=self.config.data.test,
             seed=0,
             host=host,

@@ -40,6 +40,7 @@ from faceswap_jax.tasks.base import (
     Step,
     Synthesis,
     decoded,
+    held_out_identities,
     mean_of,
     trained_identities,
     with_data,
@@ -287,10 +288,8 @@ class Task(FaceTask):
 
     def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Frames of the identities that are never trained on."""
-        trained = set(self.config.identities)
-        held_out = [source for name, source in self.data.items() if name not in trained]
         return self._batches(
-            [source for source in held_out if len(source)],
+            held_out_identities(self.data, self.config.identities),
             driving=1,
             others=0,
             batch=self.config.data.test,
