@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from faceswap_jax.commands.base import Command, explained
-from faceswap_jax.commands.results import define_swap, model_of, swap_choices
+from faceswap_jax.commands.results import define_step, define_swap, model_of, swap_choices
 from faceswap_jax.errors import InputError
 
 SIGNALS = {
@@ -89,8 +89,7 @@ class Vector(Command):
         flags.DEFINE_string(
             "workdir", None, "Folder of a trained run, also for the vector.", values
         )
-        meaning = "Number of steps of the checkpoint to use. By default the newest one."
-        flags.DEFINE_integer("step", None, meaning, 0, None, values)
+        define_step(values)
         flags.DEFINE_string("name", None, "What to call the vector, such as smile.", values)
         meaning = (
             "Parts of the latents that it may change, such as left_eye,right_eye. By default all."
@@ -196,8 +195,7 @@ class FitControl(Command):
     def define(self, values, arguments):
         meaning = "Folder of a trained run, also for control.json."
         flags.DEFINE_string("workdir", None, meaning, values)
-        meaning = "Number of steps of the checkpoint to use. By default the newest one."
-        flags.DEFINE_integer("step", None, meaning, 0, None, values)
+        define_step(values)
         meaning = (
             "Folder of a data set to learn from. By default the one that the run was trained on."
         )

@@ -101,6 +101,7 @@ class Evaluate(Command):
 
     def define(self, values, arguments):
         define_model(values, "Folder of a trained run, also for the scores.")
+        define_step(values)
         meaning = "Folder of clips: puppets, or a clip or a folder of clips for each person."
         flags.DEFINE_string("data", None, meaning, values)
         meaning = "How faces are blended in; several, separated by commas, are compared."
@@ -116,7 +117,8 @@ class Evaluate(Command):
     def run(self, values, inputs):
         from faceswap_jax.evaluation.bench import evaluate
 
-        evaluate(model_of(values), Path(values.data), values.blend, _path(values.embedder))
+        embedder = _path(values.embedder)
+        evaluate(model_of(values), Path(values.data), values.blend, embedder, values.step)
 
 
 class Export(Command):
@@ -128,8 +130,7 @@ class Export(Command):
 
     def define(self, values, arguments):
         flags.DEFINE_string("workdir", None, "Folder of a trained run.", values)
-        meaning = "Number of steps of the checkpoint to use. By default the newest one."
-        flags.DEFINE_integer("step", None, meaning, 0, None, values)
+        define_step(values)
         flags.DEFINE_string("output", None, "Folder to write, which is not there yet.", values)
         meaning = "Formats beside safetensors, which are always written."
         flags.DEFINE_list("formats", "safetensors,stablehlo,onnx", meaning, values)
@@ -236,9 +237,14 @@ def swap_choices(values: flags.FlagValues) -> dict[str, object]:
 def define_run(values: flags.FlagValues) -> None:
     """The flags of commands that make images: which run makes them, and where to."""
     define_model(values, "Folder of a trained run.")
+    define_step(values)
+    flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", values)
+
+
+def define_step(values: flags.FlagValues) -> None:
+    """The flag that names a checkpoint."""
     meaning = "Number of steps of the checkpoint to use. By default the newest one."
     flags.DEFINE_integer("step", None, meaning, 0, None, values)
-    flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", values)
 
 
 def define_model(values: flags.FlagValues, workdir: str) -> None:

@@ -21,6 +21,7 @@ lie in the run's folder, `control.json`.
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -198,9 +199,15 @@ class Control:
                 )
 
     def save(self, workdir: Path) -> Path:
-        """Writes it into the folder of a run, and returns the file."""
+        """Writes it into the folder of a run, and returns the file.
+
+        The file names the folder of what hears as seen from its own, so that both can be moved together.
+        """
         path = workdir / FILE
-        write_json(path, {"version": VERSION} | dataclasses.asdict(self))
+        content = dataclasses.asdict(self)
+        if self.sound_run:
+            content["sound_run"] = os.path.relpath(self.sound_run, workdir.resolve())
+        write_json(path, {"version": VERSION} | content)
         return path
 
     @classmethod
@@ -217,6 +224,8 @@ class Control:
             )
         try:
             content = read_versioned(path, VERSION)
+            if content["sound_run"]:
+                content["sound_run"] = str((workdir / content["sound_run"]).resolve())
             control = cls(**content)
             rows, _ = np.array(control.to_poses, np.float32).shape
             heard = (len(control.by_sound), rows - 1) if control.by_sound else (0,)

@@ -28,6 +28,7 @@ def evaluate(
     data: Path,
     methods: Sequence[str] = (blend.DEFAULT_METHOD,),
     embedder: Path | None = None,
+    step: int | None = None,
 ) -> Path:
     """Shows every persona, or everybody who has a clip in the folder, with the performance of the clips, and scores it.
 
@@ -41,6 +42,7 @@ def evaluate(
         methods: of blending.
         embedder: what compares identities where there is no truth, see `embedder.load`; dlib's network and SFace when
             None.
+        step: which checkpoint of the run, by its number of steps; the newest sound one if not given.
 
     Returns:
         A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips; of whole images two folders
@@ -55,7 +57,7 @@ def evaluate(
     for method in methods:
         blend.check_method(method)
     are_puppets = _check_folder(data, embedder)
-    generator = load(workdir)
+    generator = load(workdir, step)
     output = workdir / "evaluation" / data.resolve().name / f"step_{generator.step}"
 
     if generator.placement == "whole":

@@ -124,7 +124,7 @@ def test_whole_images_are_driven_by_everybody(run, clips, monkeypatch, tmp_path)
     shutil.copy(run / "config.json", workdir)
     describe_clips(SIZE, FRAMES, RATE).save(data)
     generator = PosingGenerator(np.copy, 32, "box", "whole", personas=(), step=7)
-    monkeypatch.setattr(bench, "load", lambda _: generator)
+    monkeypatch.setattr(bench, "load", lambda *_: generator)
     with pytest.raises(InputError, match=f"{workdir}.* whole images.* --blend"):
         evaluate(workdir, data, METHODS)
     assert bench._find_control(workdir, generator) is None
