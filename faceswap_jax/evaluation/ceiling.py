@@ -1,11 +1,13 @@
 """The best that any network could do behind a generator's alignment, resolution and blending."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from faceswap_jax.evaluation.frames import Landmarks, Points
 from faceswap_jax.faces import align
 from faceswap_jax.faces.face import Image
-from faceswap_jax.inference.clip import blend_side, put_face
+from faceswap_jax.inference.clip import Place, blend_side
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,14 @@ class Ceiling:
     resolution: int
     faces: Landmarks
 
-    def __call__(self, target: Image, perfect: Image, landmarks: Points, method: str) -> Image:
-        """The target with the perfect face at the generator's resolution."""
-        side = blend_side(self.faces, self.alignment, self.resolution)
+    def __call__(
+        self, target: Image, perfect: Image, landmarks: Points, methods: Sequence[str]
+    ) -> list[Image]:
+        """The target with the perfect face at the generator's resolution, by each method of blending."""
         face = align.cut_face(perfect, landmarks, self.resolution, self.alignment)
-        return put_face(target, face, landmarks, self.alignment, side, method)
+        place = Place(target, landmarks, self.alignment, self._side)
+        return [place.put(face, method) for method in methods]
+
+    @cached_property
+    def _side(self) -> int:
+        return blend_side(self.faces, self.alignment, self.resolution)

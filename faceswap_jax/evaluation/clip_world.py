@@ -85,7 +85,8 @@ class ClipWorld:
             self.judges = {"dlib": DlibEmbedder(), "SFace": SFaceEmbedder()}
         self.scores = _identity_scores(self.judges) | FOLLOWING
         self._people: dict[str, Person] = {}
-        self._looking = threading.Lock()
+        # Several clips may be compared at once.
+        self._looking = {clip.persona: threading.Lock() for clip in self.clips}
 
     def person(self, persona: str) -> Person:
         """Faces of a persona's clips, evenly over their time; looked for once.
@@ -93,8 +94,7 @@ class ClipWorld:
         Raises:
             InputError: the clips show fewer than two.
         """
-        # Several clips may be compared at once.
-        with self._looking:
+        with self._looking[persona]:
             if persona not in self._people:
                 self._people[persona] = self._look_at(persona)
             return self._people[persona]

@@ -48,28 +48,33 @@ def flicker(
             continue
 
         # What it does not explain
+        places = _places(back)
         for name, frames in rows.items():
-            carried = carry(frames[i - 1], back)
-            error = np.abs(frames[i] - carried).mean(-1)
-            result[name][i - 1] = np.sum(weight * error) / total
+            carried = _sampled(frames[i - 1], places)
+            error = cv2.absdiff(frames[i].astype(np.float32), carried)
+            per_channel = np.tensordot(weight, error, axes=2)
+            result[name][i - 1] = per_channel.mean() / total
     return result
 
 
-def carry(image: np.ndarray, flow: Flow) -> Float32[np.ndarray, "h w *c"]:
-    """The image [h, w, ...] whose pixel (x, y) is the given image's at (x, y) + flow, cubically interpolated."""
+def _places(flow: Flow) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
+    """Where each pixel moves, x and y."""
     rows, columns = np.indices(flow.shape[:2], np.float32)
+    return columns + flow[..., 0], rows + flow[..., 1]
+
+
+def _sampled(
+    image: np.ndarray, places: tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]
+) -> Float32[np.ndarray, "h w *c"]:
+    """The image [h, w, ...] whose pixels are those of another at some places, cubically interpolated."""
     return cv2.remap(
-        image.astype(np.float32),
-        columns + flow[..., 0],
-        rows + flow[..., 1],
-        cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
+        image.astype(np.float32), *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
 
 
 def consistent(back: Flow, forth: Flow) -> Bool[np.ndarray, "h w"]:
     """Where going back and forth ends where it began (Sundaram et al. 2010, their tolerance)."""
-    forth = carry(forth, back)
+    forth = _sampled(forth, _places(back))
     error = _squared_length(back + forth)
     size = _squared_length(back) + _squared_length(forth)
     return error < 0.01 * size + 0.5

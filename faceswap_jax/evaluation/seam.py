@@ -1,31 +1,44 @@
 """How visible the edge of the blended face is."""
 
 import math
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from faceswap_jax.evaluation.frames import Frames, Landmarks, PerFrame
 from faceswap_jax.faces.align import face_polygon
 from faceswap_jax.faces.face import Image
 
+Row = TypeVar("Row", bound=Hashable)
+
 BAND = 0.03
 """Half the width of the band along the edge, as a fraction of the root of the face's area; at least 2 pixels."""
 
 
-def seam_ratio(frames: Frames, target: Frames, landmarks: Landmarks) -> PerFrame:
+def seam_ratios(
+    rows: Mapping[Row, Frames], target: Frames, landmarks: Landmarks
+) -> dict[Row, PerFrame]:
     """Mean absolute gradient across the edge of the face polygon, over that of the target: 1 shows no seam.
 
     NaN where the polygon lies off the image or the target is flat there.
+
+    Args:
+        rows: clips that are measured, by name.
+        target: the clip to compare with.
+        landmarks: of the target.
     """
-    ratios = []
-    for frame, other, points in zip(frames, target, landmarks, strict=True):
-        polygon = face_polygon(points)
-        gradient = edge_gradient(frame, polygon)
-        expected = edge_gradient(other, polygon)
-        ratios.append(gradient / expected if expected > 0 else math.nan)
-    return np.array(ratios, np.float32)
+    ratios = {row: np.full(len(target), np.nan, np.float32) for row in rows}
+    for i, points in enumerate(landmarks):
+        # The same lines for all
+        lines = _lines_across(face_polygon(points), *target.shape[1:3])
+        expected = _mean_change(target[i], lines)
+        if expected > 0:
+            for row, frames in rows.items():
+                ratios[row][i] = _mean_change(frames[i], lines) / expected
+    return ratios
 
 
 def edge_gradient(image: Image, polygon: Float[np.ndarray, "n 2"]) -> float:
@@ -34,6 +47,13 @@ def edge_gradient(image: Image, polygon: Float[np.ndarray, "n 2"]) -> float:
     Lines of samples one pixel apart cross the edge at right angles, one for every pixel of its length. Only those
     wholly inside the image count; without any the result is NaN.
     """
+    return _mean_change(image, _lines_across(polygon, *image.shape[:2]))
+
+
+def _lines_across(
+    polygon: Float[np.ndarray, "n 2"], height: int, width: int
+) -> Float32[np.ndarray, "lines samples 2"]:
+    """Samples of the lines that cross a polygon's edge and lie inside the image."""
     polygon = polygon.astype(np.float32)
     size = math.sqrt(cv2.contourArea(polygon))
     reach = max(2, round(BAND * size))
@@ -55,14 +75,21 @@ def edge_gradient(image: Image, polygon: Float[np.ndarray, "n 2"]) -> float:
     # [points on the edge, samples, 2]
     lines = edge[:, None] + distances[:, None] * across[:, None]
 
-    # Read those that lie inside the image
-    height, width = image.shape[:2]
+    # Those that lie inside the image
     inside = (lines >= 0) & (lines <= (width - 1, height - 1))
-    lines = lines[inside.all((1, 2))].astype(np.float32)
+    return lines[inside.all((1, 2))].astype(np.float32)
+
+
+def _mean_change(image: Image, lines: Float32[np.ndarray, "lines samples 2"]) -> float:
+    """Mean absolute change from sample to sample, grey levels; NaN without lines."""
     if not len(lines):
         return math.nan
-    x = lines[..., 0]
-    y = lines[..., 1]
-    values = cv2.remap(image.astype(np.float32), x, y, cv2.INTER_LINEAR)
+    # The part of the image that the lines cross
+    left, top = np.floor(lines.min((0, 1))).astype(int)
+    right, bottom = np.ceil(lines.max((0, 1))).astype(int) + 1
+    part = image[top:bottom, left:right].astype(np.float32)
+    x = lines[..., 0] - np.float32(left)
+    y = lines[..., 1] - np.float32(top)
+    values = cv2.remap(part, x, y, cv2.INTER_LINEAR)
     changes = np.abs(np.diff(values, axis=1))
     return float(changes.mean())

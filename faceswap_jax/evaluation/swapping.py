@@ -2,8 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,11 +14,14 @@ from data_pipelines.clips import Clip
 from faceswap_jax.evaluation.frames import Performer, Swapped
 from faceswap_jax.evaluation.report import Comparison, Score, Scored
 from faceswap_jax.faces import video
-from faceswap_jax.faces.encode import write_video
+from faceswap_jax.faces.encode import video_writer
 from faceswap_jax.faces.landmarks import open_landmarker
-from faceswap_jax.faces.people import find_people
-from faceswap_jax.inference.clip import Count, Role, blended_frames, generate_frames
-from faceswap_jax.inference.generator import Generator, Who
+from faceswap_jax.faces.people import Person, find_people
+from faceswap_jax.inference.clip import Count, Place, Role, blend_side, generate_frames
+from faceswap_jax.inference.generator import Generator, Identity, Who
+
+TOGETHER = 4
+"""Personas whose results are written at a time: an encoder of 1080p holds 125 MiB."""
 
 
 class Bench(Protocol):
@@ -26,10 +30,12 @@ class Bench(Protocol):
     Attributes:
         scores: what it measures.
         floor: what the measure itself gets wrong on average, of those scores where that is known.
+        shares: whether the results of a target share measures, and are best compared in one call.
     """
 
     scores: Mapping[str, Score]
     floor: Mapping[str, float]
+    shares: bool
 
     def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
         """Every persona with every clip of somebody else."""
@@ -89,43 +95,104 @@ def _compare_all(
     for persona, clip in pairs:
         personas.setdefault(clip, []).append(persona)
     identities = {persona: generator.identity(Who({persona: 1.0})) for persona, _ in pairs}
-    console = Console(stderr=True, markup=False)
 
-    def compare(clip: Clip) -> dict[str, Comparison]:
-        # Once for all faces that it gets
-        with contextlib.closing(open_landmarker(clip.path)) as landmarker:
-            performer = find_people(clip.path, landmarker)[0]
-        swapped = {}
-        for persona in personas[clip]:
-            role = Role(performer, identities[persona])
-            # Names of clips may have folders: "ann/monday.mp4".
-            stem = f"{clip.name.replace('/', '_')}_as_{persona}"
-            swapped[persona] = {method: folder / f"{stem}_{method}.mp4" for method in methods}
-            for method, path in swapped[persona].items():
-                _swap(generator, role, clip.path, path, method)
-        return bench.compare(clip, generator, performer.faces, swapped)
+    def swap(clip: Clip) -> tuple[Person, Swapped]:
+        shown = {persona: identities[persona] for persona in personas[clip]}
+        return _swap_all(generator, shown, clip, methods, folder)
 
-    # Threads: OpenCV, LiteRT, XLA and FFmpeg let others run while they work.
+    # Threads: OpenCV, LiteRT, dlib, XLA and FFmpeg let others run while they work.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # The longest first, so that none is left at the end.
-        order = sorted(personas, key=lambda clip: -video.probe(clip.path).frames)
-        futures = {pool.submit(compare, clip): clip for clip in order}
-        compared = {}
         try:
-            for future in as_completed(futures):
-                clip = futures[future]
-                compared[clip.name] = future.result()
-                faces = ", ".join(personas[clip])
-                progress = f"{len(compared)} of {len(futures)}: {clip.name} as {faces}"
-                console.print(progress, highlight=False, soft_wrap=True)
+            # The longest first, so that none is left at the end.
+            order = sorted(personas, key=lambda clip: -video.probe(clip.path).frames)
+            swapping = {pool.submit(swap, clip): clip for clip in order}
+            comparing = {}
+            for number, future in enumerate(as_completed(swapping), 1):
+                clip = swapping[future]
+                performer, swapped = future.result()
+                parts = [swapped] if bench.shares else [{name: swapped[name]} for name in swapped]
+                for part in parts:
+                    task = pool.submit(bench.compare, clip, generator, performer.faces, part)
+                    comparing[task] = clip
+                _tell(number, len(swapping), "swapped", clip, swapped)
+
+            compared: dict[str, dict[str, Comparison]] = {clip.name: {} for clip in personas}
+            for number, future in enumerate(as_completed(comparing), 1):
+                clip = comparing[future]
+                compared[clip.name] |= future.result()
+                _tell(number, len(comparing), "scored", clip, future.result())
         finally:
-            # After an error or Ctrl-C no other clip is begun.
+            # After an error or Ctrl-C nothing else is begun.
             pool.shutdown(cancel_futures=True)
     return compared
 
 
-def _swap(generator: Generator, role: Role, clip: Path, output: Path, method: str) -> None:
-    """`inference.clip.swap_clip` without its bar, for several clips are swapped at once."""
+def _tell(number: int, count: int, done: str, clip: Clip, personas: Iterable[str]) -> None:
+    """Says how far the bench is."""
+    line = f"{number} of {count} {done}: {clip.name} as {', '.join(personas)}"
+    Console(stderr=True, markup=False).print(line, highlight=False, soft_wrap=True)
+
+
+def _swap_all(
+    generator: Generator,
+    identities: Mapping[str, Identity],
+    clip: Clip,
+    methods: Sequence[str],
+    folder: Path,
+) -> tuple[Person, Swapped]:
+    """Writes all results of a clip; returns who performs in it, and the files."""
+    with contextlib.closing(open_landmarker(clip.path)) as landmarker:
+        performer = find_people(clip.path, landmarker)[0]
+    roles = {}
+    swapped = {}
+    for persona, identity in identities.items():
+        roles[persona] = Role(performer, identity)
+        # Names of clips may have folders: "ann/monday.mp4".
+        stem = f"{clip.name.replace('/', '_')}_as_{persona}"
+        swapped[persona] = {method: folder / f"{stem}_{method}.mp4" for method in methods}
+
+    names = list(roles)
+    for start in range(0, len(names), TOGETHER):
+        group = names[start : start + TOGETHER]
+        _swap(generator, [roles[name] for name in group], clip.path, [swapped[n] for n in group])
+    return performer, swapped
+
+
+def _swap(
+    generator: Generator,
+    roles: Sequence[Role],
+    clip: Path,
+    results: Sequence[Mapping[str, Path]],
+) -> None:
+    """Writes results of one performer in one reading of the clip, each as `inference.clip.swap_clip` makes it.
+
+    A face is generated once for all methods, and where it is put is found out once for all of them.
+
+    Args:
+        generator: makes the faces.
+        roles: of the performer.
+        clip: the performer's.
+        results: of each role, of each method.
+    """
+    performing = roles[0].person.faces
+    landmarks = {number: face.landmarks for number, face in performing.items()}
+    side = blend_side(landmarks.values(), generator.alignment, generator.resolution)
     frames = iter(video.read_frames(clip))
-    generated = generate_frames(generator, [role], frames, Count())
-    write_video(output, clip, blended_frames(generated, [role], generator, method))
+    with contextlib.ExitStack() as stack:
+        writers = [
+            {
+                method: stack.enter_context(video_writer(path, clip))
+                for method, path in paths.items()
+            }
+            for paths in results
+        ]
+        for frame, images, _ in generate_frames(generator, roles, frames, Count()):
+            place = None
+            if images:
+                points = landmarks[frame.index]
+                place = Place(frame.image, points, generator.alignment, side)
+            for number, by_method in enumerate(writers):
+                for method, write in by_method.items():
+                    # Without a face it passes unchanged.
+                    made = place.put(images[number], method) if place else frame.image
+                    write(replace(frame, image=made))

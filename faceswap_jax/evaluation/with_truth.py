@@ -52,6 +52,7 @@ class PuppetBench:
         "flicker": Score("flicker (of 255)", "lower"),
         "seam": Score("seam (target 1)", "1"),
     }
+    shares = False
 
     def __init__(self, folder: Path, puppets: PuppetClips):
         self._world = PuppetWorld(folder, puppets)
@@ -127,14 +128,15 @@ class PuppetBench:
         masks = np.stack([align.polygon_mask(polygon, height, width) for polygon in polygons])
         performance = parameters([frame.performance for frame in perfect])
 
-        # Of all rows at once: they share the target's flow.
+        # Of all rows at once: they share the target's flow and edge.
         flicker = motion.flicker(rows, target, masks)
+        seams = seam.seam_ratios(rows, target, landmarks)
         result = {}
         for row, frames in rows.items():
             values = {
                 **scores.compare(frames, rows["truth"], masks),
                 **self._world.read(frames, landmarks, masks, performance, persona),
-                "seam": seam.seam_ratio(frames, target, landmarks),
+                "seam": seams[row],
             }
             result[row] = {name: value[repeated:] for name, value in values.items()}
             result[row]["flicker"] = flicker[row]
@@ -154,10 +156,10 @@ def _rows(
     rows = {"do nothing": target}
     for method, frames in zip(methods, results, strict=True):
         rows[row_name("swap", method)] = frames
-    for method in methods:
-        faces = zip(target, truths, landmarks, strict=True)
-        best = [ceiling(*face, method) for face in faces]
-        rows[row_name("ceiling", method)] = np.stack(best)
+    faces = zip(target, truths, landmarks, strict=True)
+    best = [ceiling(*face, methods) for face in faces]
+    for method, *images in zip(methods, *best, strict=True):
+        rows[row_name("ceiling", method)] = np.stack(images)
     return rows | {"truth": truths}
 
 

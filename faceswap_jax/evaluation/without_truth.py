@@ -58,6 +58,7 @@ class ClipBench:
     """
 
     floor: Mapping[str, float] = {}
+    shares = True
 
     def __init__(self, folder: Path, embedder: Path | None = None):
         """Finds the clips of a folder.
@@ -95,7 +96,7 @@ class ClipBench:
 
         own_faces = np.stack([face.landmarks for face in performer.values()])
         ceiling = Ceiling(generator.alignment, generator.resolution, own_faces)
-        methods = {method: None for results in swapped.values() for method in results}
+        methods = list(next(iter(swapped.values())))
 
         # Of all clips at once: the target is measured once, however many faces it gets.
         reader = BlendshapeReader()
@@ -108,9 +109,8 @@ class ClipBench:
             for i in looked_at:
                 if np.isfinite(target[i]).all():
                     faces.append({row: shown_face(rows[row][i], target[i]) for row in rows})
-            for method in methods:
-                best = _best(rows[TARGET], target, ceiling, method)
-                rows[None, row_name("ceiling", method)] = best
+            best = _best(rows[TARGET], target, ceiling, methods)
+            rows |= {(None, row_name("ceiling", method)): best[method] for method in methods}
             chunks.append(self._measure(rows, target, chunk, looked_at, reader))
         measured = join_values(chunks)
 
@@ -150,6 +150,7 @@ class ClipBench:
         """
         target = rows[TARGET]
         flicker = _flicker(rows, target, landmarks)
+        seams = _seams(rows, target, landmarks)
         new = slice(chunk.repeated, None)
         windows = expression.windows_of(reader, target[new], landmarks[new])
 
@@ -159,7 +160,7 @@ class ClipBench:
             values[row] = {
                 "points": points,
                 "blendshapes": blendshapes,
-                "seam": _seam(frames, target, landmarks)[new],
+                "seam": seams[row][new],
                 "found": 100.0 * has_face(points),
                 "flicker": flicker[row],
             }
@@ -180,11 +181,15 @@ def _landmarks(performer: Performer, numbers: Sequence[int]) -> Landmarks:
     return points
 
 
-def _best(target: Frames, landmarks: Landmarks, ceiling: Ceiling, method: str) -> Frames:
-    """The target with its own face as the ceiling shows it, where it has one."""
-    best = target.copy()
+def _best(
+    target: Frames, landmarks: Landmarks, ceiling: Ceiling, methods: Sequence[str]
+) -> dict[str, Frames]:
+    """The target with its own face as the ceiling shows it, where it has one, by method of blending."""
+    best = {method: target.copy() for method in methods}
     for i in np.flatnonzero(has_face(landmarks)):
-        best[i] = ceiling(target[i], target[i], landmarks[i], method)
+        images = ceiling(target[i], target[i], landmarks[i], methods)
+        for method, image in zip(methods, images, strict=True):
+            best[method][i] = image
     return best
 
 
@@ -248,9 +253,11 @@ def _flicker(
     return motion.flicker(part, part[TARGET], masks)
 
 
-def _seam(frames: Frames, target: Frames, landmarks: Landmarks) -> PerFrame:
-    """`seam.seam_ratio`, NaN for frames without a face."""
+def _seams(rows: Mapping[Row, Frames], target: Frames, landmarks: Landmarks) -> dict[Row, PerFrame]:
+    """`seam.seam_ratios`, NaN for frames without a face."""
     found = has_face(landmarks)
-    ratios = np.full(len(frames), np.nan, np.float32)
-    ratios[found] = seam.seam_ratio(frames[found], target[found], landmarks[found])
+    shown = {row: frames[found] for row, frames in rows.items()}
+    ratios = {row: np.full(len(landmarks), np.nan, np.float32) for row in rows}
+    for row, values in seam.seam_ratios(shown, target[found], landmarks[found]).items():
+        ratios[row][found] = values
     return ratios

@@ -7,6 +7,7 @@ pixels exactly as they are.
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -65,26 +66,53 @@ def blend(
     Raises:
         InputError: no such method.
     """
-    check_method(method)
-    inside = _interior(polygon, *target.shape[:2])
-    box = _box(inside)
-    if box is None:
-        return target.copy()
-    if method == "poisson":
-        return _poisson(generated, target, inside)
+    return Canvas(target, polygon, softness).blend(generated, method)
 
-    # Nothing changes outside of the box.
-    mask = _inward_smoothed(inside[box], softness * target.shape[1])
-    difference = cv2.subtract(generated, target, dtype=cv2.CV_32F)
-    if method == "multiband":
-        whole = np.zeros(inside.shape, np.float32)
-        whole[box] = mask
-        change = _multiband(difference, whole, inside)[box]
-    else:
-        change = cv2.merge([mask] * 3) * difference[box]
-    result = target.copy()
-    result[box] = _add(target[box], change)
-    return result
+
+class Canvas:
+    """A target crop into which faces are blended, see `blend`; what does not depend on them is made once."""
+
+    def __init__(
+        self, target: Image, polygon: Float[np.ndarray, "n 2"], softness: float = SOFTNESS
+    ) -> None:
+        """See `blend`."""
+        self.target = target
+        self._softness = softness
+        self._inside = _interior(polygon, *target.shape[:2])
+        self._box = _box(self._inside)
+
+    def blend(self, generated: Image, method: str = DEFAULT_METHOD) -> Image:
+        """The target with a generated face."""
+        check_method(method)
+        target = self.target
+        box = self._box
+        if box is None:
+            return target.copy()
+        if method == "poisson":
+            return _poisson(generated, target, self._inside)
+
+        # Nothing changes outside of the box.
+        if method == "multiband":
+            difference = cv2.subtract(generated, target, dtype=cv2.CV_32F)
+            change = _multiband(difference, self._masks, self._inside)[box]
+        else:
+            difference = cv2.subtract(generated[box], target[box], dtype=cv2.CV_32F)
+            change = cv2.merge([self._mask] * 3) * difference
+        result = target.copy()
+        result[box] = _add(target[box], change)
+        return result
+
+    @functools.cached_property
+    def _mask(self) -> Float[np.ndarray, "h w"]:
+        """Weight of the generated face, inside the box."""
+        return _inward_smoothed(self._inside[self._box], self._softness * self.target.shape[1])
+
+    @functools.cached_property
+    def _masks(self) -> list[Float[np.ndarray, "..."]]:
+        """Pyramid of the same weight, everywhere."""
+        whole = np.zeros(self._inside.shape, np.float32)
+        whole[self._box] = self._mask
+        return _gaussian_pyramid(whole, _levels(whole))
 
 
 def where_changed(edited: Image, plain: Image) -> Float[np.ndarray, "h w"]:
@@ -202,7 +230,7 @@ def _inward_smoothed(inside: UInt8[np.ndarray, "h w"], sigma: float) -> Float[np
 
 def _multiband(
     difference: Float[np.ndarray, "h w 3"],
-    mask: Float[np.ndarray, "h w"],
+    masks: Sequence[Float[np.ndarray, "..."]],
     inside: UInt8[np.ndarray, "h w"],
 ) -> Float[np.ndarray, "h w 3"]:
     """Change that multi-band blending makes to the target.
@@ -216,16 +244,15 @@ def _multiband(
 
     Args:
         difference: between generated face and target.
-        mask: weight of the generated face; 0 where nothing is inside.
+        masks: pyramid of the weight of the generated face, which is 0 where nothing is inside.
         inside: 1 where the target may change, else 0.
 
     Returns:
         The change; 0 where nothing is inside.
     """
     # The coarsest level first, as the source counts. Level after level has every second pixel.
-    count = int(math.log2(min(mask.shape)))
+    count = len(masks)
     differences = _gaussian_pyramid(difference, count)
-    masks = _gaussian_pyramid(mask, count)
     insides = [inside[:: 2**halvings, :: 2**halvings] for halvings in reversed(range(count))]
 
     # Add up the bands that the generated face gives
@@ -238,6 +265,11 @@ def _multiband(
         change = cv2.pyrUp(change, dstsize=size) + masks[level][..., None] * band
         change *= insides[level][..., None]
     return change
+
+
+def _levels(image: Float[np.ndarray, "h w ..."]) -> int:
+    """How many levels the pyramids of images of this size have."""
+    return int(math.log2(min(image.shape[:2])))
 
 
 def _gaussian_pyramid(

@@ -7,7 +7,9 @@ though they can be read with 16; subtitles, data tracks and further video stream
 start before time zero, so there audio and image together start later by the audio's lead-in.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -51,10 +53,24 @@ def write_video(
     Raises:
         InputError: the source cannot be read, the path cannot be written, or there are no frames.
     """
+    with video_writer(path, source, square_pixels=square_pixels) as write:
+        for frame in frames:
+            write(frame)
+
+
+@contextmanager
+def video_writer(
+    path: Path, source: Path, *, square_pixels: bool = False
+) -> Iterator[Callable[[Frame], None]]:
+    """`write_video` for frames that come one by one: gives what writes the next one.
+
+    So several clips can be written from one reading of their source.
+    """
     info = probe(source)
     if square_pixels:
         info = replace(info, pixel_aspect=Fraction(1))
-    _write(Path(path), source, info, frames)
+    with _writer(Path(path), source, info) as write:
+        yield write
 
 
 def write_made(
@@ -86,10 +102,13 @@ def write_made(
         full_range=False,
         tags=(BT709, BT709, BT709),
     )
-    _write(path, sound, info, frames)
+    with _writer(path, sound, info) as write:
+        for frame in frames:
+            write(frame)
 
 
-def _write(path: Path, source: Path | None, info: VideoInfo, frames: Iterable[Frame]) -> None:
+@contextmanager
+def _writer(path: Path, source: Path | None, info: VideoInfo) -> Iterator[Callable[[Frame], None]]:
     """Encodes frames beside the audio of their source, if they have one."""
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise InputError(
@@ -98,7 +117,9 @@ def _write(path: Path, source: Path | None, info: VideoInfo, frames: Iterable[Fr
     with replacing(path) as aside:
         try:
             with av.open(f"file:{aside}", "w") as output:
-                _mux(output, source, info, frames)
+                muxer = _Muxer(output, source, info)
+                yield muxer.write
+                muxer.finish()
         except av.error.FFmpegError as error:
             # No permission, disk full, ...
             if isinstance(error, OSError):
@@ -109,50 +130,62 @@ def _write(path: Path, source: Path | None, info: VideoInfo, frames: Iterable[Fr
             ) from error
 
 
-def _mux(
-    output: av.container.OutputContainer,
-    source: Path | None,
-    info: VideoInfo,
-    frames: Iterable[Frame],
-) -> None:
-    """Encodes the frames and copies the audio packets, interleaved by time."""
-    stream = _video_stream(output, info)
-    audio = _audio_packets(source, output)
-    packet = next(audio, None)
-    shape = previous = None
-    for frame in frames:
-        if shape is None:
-            shape = frame.image.shape
+class _Muxer:
+    """Encodes frames and copies audio packets, interleaved by time."""
+
+    def __init__(
+        self, output: av.container.OutputContainer, source: Path | None, info: VideoInfo
+    ) -> None:
+        self._output = output
+        self._source = source
+        self._info = info
+        self._stream = _video_stream(output, info)
+        self._audio = _audio_packets(source, output)
+        self._packet = next(self._audio, None)
+        self._shape: tuple[int, ...] | None = None  # of the first frame
+        self._previous: int | None = None  # time of the last frame
+
+    def write(self, frame: Frame) -> None:
+        """Adds the next frame, and the audio up to it."""
+        shape = frame.image.shape
+        if self._shape is None:
+            self._shape = shape
             # Set before the first packet is written, which fixes the header. Odd sides grow by one.
-            stream.codec_context.height = shape[0] + shape[0] % 2
-            stream.codec_context.width = shape[1] + shape[1] % 2
-        elif frame.image.shape != shape:
+            self._stream.codec_context.height = shape[0] + shape[0] % 2
+            self._stream.codec_context.width = shape[1] + shape[1] % 2
+        elif shape != self._shape:
             raise InputError(
-                f"Frame {frame.index} of {source} has another size than the first; export the clip at one size."
+                f"Frame {frame.index} of {self._source} has another size than the first; export the clip at one size."
             )
+        self._write_audio(until=frame.time)
 
-        # Audio up to the frame
-        while packet is not None and packet.dts * packet.time_base <= frame.time:
-            output.mux(packet)
-            packet = next(audio, None)
-
-        # The frame; players and x264 want strictly increasing times.
+        # Players and x264 want strictly increasing times.
+        info = self._info
         encoded = _encodable(frame.image, info)
         encoded.time_base = info.time_base
         encoded.pts = round(frame.time / info.time_base)
-        if previous is not None:
-            encoded.pts = max(encoded.pts, previous + 1)
-        previous = encoded.pts
+        if self._previous is not None:
+            encoded.pts = max(encoded.pts, self._previous + 1)
+        self._previous = encoded.pts
         encoded.duration = round(1 / info.rate / info.time_base)
-        output.mux(stream.encode(encoded))
-    if shape is None:
-        raise InputError(f"{source} gave no frame to write.")
+        self._output.mux(self._stream.encode(encoded))
 
-    # The rest of the audio, and what the encoder holds.
-    while packet is not None:
-        output.mux(packet)
-        packet = next(audio, None)
-    output.mux(stream.encode(None))
+    def finish(self) -> None:
+        """Adds the rest of the audio, and what the encoder holds.
+
+        Raises:
+            InputError: there was no frame.
+        """
+        if self._shape is None:
+            raise InputError(f"{self._source} gave no frame to write.")
+        self._write_audio(until=math.inf)
+        self._output.mux(self._stream.encode(None))
+
+    def _write_audio(self, until: float) -> None:
+        """Copies packets up to a time in seconds."""
+        while self._packet is not None and self._packet.dts * self._packet.time_base <= until:
+            self._output.mux(self._packet)
+            self._packet = next(self._audio, None)
 
 
 def _video_stream(output: av.container.OutputContainer, info: VideoInfo) -> av.VideoStream:

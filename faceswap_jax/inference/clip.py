@@ -327,16 +327,41 @@ def put_face(
     its sharpness, however coarse the generated face is. With a mask of the generated crop, as much of the target is
     changed.
     """
-    # Everything in the crop's pixels
-    transform = align.alignment_transform(landmarks, side, alignment)
-    target = align.crop(image, transform, side)
-    polygon = align.transform_points(align.face_polygon(landmarks, outline), transform)
-    blended = blend.blend(align.resize(generated, side), target, polygon, method)
-    if mask is not None:
-        # Cubic interpolation overshoots.
-        seen = align.resize(mask, side).clip(0, 1)[..., None]
-        blended = np.rint(target + seen * (blended.astype(np.float32) - target)).astype(np.uint8)
-    return blend.paste(image, target, blended, transform)
+    return Place(image, landmarks, alignment, side, outline).put(generated, method, mask)
+
+
+class Place:
+    """Where generated faces are put into a frame, see `put_face`; what does not depend on them is made once."""
+
+    def __init__(
+        self,
+        image: Image,
+        landmarks: Landmarks,
+        alignment: str,
+        side: int,
+        outline: str = align.DEFAULT_OUTLINE,
+    ) -> None:
+        """See `put_face`."""
+        self._image = image
+        self._side = side
+        # Everything in the crop's pixels
+        self._transform = align.alignment_transform(landmarks, side, alignment)
+        target = align.crop(image, self._transform, side)
+        polygon = align.transform_points(align.face_polygon(landmarks, outline), self._transform)
+        self._canvas = blend.Canvas(target, polygon)
+
+    def put(
+        self, generated: Image, method: str, mask: Float32[np.ndarray, "r r"] | None = None
+    ) -> Image:
+        """The frame with a generated face."""
+        target = self._canvas.target
+        blended = self._canvas.blend(align.resize(generated, self._side), method)
+        if mask is not None:
+            # Cubic interpolation overshoots.
+            seen = align.resize(mask, self._side).clip(0, 1)[..., None]
+            change = seen * (blended.astype(np.float32) - target)
+            blended = np.rint(target + change).astype(np.uint8)
+        return blend.paste(self._image, target, blended, self._transform)
 
 
 def blend_side(faces: Iterable[Landmarks], alignment: str, resolution: int) -> int:

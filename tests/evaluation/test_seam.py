@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from faceswap_jax.evaluation.seam import BAND, edge_gradient, seam_ratio
+from faceswap_jax.evaluation.seam import BAND, edge_gradient, seam_ratios
 from faceswap_jax.faces.align import face_polygon, polygon_mask, transform_points
 from tests.support.face_scenes import face_landmarks, similarity, smooth_picture
 
@@ -13,6 +13,10 @@ SIDE = 200
 
 def landmarks(x: float = 100.0, scale: float = 0.6, degrees: float = 0.0) -> np.ndarray:
     return transform_points(face_landmarks(), similarity(scale, degrees, x, 70))
+
+
+def seam_ratio(frames: np.ndarray, target: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return seam_ratios({"": frames}, target, points)[""]
 
 
 def band(polygon: np.ndarray) -> int:

@@ -10,6 +10,7 @@ from faceswap_jax.evaluation.ceiling import Ceiling
 from faceswap_jax.evaluation.puppet_world import PuppetWorld, motion_of
 from faceswap_jax.evaluation.with_truth import PuppetBench
 from faceswap_jax.faces import align
+from faceswap_jax.inference.clip import blend_side, put_face
 from tests.support.bench import SEEN, mean
 from tests.support.face_scenes import smooth_picture
 
@@ -88,7 +89,11 @@ def test_the_ceiling_is_cut_as_the_generator_cuts(large, alignment):
     landmarks = world.landmarks(folder / "ben.mp4")[0]
     perfect, target = smooth_picture(192, 192), smooth_picture(192, 192, phase=2)
     ceiling = Ceiling(alignment, 16, landmarks[None])
-    made = ceiling(target, perfect, landmarks, "none")
+    made, multiband = ceiling(target, perfect, landmarks, ["none", "multiband"])
+    face = align.cut_face(perfect, landmarks, 16, alignment)
+    side = blend_side([landmarks], alignment, 16)
+    alone = put_face(target, face, landmarks, alignment, side, "multiband")
+    np.testing.assert_array_equal(multiband, alone)
     transform = align.alignment_transform(landmarks, 16, alignment)
     # Beyond the face it is the target.
     inside = align.polygon_mask(align.face_polygon(landmarks), 192, 192) > 0

@@ -1,0 +1,40 @@
+"""Swapped clips of the bench: many from one reading."""
+
+from dataclasses import replace
+
+from faceswap_jax.evaluation.swapping import _swap
+from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
+from faceswap_jax.faces.people import find_people
+from faceswap_jax.inference.clip import Role, swap_clip
+from tests.support.generators import PixelGenerator
+
+METHODS = ("multiband", "none")
+
+
+class Darkening(PixelGenerator):
+    """Divides the light by its identity."""
+
+    def __call__(self, identity, faces, edit=None):
+        return super().__call__(identity, faces, edit) // identity
+
+
+def test_one_reading_makes_the_files_that_swapping_one_by_one_makes(clips, tmp_path):
+    clip = clips / "ben.mp4"
+    person = find_people(clip, SidecarLandmarker(sidecar_path(clip)))[0]
+    # One frame shows no face.
+    person = replace(person, faces={i: face for i, face in person.faces.items() if i != 3})
+    generator = Darkening(lambda crops: 255 - crops, 32)
+    roles = [Role(person, identity) for identity in (1, 3)]
+    results = [{m: tmp_path / f"{role.identity}_{m}.mp4" for m in METHODS} for role in roles]
+    _swap(generator, roles, clip, results)
+    # Each face is generated once for all methods: 10 frames are two batches.
+    assert len(generator.batches) == 2 * len(roles)
+
+    contents = set()
+    for role, paths in zip(roles, results, strict=True):
+        for method, path in paths.items():
+            alone = tmp_path / "alone.mp4"
+            swap_clip(generator, [role], clip, alone, method)
+            assert path.read_bytes() == alone.read_bytes()
+            contents.add(path.read_bytes())
+    assert len(contents) == 4
