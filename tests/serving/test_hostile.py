@@ -168,7 +168,9 @@ def test_a_body_that_is_longer_than_it_says(served):
 
 def test_a_byte_now_and_then_keeps_no_place(serve):
     served = serve(replace(LIMITS, patience=0.5))
-    start, _ = exchange(build(served.service), [(0.2, b"x", True)] * 30)
+    head = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
+    parts = [(0.2, bytes([byte]), True) for byte in head[:30]]
+    start, _ = exchange(build(served.service), parts)
     assert start["status"] == 408 and served.service.uploads.taken == 0
 
 

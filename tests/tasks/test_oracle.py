@@ -130,8 +130,8 @@ def test_a_run_trains_and_what_it_made_reads_pictures(tmp_path):
         and rows(tmp_path / "run", evaluation=True)[-1]["eval/face/pose"] > 0
     )
     assert (tmp_path / "run" / "previews" / "step_0000003.png").exists()
-    world_seed, made = restore(tmp_path / "run")
-    assert world_seed == c.data.test_world_seed and made.drift() == 0
+    made = restore(tmp_path / "run")
+    assert made.drift() == 0
     evaluation.save_oracle(tmp_path / "oracle.npz", made)
     made = evaluation.load_oracle(tmp_path / "oracle.npz")
     frame = samples.sample_frame(7, 0, 64)
