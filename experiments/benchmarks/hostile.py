@@ -18,6 +18,7 @@ import PIL.Image
 
 from experiments.benchmarks.asking import BINARY, BOUNDARY, FORM, JSON, LENGTH, form, request
 from experiments.benchmarks.offers import CLIPS, INFER, PICTURES, Sent
+from faceswap_jax.serving import inference_pb2 as pb
 
 CUTS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 0.95)
 """How much of a file is left."""
@@ -34,7 +35,7 @@ class Upload(NamedTuple):
 
     Attributes:
         kind: of trick.
-        parts: seconds to wait before them, and bytes; of gRPC there is nothing here.
+        parts: seconds to wait before them, and bytes.
     """
 
     kind: str
@@ -480,3 +481,72 @@ def _sizes(good: Sequence[dict]) -> list[tuple[bytes, str, dict[str, str]]]:
     for said in ("-1", "x", str(10**30), "9" * 5000):
         found.append((head, BINARY, {LENGTH: said}))
     return found
+
+
+# gRPC
+
+
+def messages(good: pb.ModelInferRequest, most: int) -> dict[str, list[bytes]]:
+    """Messages to ModelInfer, by kind.
+
+    Args:
+        good: one that is answered, whose tensors are bytes, faces first and the persona last.
+        most: bytes that the server takes.
+    """
+    content = good.SerializeToString()
+    face = good.raw_input_contents[0]
+    inputs, raws = list(good.inputs), list(good.raw_input_contents)
+    rest = list(inputs[0].shape[1:])
+
+    def changed(**fields: object) -> bytes:
+        given = {"model_name": good.model_name, "inputs": inputs, "raw_input_contents": raws}
+        return pb.ModelInferRequest(**given | fields).SerializeToString()
+
+    def with_first(**fields: object) -> bytes:
+        given = {"name": inputs[0].name, "datatype": inputs[0].datatype, "shape": inputs[0].shape}
+        first = pb.ModelInferRequest.InferInputTensor(**given | fields)
+        # Values in the place of bytes, where there are some
+        more = {"raw_input_contents": []} if "contents" in fields else {}
+        return changed(inputs=[first, *inputs[1:]], **more)
+
+    def with_persona(text: bytes) -> bytes:
+        return changed(raw_input_contents=[*raws[:-1], text])
+
+    shapes = ([], [0, *rest], [-1, *rest], [2**62] * 4, [1] * 100_000, [65, *rest])
+    numbers = pb.InferTensorContents(uint_contents=[2**32 - 1] * len(face))
+    return {
+        "gRPC: no messages": [
+            b"\xff" * 99,
+            b"GET / HTTP/1.1\r\n\r\n",
+            content[:-9],
+            # A text that is no UTF-8, and groups in groups of a field that the protocol lacks
+            b"\x0a\x02\xff\xfe" + content,
+            b"\xa3\x06" * 100_000,
+        ],
+        "gRPC: wrong shapes": [
+            *(with_first(shape=shape) for shape in shapes),
+            with_first(datatype="x" * 10_000),
+            changed(inputs=inputs[:-1], raw_input_contents=raws[:-1]),
+            changed(inputs=inputs * 5000, raw_input_contents=[b""] * 5000 * len(raws)),
+        ],
+        "gRPC: wrong bytes": [
+            *(changed(raw_input_contents=[b, *raws[1:]]) for b in (b"", face[:-1], face + b"x")),
+            changed(raw_input_contents=raws[:-1]),
+            with_first(contents=numbers),
+            with_persona(b""),
+            with_persona(b"\xff\xff\xff\xff"),
+            with_persona(b"\x01\0\0\0" + b"\xff" * 3000),
+            with_persona(b"\x10\0\0\0../../etc/passwd"),
+        ],
+        "gRPC: too much": [
+            bytes(2 * most),
+            changed(raw_input_contents=[*raws, bytes(most)]),
+            # In a field that the protocol lacks
+            content + b"\xa2\x06\xff\xff\xff\x7f" + bytes(most),
+        ],
+        "gRPC: names": [
+            changed(model_name="../../etc/passwd"),
+            changed(model_name="x" * 60_000),
+            changed(model_version="../../etc/passwd"),
+        ],
+    }

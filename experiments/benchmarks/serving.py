@@ -30,13 +30,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import grpc
 import numpy as np
 from absl import app, flags
 
 from experiments.benchmarks import hostile
 from experiments.benchmarks.asking import Answer, Line, ask, request, told
-from experiments.benchmarks.offers import MODEL, WAYS, Ask, Sent, clients, sent_to
+from experiments.benchmarks.offers import MODEL, WAYS, Ask, Sent, as_message, clients, sent_to
 from faceswap_jax.serving.limits import Limits
+from faceswap_jax.serving.rpc import HEADS
+from faceswap_jax.serving.rpc import NAME as SERVICE
 
 PARTS = ("batches", "overload", "hostile")
 FOLDER = flags.DEFINE_string("model", None, "Folder of an artifact or a run.", required=True)
@@ -268,10 +271,15 @@ def attack(server: Server, sent: Sent) -> None:
     """Prints what becomes of hostile uploads, and what they leave."""
     files, memory = set(server.left()), [server.memory()]
     uploads = hostile.uploads(sent)
+    most = Limits().picture_bytes + HEADS
+    messages = hostile.messages(as_message(sent), most)
     fates: dict[str, Counter[str]] = {upload.kind: Counter() for upload in uploads}
+    fates |= {kind: Counter() for kind in messages}
     for _ in range(TURNS.value):
         for upload, fate in zip(uploads, asyncio.run(_send_all(server, uploads)), strict=True):
             fates[upload.kind][fate] += 1
+        for kind, contents in messages.items():
+            fates[kind].update(asyncio.run(_call_all(server, contents)))
         memory.append(server.memory())
         for way in WAYS:
             asyncio.run(greet(server, way, sent))
@@ -282,7 +290,8 @@ def attack(server: Server, sent: Sent) -> None:
         print_rows([kind, str(found.total()), str(got_in), told_])
     told_ = ", ".join(f"{value:.0f}" for value in memory)
     left = len(set(server.left()) - files)
-    print(f"{TURNS.value} x {len(uploads)} were sent. MiB before, and after each turn: {told_}.")
+    each = len(uploads) + sum(map(len, messages.values()))
+    print(f"{TURNS.value} x {each} were sent. MiB before, and after each turn: {told_}.")
     print(f"Files left behind: {left}. Honest requests are answered.", flush=True)
 
 
@@ -326,6 +335,21 @@ async def _fate(server: Server, upload: hostile.Upload) -> str:
         await asyncio.sleep(0.2)
     await ask(server.port, request(place, method="DELETE"))
     return f"202, {job['state']}"
+
+
+async def _call_all(server: Server, contents: Sequence[bytes]) -> list[str]:
+    """What gRPC answers to each message, plain and as gzip, which makes little of much."""
+    found = []
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.rpc_port}") as channel:
+        call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+            for content in contents:
+                try:
+                    await call(content, compression=compression)
+                    found.append("200")
+                except grpc.aio.AioRpcError as error:
+                    found.append(error.code().name)
+    return found
 
 
 def print_rows(*rows: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
@@ -105,14 +105,14 @@ class Rpc:
     def _handler(self, name: str, answer: Answer) -> grpc.RpcMethodHandler:
         """A method that asks for a key, counts, and says what it refuses."""
 
-        async def handle(request: Message, call: grpc.aio.ServicerContext) -> Message:
+        async def handle(content: bytes, call: grpc.aio.ServicerContext) -> Message:
             began = time.monotonic()
             status = "INTERNAL"
             metadata = dict(call.invocation_metadata())
             try:
                 owner = self._service.keys.owner(metadata.get("authorization"))
                 with self._service.traces.request(name, metadata):
-                    found = await answer(request, owner)
+                    found = await answer(_message(name, content), owner)
                 status = "OK"
                 return found
             except Refusal as refusal:
@@ -123,9 +123,8 @@ class Rpc:
                 seconds = time.monotonic() - began
                 self._service.metrics.answered("gRPC", name, status, seconds)
 
-        read = getattr(pb, f"{name}Request").FromString
         write = getattr(pb, f"{name}Response").SerializeToString
-        return grpc.unary_unary_rpc_method_handler(handle, read, write)
+        return grpc.unary_unary_rpc_method_handler(handle, response_serializer=write)
 
     async def _live(self, request: Message, owner: str) -> Message:
         return pb.ServerLiveResponse(live=True)
@@ -170,6 +169,15 @@ class Rpc:
         )
 
 
+def _message(name: str, content: bytes) -> Message:
+    """What a method is asked. Here and not by gRPC, which would call a wrong one the server's own failure."""
+    kind = getattr(pb, f"{name}Request")
+    try:
+        return kind.FromString(content)
+    except DecodeError as error:
+        raise Refusal(UNUSABLE, f"What was sent is no {name}Request.") from error
+
+
 def _tensors(generator: Generator, request: Message) -> dict[str, Tensor | str]:
     """All inputs of a model, checked; raises Refusal."""
     specs = tensors.all_given(tensors.inputs_of(generator), [sent.name for sent in request.inputs])
@@ -188,10 +196,10 @@ def _tensors(generator: Generator, request: Message) -> dict[str, Tensor | str]:
 def _read(spec: Spec, sent: Message, raw: bytes | None) -> Tensor | str:
     """One input, from its bytes or its values."""
     if spec.datatype == TEXT:
-        texts = sent.contents.bytes_contents
-        if raw is None and len(texts) != 1:
+        texts = sent.contents.bytes_contents if raw is None else _texts(raw)
+        if len(texts) != 1:
             raise Refusal(UNUSABLE, f"The input {spec.name} must be one text.")
-        return (texts[0] if raw is None else raw[PREFIX:]).decode(errors="replace")
+        return texts[0].decode(errors="replace")
     if raw is None:
         values = sent.contents.fp32_contents
         if spec.datatype == "UINT8":
@@ -200,3 +208,9 @@ def _read(spec: Spec, sent: Message, raw: bytes | None) -> Tensor | str:
             raise Refusal(UNUSABLE, f"The input {spec.name} must have numbers from 0 to 255.")
         raw = np.array(values, tensors.TYPES[spec.datatype]).tobytes()
     return spec.from_bytes(sent.shape, raw)
+
+
+def _texts(raw: bytes) -> list[bytes]:
+    """The text of which raw bytes are made, behind its length; none if that is another one."""
+    length, text = raw[:PREFIX], raw[PREFIX:]
+    return [text] if length == len(text).to_bytes(PREFIX, "little") else []

@@ -7,23 +7,34 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from experiments.benchmarks import hostile
+from faceswap_jax.errors import InputError
 from faceswap_jax.serving import inference_pb2 as pb
 from faceswap_jax.serving.keys import Keys, _digest
 from faceswap_jax.serving.limits import Limits
-from faceswap_jax.serving.rpc import NAME, Rpc
+from faceswap_jax.serving.rpc import HEADS, NAME, Rpc
 from faceswap_jax.serving.service import Service
 from tests.support.generators import PixelGenerator
 
 SIDE = 32
+LIMITS = Limits(picture_seconds=600)
 KEY = (("authorization", "Bearer " + "k" * 32),)
 
 
-def asked(tmp_path, *calls, keys=None):
+class KnowsPersonas(PixelGenerator):
+    """Refuses others, as real ones do."""
+
+    def identity(self, who):
+        if unknown := set(who.personas) - set(self.personas):
+            raise InputError(f"This model has no persona {sorted(unknown)}.")
+
+
+def asked(tmp_path, *calls, keys=None, limits=LIMITS):
     """What a server answers to calls: replies, or codes and sentences of refusals."""
 
     async def run():
-        models = {"swaps": PixelGenerator(np.invert, SIDE)}
-        service = Service(models, tmp_path, Limits(picture_seconds=600), keys)
+        models = {"swaps": KnowsPersonas(np.invert, SIDE)}
+        service = Service(models, tmp_path, limits, keys)
         rpc = Rpc(service, "127.0.0.1:0")
         await rpc.start()
         answers = []
@@ -114,3 +125,27 @@ def test_what_is_refused(tmp_path, crops):
     calls = [method("ModelInfer", request, metadata) for metadata in ((), KEY)]
     refused, answered = asked(tmp_path, *calls, keys=keys)
     assert refused[0] == "UNAUTHENTICATED" and answered.model_name == "swaps"
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_hostile_messages(tmp_path, crops, compression):
+    """Each is refused as the client's mistake; what is too much is not even inflated."""
+    limits = Limits(picture_bytes=100_000)
+    found = hostile.messages(infer(crops[:1]), limits.picture_bytes + HEADS)
+
+    def sent(content):
+        def call(channel, rpc):
+            return channel.unary_unary(f"/{NAME}/ModelInfer")(content, compression=compression)
+
+        return call
+
+    for kind, contents in found.items():
+        calls = [sent(content) for content in contents]
+        for answer in asked(tmp_path, *calls, limits=limits):
+            assert isinstance(answer, tuple), kind
+            code, sentence = answer
+            wanted = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}
+            assert code in wanted and len(sentence) < 300, (kind, answer)
+    # Honest people are answered.
+    (answer,) = asked(tmp_path, method("ModelInfer", infer(crops[:1])))
+    assert answer.model_name == "swaps"
