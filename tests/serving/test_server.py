@@ -75,6 +75,17 @@ def test_a_port_in_use_is_told(tmp_path):
             server.serve([f"x={tmp_path}"], "127.0.0.1", port)
 
 
+def test_answers_are_sent_at_once():
+    """Connections do not hold short packets back until the client has acknowledged others."""
+    with (
+        server.listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+    ):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_others_may_reach_it_with_keys_only(tmp_path):
     with pytest.raises(InputError, match="give a file of --keys"):
         server.serve([f"x={tmp_path}"], "0.0.0.0", 0)
