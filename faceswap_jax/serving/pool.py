@@ -18,7 +18,7 @@ SIZES = (1, 2, 4, 8)
 """Of batches: each is compiled once. The largest is that of `inference.batching`."""
 
 LINGER = 0.004
-"""Seconds that a batch waits for more faces."""
+"""Seconds that a batch waits for more faces, where the last one was shared."""
 
 KNOWN = 64
 """Identities that are remembered."""
@@ -65,6 +65,7 @@ class Pool:
         self._waiting: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
         self._identities: OrderedDict[tuple, Identity] = OrderedDict()
         self._lock = threading.Lock()
+        self._linger = 0.0
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
@@ -123,7 +124,7 @@ class Pool:
 
     def _gather(self, kept: list[Asked]) -> bool:
         """Adds what waits, until there is enough for a batch or it has lingered; whether more may come."""
-        end = None if not kept else time.monotonic() + LINGER
+        end = None if not kept else time.monotonic() + self._linger
         while sum(asked.count for asked in kept) < self._together:
             try:
                 left = None if end is None else max(end - time.monotonic(), 0)
@@ -132,7 +133,7 @@ class Pool:
                 return True
             if asked is None:
                 return False
-            end = end or time.monotonic() + LINGER
+            end = end or time.monotonic() + self._linger
             kept.append(asked)
         return True
 
@@ -150,6 +151,8 @@ class Pool:
             else:
                 others.append(asked)
         if chosen:
+            # Whoever asks alone waits for nobody.
+            self._linger = LINGER if len(chosen) > 1 else 0.0
             self._generate(chosen)
         return others
 

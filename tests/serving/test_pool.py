@@ -81,6 +81,15 @@ def test_those_who_want_the_same_share_batches_of_fixed_sizes(pool, generator):
     assert sorted(generator.batches) == [1, 2, 4]
 
 
+def test_one_who_asks_alone_waits_for_nobody(pool, generator, monkeypatch):
+    monkeypatch.setattr("faceswap_jax.serving.pool.LINGER", 60)
+    generator.may.set()
+    for _ in range(2):
+        thread, answer = asked(pool, {"ada": 1.0}, 7)
+        thread.join(30)
+        assert answer[0].max() == 7
+
+
 def test_faces_that_fill_up_a_batch_are_not_made(pool, generator):
     generator.may.set()
     thread, answer = asked(pool, {"ada": 1.0}, 7, 9, 9, 9, 9, 9, 9, 9)
