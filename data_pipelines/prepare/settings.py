@@ -43,7 +43,7 @@ class Settings:
     )
     cut: float = _field(
         20.0,
-        "Change of content from one frame to the next that is a shot change, 0 to 255; 0: never.",
+        "Change of content, 0 to 255, that is a shot change where the colours change, too; 0: never.",
     )
 
     min_confidence: float = _field(0.5, "Drop faces that the detector is less sure of, 0 to 1.")

@@ -143,8 +143,8 @@ def _records(
             wanted[frames[position]] = number, face
 
     left = len(wanted)
-    # Track and grey crop of the latest record
-    latest_track, latest_grey = -1, None
+    # Track, landmarks and grey crop of the latest record
+    latest_track, latest_landmarks, latest_grey = -1, None, None
     depth = 16 if settings.image == "png16" else 8
     for frame in video.read_frames(clip.path, start=clip.start, end=clip.end, depth=depth):
         if frame.index not in wanted:
@@ -170,11 +170,13 @@ def _records(
             ) from error
 
         flaw = _flaw(record, face, settings)
-        follows = flaw is None and number == latest_track
-        if follows and quality.change(grey, latest_grey) < settings.min_change:
-            flaw = Dropped.DUPLICATE
+        if flaw is None and number == latest_track:
+            # Cut in the same place: landmarks tremble on a repeated frame, and would follow a head that moves.
+            again = quality.analysis_crop(frame.image, latest_landmarks)
+            if quality.change(again, latest_grey) < settings.min_change:
+                flaw = Dropped.DUPLICATE
         if flaw is None:
-            latest_track, latest_grey = number, grey
+            latest_track, latest_landmarks, latest_grey = number, face.landmarks, grey
         yield flaw or record
 
         left -= 1

@@ -244,6 +244,16 @@ def test_near_duplicates(tmp_path):
     assert [record.frame for record in run(slides, faces, min_change=0.5)[0]] == list(range(8))
 
 
+def test_near_duplicates_are_compared_in_the_same_place(tmp_path):
+    """Landmarks that tremble make no new frame of an old one; a head that only moves does."""
+    still = write_clip(tmp_path / "still.mp4", 8, still=True)
+    trembling = [[Face(head(40 + 0.5 * (n % 2), 32, 30 + n % 3 / 2), 1.0)] for n in range(8)]
+    records, _, _ = run(still, trembling, min_change=0.5)
+    assert [record.frame for record in records] == [0]
+    slides = write_clip(tmp_path / "slides.mp4", 8)
+    assert [record.frame for record in run(slides, moving(), min_change=0.5)[0]] == list(range(8))
+
+
 def test_sound_of_a_track(clip):
     """The sounds of a track's records, one after the other, are the sound of the track."""
     sound = read_audio(clip)
