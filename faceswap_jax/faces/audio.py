@@ -9,8 +9,8 @@ import av
 import numpy as np
 from jaxtyping import Int16
 
+from faceswap_jax.faces.container import audio_stream, clock_of, open_container, read_packets
 from faceswap_jax.faces.picture import is_picture
-from faceswap_jax.faces.video import open_container, read_packets
 
 RATE = 16000
 """Samples a second."""
@@ -45,8 +45,8 @@ def read_audio(path: Path, *, start: float = 0.0, end: float = math.inf) -> Int1
     pieces = []
     if not is_picture(path):
         with open_container(path) as container:
-            stream = container.streams.best("audio")
-            if stream is not None and stream.codec_context is not None:
+            stream = audio_stream(container)
+            if stream is not None:
                 for time, run in _runs(container, stream, start, end):
                     pieces.append((round((time - start) * RATE), run))
 
@@ -113,10 +113,12 @@ def _frames(
         if other is not stream:
             # Video need not even be read.
             other.discard = av.stream.Discard.all
-    if start > PREROLL:
+    clock = clock_of(container)
+    if start > PREROLL and not clock.jumps:
+        target = clock.stamp(int((start - PREROLL) / stream.time_base), stream)
         # Where it cannot be sought, all of it is read.
         with suppress(av.error.FFmpegError):
-            container.seek(int((start - PREROLL) / stream.time_base), stream=stream)
+            container.seek(target, stream=stream)
     for packet in read_packets(container, stream):
         with suppress(av.error.FFmpegError):
             yield from packet.decode()

@@ -19,9 +19,10 @@ import numpy as np
 from av.video.reformatter import ColorRange
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.container import open_container, read_packets
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.picture import is_picture
-from faceswap_jax.faces.video import SCALER, Frame, VideoInfo, open_container, probe
+from faceswap_jax.faces.video import SCALER, Frame, VideoInfo, probe
 from faceswap_jax.files import replacing
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
@@ -124,10 +125,8 @@ def _writer(path: Path, source: Path | None, info: VideoInfo) -> Iterator[Callab
             # No permission, disk full, ...
             if isinstance(error, OSError):
                 raise
-            raise InputError(
-                f"{path} cannot be written ({error.strerror}); the sound may not fit into this kind of file: try the "
-                "suffix .mkv."
-            ) from error
+            remedy = "choose another suffix" if source is None else f"export {source} again"
+            raise InputError(f"{path} cannot be written ({error.strerror}); {remedy}.") from error
 
 
 class _Muxer:
@@ -215,7 +214,7 @@ def _audio_packets(
         }
         if not streams:
             return
-        for packet in container.demux(container.streams.audio):
+        for packet in read_packets(container, *container.streams.audio):
             # The last packet of a stream is empty and has no time.
             if packet.dts is not None:
                 packet.stream = streams[packet.stream.index]

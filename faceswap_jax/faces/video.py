@@ -18,21 +18,21 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from jaxtyping import UInt16
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.container import (
+    clock_of,
+    open_container,
+    read_packets,
+    timecode_of,
+    video_streams,
+)
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, read_picture
-from faceswap_jax.files import readable
 
 CLIP_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".wmv"}
     | {".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf"}
 )
 SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
-
-DEMUXERS = (
-    "mov,matroska,avi,flv,asf,mpeg,mpegts,mpegvideo,mxf,ogg,nut,ivf,rm,dv,gif,apng,yuv4mpegpipe,h264,hevc,m4v,obu,"
-    "mjpeg,wav,w64,caf,aiff,mp3,aac,flac"
-)
-"""FFmpeg's readers of clips and sound that read the file they are given, and no other: a playlist may name any."""
 
 MAX_PIXELS = 2 * PIL.Image.MAX_IMAGE_PIXELS
 """No camera's frame has more, as of pictures."""
@@ -82,7 +82,8 @@ class Frame:
 
     Attributes:
         image: upright, RGB.
-        time: of presentation, seconds, as the file has it: the first frame may come later than 0.
+        time: of presentation, seconds from the file's start, see `faces.container`: sound may come before the first
+            frame.
         index: in the file, from 0, in presentation order.
     """
 
@@ -174,11 +175,7 @@ def start_timecode(path: Path) -> str | None:
     if is_picture(path):
         return None
     with open_container(path) as container:
-        sources = [container.metadata, *(stream.metadata for stream in container.streams)]
-    for metadata in sources:
-        if "timecode" in metadata:
-            return metadata["timecode"]
-    return None
+        return timecode_of(container)
 
 
 def _info(
@@ -285,9 +282,10 @@ def _numbered(path: Path, start: float) -> Iterator[tuple[int, av.VideoFrame]]:
     if keyframe:
         index, pts, dts = keyframe
         with _open(path) as (container, stream):
+            clock = clock_of(container)
             for target in (pts, dts):  # some containers look for the one, some for the other
                 with suppress(av.error.FFmpegError):
-                    container.seek(target, stream=stream)
+                    container.seek(clock.stamp(target, stream), stream=stream)
                 frames = _decode(path, container, stream, whole=False)
                 # Frames before the keyframe may lack the frames that they build on.
                 following = (frame for frame in frames if frame.pts >= pts)
@@ -308,8 +306,8 @@ def _keyframe(path: Path, start: float) -> tuple[int, int, int] | None:
     times = []  # pts of the packets
     key = None
     with _open(path) as (container, stream):
-        # AVI has no presentation times.
-        if container.format.name == "avi":
+        # AVI has no presentation times, a clock that jumps has the same one twice.
+        if container.format.name == "avi" or clock_of(container).jumps:
             return None
         for packet in read_packets(container, stream):
             # Packets before the first frame gave none. An interlaced packet may be half a frame.
@@ -339,32 +337,6 @@ def _keyframe(path: Path, start: float) -> tuple[int, int, int] | None:
         return None
     index = sum(first <= time < key.pts for time in times)
     return index, key.pts, key.pts if key.dts is None else key.dts
-
-
-def read_packets(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream | av.AudioStream
-) -> Iterator[av.Packet]:
-    """Packets of a stream as far as the file can be read, and an empty one that makes the decoder give what it holds.
-
-    Raises:
-        OSError: the disk fails.
-    """
-    try:
-        for packet in container.demux(stream):
-            # AVI repeats a frame by an empty packet, which decoders misread.
-            if packet.size or packet.dts is None:
-                yield packet
-        return
-    except IndexError:
-        # From PyAV, after the last packet, if further streams turned up on the way.
-        pass
-    except av.error.FFmpegError as error:
-        if isinstance(error, OSError):
-            raise
-    last = av.Packet()
-    last.stream = stream
-    last.time_base = stream.time_base
-    yield last
 
 
 def _decode(
@@ -415,37 +387,10 @@ def _decode(
 
 
 @contextmanager
-def open_container(path: Path) -> Iterator[av.container.InputContainer]:
-    """The opened file, with failures as sentences.
-
-    Raises:
-        InputError: the file is missing, unreadable, empty, or holds neither pictures nor sound.
-    """
-    with readable(path):
-        try:
-            # With "file:" a colon in the name is no protocol. Titles may be in any encoding.
-            container = av.open(
-                f"file:{path}",
-                container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
-                metadata_errors="replace",
-            )
-        except av.error.FFmpegError as error:
-            if isinstance(error, OSError):
-                raise
-            raise InputError(
-                f"{path} is damaged or not a video; export it again, for example as H.264 mp4."
-            ) from error
-        with container:
-            yield container
-
-
-@contextmanager
 def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """The opened clip and its video stream, with failures as sentences."""
     with open_container(path) as container:
-        # A picture attached to audio, such as a cover, is not a video.
-        attached = av.stream.Disposition.attached_pic
-        streams = [s for s in container.streams.video if not s.disposition & attached]
+        streams = video_streams(container)
         if not streams:
             raise InputError(f"{path} has no video; give a clip or a picture that shows a face.")
         stream = streams[0]

@@ -149,6 +149,50 @@ def test_a_part_is_not_reached_through_all_before_it(tmp_path):
     assert 20 <= index <= 32 and frame.time == index / 25
 
 
+def write_stream(path: Path, begins: float, frames: int = 25) -> bytes:
+    """A transport stream whose clock shows so many seconds when it begins; its bytes."""
+    options = {"output_ts_offset": str(begins)}
+    images = [smooth_picture(48, 64, index / 3) for index in range(frames)]
+    return write_clip(path, images, audio=True, options=options).read_bytes()
+
+
+def test_times_count_from_the_start_of_the_file(tmp_path):
+    path = tmp_path / "late.ts"
+    write_stream(path, 3600)
+    whole = list(video.read_frames(path))
+    times = [frame.time for frame in whole]
+    # Sound begins a little earlier: it prepares its decoder.
+    assert 0 <= times[0] < 0.1
+    np.testing.assert_allclose(np.diff(times), 1 / 25, atol=1e-4)
+    assert video.frame_times(path) == times
+    part = list(video.read_frames(path, start=times[10], end=times[14]))
+    assert [frame.index for frame in part] == [10, 11, 12, 13]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(part, whole[10:], strict=False))
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 3600), (3600, 0), (100, 99)])
+def test_times_of_joined_streams_go_on(tmp_path, first, second):
+    path = tmp_path / "joined.ts"
+    ends = write_stream(path, first), write_stream(path, second)
+    path.write_bytes(b"".join(ends))
+    whole = list(video.read_frames(path))
+    times = [frame.time for frame in whole]
+    assert len(times) == 50 and 0 <= times[0] < 0.1
+    np.testing.assert_allclose(np.diff(times), 1 / 25, atol=1e-4)
+    part = list(video.read_frames(path, start=times[30]))
+    assert [frame.index for frame in part] == list(range(30, 50))
+    assert np.array_equal(part[0].image, whole[30].image)
+
+
+def test_a_pause_of_a_clip_stays(tmp_path):
+    """Only transport streams and their like jump."""
+    images = [smooth_picture(48, 64, index / 3) for index in range(4)]
+    for suffix in (".mp4", ".mkv"):
+        path = write_clip(tmp_path / f"pause{suffix}", images, times=[0, 1, 1000, 1001])
+        times = [frame.time for frame in video.read_frames(path)]
+        np.testing.assert_allclose(times, [0, 0.04, 40, 40.04], atol=1e-3)
+
+
 def test_times_in_avi_keep_what_it_repeats(tmp_path):
     """AVI has a constant rate; a longer frame is followed by empty packets."""
     times = [0, 1, 5, 6, 7, 12, 13, 20]
