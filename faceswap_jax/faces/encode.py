@@ -1,10 +1,10 @@
-"""Clips: encoding beside the untouched audio.
+"""Clips: encoding, beside all else that the clip has.
 
-What is kept of a clip: frame times (variable frame rates too), colour tags and range, pixel aspect ratio, and every
-audio stream packet by packet. What changes: frames are written upright, without rotation metadata; a width or height
-that is odd grows by one repeated column or row, because H.264 halves the resolution of colour; channels have 8 bits,
-though they can be read with 16; subtitles, data tracks and further video streams are left out. An .mkv file cannot
-start before time zero, so there audio and image together start later by the audio's lead-in.
+What is kept of the frames: their times (variable frame rates too), colour tags and range, pixel aspect ratio. What
+changes: frames are written upright, without a display matrix; a width or height that is odd grows by one repeated
+column or row, because H.264 halves the resolution of colour; channels have 8 bits, though they can be read with 16.
+An .mkv file cannot start before time zero, so there sound and images together start later by the sound's lead-in.
+What else is kept, `remux` says.
 """
 
 import math
@@ -19,9 +19,8 @@ import numpy as np
 from av.video.reformatter import ColorRange
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.container import open_container, read_packets
 from faceswap_jax.faces.face import Image
-from faceswap_jax.faces.picture import is_picture
+from faceswap_jax.faces.remux import OPTIONS, beside_frames
 from faceswap_jax.faces.video import SCALER, Frame, VideoInfo, probe
 from faceswap_jax.files import replacing
 
@@ -110,14 +109,15 @@ def write_made(
 
 @contextmanager
 def _writer(path: Path, source: Path | None, info: VideoInfo) -> Iterator[Callable[[Frame], None]]:
-    """Encodes frames beside the audio of their source, if they have one."""
+    """Encodes frames beside all else of their source, if they have one."""
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise InputError(
             f"{path} has no suffix for H.264 video; choose one of {', '.join(OUTPUT_SUFFIXES)}."
         )
     with replacing(path) as aside:
         try:
-            with av.open(f"file:{aside}", "w") as output:
+            options = OPTIONS.get(path.suffix.lower())
+            with av.open(f"file:{aside}", "w", container_options=options) as output:
                 muxer = _Muxer(output, source, info)
                 yield muxer.write
                 muxer.finish()
@@ -130,7 +130,7 @@ def _writer(path: Path, source: Path | None, info: VideoInfo) -> Iterator[Callab
 
 
 class _Muxer:
-    """Encodes frames and copies audio packets, interleaved by time."""
+    """Encodes frames, and adds what lies beside them, interleaved by time."""
 
     def __init__(
         self, output: av.container.OutputContainer, source: Path | None, info: VideoInfo
@@ -139,13 +139,13 @@ class _Muxer:
         self._source = source
         self._info = info
         self._stream = _video_stream(output, info)
-        self._audio = _audio_packets(source, output)
-        self._packet = next(self._audio, None)
+        self._beside = beside_frames(source, output, self._stream)
+        self._packet = next(self._beside, None)
         self._shape: tuple[int, ...] | None = None  # of the first frame
         self._previous: int | None = None  # time of the last frame
 
     def write(self, frame: Frame) -> None:
-        """Adds the next frame, and the audio up to it."""
+        """Adds the next frame, and what lies beside it up to there."""
         shape = frame.image.shape
         if self._shape is None:
             self._shape = shape
@@ -156,7 +156,7 @@ class _Muxer:
             raise InputError(
                 f"Frame {frame.index} of {self._source} has another size than the first; export the clip at one size."
             )
-        self._write_audio(until=frame.time)
+        self._write_beside(until=frame.time)
 
         # Players and x264 want strictly increasing times.
         info = self._info
@@ -170,21 +170,21 @@ class _Muxer:
         self._output.mux(self._stream.encode(encoded))
 
     def finish(self) -> None:
-        """Adds the rest of the audio, and what the encoder holds.
+        """Adds the rest beside the frames, and what the encoder holds.
 
         Raises:
             InputError: there was no frame.
         """
         if self._shape is None:
             raise InputError(f"{self._source} gave no frame to write.")
-        self._write_audio(until=math.inf)
+        self._write_beside(until=math.inf)
         self._output.mux(self._stream.encode(None))
 
-    def _write_audio(self, until: float) -> None:
+    def _write_beside(self, until: float) -> None:
         """Copies packets up to a time in seconds."""
         while self._packet is not None and self._packet.dts * self._packet.time_base <= until:
             self._output.mux(self._packet)
-            self._packet = next(self._audio, None)
+            self._packet = next(self._beside, None)
 
 
 def _video_stream(output: av.container.OutputContainer, info: VideoInfo) -> av.VideoStream:
@@ -199,26 +199,6 @@ def _video_stream(output: av.container.OutputContainer, info: VideoInfo) -> av.V
     context.color_range = ColorRange.JPEG if info.full_range else ColorRange.MPEG
     context.color_primaries, context.color_trc, context.colorspace = info.tags
     return stream
-
-
-def _audio_packets(
-    source: Path | None, output: av.container.OutputContainer
-) -> Iterator[av.Packet]:
-    """Audio packets of the source, addressed to streams of the output that the first call of next() adds."""
-    if source is None or is_picture(source):
-        return
-    with open_container(source) as container:
-        streams = {
-            stream.index: output.add_stream_from_template(stream)
-            for stream in container.streams.audio
-        }
-        if not streams:
-            return
-        for packet in read_packets(container, *container.streams.audio):
-            # The last packet of a stream is empty and has no time.
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
-                yield packet
 
 
 def _encodable(image: Image, info: VideoInfo) -> av.VideoFrame:

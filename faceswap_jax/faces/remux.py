@@ -1,0 +1,292 @@
+"""All of a clip but its frames, into another file: sound, subtitles, titles, chapters, timecode.
+
+What the other container takes is copied packet by packet. Sound that it does not take is encoded again. What is left
+out, the log tells.
+"""
+
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from faceswap_jax.faces.audio import JITTER
+from faceswap_jax.faces.container import (
+    clock_of,
+    is_cover,
+    open_container,
+    read_packets,
+    timecode_of,
+    video_streams,
+)
+from faceswap_jax.faces.picture import is_picture
+
+OPTIONS = {".mp4": {"write_tmcd": "1"}}
+"""Of FFmpeg's muxers, by suffix: an .mp4 keeps a timecode only if asked."""
+
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+"""Samples a second that the encoder takes."""
+
+AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+"""Layouts of the encoder by number of channels; others become stereo."""
+
+AAC_BIT_RATE = 96_000
+"""Per channel and second: nothing is heard of it."""
+
+OF_THE_FILE = re.compile(
+    "encoder|duration|rotate|vendor_id|major_brand|minor_version|compatible_brands"
+    "|(bps|number_of_frames|number_of_bytes|_statistics_.*)(-.*)?",
+    re.IGNORECASE,
+)
+"""Names of metadata that describe the old file, and would be wrong of the new one."""
+
+QUICKTIME_LANGUAGES = {
+    "cym": "wel",
+    "cze": "ces",
+    "deu": "ger",
+    "ell": "gre",
+    "eus": "baq",
+    "fre": "fra",
+    "hrv": "hr ",
+    "hye": "arm",
+    "isl": "ice",
+    "kat": "geo",
+    "mkd": "mac",
+    "msa": "may",
+    "mya": "bur",
+    "nld": "dut",
+    "rum": "ron",
+    "slo": "slk",
+    "sqi": "alb",
+    "srp": "sr ",
+    "swe": "sve",
+    "zho": "chi",
+}
+"""Names of languages that FFmpeg's writer of .mov knows by others; for unknown ones it writes none."""
+
+ISO_LANGUAGES = {"hr ": "hrv", "sr ": "srp", "sve": "swe"}
+"""Its own names, which no other container knows."""
+
+logger = logging.getLogger(__name__)
+
+
+def beside_frames(
+    source: Path | None, output: av.container.OutputContainer, images: av.VideoStream
+) -> Iterator[av.Packet]:
+    """Packets of all that a clip has beside its frames, addressed to streams of the output.
+
+    The first call of next() adds these streams and the metadata; it must come before the first packet is written.
+
+    Args:
+        source: the clip; a picture and None have nothing.
+        output: where to add streams.
+        images: its stream of frames, which gets what is said of the clip's.
+    """
+    if source is None or is_picture(source):
+        return
+    with open_container(source) as container:
+        _copy_metadata(container, output, images)
+        lanes = _lanes(source, container, output)
+        for packet in read_packets(container, *lanes):
+            yield from lanes[packet.stream].take(packet)
+
+
+class _Copied:
+    """A stream whose packets stay as they are."""
+
+    def __init__(self, stream: av.stream.Stream, output: av.container.OutputContainer) -> None:
+        self._stream = _add_copy(stream, output)
+        self._is_sound = stream.type == "audio"
+        self._earliest: int | None = None
+
+    def take(self, packet: av.Packet) -> list[av.Packet]:
+        """Packets to write for one that was read."""
+        if packet.size and packet.dts is None:
+            packet.dts = packet.pts or 0
+            packet.pts = packet.dts
+        if not packet.size:
+            return []
+        # Joints and damage bring times again that have been; no container takes them. Subtitles may share theirs.
+        if self._earliest is not None and packet.dts < self._earliest:
+            return []
+        self._earliest = packet.dts
+        if self._is_sound:
+            self._earliest += max((packet.duration or 0) // 2, 1)
+        packet.stream = self._stream
+        return [packet]
+
+
+class _Encoded:
+    """Sound that is encoded again, silent where it cannot be decoded."""
+
+    def __init__(self, stream: av.AudioStream, output: av.container.OutputContainer) -> None:
+        context = stream.codec_context
+        rate = context.sample_rate if context.sample_rate in AAC_RATES else 48000
+        layout = AAC_LAYOUTS.get(context.channels, "stereo")
+        channels = len(av.AudioLayout(layout).channels)
+        self._stream = output.add_stream(
+            "aac", rate=rate, layout=layout, bit_rate=AAC_BIT_RATE * channels
+        )
+        _describe(stream, self._stream)
+        self._form = f"sample_fmts=fltp:sample_rates={rate}:channel_layouts={layout}"
+        self._graph: av.filter.Graph | None = None
+        self._kind: tuple = ()  # of the graph's input
+        self._due = Fraction(0)  # when the next frame should come
+
+    def take(self, packet: av.Packet) -> list[av.Packet]:
+        """Packets to write for one that was read."""
+        packets = []
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            frames = []
+        for frame in frames:
+            if frame.pts is None:
+                frame.pts = round(self._due / frame.time_base)
+            self._due = frame.pts * frame.time_base + Fraction(frame.samples, frame.sample_rate)
+            packets += self._encode(self._filter(frame))
+        if not packet.size:
+            packets += self._encode(self._rest())
+            packets += self._stream.encode(None)
+        return packets
+
+    def _encode(self, frames: list[av.AudioFrame]) -> list[av.Packet]:
+        return [packet for frame in frames for packet in self._stream.encode(frame)]
+
+    def _filter(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        """What a frame gives in the encoder's form, after silence where there was a gap."""
+        kind = (frame.sample_rate, frame.format.name, frame.layout.name, frame.time_base)
+        before = []
+        if kind != self._kind:
+            before = self._rest()
+            self._graph, self._kind = av.filter.Graph(), kind
+            rate, form, layout, time_base = kind
+            entrance = self._graph.add_abuffer(
+                sample_rate=rate, format=form, layout=layout, time_base=time_base
+            )
+            filters = [
+                entrance,
+                self._graph.add("aresample", f"async=1:min_hard_comp={JITTER}"),
+                self._graph.add("aformat", self._form),
+                self._graph.add("abuffersink"),
+            ]
+            self._graph.link_nodes(*filters).configure()
+        self._graph.push(frame)
+        return before + self._pulled()
+
+    def _rest(self) -> list[av.AudioFrame]:
+        """What the filters hold."""
+        if self._graph is None:
+            return []
+        self._graph.push(None)
+        return self._pulled()
+
+    def _pulled(self) -> list[av.AudioFrame]:
+        frames = []
+        try:
+            while True:
+                frames.append(self._graph.pull())
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return frames
+
+
+def _lanes(
+    source: Path, container: av.container.InputContainer, output: av.container.OutputContainer
+) -> dict[av.stream.Stream, _Copied | _Encoded]:
+    """What becomes of the packets of each stream that is kept, but for the frames; the log tells of the others."""
+    lanes: dict[av.stream.Stream, _Copied | _Encoded] = {}
+    kind = output.format.name
+    for stream in container.streams:
+        if stream is video_streams(container)[0] or _is_made_anew(stream, container):
+            continue
+        if _takes(kind, lambda trial, stream=stream: _add_copy(stream, trial)):
+            lanes[stream] = _Copied(stream, output)
+        elif stream.type == "audio" and stream.codec_context is not None:
+            lanes[stream] = _Encoded(stream, output)
+            _tell(source, stream, f"is no sound for this kind of file ({kind}) and becomes AAC")
+        elif _takes("matroska", lambda trial, stream=stream: _add_copy(stream, trial)):
+            _tell(source, stream, f"does not fit into this kind of file ({kind}): an .mkv keeps it")
+        else:
+            _tell(source, stream, "cannot be copied and is left out")
+    return lanes
+
+
+def _is_made_anew(stream: av.stream.Stream, container: av.container.InputContainer) -> bool:
+    """Whether a stream only holds the timecode or the chapters, which are written by themselves."""
+    if stream.type != "data":
+        return False
+    return "timecode" in stream.metadata or bool(container.chapters())
+
+
+def _tell(source: Path, stream: av.stream.Stream, fate: str) -> None:
+    context = stream.codec_context
+    codec = context.name if context else "unknown to FFmpeg"
+    name = f"{stream.type} stream {stream.index} ({codec})"
+    logger.warning("%s: its %s %s.", source, name, fate)
+
+
+def _takes(kind: str, add: Callable[[av.container.OutputContainer], object]) -> bool:
+    """Whether a kind of container takes a stream: tried in memory."""
+    try:
+        with av.open(io.BytesIO(), "w", format=kind) as trial:
+            add(trial)
+            trial.start_encoding()
+    except (ValueError, av.error.FFmpegError):
+        return False
+    return True
+
+
+def _add_copy(stream: av.stream.Stream, output: av.container.OutputContainer) -> av.stream.Stream:
+    """A stream of the output for the packets of another file's.
+
+    Raises:
+        ValueError: the output does not take it, or nobody knows its codec.
+    """
+    # A second angle would be taken for the clip.
+    if stream.type == "video" and not is_cover(stream):
+        raise ValueError("only one stream of frames is written")
+    copy = output.add_stream_from_template(stream, opaque=True)
+    _describe(stream, copy)
+    return copy
+
+
+def _describe(stream: av.stream.Stream, copy: av.stream.Stream) -> None:
+    """Gives a stream the language, the title and the like of another."""
+    copy.metadata.update(_lasting(stream.metadata))
+    copy.disposition = stream.disposition
+    language = stream.language
+    if language is not None:
+        if copy.container.format.name == "mov":
+            copy.metadata["language"] = QUICKTIME_LANGUAGES.get(language, language)
+        else:
+            copy.metadata["language"] = ISO_LANGUAGES.get(language, language)
+
+
+def _lasting(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What is true of the new file as well."""
+    return {name: text for name, text in metadata.items() if not OF_THE_FILE.fullmatch(name)}
+
+
+def _copy_metadata(
+    container: av.container.InputContainer,
+    output: av.container.OutputContainer,
+    images: av.VideoStream,
+) -> None:
+    """Title, creation time, chapters, timecode, and what is said of the frames."""
+    output.metadata.update(_lasting(container.metadata))
+    _describe(video_streams(container)[0], images)
+
+    timecode = timecode_of(container)
+    if timecode is not None:
+        images.metadata["timecode"] = timecode
+
+    chapters = container.chapters()
+    begin = clock_of(container).shifts[0]
+    for chapter in chapters:
+        shift = round(begin / chapter["time_base"])
+        chapter["start"] = max(chapter["start"] - shift, 0)
+        chapter["end"] = max(chapter["end"] - shift, 0)
+    output.set_chapters(chapters)
