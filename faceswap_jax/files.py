@@ -1,13 +1,14 @@
 """Files: failures of the operating system as sentences, results that appear only when they are complete."""
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from faceswap_jax.errors import InputError
 
 PARTIAL = ".partial"
 """Marks the names of files that are being written, or that a killed process left."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name that all usual file systems take."""
 
 
 @contextmanager
@@ -47,7 +51,15 @@ def readable(path: Path) -> Iterator[None]:
 
 def aside_of(path: Path) -> Path:
     """Where this process writes what will become `path`: hidden, in the same folder, with the same suffix."""
-    return path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
+    stem = path.stem
+    end = f".{os.getpid()}{PARTIAL}{path.suffix}"
+    room = LONGEST_NAME - len(os.fsencode(f".{end}"))
+    encoded = os.fsencode(stem)
+    if len(encoded) > room:
+        # Names that begin alike stay apart.
+        digest = hashlib.sha256(encoded).hexdigest()[:16]
+        stem = encoded[: room - len(digest)].decode(errors="ignore") + digest
+    return path.with_name(f".{stem}{end}")
 
 
 def partial_files(folder: Path) -> list[Path]:
@@ -91,7 +103,9 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise unwritable(path, error.strerror) from error
     finally:
-        aside.unlink(missing_ok=True)
+        # A file system that cannot be written says so even of files that are not there.
+        with suppress(OSError):
+            aside.unlink()
 
 
 def make_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Files that appear only when they are complete, and locks of folders."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -34,6 +35,41 @@ def test_a_file_appears_when_it_is_complete(tmp_path):
         assert not path.exists() and aside.suffix == ".txt"
         assert is_partial(aside) and partial_files(tmp_path) == [aside]
     assert path.read_text() == "new" and partial_files(tmp_path) == []
+
+
+def test_names_as_long_as_the_file_system_takes(tmp_path):
+    for stem in ("顔" * 83, "x" * 251):
+        paths = [tmp_path / f"{stem[:-1]}{end}.mp4" for end in "ab"]
+        with replacing(paths[0]) as one, replacing(paths[1]) as two:
+            one.write_text("1")
+            two.write_text("2")
+            assert set(partial_files(tmp_path)) == {one, two}
+        assert [path.read_text() for path in paths] == ["1", "2"]
+
+
+READ_ONLY = """
+import sys
+from pathlib import Path
+from faceswap_jax.errors import InputError
+from faceswap_jax.files import write_json
+try:
+    write_json(Path(sys.argv[1]) / "a.json", {})
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_file_system_that_cannot_be_written(tmp_path):
+    """It is one in a namespace of its own."""
+    mount = 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", mount, tmp_path]
+    if shutil.which("unshare") is None or subprocess.run([*command, "true"]).returncode:
+        pytest.skip("nothing can be mounted here")
+    done = subprocess.run(
+        [*command, sys.executable, "-c", READ_ONLY, tmp_path], capture_output=True, text=True
+    )
+    assert "a.json cannot be written (Read-only file system)" in done.stdout
+    assert done.stderr == ""
 
 
 def test_an_interrupted_write_keeps_the_old_file(tmp_path):

@@ -230,8 +230,8 @@ def outcomes(
             looked()
             yield record
         return
-    sidecar = landmarks.sidecar_path(clip.path)
-    finder = None if sidecar.exists() else _mediapipe(settings.beta, threading.get_ident())
+    sidecar = landmarks.find_sidecar(clip.path)
+    finder = None if sidecar else _mediapipe(settings.beta, threading.get_ident())
 
     def landmarker(image: UInt8[np.ndarray, "h w 3"], index: int) -> list[landmarks.Face]:
         looked()

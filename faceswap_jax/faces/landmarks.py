@@ -14,6 +14,7 @@ The file (sidecar)
 
 import contextlib
 import csv
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +42,12 @@ HEADER = ["frame"] + [f"{axis}{point}" for point in range(68) for axis in "xy"]
 def sidecar_path(clip: Path) -> Path:
     """Where the landmarks of a clip are looked for: `a.mp4` -> `a.mp4.landmarks.csv`."""
     return clip.with_name(clip.name + ".landmarks.csv")
+
+
+def find_sidecar(clip: Path) -> Path | None:
+    """The landmarks beside a clip; None if there are none, as of a clip whose name leaves no room for theirs."""
+    path = sidecar_path(clip)
+    return path if os.path.exists(path) else None
 
 
 def write_landmarks(path: Path, landmarks: Mapping[int, Landmarks]) -> None:
@@ -142,7 +149,7 @@ def largest_face(picture: Path) -> Shown:
 
 def open_landmarker(clip: Path, beta: float = 0.05) -> Landmarker:
     """The clip's own landmarks if a sidecar file lies beside it, else MediaPipe with this shift of the face box."""
-    sidecar = sidecar_path(Path(clip))
-    if sidecar.exists():
+    sidecar = find_sidecar(Path(clip))
+    if sidecar is not None:
         return SidecarLandmarker(sidecar)
     return MediaPipeLandmarker(beta)

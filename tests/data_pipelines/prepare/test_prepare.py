@@ -132,6 +132,14 @@ def test_one_bad_clip_does_not_stop_the_others(folders, tmp_path, capsys):
     assert why in capsys.readouterr().err
 
 
+def test_a_name_that_leaves_no_room_for_landmarks_stops_nothing(folders, tmp_path):
+    """It has none beside it; they are found."""
+    shutil.copy(folders / "bob" / "1.mp4", folders / "bob" / f"{'顔' * 80}.mp4")
+    manifest = prepare([folders], tmp_path / "data", SETTINGS_16)
+    assert [len(persona.tracks) for persona in manifest.personas.values()] == [2, 3]
+    assert [name for name in manifest.unreadable if "顔" in name] == []
+
+
 def test_identities_are_split(folders, tmp_path):
     manifest = prepare([folders], tmp_path / "data", Settings(resolution=16, splits=(50, 0, 50)))
     assert sorted(persona.split for persona in manifest.personas.values()) == ["test", "train"]
