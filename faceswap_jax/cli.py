@@ -1,10 +1,12 @@
 """The `faceswap` command: finds what the user names, and turns what goes wrong into a sentence and an exit code."""
 
 import os
+import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from absl import logging
@@ -32,11 +34,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-    code = guarded(arguments)
+    try:
+        with terminated_cleanly():
+            code = guarded(arguments)
+    except Terminated:
+        # Whoever sent the signal sees that it was obeyed.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
     if code and (in_job() or compiling()):
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+class Terminated(BaseException):
+    """SIGTERM, on its way through all that has to be cleaned up."""
+
+
+@contextmanager
+def terminated_cleanly() -> Iterator[None]:
+    """Raises Terminated where SIGTERM comes, so that nothing half-written stays. Training does more, by itself."""
+
+    def terminate(_number, _frame):
+        raise Terminated
+
+    in_charge = threading.current_thread() is threading.main_thread()
+    if not in_charge or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def in_job() -> bool:

@@ -68,12 +68,20 @@ def find_people(
         progress: wraps the frames of the first reading.
 
     Raises:
-        InputError: no frame shows a face, or the clip cannot be read.
+        InputError: no frame shows a face, the size of the frames changes, or the clip cannot be read.
     """
     is_cut = tracking.ShotCuts(CUT)
     faces = []
     cuts = []
+    size = None
     for frame in progress(video.read_frames(clip)):
+        height, width, _ = frame.image.shape
+        size = size or (width, height)
+        if size != (width, height):
+            raise InputError(
+                f"From frame {frame.index} on {clip} has {width} x {height} pixels instead of {size[0]} x {size[1]}; "
+                "export it at one size."
+            )
         if is_cut(frame.image):
             cuts.append(frame.index)
         faces.append(landmarker(frame.image, frame.index))

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -198,8 +199,12 @@ def check_file(output: Path, suffixes: Sequence[str]) -> None:
         )
     if output.is_dir():
         raise InputError(f"'{output}' is a folder; choose another name for the output.")
-    if not output.absolute().parent.is_dir():
+    folder = output.absolute().parent
+    if not folder.is_dir():
         raise InputError(f"The folder '{output.parent}' does not exist; make it first.")
+    # Before the work, not after it
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"The folder '{output.parent}' may not be written; name another.")
 
 
 def generate_frames(

@@ -229,9 +229,21 @@ def _check_search(path: Path, config: dict) -> None:
             "every trial runs to its end here",
             "leave out early_terminate and metric.target",
         )
-    for name in config["parameters"]:
+    for name, parameter in config["parameters"].items():
+        nested = _names(name, parameter)
+        if nested != [name]:
+            names = ", ".join(f"config.{full.removeprefix('config.')}" for full in nested)
+            raise wrong(path, f"'{name}' is nested", f"write its values side by side: {names}")
         if not name.startswith("config."):
             raise wrong(path, f"'{name}' is no value of an experiment", f"write config.{name}")
+
+
+def _names(name: str, parameter: object) -> list[str]:
+    """The full names of all values of a parameter, which W&B lets one nest."""
+    if not isinstance(parameter, dict) or "parameters" not in parameter:
+        return [name]
+    inner = parameter["parameters"].items()
+    return [full for key, value in inner for full in _names(f"{name}.{key}", value)]
 
 
 def _check_command(path: Path, config: dict) -> None:

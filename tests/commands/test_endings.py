@@ -1,13 +1,16 @@
 """Exit codes, and what stands on stderr, when a command does not end well."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from faceswap_jax import train as loop
 from faceswap_jax.errors import DivergedError, InputError, JobError
+from faceswap_jax.files import PARTIAL
 
 
 @pytest.fixture
@@ -53,6 +56,25 @@ def test_a_reader_that_goes_ends_the_command_quietly():
     result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (result.returncode, result.stderr) == (141, b"")
+
+
+def test_sigterm_leaves_nothing_half_written(tmp_path):
+    """And the process dies of it, as launchers expect."""
+    output = tmp_path / "puppets"
+    flags = "--personas 1 --tracks 1 --frames 9999 --processes 1"
+    command = [sys.executable, "-m", "faceswap_jax.cli", "puppets", "--output", output]
+    process = subprocess.Popen([*command, *flags.split()], stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(output.rglob(f"*{PARTIAL}.mp4")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert list(output.rglob(f"*{PARTIAL}.mp4"))
+        process.terminate()
+        assert b"Traceback" not in process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGTERM
+    assert not list(output.rglob(f"*{PARTIAL}*"))
 
 
 def test_an_interrupted_compilation_is_not_waited_for():

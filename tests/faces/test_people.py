@@ -12,7 +12,7 @@ from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.people import Person, find_people, recognise, reunite
 from faceswap_jax.faces.tracking import Track
-from tests.support.face_scenes import face_landmarks, write_clip
+from tests.support.face_scenes import face_landmarks, smooth_picture, write_clip
 
 SIZE = 128
 
@@ -141,3 +141,14 @@ def test_a_file_of_landmarks_describes_one_person(interview):
 def test_a_clip_without_a_face_is_refused(interview):
     with pytest.raises(InputError, match=r"None of the 12 frames shows a face in .*two.mp4"):
         find_people(interview, lambda image, index: [])
+
+
+def test_frames_that_change_their_size_are_refused_before_any_image_is_made(tmp_path):
+    parts = []
+    for height, width in ((48, 64), (64, 96)):
+        images = [smooth_picture(height, width, index / 5) for index in range(4)]
+        parts.append(write_clip(tmp_path / f"{width}.ts", images).read_bytes())
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(parts))
+    with pytest.raises(InputError, match=r"From frame 4 on .*both\.ts has 96 x 64 .* 64 x 48"):
+        find_people(path, lambda image, index: [face()])

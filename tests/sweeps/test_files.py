@@ -35,7 +35,15 @@ def test_the_sweep_files_of_experiments_can_be_used(path, monkeypatch):
         (searched("config.learning_rate", min="1e-4", max=1.0), "1e-4 with a point"),
         (searched("config.learning_rat", **RATE), "'learning_rat'.* --config.learning_rate"),
         (searched("learning_rate", **RATE), "'learning_rate'.* config.learning_rate"),
-        (searched("config", parameters={"batch": {"value": 1}}), "'config'"),
+        (
+            searched("config", parameters={"model": {"parameters": {"width": {"value": 1}}}}),
+            "'config' is nested; write its values side by side: config.model.width",
+        ),
+        (
+            searched("config.model", parameters={"width": {"value": 1}}),
+            "'config.model' is nested; .*: config.model.width",
+        ),
+        (searched("model", parameters={"width": {"value": 1}}), ": config.model.width"),
         (searched("workdir", value="w"), "'workdir'"),
         (searched("config.batch", **RATE), "invalid literal for int"),
         (searched("config.learning_rate", values=[0.1, "high"]), "config.learning_rate=high"),
