@@ -21,7 +21,7 @@ from av.video.reformatter import ColorRange
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.remux import OPTIONS, beside_frames
-from faceswap_jax.faces.video import SCALER, Frame, VideoInfo, probe
+from faceswap_jax.faces.video import SCALER, Frame, Orientation, VideoInfo, probe
 from faceswap_jax.files import replacing
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
@@ -94,7 +94,7 @@ def write_made(
         rate=rate,
         frames=0,
         duration=0.0,
-        rotation=0,
+        orientation=Orientation(),
         has_audio=False,
         time_base=1 / rate,
         pixel_aspect=Fraction(1),

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import cv2
@@ -43,6 +44,24 @@ SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL
 logger = logging.getLogger(__name__)
 
 
+class Orientation(NamedTuple):
+    """How a stored frame becomes upright: first transposed, then mirrored."""
+
+    transposed: bool = False
+    left_to_right: bool = False
+    top_to_bottom: bool = False
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """The upright image of a stored one."""
+        if self.transposed:
+            image = image.swapaxes(0, 1)
+        if self.left_to_right:
+            image = image[:, ::-1]
+        if self.top_to_bottom:
+            image = image[::-1]
+        return np.ascontiguousarray(image)
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What the header and the first frame of a clip tell.
@@ -53,7 +72,7 @@ class VideoInfo:
         rate: average frames per second.
         frames: number of frames; an estimate from duration and rate where the file does not tell.
         duration: seconds.
-        rotation: degrees counterclockwise that turn the stored frame upright: 0, 90, 180 or 270.
+        orientation: how the stored frame becomes upright.
         has_audio: whether there is an audio stream.
         time_base: unit of the frame times, seconds.
         pixel_aspect: width over height of one pixel of the upright frame.
@@ -67,7 +86,7 @@ class VideoInfo:
     rate: Fraction
     frames: int
     duration: float
-    rotation: int
+    orientation: Orientation
     has_audio: bool
     time_base: Fraction
     pixel_aspect: Fraction
@@ -106,7 +125,7 @@ def probe(path: Path) -> VideoInfo:
             rate=Fraction(1),
             frames=1,
             duration=0.0,
-            rotation=0,
+            orientation=Orientation(),
             has_audio=False,
             time_base=Fraction(1),
             pixel_aspect=Fraction(1),
@@ -193,10 +212,10 @@ def _info(
     # An RGB clip has no matrix; its result does.
     tagged_matrix = matrix if frame.format.is_rgb else frame.colorspace
 
-    rotation = _rotation(frame)
+    orientation = _orientation(frame)
     width, height = frame.width, frame.height
     pixel_aspect = stream.codec_context.sample_aspect_ratio or Fraction(1)
-    if rotation % 180:
+    if orientation.transposed:
         width, height = height, width
         pixel_aspect = 1 / pixel_aspect
     return VideoInfo(
@@ -205,7 +224,7 @@ def _info(
         rate=rate,
         frames=stream.frames or round(duration * rate) or 1,
         duration=duration,
-        rotation=rotation,
+        orientation=orientation,
         has_audio=bool(container.streams.audio),
         time_base=stream.time_base,
         pixel_aspect=pixel_aspect,
@@ -219,8 +238,21 @@ def _rate(stream: av.video.stream.VideoStream) -> Fraction:
     return stream.average_rate or stream.guessed_rate or Fraction(25)
 
 
-def _rotation(frame: av.VideoFrame) -> int:
-    return round(frame.rotation / 90) * 90 % 360
+def _orientation(frame: av.VideoFrame) -> Orientation:
+    """What the file's display matrix says, to the next quarter of a turn."""
+    # A stored point (x, y) is shown at (a x + c y, b x + d y).
+    try:
+        matrix = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32).reshape(3, 3)
+        (a, b), (c, d) = matrix[:2, :2].tolist()
+    except KeyError:
+        return Orientation()
+    except ValueError:
+        # PyAV gives only the angle of frames with side data that it does not know, such as EXIF.
+        angle = math.radians(frame.rotation)
+        a, b, c, d = math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        return Orientation(True, left_to_right=c < 0, top_to_bottom=b < 0)
+    return Orientation(False, left_to_right=a < 0, top_to_bottom=d < 0)
 
 
 def _matrix(frame: av.VideoFrame) -> int:
@@ -273,7 +305,7 @@ def _to_rgb(
         image = cv2.addWeighted(image, 65535 / white, image, 0, 0)
     elif depth == 16:
         image = image * np.uint16(257)
-    return np.ascontiguousarray(np.rot90(image, _rotation(frame) // 90))
+    return _orientation(frame).apply(image)
 
 
 def _numbered(path: Path, start: float) -> Iterator[tuple[int, av.VideoFrame]]:

@@ -1,10 +1,12 @@
 """Clips that are unusual, but good: other codecs and colours, odd sizes, titles of another time."""
 
+import io
 from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from faceswap_jax.faces import video
@@ -69,6 +71,26 @@ def test_pixel_formats_and_odd_sizes(tmp_path, name, codec, pixel_format, count)
             if pixel_format == "gray":
                 image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
             assert np.abs(frame.image * (255 / white) - image).mean() < tolerance
+
+
+def test_turned_frames_of_a_camera_that_writes_jpegs(tmp_path):
+    upright = smooth_picture(96, 64)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    data = io.BytesIO()
+    stored = PIL.Image.fromarray(np.rot90(upright).copy())
+    stored.save(data, "jpeg", quality=95, exif=exif)
+    with av.open(str(tmp_path / "camera.avi"), "w") as container:
+        stream = container.add_mux_stream("mjpeg", rate=25, width=96, height=64)
+        stream.time_base = Fraction(1, 25)
+        for index in range(3):
+            packet = av.Packet(data.getvalue())
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            packet.pts = packet.dts = index
+            container.mux(packet)
+    frames = list(video.read_frames(tmp_path / "camera.avi"))
+    assert len(frames) == 3 and frames[0].image.shape == upright.shape
+    assert np.abs(frames[0].image.astype(int) - upright).mean() < 3
 
 
 def test_one_4k_frame(tmp_path):

@@ -19,7 +19,7 @@ from tests.support.face_scenes import smooth_picture, write_clip
 def test_probe(clip):
     info = video.probe(clip)
     assert (info.width, info.height, info.frames) == (128, 96, 12)
-    assert info.rotation == 0 and info.has_audio
+    assert info.orientation == video.Orientation() and info.has_audio
     assert info.rate == Fraction(30000, 1001)
     assert info.duration == pytest.approx(12 * 1001 / 30000, abs=1e-3)
 
