@@ -15,13 +15,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorRange
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.remux import OPTIONS, beside_frames
-from faceswap_jax.faces.video import SCALER, Frame, Orientation, VideoInfo, probe
+from faceswap_jax.faces.video import SCALER, Frame, Orientation, VideoInfo, in_square_pixels, probe
 from faceswap_jax.files import replacing
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
@@ -146,7 +147,9 @@ class _Muxer:
 
     def write(self, frame: Frame) -> None:
         """Adds the next frame, and what lies beside it up to there."""
-        shape = frame.image.shape
+        info = self._info
+        image = own_pixels(frame, info.pixel_aspect)
+        shape = image.shape
         if self._shape is None:
             self._shape = shape
             # Set before the first packet is written, which fixes the header. Odd sides grow by one.
@@ -159,8 +162,7 @@ class _Muxer:
         self._write_beside(until=frame.time)
 
         # Players and x264 want strictly increasing times.
-        info = self._info
-        encoded = _encodable(frame.image, info)
+        encoded = _encodable(image, info)
         encoded.time_base = info.time_base
         encoded.pts = round(frame.time / info.time_base)
         if self._previous is not None:
@@ -199,6 +201,21 @@ def _video_stream(output: av.container.OutputContainer, info: VideoInfo) -> av.V
     context.color_range = ColorRange.JPEG if info.full_range else ColorRange.MPEG
     context.color_primaries, context.color_trc, context.colorspace = info.tags
     return stream
+
+
+def own_pixels(frame: Frame, pixel_aspect: Fraction) -> Image:
+    """The image of a frame in the pixels of its clip; only what was changed of it is resampled.
+
+    Args:
+        frame: as it was read, but for changes of its image.
+        pixel_aspect: of what is written; where pixels are to be square, the image stays as it is.
+    """
+    if frame.own is None or pixel_aspect == 1:
+        return frame.image
+    height, width, _ = frame.own.shape
+    change = frame.image.astype(np.int16) - in_square_pixels(frame.own, pixel_aspect)
+    change = cv2.resize(change, (width, height), interpolation=cv2.INTER_AREA)
+    return (frame.own + change).clip(0, 255).astype(np.uint8)
 
 
 def _encodable(image: Image, info: VideoInfo) -> av.VideoFrame:

@@ -8,8 +8,9 @@ The file (sidecar)
         frame,x0,y0,x1,y1,...,x67,y67
 
     and one row per frame that shows the face. `frame` counts from 0 in presentation order. Coordinates are pixels of
-    the upright frame (rotation metadata applied): x to the right, y down, decimals allowed, the centre of the top left
-    pixel at (0, 0). Frames without a row have no face. Rows may come in any order, each frame once.
+    the frame as players show it, turned upright, with square pixels: x to the right, y down, decimals allowed, the
+    centre of the top left pixel at (0, 0). Frames without a row have no face. Rows may come in any order, each frame
+    once.
 """
 
 import contextlib

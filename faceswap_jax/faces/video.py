@@ -38,6 +38,12 @@ SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
 MAX_PIXELS = 2 * PIL.Image.MAX_IMAGE_PIXELS
 """No camera's frame has more, as of pictures."""
 
+SQUARE = 1.01
+"""How much longer one side of a pixel may be than the other to count as square."""
+
+FLAT = 4
+"""How much longer one side of a pixel can be than the other; anamorphic lenses and DVDs stay below 2."""
+
 # Without these flags swscale repeats colour samples instead of interpolating them, and truncates.
 SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
@@ -67,15 +73,15 @@ class VideoInfo:
     """What the header and the first frame of a clip tell.
 
     Attributes:
-        width: of the upright frame, pixels.
-        height: of the upright frame, pixels.
+        width: of the upright frame, square pixels.
+        height: of the upright frame, square pixels.
         rate: average frames per second.
         frames: number of frames; an estimate from duration and rate where the file does not tell.
         duration: seconds.
         orientation: how the stored frame becomes upright.
         has_audio: whether there is an audio stream.
         time_base: unit of the frame times, seconds.
-        pixel_aspect: width over height of one pixel of the upright frame.
+        pixel_aspect: width over height of one pixel of the upright frame, as the clip has it.
         matrix: YUV matrix that decodes the frames, numbered as swscale does: 1 BT.709, 5 BT.601, 9 BT.2020, ...
         full_range: whether luma spans 0..255 instead of 16..235.
         tags: the file's own code points for primaries, transfer and matrix (ITU-T H.273; 2 is unspecified).
@@ -100,15 +106,17 @@ class Frame:
     """One frame of a clip.
 
     Attributes:
-        image: upright, RGB.
+        image: upright, RGB, of square pixels.
         time: of presentation, seconds from the file's start, see `faces.container`: sound may come before the first
             frame.
         index: in the file, from 0, in presentation order.
+        own: the same image in the clip's own pixels, if these are not square.
     """
 
     image: Image | UInt16[np.ndarray, "h w 3"]
     time: float
     index: int
+    own: Image | UInt16[np.ndarray, "a b 3"] | None = None
 
 
 def probe(path: Path) -> VideoInfo:
@@ -167,14 +175,41 @@ def read_frames(
             yield Frame(read_picture(path, depth=depth), 0.0, 0)
     else:
         reformatter = VideoReformatter()
-        for index, frame in _numbered(path, start):
+        for index, frame, pixel_aspect in _numbered(path, start):
             if frame.time >= end:
                 break
             if frame.time >= start or start <= 0:
                 empty = False
-                yield Frame(_to_rgb(frame, depth, reformatter), frame.time, index)
+                own = _to_rgb(frame, depth, reformatter)
+                image = in_square_pixels(own, pixel_aspect)
+                yield Frame(image, frame.time, index, None if image is own else own)
     if empty:
         raise InputError(f"{path} has no frame from {start:g} s to {end:g} s; correct these times.")
+
+
+def in_square_pixels(
+    image: Image | UInt16[np.ndarray, "h w 3"], pixel_aspect: Fraction
+) -> Image | UInt16[np.ndarray, "a b 3"]:
+    """The image as it is shown, with square pixels; itself if its own are square.
+
+    Args:
+        image: in pixels that need not be square.
+        pixel_aspect: width over height of one of these.
+    """
+    height, width = _size(*image.shape[:2], pixel_aspect)
+    if (height, width) == image.shape[:2]:
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def _size(height: int, width: int, pixel_aspect: Fraction) -> tuple[int, int]:
+    """Height and width in square pixels. One side grows, so that nothing is lost."""
+    # Rounded sizes make pixels that are all but square; beyond the other limit the file is wrong.
+    if max(pixel_aspect, 1 / pixel_aspect) < SQUARE or not 1 / FLAT <= pixel_aspect <= FLAT:
+        return height, width
+    if pixel_aspect > 1:
+        return height, round(width * pixel_aspect)
+    return round(height / pixel_aspect), width
 
 
 def frame_times(path: Path) -> list[float]:
@@ -186,7 +221,7 @@ def frame_times(path: Path) -> list[float]:
     if is_picture(path):
         read_picture(path)
         return [0.0]
-    return [frame.time for _, frame in _numbered(path, 0)]
+    return [frame.time for _, frame, _ in _numbered(path, 0)]
 
 
 def start_timecode(path: Path) -> str | None:
@@ -214,10 +249,10 @@ def _info(
 
     orientation = _orientation(frame)
     width, height = frame.width, frame.height
-    pixel_aspect = stream.codec_context.sample_aspect_ratio or Fraction(1)
     if orientation.transposed:
         width, height = height, width
-        pixel_aspect = 1 / pixel_aspect
+    pixel_aspect = _pixel_aspect(stream, frame)
+    height, width = _size(height, width, pixel_aspect)
     return VideoInfo(
         width=width,
         height=height,
@@ -236,6 +271,12 @@ def _info(
 
 def _rate(stream: av.video.stream.VideoStream) -> Fraction:
     return stream.average_rate or stream.guessed_rate or Fraction(25)
+
+
+def _pixel_aspect(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> Fraction:
+    """Width over height of one pixel of the upright frame."""
+    stored = stream.sample_aspect_ratio or Fraction(1)
+    return 1 / stored if _orientation(frame).transposed else stored
 
 
 def _orientation(frame: av.VideoFrame) -> Orientation:
@@ -308,8 +349,11 @@ def _to_rgb(
     return _orientation(frame).apply(image)
 
 
-def _numbered(path: Path, start: float) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decoded frames and their indices; the first is at or before `start`, or the first of the file."""
+def _numbered(path: Path, start: float) -> Iterator[tuple[int, av.VideoFrame, Fraction]]:
+    """Indices of frames, the decoded frames, the aspect ratios of their upright pixels.
+
+    The first frame is at or before `start`, or the first of the file.
+    """
     keyframe = _keyframe(path, start) if start > 0 else None
     if keyframe:
         index, pts, dts = keyframe
@@ -323,10 +367,12 @@ def _numbered(path: Path, start: float) -> Iterator[tuple[int, av.VideoFrame]]:
                 following = (frame for frame in frames if frame.pts >= pts)
                 first = next(following, None)
                 if first is not None and first.pts == pts:
-                    yield from enumerate(itertools.chain([first], frames), index)
+                    for number, frame in enumerate(itertools.chain([first], frames), index):
+                        yield number, frame, _pixel_aspect(stream, frame)
                     return
     with _open(path) as (container, stream):
-        yield from enumerate(_decode(path, container, stream))
+        for number, frame in enumerate(_decode(path, container, stream)):
+            yield number, frame, _pixel_aspect(stream, frame)
 
 
 def _keyframe(path: Path, start: float) -> tuple[int, int, int] | None:

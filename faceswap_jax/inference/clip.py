@@ -296,7 +296,7 @@ def whole_frames(generated: Iterable[Generated]) -> Iterator[video.Frame]:
         image = images.get(0, image)
         if image is None:
             # Without its own image, which would only fill the memory
-            early.append(replace(frame, image=None))
+            early.append(replace(frame, image=None, own=None))
             continue
         for waiting in early:
             yield replace(waiting, image=image)

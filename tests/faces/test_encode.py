@@ -1,5 +1,6 @@
 """Clips survive the way through decoder and encoder: times, colours, rotation, size, audio."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -138,6 +139,71 @@ def test_turned_and_mirrored_clips_become_upright_once(tmp_path, name):
     assert video.probe(tmp_path / "out.mp4").orientation == video.Orientation()
     for frame in (frames[0], again[0]):
         assert np.abs(frame.image.astype(int) - upright).mean() < 3
+
+
+def write_anamorphic(path: Path, images: list[np.ndarray], pixel_aspect: Fraction) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], "yuv420p"
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
+        for index, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("pixel_aspect", [Fraction(2), Fraction(8, 9), Fraction(16, 11)])
+def test_frames_have_square_pixels_and_the_clip_keeps_its_own(tmp_path, pixel_aspect, suffix):
+    height, width = 96, 88
+    stored = [smooth_picture(height, width, index / 5) for index in range(3)]
+    source = write_anamorphic(tmp_path / f"a{suffix}", stored, pixel_aspect)
+    info = video.probe(source)
+    assert info.pixel_aspect == pixel_aspect
+    assert info.width / info.height == pytest.approx(pixel_aspect * width / height, rel=0.01)
+    assert info.height >= height and info.width >= width
+
+    frames = list(video.read_frames(source))
+    for frame, image in zip(frames, stored, strict=True):
+        assert frame.image.shape == (info.height, info.width, 3)
+        assert np.abs(frame.own.astype(int) - image).mean() < 3
+
+    # A changed place is changed in the clip's own pixels, and only there.
+    changed = frames[1].image.copy()
+    place = np.s_[info.height // 4 : info.height // 2, info.width // 4 : info.width // 2]
+    changed[place] = (250, 20, 20)
+    frames[1] = replace(frames[1], image=changed)
+    output = tmp_path / f"out{suffix}"
+    encode.write_video(output, source, frames)
+    found = video.probe(output)
+    assert (found.pixel_aspect, found.width, found.height) == (
+        pixel_aspect,
+        info.width,
+        info.height,
+    )
+    for frame, image in zip(video.read_frames(output), stored, strict=True):
+        error = np.abs(frame.own.astype(int) - image).mean(2)
+        if frame.index == 1:
+            inside = frame.own[height // 4 + 4 : height // 2 - 4, width // 4 + 4 : width // 2 - 4]
+            assert np.abs(inside.astype(int) - (250, 20, 20)).mean() < 8
+            error[height // 4 - 6 : height // 2 + 6, width // 4 - 6 : width // 2 + 6] = 0
+        assert error.mean() < 3 and error.max() < 30
+
+
+def test_pixels_that_are_all_but_square_stay(tmp_path):
+    source = write_anamorphic(tmp_path / "a.mp4", [smooth_picture(96, 128)], Fraction(404, 405))
+    (frame,) = video.read_frames(source)
+    assert frame.own is None and frame.image.shape == (96, 128, 3)
+
+
+def test_generated_images_of_an_anamorphic_clip_have_square_pixels(tmp_path):
+    source = write_anamorphic(tmp_path / "a.mp4", [smooth_picture(96, 128)] * 2, Fraction(2))
+    made = [replace(frame, image=smooth_picture(64, 64)) for frame in video.read_frames(source)]
+    encode.write_video(tmp_path / "out.mp4", source, made, square_pixels=True)
+    info = video.probe(tmp_path / "out.mp4")
+    assert (info.width, info.height, info.pixel_aspect) == (64, 64, 1)
 
 
 @pytest.mark.parametrize(("height", "width"), [(63, 96), (64, 95), (1, 1), (63, 95)])

@@ -145,7 +145,7 @@ def test_a_part_of_an_edited_clip(tmp_path, caplog, b_frames, parts):
 
 def test_a_part_is_not_reached_through_all_before_it(tmp_path):
     path = encode(tmp_path / "long.mp4", "libx264", moving_frames(*REGULAR), {"bf": "3"}, "yuv420p")
-    index, frame = next(video._numbered(path, 1.3))
+    index, frame, _ = next(video._numbered(path, 1.3))
     assert 20 <= index <= 32 and frame.time == index / 25
 
 
