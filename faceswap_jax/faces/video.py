@@ -165,8 +165,8 @@ def read_frames(
             of an 8-bit source becomes 257 v.
 
     Raises:
-        InputError: the file is missing, unreadable, empty, no video, no frame can be decoded, or none lies between
-            start and end. Like all of this, it comes with the first frame.
+        InputError: the file is missing, unreadable, empty, no video or interlaced, no frame can be decoded, or none
+            lies between start and end. Like all of this, it comes with the first frame.
     """
     empty = True
     if is_picture(path):
@@ -388,13 +388,11 @@ def _keyframe(path: Path, start: float) -> tuple[int, int, int] | None:
         if container.format.name == "avi" or clock_of(container).jumps:
             return None
         for packet in read_packets(container, stream):
-            # Packets before the first frame gave none. An interlaced packet may be half a frame.
+            # Packets before the first frame gave none.
             if first is None:
                 try:
                     frames = packet.decode()
                 except av.error.FFmpegError:
-                    return None
-                if frames and frames[0].interlaced_frame:
                     return None
                 first = frames[0].pts if frames else None
 
@@ -446,6 +444,12 @@ def _decode(
         if times is not None and packet.dts is not None:
             times.append(packet.dts)
         for frame in frames:
+            if frame.interlaced_frame:
+                # A face that moves would be in two places.
+                raise InputError(
+                    f"{path} is interlaced: a frame shows two moments; make it progressive first, for example with "
+                    "ffmpeg -i IN -vf bwdif -crf 12 -c:a copy OUT.mkv."
+                )
             if times:
                 frame.pts = times.popleft()
             if frame.pts is None:

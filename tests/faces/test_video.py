@@ -71,7 +71,6 @@ CODECS = {
     ),
     "open-gop.mp4": ("libx265", {"x265-params": "open-gop=1:keyint=10:log-level=none"}, REGULAR),
     "no-keyframes.mp4": ("libx264", {"x264-params": "intra-refresh=1:keyint=10"}, REGULAR),
-    "interlaced.ts": ("libx264", {"x264-params": "interlaced=1:keyint=10"}, REGULAR),
     "variable.mp4": ("libx264", {"bf": "3"}, VARIABLE),
     "variable.mkv": ("libx264", {"bf": "3"}, VARIABLE),
     "vp9.webm": (
@@ -112,6 +111,26 @@ def compare_parts(path: Path, times: np.ndarray) -> None:
         assert [frame.time for frame in part] == [frame.time for frame in expected]
         for one, two in zip(part, expected, strict=True):
             assert np.array_equal(one.image, two.image)
+
+
+INTERLACED = {
+    "broadcast.ts": ("libx264", {"x264-params": "interlaced=1"}),
+    "camera.mp4": ("libx264", {"x264-params": "tff=1"}),
+    "disc.mpg": ("mpeg2video", {"flags": "+ildct+ilme"}),
+    "studio.mov": ("prores_ks", {"flags": "+ildct"}),
+}
+
+
+@pytest.mark.parametrize("name", INTERLACED)
+def test_interlaced_clips_are_refused_with_a_way_out(tmp_path, name):
+    codec, options = INTERLACED[name]
+    pixel_format = "yuv422p10le" if codec == "prores_ks" else "yuv420p"
+    path = encode(tmp_path / name, codec, moving_frames(*REGULAR), options, pixel_format)
+    for start in (0, 1):
+        with pytest.raises(InputError, match=rf"{name} is interlaced.* -vf bwdif"):
+            list(video.read_frames(path, start=start))
+    with pytest.raises(InputError, match="is interlaced"):
+        video.probe(path)
 
 
 def edit(path: Path, parts: list[tuple[int, int]]) -> None:
