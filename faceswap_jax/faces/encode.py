@@ -21,13 +21,16 @@ from av.video.reformatter import ColorRange
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.face import Image
-from faceswap_jax.faces.remux import OPTIONS, beside_frames
+from faceswap_jax.faces.remux import all_but_frames, sound_alone
 from faceswap_jax.faces.video import SCALER, Frame, Orientation, VideoInfo, in_square_pixels, probe
 from faceswap_jax.files import replacing
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 CRF = 16
 """Constant rate factor of x264: differences to the frames are hard to see."""
+
+Rest = Callable[[av.container.OutputContainer, av.VideoStream], Iterator[av.Packet]]
+"""Adds other streams to an output than that of the frames, and gives their packets."""
 
 BT709 = 1
 """swscale's number of its matrix, and the code point of primaries, transfer and matrix (ITU-T H.273)."""
@@ -40,10 +43,10 @@ def write_video(
     *,
     square_pixels: bool = False,
 ) -> None:
-    """Encodes frames as H.264 beside the audio of the clip they were made from.
+    """Encodes frames as H.264 beside all else of the clip they were made from.
 
-    Frame times, colour tags, range and pixel aspect ratio are the source's; its audio packets are copied unchanged.
-    The file appears under its name only when it is complete; it may be the source's own name.
+    Frame times, colour tags, range and pixel aspect ratio are the source's. The file appears under its name only when
+    it is complete; it may be the source's own name.
 
     Args:
         path: file to write, .mp4, .mov or .mkv.
@@ -70,7 +73,11 @@ def video_writer(
     info = probe(source)
     if square_pixels:
         info = replace(info, pixel_aspect=Fraction(1))
-    with _writer(Path(path), source, info) as write:
+
+    def rest(output: av.container.OutputContainer, images: av.VideoStream) -> Iterator[av.Packet]:
+        return all_but_frames(source, output, images)
+
+    with _writer(Path(path), source, info, rest) as write:
         yield write
 
 
@@ -84,7 +91,7 @@ def write_made(
         frames: in order of their times.
         side: of a frame, pixels.
         rate: frames per second.
-        sound: file whose audio packets are copied beside them.
+        sound: file whose sound goes along.
 
     Raises:
         InputError: the path cannot be written, or there are no frames.
@@ -103,23 +110,30 @@ def write_made(
         full_range=False,
         tags=(BT709, BT709, BT709),
     )
-    with _writer(path, sound, info) as write:
+
+    def rest(output: av.container.OutputContainer, _: av.VideoStream) -> Iterator[av.Packet]:
+        return iter(()) if sound is None else sound_alone(sound, output)
+
+    with _writer(path, sound, info, rest) as write:
         for frame in frames:
             write(frame)
 
 
 @contextmanager
-def _writer(path: Path, source: Path | None, info: VideoInfo) -> Iterator[Callable[[Frame], None]]:
-    """Encodes frames beside all else of their source, if they have one."""
+def _writer(
+    path: Path, source: Path | None, info: VideoInfo, rest: Rest
+) -> Iterator[Callable[[Frame], None]]:
+    """Encodes frames beside the rest of a clip; `source` is named if they do not go together."""
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise InputError(
             f"{path} has no suffix for H.264 video; choose one of {', '.join(OUTPUT_SUFFIXES)}."
         )
     with replacing(path) as aside:
         try:
-            options = OPTIONS.get(path.suffix.lower())
-            with av.open(f"file:{aside}", "w", container_options=options) as output:
-                muxer = _Muxer(output, source, info)
+            with av.open(f"file:{aside}", "w") as output:
+                # Matroska would get a random name each time.
+                output.flags |= av.container.Flags.bitexact.value
+                muxer = _Muxer(output, source, info, rest)
                 yield muxer.write
                 muxer.finish()
         except av.error.FFmpegError as error:
@@ -131,22 +145,26 @@ def _writer(path: Path, source: Path | None, info: VideoInfo) -> Iterator[Callab
 
 
 class _Muxer:
-    """Encodes frames, and adds what lies beside them, interleaved by time."""
+    """Encodes frames, and adds the rest, interleaved by time."""
 
     def __init__(
-        self, output: av.container.OutputContainer, source: Path | None, info: VideoInfo
+        self,
+        output: av.container.OutputContainer,
+        source: Path | None,
+        info: VideoInfo,
+        rest: Rest,
     ) -> None:
         self._output = output
         self._source = source
         self._info = info
         self._stream = _video_stream(output, info)
-        self._beside = beside_frames(source, output, self._stream)
-        self._packet = next(self._beside, None)
+        self._rest = rest(output, self._stream)
+        self._packet = next(self._rest, None)
         self._shape: tuple[int, ...] | None = None  # of the first frame
         self._previous: int | None = None  # time of the last frame
 
     def write(self, frame: Frame) -> None:
-        """Adds the next frame, and what lies beside it up to there."""
+        """Adds the next frame, and the rest up to there."""
         info = self._info
         image = own_pixels(frame, info.pixel_aspect)
         shape = image.shape
@@ -159,7 +177,7 @@ class _Muxer:
             raise InputError(
                 f"Frame {frame.index} of {self._source} has another size than the first; export the clip at one size."
             )
-        self._write_beside(until=frame.time)
+        self._write_rest(until=frame.time)
 
         # Players and x264 want strictly increasing times.
         encoded = _encodable(image, info)
@@ -172,21 +190,21 @@ class _Muxer:
         self._output.mux(self._stream.encode(encoded))
 
     def finish(self) -> None:
-        """Adds the rest beside the frames, and what the encoder holds.
+        """Adds all that is left of the rest, and what the encoder holds.
 
         Raises:
             InputError: there was no frame.
         """
         if self._shape is None:
             raise InputError(f"{self._source} gave no frame to write.")
-        self._write_beside(until=math.inf)
+        self._write_rest(until=math.inf)
         self._output.mux(self._stream.encode(None))
 
-    def _write_beside(self, until: float) -> None:
+    def _write_rest(self, until: float) -> None:
         """Copies packets up to a time in seconds."""
         while self._packet is not None and self._packet.dts * self._packet.time_base <= until:
             self._output.mux(self._packet)
-            self._packet = next(self._beside, None)
+            self._packet = next(self._rest, None)
 
 
 def _video_stream(output: av.container.OutputContainer, info: VideoInfo) -> av.VideoStream:

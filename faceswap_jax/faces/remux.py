@@ -7,7 +7,7 @@ out, the log tells.
 import io
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,9 +23,6 @@ from faceswap_jax.faces.container import (
     video_streams,
 )
 from faceswap_jax.faces.picture import is_picture
-
-OPTIONS = {".mp4": {"write_tmcd": "1"}}
-"""Of FFmpeg's muxers, by suffix: an .mp4 keeps a timecode only if asked."""
 
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 """Samples a second that the encoder takes."""
@@ -70,28 +67,49 @@ QUICKTIME_LANGUAGES = {
 ISO_LANGUAGES = {"hr ": "hrv", "sr ": "srp", "sve": "swe"}
 """Its own names, which no other container knows."""
 
+TIMECODE = re.compile(r"\d+:\d+:\d+([:;.,])\d+")
+"""A colon before the frames says that no numbers are dropped."""
+
 logger = logging.getLogger(__name__)
 
 
-def beside_frames(
-    source: Path | None, output: av.container.OutputContainer, images: av.VideoStream
+def all_but_frames(
+    clip: Path, output: av.container.OutputContainer, images: av.VideoStream
 ) -> Iterator[av.Packet]:
     """Packets of all that a clip has beside its frames, addressed to streams of the output.
 
     The first call of next() adds these streams and the metadata; it must come before the first packet is written.
 
     Args:
-        source: the clip; a picture and None have nothing.
+        clip: where to read. A picture has nothing.
         output: where to add streams.
         images: its stream of frames, which gets what is said of the clip's.
     """
-    if source is None or is_picture(source):
+    if is_picture(clip):
         return
-    with open_container(source) as container:
-        _copy_metadata(container, output, images)
-        lanes = _lanes(source, container, output)
-        for packet in read_packets(container, *lanes):
-            yield from lanes[packet.stream].take(packet)
+    with open_container(clip) as container:
+        frames = video_streams(container)[0]
+        _copy_metadata(clip, container, output, images)
+        others = [stream for stream in container.streams if stream is not frames]
+        yield from _copy(clip, container, others, output)
+
+
+def sound_alone(file: Path, output: av.container.OutputContainer) -> Iterator[av.Packet]:
+    """Packets of the sound of a clip or a file of sound, as of `all_but_frames`."""
+    with open_container(file) as container:
+        yield from _copy(file, container, container.streams.audio, output)
+
+
+def _copy(
+    file: Path,
+    container: av.container.InputContainer,
+    streams: Iterable[av.stream.Stream],
+    output: av.container.OutputContainer,
+) -> Iterator[av.Packet]:
+    """Packets of those streams that can be kept, after adding these to the output."""
+    lanes = _lanes(file, container, streams, output)
+    for packet in read_packets(container, *lanes):
+        yield from lanes[packet.stream].take(packet)
 
 
 class _Copied:
@@ -194,20 +212,27 @@ class _Encoded:
 
 
 def _lanes(
-    source: Path, container: av.container.InputContainer, output: av.container.OutputContainer
+    source: Path,
+    container: av.container.InputContainer,
+    streams: Iterable[av.stream.Stream],
+    output: av.container.OutputContainer,
 ) -> dict[av.stream.Stream, _Copied | _Encoded]:
-    """What becomes of the packets of each stream that is kept, but for the frames; the log tells of the others."""
+    """What becomes of the packets of each stream that is kept; the log tells of the others."""
     lanes: dict[av.stream.Stream, _Copied | _Encoded] = {}
     kind = output.format.name
-    for stream in container.streams:
-        if stream is video_streams(container)[0] or _is_made_anew(stream, container):
+    for stream in streams:
+        if _is_made_anew(stream, container):
             continue
-        if _takes(kind, lambda trial, stream=stream: _add_copy(stream, trial)):
+        if is_cover(stream) and kind == "matroska":
+            _attach(source, stream, output)
+        elif _takes(kind, lambda trial, stream=stream: _add_copy(stream, trial)):
             lanes[stream] = _Copied(stream, output)
         elif stream.type == "audio" and stream.codec_context is not None:
             lanes[stream] = _Encoded(stream, output)
             _tell(source, stream, f"is no sound for this kind of file ({kind}) and becomes AAC")
-        elif _takes("matroska", lambda trial, stream=stream: _add_copy(stream, trial)):
+        elif is_cover(stream) or _takes(
+            "matroska", lambda trial, stream=stream: _add_copy(stream, trial)
+        ):
             _tell(source, stream, f"does not fit into this kind of file ({kind}): an .mkv keeps it")
         else:
             _tell(source, stream, "cannot be copied and is left out")
@@ -218,12 +243,13 @@ def _is_made_anew(stream: av.stream.Stream, container: av.container.InputContain
     """Whether a stream only holds the timecode or the chapters, which are written by themselves."""
     if stream.type != "data":
         return False
-    return "timecode" in stream.metadata or bool(container.chapters())
+    names_chapters = getattr(stream, "name", None) == "bin_data" and bool(container.chapters())
+    return "timecode" in stream.metadata or names_chapters
 
 
 def _tell(source: Path, stream: av.stream.Stream, fate: str) -> None:
     context = stream.codec_context
-    codec = context.name if context else "unknown to FFmpeg"
+    codec = context.name if context else getattr(stream, "name", None) or "unknown to FFmpeg"
     name = f"{stream.type} stream {stream.index} ({codec})"
     logger.warning("%s: its %s %s.", source, name, fate)
 
@@ -245,18 +271,31 @@ def _add_copy(stream: av.stream.Stream, output: av.container.OutputContainer) ->
     Raises:
         ValueError: the output does not take it, or nobody knows its codec.
     """
-    # A second angle would be taken for the clip.
-    if stream.type == "video" and not is_cover(stream):
+    # A second angle would be taken for the clip, and a cover in containers that have no place for it.
+    if stream.type == "video" and not (is_cover(stream) and output.format.name == "mp4"):
         raise ValueError("only one stream of frames is written")
     copy = output.add_stream_from_template(stream, opaque=True)
     _describe(stream, copy)
     return copy
 
 
+def _attach(source: Path, cover: av.stream.Stream, output: av.container.OutputContainer) -> None:
+    """Attaches a cover, as Matroska wants it."""
+    with open_container(source) as container:
+        packets = container.demux(container.streams[cover.index])
+        data = next((bytes(packet) for packet in packets if packet.size), b"")
+    ending = {"mjpeg": "jpeg"}.get(cover.codec_context.name, cover.codec_context.name)
+    name = cover.metadata.get("filename", f"cover.{ending}")
+    output.add_attachment(name, cover.metadata.get("mimetype", f"image/{ending}"), data)
+
+
 def _describe(stream: av.stream.Stream, copy: av.stream.Stream) -> None:
     """Gives a stream the language, the title and the like of another."""
     copy.metadata.update(_lasting(stream.metadata))
     copy.disposition = stream.disposition
+    # FFmpeg reads the title of a track of an .mp4 by another name than it writes it.
+    if "name" in copy.metadata:
+        copy.metadata["title"] = copy.metadata.pop("name")
     language = stream.language
     if language is not None:
         if copy.container.format.name == "mov":
@@ -265,23 +304,37 @@ def _describe(stream: av.stream.Stream, copy: av.stream.Stream) -> None:
             copy.metadata["language"] = ISO_LANGUAGES.get(language, language)
 
 
+def _counts(timecode: str, rate: Fraction) -> bool:
+    """Whether a timecode counts frames of a rate: numbers are dropped at 29.97 and 59.94 a second."""
+    form = TIMECODE.fullmatch(timecode)
+    return form is not None and (form[1] == ":" or round(rate) % 30 == 0)
+
+
 def _lasting(metadata: Mapping[str, str]) -> dict[str, str]:
     """What is true of the new file as well."""
     return {name: text for name, text in metadata.items() if not OF_THE_FILE.fullmatch(name)}
 
 
 def _copy_metadata(
+    source: Path,
     container: av.container.InputContainer,
     output: av.container.OutputContainer,
     images: av.VideoStream,
 ) -> None:
     """Title, creation time, chapters, timecode, and what is said of the frames."""
     output.metadata.update(_lasting(container.metadata))
+    if any(name.startswith("com.apple.") for name in output.metadata):
+        # Telephones' own fields, which other writers ignore; without them the usual ones are written as usual.
+        output.container_options["movflags"] = "use_metadata_tags"
     _describe(video_streams(container)[0], images)
 
     timecode = timecode_of(container)
-    if timecode is not None:
+    if timecode is not None and _counts(timecode, images.codec_context.framerate):
         images.metadata["timecode"] = timecode
+        # An .mp4 keeps it only if asked.
+        output.container_options["write_tmcd"] = "1"
+    elif timecode is not None:
+        logger.warning("%s: its timecode %s does not fit its frame rate.", source, timecode)
 
     chapters = container.chapters()
     begin = clock_of(container).shifts[0]

@@ -216,11 +216,12 @@ def test_odd_sizes_grow_by_a_repeated_row_or_column(clip, tmp_path, height, widt
     assert np.abs(first[:height, :width].astype(int) - image).mean() < 3
 
 
-def test_the_same_frames_make_the_same_file(clip, tmp_path):
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_the_same_frames_make_the_same_file(clip, tmp_path, suffix):
     rng = np.random.default_rng(0)
     picture = cv2.resize(rng.integers(0, 256, (10, 10, 3), np.uint8), (160, 160))
     frames = [video.Frame(np.roll(picture, 3 * i, 1), i / 8, i) for i in range(48)]
-    files = [tmp_path / f"{i}.mp4" for i in range(8)]
+    files = [tmp_path / f"{i}{suffix}" for i in range(8)]
     for file in files:
         encode.write_video(file, clip, frames)
     assert len({file.read_bytes() for file in files}) == 1

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -198,6 +199,8 @@ def test_what_is_said_of_a_clip_is_kept(tmp_path, old, new, caplog):
         sounds = [(s.language, bool(s.disposition & default)) for s in output.streams.audio]
         german = "ger" if ".mov" in (old, new) else "deu"
         assert sounds == [(german, False), ("fra", True)]
+        titles = [s.metadata.get("title", s.metadata.get("name")) for s in output.streams.audio]
+        assert titles == ["Deutsch", "Français"]
         chapters = [
             (c["start"] * c["time_base"], c["metadata"]["title"]) for c in output.chapters()
         ]
@@ -210,3 +213,71 @@ def test_what_is_said_of_a_clip_is_kept(tmp_path, old, new, caplog):
             assert "its subtitle stream" in caplog.text
     assert video.start_timecode(tmp_path / f"out{new}") == "01:02:03:04"
     assert hear(tmp_path / f"out{new}") == pytest.approx(hear(source), abs=2e-3)
+
+
+def test_the_fields_of_a_telephone_are_kept(tmp_path):
+    fields = {
+        "com.apple.quicktime.make": "Apple",
+        "com.apple.quicktime.location.ISO6709": "+48.1374+011.5755+519.000/",
+    }
+    options = {"movflags": "use_metadata_tags"}
+    source = write_clip(
+        tmp_path / "phone.mov", options=options, describe=lambda c: c.metadata.update(fields)
+    )
+    for suffix in (".mov", ".mp4"):
+        with rewrite(source, tmp_path / f"out{suffix}") as output:
+            assert fields.items() <= output.metadata.items()
+
+
+@pytest.mark.parametrize("timecode", ["yesterday", "01:00:00;00"])
+def test_a_timecode_that_counts_no_frames_is_told(tmp_path, caplog, timecode):
+    def describe(container):
+        container.streams.video[0].metadata["timecode"] = timecode
+
+    source = write_clip(tmp_path / "a.mkv", describe=describe)
+    with caplog.at_level(logging.WARNING), rewrite(source, tmp_path / "out.mov"):
+        assert video.start_timecode(tmp_path / "out.mov") is None
+    assert f"its timecode {timecode} does not fit" in caplog.text
+
+
+def test_covers_are_kept_where_they_fit(tmp_path, caplog):
+    data = cv2.imencode(".jpg", smooth_picture(32, 32))[1].tobytes()
+
+    def add_cover(container):
+        cover = container.add_mux_stream("mjpeg", width=32, height=32)
+        cover.time_base = Fraction(1, 25)
+        cover.disposition = av.stream.Disposition.attached_pic
+        packet = av.Packet(data)
+        packet.stream, packet.time_base = cover, Fraction(1, 25)
+        packet.pts = packet.dts = 0
+        return [packet]
+
+    def attach_cover(container):
+        container.add_attachment("front.jpg", "image/jpeg", data)
+
+    clips = [
+        write_clip(tmp_path / "a.mp4", describe=add_cover),
+        write_clip(tmp_path / "a.mkv", describe=attach_cover),
+    ]
+    for source in clips:
+        for suffix in (".mp4", ".mkv"):
+            with rewrite(source, tmp_path / f"out{suffix}") as output:
+                attached = av.stream.Disposition.attached_pic
+                (cover,) = [s for s in output.streams.video if s.disposition & attached]
+                assert len(output.streams.video) == 2
+                assert any(bytes(packet) == data for packet in output.demux(cover))
+        with caplog.at_level(logging.WARNING), rewrite(source, tmp_path / "out.mov") as output:
+            assert len(output.streams.video) == 1
+        assert f"{source.name}: its video stream 2 (mjpeg) does not fit" in caplog.text
+
+
+def test_fonts_are_kept_where_they_fit(tmp_path, caplog):
+    def add_font(container):
+        container.add_attachment("a.ttf", "font/ttf", b"a font")
+
+    source = write_clip(tmp_path / "a.mkv", describe=add_font)
+    with rewrite(source, tmp_path / "out.mkv") as output:
+        assert [(a.name, a.data) for a in output.streams.attachments] == [("a.ttf", b"a font")]
+    with caplog.at_level(logging.WARNING):
+        rewrite(source, tmp_path / "out.mp4").close()
+    assert "its attachment stream 2 (a.ttf) does not fit" in caplog.text
