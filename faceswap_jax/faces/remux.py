@@ -7,7 +7,7 @@ out, the log tells.
 import io
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,8 +27,8 @@ from faceswap_jax.faces.picture import is_picture
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 """Samples a second that the encoder takes."""
 
-AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-"""Layouts of the encoder by number of channels; others become stereo."""
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+"""Layouts by number of channels. The encoder makes others stereo."""
 
 AAC_BIT_RATE = 96_000
 """Per channel and second: nothing is heard of it."""
@@ -143,7 +143,7 @@ class _Encoded:
     def __init__(self, stream: av.AudioStream, output: av.container.OutputContainer) -> None:
         context = stream.codec_context
         rate = context.sample_rate if context.sample_rate in AAC_RATES else 48000
-        layout = AAC_LAYOUTS.get(context.channels, "stereo")
+        layout = LAYOUTS.get(context.channels, "stereo")
         channels = len(av.AudioLayout(layout).channels)
         self._stream = output.add_stream(
             "aac", rate=rate, layout=layout, bit_rate=AAC_BIT_RATE * channels
@@ -225,14 +225,12 @@ def _lanes(
             continue
         if is_cover(stream) and kind == "matroska":
             _attach(source, stream, output)
-        elif _takes(kind, lambda trial, stream=stream: _add_copy(stream, trial)):
+        elif _takes(kind, source, stream):
             lanes[stream] = _Copied(stream, output)
         elif stream.type == "audio" and stream.codec_context is not None:
             lanes[stream] = _Encoded(stream, output)
             _tell(source, stream, f"is no sound for this kind of file ({kind}) and becomes AAC")
-        elif is_cover(stream) or _takes(
-            "matroska", lambda trial, stream=stream: _add_copy(stream, trial)
-        ):
+        elif is_cover(stream) or _takes("matroska", source, stream):
             _tell(source, stream, f"does not fit into this kind of file ({kind}): an .mkv keeps it")
         else:
             _tell(source, stream, "cannot be copied and is left out")
@@ -254,15 +252,29 @@ def _tell(source: Path, stream: av.stream.Stream, fate: str) -> None:
     logger.warning("%s: its %s %s.", source, name, fate)
 
 
-def _takes(kind: str, add: Callable[[av.container.OutputContainer], object]) -> bool:
-    """Whether a kind of container takes a stream: tried in memory."""
+def _takes(kind: str, source: Path, stream: av.stream.Stream) -> bool:
+    """Whether a kind of container takes a stream: tried in memory, with a packet of sound."""
     try:
         with av.open(io.BytesIO(), "w", format=kind) as trial:
-            add(trial)
+            copy = _add_copy(stream, trial)
             trial.start_encoding()
+            # Some say no at the end alone.
+            packet = _first_packet(source, stream) if stream.type == "audio" else None
+            if packet is not None:
+                packet.stream = copy
+                trial.mux(packet)
     except (ValueError, av.error.FFmpegError):
         return False
     return True
+
+
+def _first_packet(source: Path, stream: av.stream.Stream) -> av.Packet | None:
+    """The first packet of a stream that has data."""
+    with open_container(source) as container:
+        for packet in read_packets(container, container.streams[stream.index]):
+            if packet.size:
+                return packet
+    return None
 
 
 def _add_copy(stream: av.stream.Stream, output: av.container.OutputContainer) -> av.stream.Stream:
@@ -275,15 +287,16 @@ def _add_copy(stream: av.stream.Stream, output: av.container.OutputContainer) ->
     if stream.type == "video" and not (is_cover(stream) and output.format.name == "mp4"):
         raise ValueError("only one stream of frames is written")
     copy = output.add_stream_from_template(stream, opaque=True)
+    if stream.type == "audio" and stream.layout.name.endswith("channels"):
+        # Broadcasters' files only count them; others want to know which is left.
+        copy.layout = LAYOUTS.get(stream.channels, stream.layout)
     _describe(stream, copy)
     return copy
 
 
 def _attach(source: Path, cover: av.stream.Stream, output: av.container.OutputContainer) -> None:
     """Attaches a cover, as Matroska wants it."""
-    with open_container(source) as container:
-        packets = container.demux(container.streams[cover.index])
-        data = next((bytes(packet) for packet in packets if packet.size), b"")
+    data = bytes(_first_packet(source, cover) or b"")
     ending = {"mjpeg": "jpeg"}.get(cover.codec_context.name, cover.codec_context.name)
     name = cover.metadata.get("filename", f"cover.{ending}")
     output.add_attachment(name, cover.metadata.get("mimetype", f"image/{ending}"), data)
