@@ -1,7 +1,7 @@
 """All of a clip but its frames, into another file: sound, subtitles, titles, chapters, timecode.
 
-What the other container takes is copied packet by packet. Sound that it does not take is encoded again. What is left
-out, the log tells.
+What the other container takes is copied packet by packet. Sound that it does not take is encoded again, and subtitles
+become plain text. The log tells of that, and of what is left out.
 """
 
 import io
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import av
 
@@ -67,6 +68,9 @@ QUICKTIME_LANGUAGES = {
 ISO_LANGUAGES = {"hr ": "hrv", "sr ": "srp", "sve": "swe"}
 """Its own names, which no other container knows."""
 
+STYLE = re.compile(rb"\{\\[^}]*\}")
+"""Of a line of subtitles, such as {\\i1}."""
+
 TIMECODE = re.compile(r"\d+:\d+:\d+([:;.,])\d+")
 """A colon before the frames says that no numbers are dropped."""
 
@@ -110,6 +114,14 @@ def _copy(
     lanes = _lanes(file, container, streams, output)
     for packet in read_packets(container, *lanes):
         yield from lanes[packet.stream].take(packet)
+
+
+class Lane(Protocol):
+    """What becomes of the packets of a stream."""
+
+    def take(self, packet: av.Packet) -> list[av.Packet]:
+        """Packets to write for one that was read."""
+        ...
 
 
 class _Copied:
@@ -211,14 +223,41 @@ class _Encoded:
             return frames
 
 
+class _Text:
+    """Subtitles of one kind of text as those of another, without their styles."""
+
+    def __init__(self, stream: av.stream.Stream, output: av.container.OutputContainer) -> None:
+        self._is_matroska = output.format.name == "matroska"
+        self._stream = output.add_mux_stream("subrip" if self._is_matroska else "mov_text")
+        self._stream.time_base = stream.time_base
+        _describe(stream, self._stream)
+
+    def take(self, packet: av.Packet) -> list[av.Packet]:
+        """Packets to write for one that was read."""
+        if not packet.size or packet.pts is None:
+            return []
+        try:
+            lines = [STYLE.sub(b"", line.dialogue) for line in packet.decode()]
+        except av.error.FFmpegError:
+            return []
+        text = b"\n".join(lines).strip()
+        if not text:
+            return []
+        written = av.Packet(text if self._is_matroska else len(text).to_bytes(2, "big") + text)
+        written.stream, written.time_base = self._stream, packet.time_base
+        written.pts = written.dts = packet.pts
+        written.duration = packet.duration
+        return [written]
+
+
 def _lanes(
     source: Path,
     container: av.container.InputContainer,
     streams: Iterable[av.stream.Stream],
     output: av.container.OutputContainer,
-) -> dict[av.stream.Stream, _Copied | _Encoded]:
+) -> dict[av.stream.Stream, Lane]:
     """What becomes of the packets of each stream that is kept; the log tells of the others."""
-    lanes: dict[av.stream.Stream, _Copied | _Encoded] = {}
+    lanes: dict[av.stream.Stream, Lane] = {}
     kind = output.format.name
     for stream in streams:
         if _is_made_anew(stream, container):
@@ -227,6 +266,9 @@ def _lanes(
             _attach(source, stream, output)
         elif _takes(kind, source, stream):
             lanes[stream] = _Copied(stream, output)
+        elif _is_text(stream):
+            lanes[stream] = _Text(stream, output)
+            _tell(source, stream, f"becomes plain text as this kind of file ({kind}) has it")
         elif stream.type == "audio" and stream.codec_context is not None:
             lanes[stream] = _Encoded(stream, output)
             _tell(source, stream, f"is no sound for this kind of file ({kind}) and becomes AAC")
@@ -235,6 +277,12 @@ def _lanes(
         else:
             _tell(source, stream, "cannot be copied and is left out")
     return lanes
+
+
+def _is_text(stream: av.stream.Stream) -> bool:
+    """Whether subtitles are text, not images."""
+    context = stream.codec_context
+    return stream.type == "subtitle" and context is not None and context.codec.text_sub
 
 
 def _is_made_anew(stream: av.stream.Stream, container: av.container.InputContainer) -> bool:

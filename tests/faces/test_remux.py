@@ -208,12 +208,22 @@ def test_what_is_said_of_a_clip_is_kept(tmp_path, old, new, caplog):
             (c["start"] * c["time_base"], c["metadata"]["title"]) for c in output.chapters()
         ]
         assert chapters == [(0, "one"), (1, "two")]
-        texts = output.streams.subtitles
-        if (old == ".mkv") == (new == ".mkv"):
-            assert [stream.language for stream in texts] == ["ita"]
-            assert b"Addio" in b"".join(bytes(p) for p in output.demux(texts) if p.size)
-        else:
-            assert "its subtitle stream" in caplog.text
+        assert [stream.language for stream in output.streams.subtitles] == ["ita"]
+        shown = [
+            (p.pts * p.time_base, p.duration * p.time_base, line.dialogue)
+            for p in output.demux(output.streams.subtitles)
+            if p.size
+            for line in p.decode()
+            if line.dialogue
+        ]
+        lead_in = next(video.read_frames(tmp_path / f"out{new}")).time
+        begins = [float(begin) - lead_in for begin, _, _ in shown]
+        assert begins == pytest.approx([0, 1], abs=2e-3)
+        assert [rest for _, *rest in shown] == [
+            [Fraction(4, 5), b"Ciao"],
+            [Fraction(4, 5), b"Addio"],
+        ]
+        assert ("becomes plain text" in caplog.text) == ((old == ".mkv") != (new == ".mkv"))
     assert video.start_timecode(tmp_path / f"out{new}") == "01:02:03:04"
     assert hear(tmp_path / f"out{new}") == pytest.approx(hear(source), abs=2e-3)
 
@@ -284,3 +294,19 @@ def test_fonts_are_kept_where_they_fit(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         rewrite(source, tmp_path / "out.mp4").close()
     assert "its attachment stream 2 (a.ttf) does not fit" in caplog.text
+
+
+def test_subtitles_become_plain_text(tmp_path):
+    def describe(container):
+        texts = container.add_mux_stream("subrip")
+        texts.time_base = Fraction(1, 1000)
+        packet = av.Packet("<i>Già</i>,\ncosì".encode())
+        packet.stream, packet.time_base = texts, Fraction(1, 1000)
+        packet.pts = packet.dts = 100
+        packet.duration = 500
+        return [packet]
+
+    source = write_clip(tmp_path / "a.mkv", describe=describe)
+    with rewrite(source, tmp_path / "out.mp4") as output:
+        packets = [bytes(packet) for packet in output.demux(output.streams.subtitles)]
+    assert any(packet[2:].decode() == "Già,\ncosì" for packet in packets)
