@@ -21,6 +21,7 @@ PAGES += [
     "docs/bench.md",
     "docs/editing.md",
     "docs/export.md",
+    "docs/footage.md",
     "docs/reenact.md",
     "docs/speed.md",
     "launch/README.md",
