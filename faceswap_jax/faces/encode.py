@@ -7,6 +7,7 @@ An .mkv file cannot start before time zero, so there sound and images together s
 What else is kept, `remux` says.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.remux import all_but_frames, sound_alone
 from faceswap_jax.faces.video import SCALER, Frame, Orientation, VideoInfo, in_square_pixels, probe
 from faceswap_jax.files import replacing
+
+logger = logging.getLogger(__name__)
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 CRF = 16
@@ -162,6 +165,7 @@ class _Muxer:
         self._packet = next(self._rest, None)
         self._shape: tuple[int, ...] | None = None  # of the first frame
         self._previous: int | None = None  # time of the last frame
+        self._damaged = 0  # packets of the rest
 
     def write(self, frame: Frame) -> None:
         """Adds the next frame, and the rest up to there."""
@@ -199,11 +203,18 @@ class _Muxer:
             raise InputError(f"{self._source} gave no frame to write.")
         self._write_rest(until=math.inf)
         self._output.mux(self._stream.encode(None))
+        if self._damaged:
+            logger.warning(
+                "%s is damaged: %d packets of its sound are left out.", self._source, self._damaged
+            )
 
     def _write_rest(self, until: float) -> None:
         """Copies packets up to a time in seconds."""
         while self._packet is not None and self._packet.dts * self._packet.time_base <= until:
-            self._output.mux(self._packet)
+            try:
+                self._output.mux(self._packet)
+            except (av.error.InvalidDataError, av.error.PatchWelcomeError):
+                self._damaged += 1
             self._packet = next(self._rest, None)
 
 

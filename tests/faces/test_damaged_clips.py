@@ -36,6 +36,25 @@ def test_truncated_clip_gives_the_frames_that_are_there(tmp_path, caplog):
     assert len(list(video.read_frames(tmp_path / "out.mp4"))) == len(frames)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_damaged_sound_is_left_out_where_it_cannot_be_copied(tmp_path, caplog, suffix):
+    images = [smooth_picture(48, 64, index / 5) for index in range(50)]
+    path = write_clip(tmp_path / "damaged.ts", images, audio=True)
+    data = bytearray(path.read_bytes())
+    # Headers of AAC of 16 kHz, mono; one in four is broken.
+    header, number = data.find(b"\xff\xf1\x60\x40"), 0
+    while header >= 0:
+        if number % 4 == 3:
+            data[header + 2] |= 0x3C  # a rate that there is not
+        header, number = data.find(b"\xff\xf1\x60\x40", header + 4), number + 1
+    assert number > 20
+    path.write_bytes(data)
+    write_video(tmp_path / f"out{suffix}", path, video.read_frames(path))
+    assert len(video.frame_times(tmp_path / f"out{suffix}")) == 50
+    assert "packets of its sound are left out" in caplog.text
+    assert np.abs(audio.read_audio(tmp_path / f"out{suffix}")).max() > 1000
+
+
 def flip_bytes(data: bytearray, rng: np.random.Generator) -> None:
     for place in rng.integers(0, len(data), 12):
         data[place] = rng.integers(256)
