@@ -47,10 +47,12 @@ class Clock:
     Attributes:
         shifts: seconds to take from the time stamps of each part; a file whose clock never jumps has one part.
         joints: bytes at which the other parts begin.
+        end: seconds from the file's start; only of several parts, whose header tells of one.
     """
 
     shifts: Sequence[Fraction]
     joints: Sequence[int] = ()
+    end: Fraction | None = None
 
     @property
     def jumps(self) -> bool:
@@ -209,7 +211,7 @@ def _read_clock(path: str, _size: int, _changed: int) -> Clock:
         room = [after[i][0] - before[i][1] for i in sorted(before.keys() & after.keys())]
         closest = min(room)
         shifts.append(shifts[-1] + (room[0] if room[0] - closest < OVERLAP else closest))
-    return Clock(shifts, joints)
+    return Clock(shifts, joints, max(end for _, end in parts[-1].values()) - shifts[-1])
 
 
 def _joints(container: av.container.InputContainer) -> list[int]:

@@ -239,7 +239,10 @@ def _info(
 ) -> VideoInfo:
     """Facts about a clip from its header and its first frame."""
     rate = _rate(stream)
-    if stream.duration is not None:
+    clock = clock_of(container)
+    if clock.end is not None:
+        duration = float(clock.end)
+    elif stream.duration is not None:
         duration = float(stream.duration * stream.time_base)
     else:
         duration = (container.duration or 0) / av.time_base
