@@ -35,7 +35,6 @@ FORWARD = 10
 BACKWARD = Fraction(1, 10)
 """Seconds; a clock that goes back by more has jumped. FFmpeg's limit."""
 
-
 OVERLAP = Fraction(1, 5)
 """Seconds of sound before a joint that may be cut so that images go on at once: codecs fill up their last packet."""
 

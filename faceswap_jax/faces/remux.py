@@ -36,6 +36,7 @@ AAC_BIT_RATE = 96_000
 
 OF_THE_FILE = re.compile(
     "encoder|duration|rotate|vendor_id|major_brand|minor_version|compatible_brands"
+    "|(.*_)?(uid|umid)|operational_pattern_ul"
     "|(bps|number_of_frames|number_of_bytes|_statistics_.*)(-.*)?",
     re.IGNORECASE,
 )
