@@ -3,7 +3,11 @@
 These are for those who write Python; README shows them. JAX is imported where it is needed.
 """
 
+import os
 from pathlib import Path
+
+# onnxruntime would tell Microsoft of sessions, models and errors: nothing here speaks to anybody unasked.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def load(folder, step=None):

@@ -1,13 +1,15 @@
 """The `faceswap` command: finds what the user names, and turns what goes wrong into a sentence and an exit code."""
 
+import gc
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from types import FrameType
 
 from absl import logging
 
@@ -19,6 +21,9 @@ from faceswap_jax.training import cache
 INTERNAL_ERROR = 70  # not Python's 1, so that a launcher may try again
 INTERRUPTED = 130  # as shells say it of Ctrl-C
 PIPE_CLOSED = 141  # and of a reader that has gone, such as `head`
+
+AGAIN = 0.05
+"""Seconds after which a signal is sent again that came at a moment when nothing can be raised."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,20 +58,36 @@ class Terminated(BaseException):
 
 @contextmanager
 def terminated_cleanly() -> Iterator[None]:
-    """Raises Terminated where SIGTERM comes, so that nothing half-written stays. Training does more, by itself."""
-
-    def terminate(_number, _frame):
-        raise Terminated
-
-    in_charge = threading.current_thread() is threading.main_thread()
-    if not in_charge or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    """Raises where Ctrl-C or SIGTERM come, so that nothing half-written stays. Training does more, by itself."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, terminate)
+    # Whoever has other wishes for a signal keeps them, such as a shell for what runs in the background.
+    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    usual = {n: handler for n, handler in usual.items() if signal.getsignal(n) == handler}
+    errors = {signal.SIGTERM: Terminated, signal.SIGINT: KeyboardInterrupt}
+    for number in usual:
+        signal.signal(number, _raising(errors[number]))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def _raising(error: type[BaseException]) -> Callable[[int, FrameType | None], None]:
+    """A signal's handler that raises, once that is not in vain."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        # What is raised while JAX's callback collects garbage is lost.
+        while frame is not None:
+            if any(getattr(each, "__code__", None) is frame.f_code for each in gc.callbacks):
+                threading.Timer(AGAIN, signal.raise_signal, [number]).start()
+                return
+            frame = frame.f_back
+        raise error
+
+    return handle
 
 
 def in_job() -> bool:

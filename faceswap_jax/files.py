@@ -127,17 +127,24 @@ def new_folder(path: Path) -> Iterator[Path]:
     """A folder that gets its name when it is complete, and is not there at all if anything fails.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it is there already, or cannot be written.
     """
     path = path.absolute()
+    if os.path.lexists(path):
+        raise InputError(f"'{path}' is there already; name a new folder.")
     make_folder(path.parent)
     aside = aside_of(path)
     try:
         aside.mkdir()
         yield aside
+        # Another process may have been faster.
+        if os.path.lexists(path):
+            raise InputError(f"'{path}' has appeared meanwhile; name a new folder.")
         aside.rename(path)
     except OSError as error:
-        raise unwritable(path, error.strerror) from error
+        raise InputError(
+            f"'{path}' cannot be written ({error.strerror}); name a folder elsewhere."
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

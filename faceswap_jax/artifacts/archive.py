@@ -9,7 +9,7 @@ import ml_collections
 from jax.tree_util import keystr, tree_leaves_with_path, tree_map_with_path
 from jaxtyping import PyTree
 from safetensors import SafetensorError
-from safetensors.flax import load_file, save_file
+from safetensors.flax import load_file, save
 
 from faceswap_jax import config as configs
 from faceswap_jax.artifacts.manifest import CONFIG, WEIGHTS, Artifact
@@ -23,7 +23,8 @@ from faceswap_jax.tasks.registry import load_task
 def write(folder: Path, config: ml_collections.ConfigDict, variables: PyTree) -> None:
     """Writes weights, as they are stored, and the config."""
     configs.save(config, folder / CONFIG)
-    save_file(_flat(variables), folder / WEIGHTS)
+    # Not by `save_file`, whose files nobody else may read.
+    (folder / WEIGHTS).write_bytes(save(_flat(variables)))
 
 
 def stored(variables: PyTree, precision: str) -> PyTree:
@@ -79,13 +80,18 @@ def load(folder: Path, artifact: Artifact) -> TrainedGenerator:
     task = load_task(config)
     phase = phase_of(task, step)
     like = jax.eval_shape(partial(task.variables, phase), abstract_state(task, phase))
-    return generator_of(config, restored(read(folder, like)), step, artifact.digest)
+    variables = restored(read(folder, like))
+    return generator_of(config, variables, step, artifact.digest, artifact.version)
 
 
 def generator_of(
-    config: ml_collections.ConfigDict, variables: PyTree, step: int, digest: str
+    config: ml_collections.ConfigDict,
+    variables: PyTree,
+    step: int,
+    digest: str,
+    version: str | None = None,
 ) -> TrainedGenerator:
     """The generator of a config, with weights that it has after so many steps."""
     task = load_task(config)
     synthesis = task.synthesis(phase_of(task, step))
-    return TrainedGenerator(synthesis, variables, step, make_mesh(), digest)
+    return TrainedGenerator(synthesis, variables, step, make_mesh(), digest, version)

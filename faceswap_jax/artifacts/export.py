@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from faceswap_jax.artifacts.manifest import (
     STABLEHLO,
     Artifact,
     digests_of,
+    is_artifact,
 )
 from faceswap_jax.artifacts.programs import Program, programs
 from faceswap_jax.artifacts.runtime import Run, run_of
@@ -62,6 +64,8 @@ def export(
         InputError: any of these cannot be used, or a format differs from the checkpoint. Nothing is written then.
     """
     _check(output, formats, precision)
+    if is_artifact(workdir):
+        raise InputError(f"'{workdir}' is an artifact already; give the run that it is of.")
     generator = trained.load(workdir, step)
     config = configs.load(workdir / CONFIG)
     if persona is not None:
@@ -91,7 +95,7 @@ def _check(output: Path, formats: Sequence[str], precision: str) -> None:
             raise InputError(f"--formats has '{name}'; choose of {', '.join(FORMATS)}.")
     if precision not in PRECISIONS:
         raise InputError(f"--precision is '{precision}'; choose one of {', '.join(PRECISIONS)}.")
-    if output.exists():
+    if os.path.lexists(output):
         raise InputError(f"'{output}' is there already; name a new folder by --output.")
 
 
@@ -111,7 +115,8 @@ def _alone(
     Raises:
         InputError: the generator cannot show it, or does not keep personas apart.
     """
-    weights = generator.identity(who_is(generator, persona, ()))[WEIGHTS]
+    who = who_is(generator, persona, ())
+    weights = generator.identity(who)[WEIGHTS]
     if OWN not in generator.variables:
         raise InputError("This model does not keep its personas apart; leave --persona out.")
 
@@ -122,7 +127,7 @@ def _alone(
     own = jax.tree.map(mixed, generator.variables[OWN])
     config = config.copy_and_resolve_references()
     with config.unlocked():
-        config.personas = (persona,)
+        config.personas = tuple(who.personas) if len(who.personas) == 1 else (persona,)
     return archive.generator_of(
         config, generator.variables | {OWN: own}, generator.step, generator.digest
     ), config

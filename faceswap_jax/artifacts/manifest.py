@@ -7,19 +7,21 @@
     decode.FORMAT, ...      a program of each function, in each of the other formats
     vectors/, control.json  what was learned of the run's latents
 
-The manifest has the sha256 of every file, what the generator says of itself, and how far the formats are from the
-checkpoint. This file imports no JAX.
+The manifest has the sha256 of every file and of itself, what the generator says of itself, and how far the formats are
+from the checkpoint. This file imports no JAX.
 """
 
 import dataclasses
 import hashlib
+import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import read_versioned, write_json
+from faceswap_jax.files import read_versioned, readable, write_json
 from faceswap_jax.inference.described import Description
 
 MANIFEST = "artifact.json"
@@ -61,9 +63,16 @@ class Artifact:
     parity: Mapping[str, Mapping[str, float]]
     files: Mapping[str, str]
 
+    @property
+    def version(self) -> str:
+        """Which artifact it is, 16 hexadecimal digits: of all that the manifest says."""
+        return _digest(dataclasses.asdict(self))[:16]
+
     def save(self, folder: Path) -> None:
         """Writes the manifest."""
-        write_json(folder / MANIFEST, {"version": VERSION} | dataclasses.asdict(self))
+        content = dataclasses.asdict(self)
+        head = {"version": VERSION, "sha256": _digest(content)}
+        write_json(folder / MANIFEST, head | content)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -73,22 +82,25 @@ class Artifact:
             InputError: there is none, or it is damaged or newer than this program.
         """
         path = folder / MANIFEST
-        if not path.exists():
+        if not is_artifact(folder):
             raise InputError(
-                f"'{folder}' holds no artifact; give the folder that was --output of 'faceswap export'."
+                f"'{folder}' holds no artifact, or may not be read; give the folder that was --output of "
+                "'faceswap export'."
             )
         try:
             content = read_versioned(path, VERSION)
+            if content.pop("sha256") != _digest(content):
+                raise ValueError("it was changed after the export")
             content["description"] = Description(**content["description"])
             return cls(**content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is damaged ({error!r}); export the run again.") from error
+            raise InputError(f"{path} is damaged ({error}); export the run again.") from error
 
     def check(self, folder: Path, names: Iterable[str]) -> None:
         """Raises InputError unless these files are those that were exported."""
         for name in names:
             path = folder / name
-            if name not in self.files or not path.is_file():
+            if name not in self.files or not os.path.isfile(path):
                 raise InputError(f"'{folder}' lacks {name}; copy the artifact again, or export it.")
             if sha256(path) != self.files[name]:
                 raise InputError(
@@ -101,6 +113,12 @@ class Artifact:
         names = ["encode", "decode"] if self.description.parts else ["images"]
         return names + ["identity"] * self.description.by_pictures
 
+    def learned(self) -> list[str]:
+        """Names of the vectors and of the control."""
+        return [
+            name for name in self.files if name.startswith("vectors/") or name == "control.json"
+        ]
+
     def files_of(self, kind: str) -> list[str]:
         """Names of the files of a format."""
         if kind == SAFETENSORS:
@@ -112,7 +130,7 @@ class Artifact:
 
 def is_artifact(folder: Path) -> bool:
     """Whether a folder holds an artifact."""
-    return (folder / MANIFEST).exists()
+    return os.path.exists(folder / MANIFEST)
 
 
 def digests_of(folder: Path) -> dict[str, str]:
@@ -126,6 +144,12 @@ def digests_of(folder: Path) -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
-    """Of a file."""
-    with path.open("rb") as file:
+    """Of a file; raises InputError if it cannot be read."""
+    with readable(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """The sha256 of what a manifest says."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,5 +1,6 @@
 """Models by the folder they lie in: of a run, or an artifact."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,11 @@ def load(folder: Path, step: int | None = None) -> Generator:
         if step is not None:
             raise InputError(f"'{folder}' is an artifact, which has one step; leave --step out.")
         return runtime.load(folder)
+    if not os.path.exists(folder / "config.json"):
+        raise InputError(
+            f"'{folder}' holds neither a run nor an artifact; give a folder that 'faceswap train' or 'faceswap export' "
+            "has written."
+        )
     # Imported where needed: it imports JAX, which takes seconds.
     from faceswap_jax.inference import trained
 
@@ -38,9 +44,10 @@ def named(artifacts: Sequence[str]) -> dict[str, Path]:
     """
     folders = {}
     for text in artifacts:
-        name, _, path = text.rpartition("=")
+        # A path may have "=" in it, too.
+        name, path = ("", text) if os.path.exists(text) else _split(text)
         name = name or Path(path).resolve().name
-        if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
             raise InputError(
                 f"'{name}' cannot stand in an address; name the model, as in NAME={path}."
             )
@@ -48,3 +55,9 @@ def named(artifacts: Sequence[str]) -> dict[str, Path]:
             raise InputError(f"Two models are named '{name}'; name one, as in NAME={path}.")
         folders[name] = Path(path)
     return folders
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The name and the path of "NAME=PATH"; no name of a path alone."""
+    name, equals, path = text.partition("=")
+    return (name, path) if equals else ("", text)

@@ -34,6 +34,7 @@ class ArtifactGenerator(DescribedGenerator):
         """
         super().__init__(artifact.description)
         self.digest = artifact.digest
+        self.version = artifact.version
         self._run = run
 
     def _images(self, identity: Arrays, inputs: Arrays, shift: np.ndarray | None) -> Images:

@@ -8,6 +8,7 @@ This file imports no JAX.
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -45,11 +46,11 @@ def write_repository(artifacts: Mapping[str, Path], output: Path) -> None:
     Raises:
         InputError: an artifact cannot be used, or has no ONNX. Nothing is written then.
     """
-    if output.exists():
-        raise InputError(f"'{output}' is there already; name a new folder by --output.")
     with new_folder(output) as repository:
         for name, folder in artifacts.items():
             _write(repository, name, folder)
+        models = sorted(path.name for path in repository.iterdir())
+    print(f"{output}: {', '.join(models)}", file=sys.stderr)
 
 
 def _write(repository: Path, name: str, folder: Path) -> None:

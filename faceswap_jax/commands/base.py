@@ -1,5 +1,6 @@
 """What a command is, and how its flags are read and explained."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,6 +95,8 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
     command.define(values, arguments)
     _, *inputs = values([f"faceswap {command.name}", *arguments])
 
+    for name in values:
+        _check_given(name, values[name])
     # absl's own check names one missing flag at a time.
     missing = [f"--{name}" for name in command.required if values[name].value in (None, "", [])]
     least, most = command.inputs
@@ -105,6 +108,17 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
     else:
         return values, inputs
     raise InputError(f"{problem}; usage: faceswap {command.name} {command.usage}")
+
+
+def _check_given(name: str, flag: flags.Flag) -> None:
+    """Raises InputError if a flag's value is no number, or is empty, as a shell's unset variable is."""
+    # Fields of an experiment may be empty.
+    if not flag.present or name.startswith("config"):
+        return
+    if isinstance(flag.value, float) and not math.isfinite(flag.value):
+        raise InputError(f"--{name} is {flag.value}; give a number.")
+    if flag.value == "":
+        raise InputError(f"--{name} is empty; give a value, or leave it out.")
 
 
 def _plainly(error: flags.Error) -> str:

@@ -96,14 +96,16 @@ class Evaluate(Command):
     """Swap clips between all personas, or drive everybody by all clips, and score the results."""
 
     name = "evaluate"
-    usage = "(--workdir DIR | --model DIR) --data DIR [--blend METHOD,...] [--embedder PATH]"
+    usage = "(--workdir DIR | --model DIR --output DIR) --data DIR [--blend METHOD,...] [--embedder PATH]"
     required = ("data", "blend")
 
     def define(self, values, arguments):
-        define_model(values, "Folder of a trained run, also for the scores.")
+        define_model(values, "Folder of a trained run.")
         define_step(values)
         meaning = "Folder of clips: puppets, or a clip or a folder of clips for each person."
         flags.DEFINE_string("data", None, meaning, values)
+        meaning = "Folder for scores, pictures and clips. By default 'evaluation' in the run's; artifacts want one."
+        flags.DEFINE_string("output", None, meaning, values)
         meaning = "How faces are blended in; several, separated by commas, are compared."
         flags.DEFINE_list("blend", "multiband", meaning, values)
         flags.DEFINE_string(
@@ -117,8 +119,18 @@ class Evaluate(Command):
     def run(self, values, inputs):
         from faceswap_jax.evaluation.bench import evaluate
 
-        embedder = _path(values.embedder)
-        evaluate(model_of(values), Path(values.data), values.blend, embedder, values.step)
+        model = model_of(values)
+        if values.model and not values.output:
+            # Whoever is given a copy would be given the people of the clips, too.
+            raise InputError("An artifact is not written into; name a folder by --output.")
+        evaluate(
+            model,
+            Path(values.data),
+            values.blend,
+            _path(values.embedder),
+            values.step,
+            _path(values.output),
+        )
 
 
 class Export(Command):
@@ -268,8 +280,10 @@ def model_of(values: flags.FlagValues) -> Path:
         )
     if values.workdir:
         return Path(values.workdir)
-    Artifact.load(Path(values.model))
-    return Path(values.model)
+    folder = Path(values.model)
+    artifact = Artifact.load(folder)
+    artifact.check(folder, artifact.learned())
+    return folder
 
 
 def _path(text: str | None) -> Path | None:

@@ -19,6 +19,7 @@ from faceswap_jax.evaluation.speaking import score_speech
 from faceswap_jax.evaluation.swapping import Bench, score_swaps
 from faceswap_jax.faces import blend
 from faceswap_jax.faces.picture import save_grid
+from faceswap_jax.files import make_folder
 from faceswap_jax.inference.generator import Generator
 from faceswap_jax.reporting.board import Board
 
@@ -29,6 +30,7 @@ def evaluate(
     methods: Sequence[str] = (blend.DEFAULT_METHOD,),
     embedder: Path | None = None,
     step: int | None = None,
+    output: Path | None = None,
 ) -> Path:
     """Shows every persona, or everybody who has a clip in the folder, with the performance of the clips, and scores it.
 
@@ -43,9 +45,10 @@ def evaluate(
         embedder: what compares identities where there is no truth, see `embedder.load`; dlib's network and SFace when
             None.
         step: which checkpoint of the run, by its number of steps; the newest sound one if not given.
+        output: folder for the results; `evaluation` in `workdir` if not given.
 
     Returns:
-        A folder in `workdir`: scores.json and scores.md, grid.png, and the swapped clips; of whole images two folders
+        A folder in `output`: scores.json and scores.md, grid.png, and the swapped clips; of whole images two folders
         of tables and grid, `self` and `cross`, and `sound` where a control and clips have some. A run that is shown in
         W&B has the tables of means there too.
 
@@ -58,7 +61,9 @@ def evaluate(
         blend.check_method(method)
     are_puppets = _check_folder(data, embedder)
     generator = load(workdir, step)
-    output = workdir / "evaluation" / data.resolve().name / f"step_{generator.step}"
+    output = output or workdir / "evaluation"
+    output = output / data.resolve().name / f"step_{generator.step}"
+    make_folder(output)
 
     if generator.placement == "whole":
         if list(methods) != [blend.DEFAULT_METHOD]:
@@ -80,7 +85,7 @@ def evaluate(
                 "clip of somebody else; add both."
             )
         clips = output / "clips"
-        clips.mkdir(parents=True, exist_ok=True)
+        make_folder(clips)
         tables = {"": score_swaps(bench, generator, pairs, methods, clips)}
 
     for name, scored in tables.items():
@@ -153,7 +158,7 @@ def _open_judge(data: Path, are_puppets: bool, embedder: Path | None) -> Judge:
 
 def _publish(summary: Summary, scored: Scored, output: Path) -> None:
     """Writes tables and grid, prints the table, and names the files."""
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     summary.save(output / "scores")
     # A label for each line of the grid
     lines = []

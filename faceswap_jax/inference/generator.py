@@ -73,7 +73,9 @@ class Generator(Protocol):
         step: how many steps it was trained.
         parts: where each part of its latents lies in them, by its name; {} if it has none to edit.
         paintable: whether its identities hold a face that can be painted on, such as X2Face's embedded face.
-        digest: of its weights, 16 hexadecimal digits.
+        digest: of the weights that its personas share, 16 hexadecimal digits: what was learned of its latents belongs
+            to these.
+        version: another one for every other generator, 16 hexadecimal digits.
     """
 
     alignment: str
@@ -86,6 +88,7 @@ class Generator(Protocol):
     parts: Mapping[str, slice]
     paintable: bool
     digest: str
+    version: str
 
     def identity(self, who: Who) -> Identity:
         """What `__call__` needs to know of the identity; made once for each job.

@@ -38,6 +38,7 @@ class TrainedGenerator(DescribedGenerator):
         step: int,
         mesh: Mesh,
         digest: str | None = None,
+        version: str | None = None,
     ):
         """Takes over what the synthesis says of itself.
 
@@ -46,13 +47,15 @@ class TrainedGenerator(DescribedGenerator):
             variables: of the state that was restored.
             step: how many steps it was trained.
             mesh: the devices that hold the variables.
-            digest: of the weights, if it is known.
+            digest: see `Generator.digest`; of the variables if not given.
+            version: see `Generator.version`; of the variables if not given.
         """
         super().__init__(describe(synthesis, step))
         self.synthesis = synthesis
         self.variables = variables
         self._mesh = mesh
         self._digest = digest
+        self._version = version
         self._compiled = {
             "images": jax.jit(_in_bytes(synthesis.images)),
             "latents": jax.jit(synthesis.latents) if synthesis.latents else None,
@@ -81,7 +84,14 @@ class TrainedGenerator(DescribedGenerator):
     @cached_property
     def digest(self) -> str:
         """See `Generator.digest`."""
-        return self._digest or digest_of(self.variables)
+        # Latents are the same whoever is shown.
+        shared = {name: tree for name, tree in self.variables.items() if name != OWN}
+        return self._digest or digest_of(shared)
+
+    @cached_property
+    def version(self) -> str:
+        """See `Generator.version`."""
+        return self._version or digest_of(self.variables)
 
 
 def _in_bytes(images: Callable) -> Callable:
@@ -107,12 +117,8 @@ def describe(synthesis: Synthesis, step: int) -> Description:
 
 
 def digest_of(variables: PyTree) -> str:
-    """Of trained weights, but for those of single personas: 16 hexadecimal digits.
-
-    Latents are the same whoever is shown.
-    """
-    shared = {name: tree for name, tree in variables.items() if name != OWN}
-    text = json.dumps(digests(shared), sort_keys=True)
+    """Of trained weights: 16 hexadecimal digits."""
+    text = json.dumps(digests(variables), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -2,8 +2,9 @@
 
 import logging
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from importlib.metadata import version
 from typing import Annotated
 
@@ -106,6 +107,28 @@ def _choices(
     return Choices(persona, face, blend, outline, restore_mouth)
 
 
+def _fields(source: str) -> Callable[[Request], Awaitable[None]]:
+    """A check that a form has no other fields than those of a route, each once.
+
+    Args:
+        source: the field of the picture or clip.
+    """
+    known = {source, "pictures", "landmarks", *(field.name for field in fields(Choices))}
+
+    async def check(request: Request) -> None:
+        form = await request.form()
+        for name in form:
+            if name not in known:
+                raise Refusal(
+                    UNUSABLE,
+                    f"There is no field '{name[:100]}'; there are {', '.join(sorted(known))}.",
+                )
+            if name != "pictures" and len(form.getlist(name)) > 1:
+                raise Refusal(UNUSABLE, f"The field '{name}' comes more than once; send it once.")
+
+    return check
+
+
 ServiceOf = Annotated[Service, Depends(_service)]
 OwnerOf = Annotated[str, Depends(_owner)]
 ChoicesOf = Annotated[Choices, Depends(_choices)]
@@ -137,7 +160,7 @@ async def models(service: ServiceOf) -> list[ModelTold]:
     return [
         ModelTold(
             name=model.name,
-            version=model.generator.digest,
+            version=model.generator.version,
             placement=model.generator.placement,
             resolution=model.generator.resolution,
             personas=list(model.generator.personas),
@@ -146,7 +169,12 @@ async def models(service: ServiceOf) -> list[ModelTold]:
     ]
 
 
-@router.post("/models/{model}/pictures", tags=["models"], response_class=Response)
+@router.post(
+    "/models/{model}/pictures",
+    tags=["models"],
+    response_class=Response,
+    dependencies=[Depends(_fields("picture"))],
+)
 async def picture(
     model: str,
     service: ServiceOf,
@@ -164,7 +192,12 @@ async def picture(
     return Response(content, media_type=MEDIA[result.suffix])
 
 
-@router.post("/models/{model}/clips", tags=["models"], status_code=202)
+@router.post(
+    "/models/{model}/clips",
+    tags=["models"],
+    status_code=202,
+    dependencies=[Depends(_fields("clip"))],
+)
 async def clip(
     model: str,
     service: ServiceOf,

@@ -1,5 +1,6 @@
 """What a client wants done, and doing it as `faceswap swap` and `faceswap reenact` do."""
 
+import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -137,9 +138,26 @@ def carry_out(generator: Generator, order: Order, watch: Watch) -> None:
             else:
                 _reenact(generator, order)
         except InputError as error:
-            # No folder of this machine is told.
-            sentence = str(error).replace(f"{order.folder}/", "")
-            raise Refusal(UNUSABLE, sentence) from error
+            raise Refusal(UNUSABLE, in_clients_words(str(error), order)) from error
+
+
+def check_who(generator: Generator, order: Order) -> None:
+    """Raises Refusal if the model cannot show the persona that is asked for; pictures are looked at later."""
+    if order.pictures:
+        return
+    try:
+        generator.identity(who_is(generator, order.choices.persona, ()))
+    except InputError as error:
+        raise Refusal(UNUSABLE, in_clients_words(str(error), order)) from error
+
+
+def in_clients_words(sentence: str, order: Order) -> str:
+    """A sentence of the commands without folders of this machine, flags and commands, of which clients have none."""
+    sentence = sentence.replace(f"{order.folder}/", "")
+    sentence = re.sub(r"; 'faceswap people .*", ".", sentence, flags=re.DOTALL)
+    sentence = sentence.replace(order.source.name, "what was sent")
+    sentence = re.sub(r"--(\w)", r"\1", sentence)
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _swap(generator: Generator, order: Order) -> None:

@@ -75,13 +75,13 @@ async def ready(request: Request) -> dict[str, bool]:
 
 
 @router.get("/models/{model}")
-@router.get("/models/{model}/versions/{digest}")
-async def model(request: Request, model: str, digest: str | None = None) -> dict[str, Any]:
+@router.get("/models/{model}/versions/{version}")
+async def model(request: Request, model: str, version: str | None = None) -> dict[str, Any]:
     """A model's tensors."""
-    generator = generator_of(request.app.state.service, model, digest)
+    generator = generator_of(request.app.state.service, model, version)
     return {
         "name": model,
-        "versions": [generator.digest],
+        "versions": [generator.version],
         "platform": "faceswap",
         "inputs": [vars(spec) for spec in tensors.inputs_of(generator)],
         "outputs": [vars(spec) for spec in tensors.outputs_of(generator)],
@@ -89,34 +89,34 @@ async def model(request: Request, model: str, digest: str | None = None) -> dict
 
 
 @router.get("/models/{model}/ready")
-@router.get("/models/{model}/versions/{digest}/ready")
-async def model_ready(request: Request, model: str, digest: str | None = None) -> dict[str, Any]:
+@router.get("/models/{model}/versions/{version}/ready")
+async def model_ready(request: Request, model: str, version: str | None = None) -> dict[str, Any]:
     """Whether a model takes requests: one that is there does."""
-    generator_of(request.app.state.service, model, digest)
+    generator_of(request.app.state.service, model, version)
     return {"name": model, "ready": True}
 
 
 @router.post("/models/{model}/infer")
-@router.post("/models/{model}/versions/{digest}/infer")
-async def infer(request: Request, model: str, digest: str | None = None) -> Response:
+@router.post("/models/{model}/versions/{version}/infer")
+async def infer(request: Request, model: str, version: str | None = None) -> Response:
     """Images of tensors."""
     service: Service = request.app.state.service
-    generator = generator_of(service, model, digest)
+    generator = generator_of(service, model, version)
     body = await request.body()
     # Long lists of numbers take a while, in which others are answered.
     wanted, given = await asyncio.to_thread(
         _read_request, generator, body, request.headers.get(JSON_LENGTH)
     )
     images = await service.tensors(request.state.owner, model, given)
-    told = {"model_name": model, "model_version": generator.digest, "id": wanted.id}
+    told = {"model_name": model, "model_version": generator.version, "id": wanted.id}
     return _answer(told, images, _as_bytes(wanted))
 
 
-def generator_of(service: Service, model: str, digest: str | None) -> Generator:
+def generator_of(service: Service, model: str, version: str | None) -> Generator:
     """The model of that name; raises Refusal if it is not served, or in another version."""
     generator = service.models[model].generator
-    if digest not in (None, generator.digest):
-        raise Refusal(UNKNOWN, f"{model} is served in version {generator.digest}; ask for that.")
+    if version not in (None, generator.version):
+        raise Refusal(UNKNOWN, f"{model} is served in version {generator.version}; ask for that.")
     return generator
 
 

@@ -88,7 +88,7 @@ def application(arguments: Arguments) -> Application:
     folders = {name: folder.resolve() for name, folder in named(arguments.models).items()}
 
     # Where nothing else has changed, Ray tells what runs of it, and starts nothing anew.
-    versions = {name: Artifact.load(folder).digest for name, folder in folders.items()}
+    versions = {name: Artifact.load(folder).version for name, folder in folders.items()}
     limits = arguments.limits
     worker = Worker.options(
         ray_actor_options={"num_cpus": arguments.cpus, "num_gpus": arguments.gpus},
@@ -265,8 +265,8 @@ class SpreadService(Service):
 
 def tell(models: Models, folders: Mapping[str, Path], versions: Mapping[str, str]) -> None:
     """Lets a front tell of these versions, which workers have."""
-    for name, digest in versions.items():
-        if digest != models[name].generator.digest:
+    for name, version in versions.items():
+        if version != models[name].generator.version:
             models.replace(name, _absent(folders[name]), compiles=False)
 
 

@@ -144,7 +144,7 @@ class Rpc:
         told = pb.ModelMetadataResponse.TensorMetadata
         return pb.ModelMetadataResponse(
             name=request.name,
-            versions=[generator.digest],
+            versions=[generator.version],
             platform="faceswap",
             inputs=[told(**vars(spec)) for spec in tensors.inputs_of(generator)],
             outputs=[told(**vars(spec)) for spec in tensors.outputs_of(generator)],
@@ -162,7 +162,7 @@ class Rpc:
         output = told(name=tensors.IMAGES, datatype="UINT8", shape=images.shape)
         return pb.ModelInferResponse(
             model_name=request.model_name,
-            model_version=generator.digest,
+            model_version=generator.version,
             id=request.id,
             outputs=[output],
             raw_output_contents=[images.tobytes()],

@@ -67,7 +67,7 @@ def serve(
         check_open(listening, bool(known.names))
         if rpc_port is not None:
             # Whether it is free: gRPC would not say why not.
-            listen(host, rpc_port).close()
+            listen(host, rpc_port, "--grpc_port").close()
         folder = stack.enter_context(workspace())
         generators = {name: load(path) for name, path in folders.items()}
         service = Service(generators, folder, limits, known, Traces.from_environment())
@@ -81,13 +81,17 @@ def serve(
 def reload(models: Models, folders: Mapping[str, Path]) -> None:
     """Serves what lies in the folders now. A model that cannot be loaded stays as it was, which is told."""
     for name, folder in folders.items():
+        before = models[name].generator.version
         try:
             generator = load(folder)
-            if generator.digest != models[name].generator.digest:
-                models.replace(name, generator)
-                _print(f"{name} is version {generator.digest} now.")
-        except InputError as error:
-            _print(f"{name} stays as it was: {error}")
+            if generator.version == before:
+                _print(f"{name} is unchanged, version {before}.")
+                continue
+            models.replace(name, generator)
+            _print(f"{name} is version {generator.version} now.")
+        # Whatever is wrong with the new one, the old one is served.
+        except Exception as error:
+            _print(f"{name} stays as it was, version {before}: {error}")
 
 
 class Server(uvicorn.Server):
@@ -192,8 +196,13 @@ def config_of(service: Service) -> uvicorn.Config:
     )
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
     """A socket that others can reach from now on.
+
+    Args:
+        host: name or address of this machine.
+        port: 0 for any that is free.
+        flag: that gives the port.
 
     Raises:
         InputError: the port is taken, or there is no such address here.
@@ -202,9 +211,10 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.create_server(address[:2], family=family, backlog=CONNECTIONS)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        # What follows in brackets says the same again.
+        reason = (getattr(error, "strerror", None) or str(error)).partition(" (")[0]
         raise InputError(
-            f"Port {port} of {host} cannot be used ({reason}); choose another --port or --host."
+            f"Port {port} of {host} cannot be used ({reason}); choose another {flag} or --host."
         ) from error
     # asyncio sets it where it makes the socket. Without it, the end of an answer waits 40 ms for the client's receipt.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)

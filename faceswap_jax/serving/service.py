@@ -20,7 +20,7 @@ from faceswap_jax.serving.keys import Keys
 from faceswap_jax.serving.limits import Limits, Memory, Places
 from faceswap_jax.serving.metrics import Metrics
 from faceswap_jax.serving.models import Model, Models
-from faceswap_jax.serving.orders import Choices, Order, Watch, carry_out
+from faceswap_jax.serving.orders import Choices, Order, Watch, carry_out, check_who
 from faceswap_jax.serving.refusal import UNUSABLE, Refusal
 from faceswap_jax.serving.tensors import Tensor, infer
 from faceswap_jax.serving.tracing import Traces
@@ -118,7 +118,7 @@ class Service:
             folder = self._new_folder()
             try:
                 with span():
-                    order, clip = self._admit(folder, sent, choices, PICTURES)
+                    order, clip = self._admit(version, folder, sent, choices, PICTURES)
                     self.carry_out(version, order, Watch(clip, deadline))
                 return order.output
             except BaseException:
@@ -141,7 +141,7 @@ class Service:
         def start() -> Job:
             folder = self._new_folder()
             try:
-                order, clip = self._admit(folder, sent, choices, CLIPS)
+                order, clip = self._admit(version, folder, sent, choices, CLIPS)
                 self.memory.check(clip.pixels)
 
                 def work(watch: Watch) -> None:
@@ -213,7 +213,12 @@ class Service:
         return Path(tempfile.mkdtemp(dir=self._folder))
 
     def _admit(
-        self, folder: Path, sent: Sent, choices: Choices, kinds: Mapping[str, str]
+        self,
+        version: Model,
+        folder: Path,
+        sent: Sent,
+        choices: Choices,
+        kinds: Mapping[str, str],
     ) -> tuple[Order, Clip]:
         """Stores what was sent, and looks at it without decoding it; raises Refusal."""
         source = uploads.store(sent.source, folder, "source", kinds)
@@ -231,4 +236,6 @@ class Service:
             raise Refusal(UNUSABLE, "The persona has more than 1000 characters; give its name.")
 
         output = folder / f"result{OUTPUTS.get(source.suffix, source.suffix)}"
-        return Order(folder, source, pictures, output, choices), clip
+        order = Order(folder, source, pictures, output, choices)
+        check_who(version.generator, order)
+        return order, clip

@@ -1,8 +1,9 @@
 """Runs as others find them: the trained state in a run's folder."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import jax
 import ml_collections
@@ -17,6 +18,8 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks.base import Batch, Metrics, Phase, Task, abstract_state, phase_of
 from faceswap_jax.tasks.registry import load_task
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -27,6 +30,8 @@ class Run:
     phase: Phase
     state: State
     mesh: Mesh
+    _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The data, and steps that were compiled, of this run and those that continue it."""
 
     def next_batch(self) -> Batch:
         """The batch of the next step, on the devices.
@@ -34,16 +39,29 @@ class Run:
         Raises:
             InputError: the data are missing.
         """
-        data = self.task.train_data(self.phase, *host_slice(self.mesh))
+        data = self._once(
+            f"{self.phase.name}: data",
+            lambda: self.task.train_data(self.phase, *host_slice(self.mesh)),
+        )
         return put(data[int(self.state.step)], self.task.batch_spec, self.mesh)
 
     def train_step(self) -> tuple[Self, Metrics]:
         """The run after one more step, and the metrics of that; nothing is written. The state needs its optimizer's."""
         name = self.task.step_name(self.phase, int(self.state.step))
-        step = jax.jit(self.task.steps(self.phase)[name])
+        step = self._once(f"{self.phase.name}: step {name}", lambda: self._compiled(name))
         with jax.set_mesh(self.mesh):
             state, metrics = step(self.state, self.next_batch())
         return replace(self, state=state), metrics
+
+    def _compiled(self, name: str) -> Callable[[State, Batch], tuple[State, Metrics]]:
+        # Whose states lie as it takes them, so that it is compiled once.
+        layout = rules.shardings(abstract_state(self.task, self.phase), self.mesh)
+        return jax.jit(self.task.steps(self.phase)[name], out_shardings=(layout, None))
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
 
 def layout(task: Task, mesh: Mesh, step: int) -> State:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,14 @@ import pytest
 from faceswap_jax import config as configs
 from faceswap_jax.artifacts import models, parity, runtime
 from faceswap_jax.artifacts.export import export
-from faceswap_jax.artifacts.manifest import FORMATS, ONNX, SAFETENSORS, STABLEHLO, Artifact
+from faceswap_jax.artifacts.manifest import (
+    FORMATS,
+    ONNX,
+    SAFETENSORS,
+    STABLEHLO,
+    Artifact,
+    digests_of,
+)
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
@@ -23,6 +31,7 @@ from faceswap_jax.inference.generator import Edit, Faces, Who
 from faceswap_jax.serving.limits import Limits
 from faceswap_jax.serving.service import Service
 from tests.support import toy
+from tests.support.artifacts import mean_artifact
 from tests.support.online import online
 from tests.support.tiny_run import RESOLUTION
 
@@ -53,6 +62,8 @@ def test_an_export_tells_what_it_wrote_and_how_near_it_is(artifact):
     assert "ada, ben" in card and "| ONNX | " in card and "`weights` float32 [2]" in card
     names = {path.relative_to(artifact).as_posix() for path in artifact.rglob("*.*")}
     assert names == {*manifest.files, "artifact.json"}
+    # Whoever may read the folder may read all of it.
+    assert len({path.stat().st_mode for path in artifact.iterdir() if path.is_file()}) == 1
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -142,6 +153,10 @@ def test_what_cannot_be_exported_is_refused(run, artifact, tmp_path):
         export(tmp_path, tmp_path / "model")
     with pytest.raises(InputError, match="is there already"):
         export(run, artifact)
+    with pytest.raises(InputError, match="is an artifact already"):
+        export(artifact, tmp_path / "model")
+    with pytest.raises(InputError, match="File name too long"):
+        export(run, tmp_path / ("x" * 300))
     with pytest.raises(InputError, match="no persona 'zoe'; it knows ada, ben"):
         export(run, tmp_path / "model", persona="zoe")
     with pytest.raises(InputError, match="mixes no personas"):
@@ -162,14 +177,51 @@ def test_damaged_and_newer_artifacts_are_refused(artifact, tmp_path):
         models.load(folder)
 
     manifest = folder / "artifact.json"
-    content = json.loads(manifest.read_text())
-    del content["formats"][ONNX]
-    manifest.write_text(json.dumps(content))
+    known = Artifact.load(folder)
+    others = {name: facts for name, facts in known.formats.items() if name != ONNX}
+    replace(known, formats=others).save(folder)
     with pytest.raises(InputError, match="has no onnx, only safetensors, stablehlo"):
         runtime.load(folder, ONNX)
+    content = json.loads(manifest.read_text())
+    content["description"]["resolution"] = 65
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"artifact\.json is damaged .*changed after the export"):
+        models.load(folder)
     manifest.write_text(json.dumps(content | {"version": 2}))
     with pytest.raises(InputError, match="version 2, newer than 1"):
         models.load(folder)
     manifest.write_text("{}")
     with pytest.raises(InputError, match=r"artifact\.json is damaged"):
         models.load(folder)
+
+
+def test_vectors_that_were_changed_are_refused(tmp_path, faceswap):
+    folder = tmp_path / "model"
+    made = mean_artifact(folder)
+    (folder / "vectors").mkdir()
+    (folder / "vectors" / "smile.json").write_text("{}")
+    replace(made, files=digests_of(folder)).save(folder)
+    (folder / "vectors" / "smile.json").write_text("[]")
+    edit = ["edit", "a.mp4", "--model", folder, "--persona=ada", "--output=b.mp4"]
+    code, _, error = faceswap(*edit, "--weights=smile=1")
+    assert code == 2 and "smile.json is not the file that was exported" in error
+
+
+def test_an_artifact_is_not_written_into(tmp_path, faceswap):
+    mean_artifact(tmp_path / "model")
+    code, _, error = faceswap("evaluate", "--model", tmp_path / "model", "--data", tmp_path)
+    assert code == 2 and "name a folder by --output" in error
+
+
+def test_names_of_models(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=0.1" / "a").mkdir(parents=True)
+    assert models.named(["lr=0.1/a"]) == {"a": Path("lr=0.1/a")}
+    assert models.named(["x=lr=0.1/a", "b/c"]) == {"x": Path("lr=0.1/a"), "c": Path("b/c")}
+    for text in ("a b=c", "..=c"):
+        with pytest.raises(InputError, match="cannot stand in an address"):
+            models.named([text])
+    with pytest.raises(InputError, match="Two models are named 'c'"):
+        models.named(["b/c", "c=d"])
+    with pytest.raises(InputError, match="neither a run nor an artifact"):
+        models.load(tmp_path)

@@ -1,5 +1,6 @@
 """Exit codes, and what stands on stderr, when a command does not end well."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+from faceswap_jax import cli
 from faceswap_jax import train as loop
 from faceswap_jax.errors import DivergedError, InputError, JobError
 from faceswap_jax.files import PARTIAL
@@ -75,6 +77,32 @@ def test_sigterm_leaves_nothing_half_written(tmp_path):
         process.kill()
     assert process.returncode == -signal.SIGTERM
     assert not list(output.rglob(f"*{PARTIAL}*"))
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, cli.Terminated)],
+)
+def test_a_signal_that_comes_while_garbage_is_collected_is_obeyed(number, error):
+    """Python drops what is raised there, and JAX collects garbage of its own."""
+    sent = []
+
+    def collect(phase, info):
+        if not sent:
+            sent.append(number)
+            signal.raise_signal(number)
+
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = signal.signal(number, usual[number])
+    gc.callbacks.append(collect)
+    try:
+        with pytest.raises(error), cli.terminated_cleanly():
+            gc.collect()
+            time.sleep(30)
+    finally:
+        gc.callbacks.remove(collect)
+        signal.signal(number, before)
+    assert sent
 
 
 def test_an_interrupted_compilation_is_not_waited_for():

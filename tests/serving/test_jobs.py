@@ -10,7 +10,7 @@ from faceswap_jax.faces import video
 from faceswap_jax.faces.landmarks import sidecar_path
 from faceswap_jax.serving.limits import Limits
 from faceswap_jax.swap import swap_with
-from tests.support.generators import PixelGenerator
+from tests.support.generators import KnowsPersonas, PixelGenerator
 from tests.support.tiny_run import FRAMES
 
 
@@ -124,6 +124,15 @@ def test_a_failed_job_says_why(serve, send, clip):
     assert str(served.folder) not in job["problem"]
     answer = served.client.get(f"{place}/result")
     assert answer.status_code == 409 and answer.json()["detail"] == job["problem"]
+
+
+def test_a_clip_for_a_persona_that_is_not_there_is_refused_at_once(serve, clip, landmarks):
+    served = serve(models={"swaps": KnowsPersonas(np.invert, 32)})
+    files = {"clip": clip, "landmarks": landmarks}
+    for fields, said in (({"persona": "zoe"}, "no persona 'zoe'"), ({}, "Say who is to be shown")):
+        answer = served.client.post("/models/swaps/clips", files=files, data=fields)
+        assert answer.status_code == 422 and said in answer.json()["detail"]
+    assert served.left() == []
 
 
 def test_more_jobs_than_there_may_be(serve, send):

@@ -41,11 +41,13 @@ def test_a_picture(serve, picture, first_landmarks, model, tmp_path):
     [
         ("swaps", {}, "Say who is to be shown"),
         ("swaps", {"persona": "ada", "blend": "magic"}, "magic"),
-        ("swaps", {"persona": "ada", "face": "7"}, "source.png has no face 7"),
+        ("swaps", {"persona": "ada", "face": "7"}, "What was sent has no face 7, only face 0."),
         ("swaps", {"persona": "ada", "face": "x"}, "face: "),
         ("swaps", {"persona": "ada", "restore_mouth": "1"}, "leave restore_mouth out"),
         ("swaps", {"persona": "a:b,"}, "write names and weights"),
         ("swaps", {"persona": "a" * 2000}, "1000 characters"),
+        ("swaps", {"persona": "ada", "outlin": "hull"}, "There is no field 'outlin'"),
+        ("swaps", {"persona": ["ada", "ben"]}, "'persona' comes more than once"),
         ("whole", {"persona": "ada", "face": "0"}, "leave face out"),
     ],
 )

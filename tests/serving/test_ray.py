@@ -156,11 +156,11 @@ def test_a_new_version_is_told_by_the_front_and_used_by_workers(tmp_path, monkey
     assert front.infer(front.models["swaps"], given, None).max() == 100
 
     (tmp_path / "swaps").rename(tmp_path / "old")
-    mean_artifact(tmp_path / "swaps", digest="new", brightness=2.0)
-    worker.reconfigure.remote({"swaps": "new"}).result()
+    new = mean_artifact(tmp_path / "swaps", brightness=2.0).version
+    worker.reconfigure.remote({"swaps": new}).result()
     assert front.infer(front.models["swaps"], given, None).max() == 200
-    ray_application.tell(front.models, folders, {"swaps": "new"})
-    assert front.models["swaps"].generator.digest == "new"
+    ray_application.tell(front.models, folders, {"swaps": new})
+    assert front.models["swaps"].generator.version == new
     front.close()
 
 

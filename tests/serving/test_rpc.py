@@ -8,25 +8,16 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from experiments.benchmarks import hostile
-from faceswap_jax.errors import InputError
 from faceswap_jax.serving import inference_pb2 as pb
 from faceswap_jax.serving.keys import Keys, _digest
 from faceswap_jax.serving.limits import Limits
 from faceswap_jax.serving.rpc import HEADS, NAME, Rpc
 from faceswap_jax.serving.service import Service
-from tests.support.generators import PixelGenerator
+from tests.support.generators import KnowsPersonas
 
 SIDE = 32
 LIMITS = Limits(picture_seconds=600)
 KEY = (("authorization", "Bearer " + "k" * 32),)
-
-
-class KnowsPersonas(PixelGenerator):
-    """Refuses others, as real ones do."""
-
-    def identity(self, who):
-        if unknown := set(who.personas) - set(self.personas):
-            raise InputError(f"This model has no persona {sorted(unknown)}.")
 
 
 def asked(tmp_path, *calls, keys=None, limits=LIMITS):

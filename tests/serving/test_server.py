@@ -4,15 +4,19 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import httpx
 import numpy as np
 import pytest
 
+from faceswap_jax.artifacts.models import load
 from faceswap_jax.errors import InputError
 from faceswap_jax.serving import server
 from faceswap_jax.serving.limits import Limits
+from faceswap_jax.serving.models import Models
 from faceswap_jax.serving.service import Service
+from tests.support.artifacts import mean_artifact
 from tests.support.generators import PixelGenerator
 from tests.support.online import online
 
@@ -99,3 +103,24 @@ def test_names_that_cannot_be_used(artifacts, said):
     with pytest.raises(InputError, match=said):
         server.named(artifacts)
     assert list(server.named(["x=a/b", "c/b"])) == ["x", "b"]
+
+
+def test_new_versions_are_told_by_all_that_makes_them_new(tmp_path, capfd):
+    """The same weights of other personas are another version; what cannot be loaded changes nothing."""
+    folders = {"swaps": tmp_path / "swaps"}
+    first = mean_artifact(tmp_path / "swaps")
+    served = Models({"swaps": load(tmp_path / "swaps")}, lambda *_: None)
+    server.reload(served, folders)
+    assert f"swaps is unchanged, version {first.version}." in capfd.readouterr().err
+
+    new = replace(first, description=replace(first.description, personas=["ada", "zoe"]))
+    new.save(tmp_path / "swaps")
+    server.reload(served, folders)
+    assert f"swaps is version {new.version} now." in capfd.readouterr().err
+    assert served["swaps"].generator.personas == ("ada", "zoe")
+
+    (tmp_path / "swaps" / "artifact.json").write_text("{}")
+    server.reload(served, folders)
+    assert "swaps stays as it was" in capfd.readouterr().err
+    assert served["swaps"].generator.version == new.version
+    served.close()

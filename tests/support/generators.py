@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from faceswap_jax.editing.control import Control
+from faceswap_jax.errors import InputError
 
 
 @dataclass
@@ -23,6 +24,7 @@ class PixelGenerator:
     parts: Mapping[str, slice] = field(default_factory=dict)
     paintable: bool = False
     digest: str = "0123456789abcdef"
+    version: str = "0123456789abcdef"
 
     def __post_init__(self):
         self.batches = []
@@ -33,6 +35,15 @@ class PixelGenerator:
     def __call__(self, identity, faces, edit=None):
         self.batches.append(len(faces.crops))
         return self.pixels(faces.crops)
+
+
+class KnowsPersonas(PixelGenerator):
+    """Refuses others, as real ones do."""
+
+    def identity(self, who):
+        for name in who.personas:
+            if name not in self.personas:
+                raise InputError(f"This model has no persona '{name}'.")
 
 
 @dataclass

@@ -173,3 +173,12 @@ train(config, "run")
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert "There are 3 devices." in result.stderr
+
+
+def test_steps_one_by_one_are_compiled_once(run):
+    begun = runs.load(run, make_mesh(), 6, optimizer=True)
+    first, _ = begun.train_step()
+    second, _ = first.train_step()
+    assert [int(r.state.step) for r in (begun, first, second)] == [6, 7, 8]
+    (step,) = (made for name, made in second._made.items() if "step" in name)
+    assert step._cache_size() == 1
