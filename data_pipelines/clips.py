@@ -34,6 +34,11 @@ class Clip:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class FollowedClip(Clip):
+    """A clip through which somebody has followed one person already, as in VoxCeleb: nobody has to be told apart."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RenderedClip(Clip, abc.ABC):
     """Frames that are rendered when they are wanted, in place of a file.
 

@@ -9,7 +9,7 @@ A data set is a folder:
                              one msgpack map per face, track after track, in the order of time within a track;
                              `group_size:1` for random access
     shards/<persona>-00000.json
-                             what became of the clips behind the shard
+                             what became of the clips behind the shard, whom they show, where their shots change
     report/                  index.html and contact_sheet.png, to look at
 
 A record (schema version 3) shows a square piece of its frame, scaled and shifted but not turned, around the crop of the
@@ -241,6 +241,11 @@ class Manifest:
         settings: of `faceswap prepare`, as `Settings.to_json` gives them.
         personas: by name.
         unreadable: name of each clip that gave no record because its file is at fault, and what is wrong with it.
+        found: by name of the clip, where a clip shows several people, nobody who is wanted, or several shots: `people`
+            (frames, share of the frames, whether kept; who fills most comes first), `cuts` (numbers of the frames
+            before and after, time in seconds, change of content, 0..255, correlation of colours), and `shard`, whose
+            report has images of these.
+        chosen: name of the picture that says who is kept, by persona, where one was given.
         schema: version of the records.
         margin: side of the records' images in sides of the crop: how much every alignment has to choose from.
     """
@@ -248,6 +253,8 @@ class Manifest:
     settings: dict[str, Any]
     personas: dict[str, Persona]
     unreadable: dict[str, str]
+    found: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    chosen: dict[str, str] = dataclasses.field(default_factory=dict)
     schema: int = SCHEMA_VERSION
     margin: float = MARGIN
 
@@ -293,6 +300,9 @@ class Manifest:
                 settings,
                 personas,
                 dict(content["unreadable"]),
+                # Data sets that were made before people were told apart have neither.
+                dict(content.get("found", {})),
+                dict(content.get("chosen", {})),
                 int(content["schema"]),
                 float(content["margin"]),
             )

@@ -109,7 +109,7 @@ def swap_with(
     wanted = None if reference is None else identity_of(reference)
     people = find_people(source)
     if wanted is not None:
-        identities = {nearest(source, people, wanted): identities[0]}
+        identities = {nearest(people, wanted): identities[0]}
     elif not chosen and len(people) > 1:
         _tell_of_others(source, people)
     shifts = edits.of_faces(identities) if edits else {}

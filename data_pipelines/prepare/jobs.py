@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipelines.clips import Clip, RenderedClip
+from data_pipelines.clips import Clip, FollowedClip, RenderedClip
+from data_pipelines.prepare.found import Found, Identity, pick
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.prepare.tracks import Dropped, face_tracks
 from data_pipelines.records import (
@@ -34,7 +35,8 @@ from data_pipelines.records import (
     encode,
 )
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import landmarks, mediapipe
+from faceswap_jax.faces import landmarks, mediapipe, people
+from faceswap_jax.faces.embedding import can_compare
 from faceswap_jax.faces.picture import is_picture
 from faceswap_jax.files import write_json
 
@@ -46,11 +48,19 @@ PICTURES_PER_SHARD = 512
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """The clips of one shard, and its number among the persona's."""
+    """The clips of one shard.
+
+    Attributes:
+        persona: whose they are.
+        number: of the shard among the persona's.
+        clips: of one or several files.
+        wanted: who is kept of several people; None: who fills most of each clip.
+    """
 
     persona: str
     number: int
     clips: tuple[Clip, ...]
+    wanted: Identity | None = None
 
     @property
     def name(self) -> str:
@@ -71,12 +81,18 @@ class Report:
         shard: the file; None if no face was kept.
         clips: counts of each clip, by name.
         unreadable: what is wrong with each clip whose file is at fault, by name.
+        found: what each clip that could be read shows, by name; in memory without images.
     """
 
     key: str
     shard: Shard | None
     clips: dict[str, Counts]
     unreadable: dict[str, str]
+    found: dict[str, Found]
+
+    def is_of(self, wanted: Identity | None) -> bool:
+        """Whether the job would keep the same people if this person is wanted."""
+        return all(found.kept == pick(found.people, wanted) for found in self.found.values())
 
 
 def report_of(shard: Path) -> Path:
@@ -107,10 +123,30 @@ def size(job: Job) -> int:
 
 
 def key(job: Job, settings: Settings) -> str:
-    """Fingerprint of all that decides about the shard: schema, settings, and each clip's name, part, size and age."""
-    clips = [_identity(clip) for clip in job.clips]
+    """Fingerprint of all that decides about the shard but who is wanted.
+
+    That is the schema, the settings, of each clip its name, part, size and age, and whether its people are told apart.
+    """
+    clips = [
+        [*_identity(clip), "people"] if tells_apart(clip, settings) else _identity(clip)
+        for clip in job.clips
+    ]
     deciding = json.dumps([SCHEMA_VERSION, settings.to_json(), job.persona, clips])
     return hashlib.sha256(deciding.encode()).hexdigest()
+
+
+def may_show_several(clip: Clip, settings: Settings) -> bool:
+    """Whether a clip may show several people, of whom one is to be kept."""
+    return (
+        settings.faces == "largest"
+        and not isinstance(clip, FollowedClip | RenderedClip)
+        and not landmarks.find_sidecar(clip.path)
+    )
+
+
+def tells_apart(clip: Clip, settings: Settings) -> bool:
+    """Whether the people of a clip are told apart here."""
+    return may_show_several(clip, settings) and can_compare()
 
 
 def _identity(clip: Clip) -> list:
@@ -136,7 +172,12 @@ def load_report(job: Job, directory: Path, settings: Settings) -> Report | None:
         content = json.loads(report_of(job.shard_in(directory)).read_text(encoding="utf-8"))
         shard = content["shard"] and Shard(**content["shard"])
         clips = {name: Counts(**counts) for name, counts in content["clips"].items()}
-        report = Report(content["key"], shard, clips, content["unreadable"])
+        # Data sets that were made before people were told apart say nothing of them.
+        found = {
+            name: Found.from_json(clip).without_images()
+            for name, clip in content.get("found", {}).items()
+        }
+        report = Report(content["key"], shard, clips, content["unreadable"], found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if shard is not None and not job.shard_in(directory).is_file():
@@ -172,28 +213,35 @@ def run(
     # Taken before the clips are read: if they change meanwhile, the job counts as not done.
     fingerprint = key(job, settings)
     clips = {}
+    found: dict[str, Found] = {}
     unreadable = dict(hopeless)
     with ShardWriter(job.shard_in(directory)) as writer:
         for number, clip in enumerate(job.clips):
             if clip.name in hopeless:
                 continue
             looked(number, 0)
-            faces = outcomes(clip, settings, unreadable, partial(looked, number, 1))
-            clips[clip.name] = _write(writer, faces, settings)
+            faces = outcomes(clip, settings, unreadable, partial(looked, number, 1), job.wanted)
+            clips[clip.name] = _write(writer, clip, faces, settings, found)
 
     shard = writer.shard
     if not shard.records:
         job.shard_in(directory).unlink()
         shard = None
-    report = Report(fingerprint, shard, clips, unreadable)
+    report = Report(fingerprint, shard, clips, unreadable, found)
     write_json(report_of(job.shard_in(directory)), dataclasses.asdict(report))
-    return report
+    # The images of a million clips would not fit into memory.
+    in_numbers = {name: clip.without_images() for name, clip in found.items()}
+    return dataclasses.replace(report, found=in_numbers)
 
 
 def _write(
-    writer: ShardWriter, faces: Iterable[FaceRecord | Dropped], settings: Settings
+    writer: ShardWriter,
+    clip: Clip,
+    faces: Iterable[Found | FaceRecord | Dropped],
+    settings: Settings,
+    found: dict[str, Found],
 ) -> Counts:
-    """Writes the records of one clip and counts what became of its faces."""
+    """Writes the records of one clip, notes whom it shows, and counts what became of its faces."""
     kept = 0
     dropped: Counter[str] = Counter()
     for face in faces:
@@ -201,6 +249,8 @@ def _write(
             data = encode(face, settings.image, settings.quality)
             writer.write(data, (face.clip, face.track))
             kept += 1
+        elif isinstance(face, Found):
+            found[clip.name] = face
         else:
             dropped[face.value] += 1
     return Counts(kept + dropped.total(), kept, dict(sorted(dropped.items())))
@@ -211,7 +261,8 @@ def outcomes(
     settings: Settings,
     unreadable: dict[str, str],
     looked: Callable[[], None] = lambda: None,
-) -> Iterator[FaceRecord | Dropped]:
+    wanted: Identity | None = None,
+) -> Iterator[Found | FaceRecord | Dropped]:
     """Yields what `face_tracks` does, or the records of rendered frames.
 
     What is wrong with a clip ends it and is noted; it stops no other.
@@ -221,6 +272,7 @@ def outcomes(
         settings: of the data set.
         unreadable: gets what is wrong with the clip, by its name.
         looked: called for each frame that is looked at.
+        wanted: who is kept of several people; None: who fills most of the clip.
 
     Raises:
         InputError: there is nothing to find faces with.
@@ -230,6 +282,9 @@ def outcomes(
             looked()
             yield record
         return
+    apart = tells_apart(clip, settings)
+    if apart:
+        people.embedder()
     sidecar = landmarks.find_sidecar(clip.path)
     finder = None if sidecar else _mediapipe(settings.beta, threading.get_ident())
 
@@ -239,7 +294,7 @@ def outcomes(
 
     try:
         finder = finder or landmarks.SidecarLandmarker(sidecar)
-        yield from face_tracks(clip, settings, landmarker)
+        yield from face_tracks(clip, settings, landmarker, apart, wanted)
     except InputError as error:
         unreadable[clip.name] = " ".join(str(error).splitlines())
     # One clip in a million must not stop the others, whatever a decoder does with it.

@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from data_pipelines.prepare import charts
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.records import Manifest, Persona
+from faceswap_jax.faces.tracking import ALIKE
 
 OPEN_ROWS = 25
 """How many personas the table shows without a click."""
@@ -65,6 +66,58 @@ class PersonaRow(NamedTuple):
     thumbnails: str
 
 
+class ShownPerson(NamedTuple):
+    """Somebody in a clip, on the page.
+
+    Attributes:
+        face: as a data URI; empty if there is none.
+        share: fraction of the clip's frames that show the person.
+        kept: whether the person's faces are kept.
+    """
+
+    face: str
+    share: float
+    kept: bool
+
+
+class CutRow(NamedTuple):
+    """A shot change in the page's table.
+
+    Attributes:
+        clip: name of the clip.
+        time: of the next shot, seconds.
+        before: number of the last frame of a shot.
+        after: number of the first frame of the next.
+        frames: both side by side, as a data URI; empty if there are none.
+        change: of the content, 0..255.
+        colours: correlation of the colours.
+    """
+
+    clip: str
+    time: float
+    before: int
+    after: int
+    frames: str
+    change: float
+    colours: float
+
+
+class Sightings(NamedTuple):
+    """Whom clips show, and where their shots change.
+
+    Attributes:
+        people: some of the clips that show several people, or nobody who is kept, by name.
+        clips: how many clips do.
+        cuts: some of the shot changes.
+        all_cuts: how many there are.
+    """
+
+    people: Mapping[str, Sequence[ShownPerson]]
+    clips: int
+    cuts: Sequence[CutRow]
+    all_cuts: int
+
+
 class _SplitRow(NamedTuple):
     split: str
     personas: int
@@ -83,6 +136,7 @@ def render_page(
     manifest: Manifest,
     rows: Sequence[PersonaRow],
     measures: Measures,
+    sightings: Sightings,
     sampled: int,
     on_sheet: int,
     sheet: str,
@@ -94,6 +148,7 @@ def render_page(
         manifest: of the data set.
         rows: of the table of personas.
         measures: of the sampled records that could be read.
+        sightings: whom the clips show, and where their shots change.
         sampled: how many records were to be read.
         on_sheet: how many personas the contact sheet shows.
         sheet: file of the contact sheet, beside the page.
@@ -122,6 +177,9 @@ def render_page(
         on_sheet=on_sheet,
         sheet=sheet,
         charts=_charts(measures, tracks, manifest.settings),
+        sightings=sightings,
+        chosen=manifest.chosen,
+        alike=ALIKE,
         sampled=sampled,
         unread=sampled - len(measures.yaw),
         unreadable=list(manifest.unreadable.items())[:CLIPS],

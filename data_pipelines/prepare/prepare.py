@@ -5,15 +5,20 @@ goes on where it stopped: jobs that are done are left alone. The manifest appear
 """
 
 import contextlib
+import dataclasses
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
+from data_pipelines.clips import Clip
 from data_pipelines.prepare import draws, jobs, layouts
+from data_pipelines.prepare.found import FoundPerson, Identity, agree, pick, rounded, shows_others
 from data_pipelines.prepare.jobs import Job, Report
 from data_pipelines.prepare.pool import run_all
 from data_pipelines.prepare.report import REPORT, write_report
@@ -29,6 +34,8 @@ from data_pipelines.records import (
 )
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import landmarks, video
+from faceswap_jax.faces.embedding import can_compare
+from faceswap_jax.faces.people import identity_of
 from faceswap_jax.files import is_partial, locked, make_folder, partial_files, write_json
 
 ROWS = 40
@@ -36,12 +43,18 @@ ROWS = 40
 
 
 def prepare(
-    inputs: Sequence[Path], output: Path, settings: Settings, processes: int = 1
+    inputs: Sequence[Path],
+    output: Path,
+    settings: Settings,
+    processes: int = 1,
+    people: Mapping[str, Path] = MappingProxyType({}),
 ) -> Manifest:
     """Finds, aligns and stores the faces of all inputs; reports progress and a table of counts on stderr.
 
     Started again after an interruption, it goes on. Started again when all is done, it does what is new: clips that
-    were added or have changed.
+    were added or have changed, and those of which somebody else is wanted now.
+
+    Of a clip that shows several people one is kept, over all shots: who fills most of the clips of the persona.
 
     Args:
         inputs: see `layouts.find_clips`.
@@ -49,10 +62,11 @@ def prepare(
         settings: what to keep and how to store it.
         processes: how many work at once; 1 works in this process. With more, a clip that makes a process crash is left
             out.
+        people: in place of who fills most: a picture or clip of the person, by name of the persona.
 
     Raises:
-        InputError: an input is not understood, or is a file that cannot be read; nothing shows a face; the output
-            holds something else, is being written by another process, or cannot be written.
+        InputError: an input is not understood, or is a file that cannot be read; nothing shows a face, or the person
+            who is wanted; the output holds something else, is being written by another process, or cannot be written.
     """
     # Without markup: names may hold any character.
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
@@ -68,15 +82,52 @@ def prepare(
         console.print(
             f"skipped {len(found.skipped)} that are no clip, no picture, or links to others: {names}"
         )
-    plan = jobs.plan(
-        draws.draw_videos(found.clips, settings.max_videos, settings.seed),
-        settings.clips_per_shard,
-    )
-    return carry_out(plan, output, settings, processes, console)
+    clips = draws.draw_videos(found.clips, settings.max_videos, settings.seed)
+    wanted = _identities(people, clips, settings)
+    plan = [
+        dataclasses.replace(job, wanted=wanted.get(job.persona))
+        for job in jobs.plan(clips, settings.clips_per_shard)
+    ]
+    if not can_compare() and any(jobs.may_show_several(clip, settings) for clip in clips):
+        console.print(
+            "Telling people apart needs SFace, which is not installed: pip install 'faceswap-jax[faces]'. Without it "
+            "the largest face at any time is kept."
+        )
+    return carry_out(plan, output, settings, processes, console, people)
+
+
+def _identities(
+    people: Mapping[str, Path], clips: Iterable[Clip], settings: Settings
+) -> dict[str, Identity]:
+    """Who is wanted, by name of the persona.
+
+    Raises:
+        InputError: a picture cannot be used, or its persona is none of the inputs'.
+    """
+    if people and settings.faces == "all":
+        raise InputError(
+            "--person says nothing about --faces=all, which keeps every face; leave one of them out."
+        )
+    known = sorted({clip.persona for clip in clips})
+    wanted = {}
+    for persona, picture in people.items():
+        if persona not in known:
+            names = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
+            raise InputError(
+                f"--person names '{persona}', but the inputs show {names}; name one of these."
+            )
+        with contextlib.closing(landmarks.open_landmarker(picture)) as landmarker:
+            wanted[persona] = rounded(identity_of(picture, landmarker))
+    return wanted
 
 
 def carry_out(
-    plan: Sequence[Job], output: Path, settings: Settings, processes: int, console: Console
+    plan: Sequence[Job],
+    output: Path,
+    settings: Settings,
+    processes: int,
+    console: Console,
+    people: Mapping[str, Path] = MappingProxyType({}),
 ) -> Manifest:
     """Does the jobs of a plan that are not done yet, then writes the manifest and the report of the data set.
 
@@ -85,30 +136,77 @@ def carry_out(
     """
     with _claimed(output, settings, {job.persona for job in plan}):
         reports = [jobs.load_report(job, output, settings) for job in plan]
-        left = [number for number, report in enumerate(reports) if report is None]
-        # The largest first: begun last, it would keep the other processes waiting.
-        left.sort(key=lambda number: -jobs.size(plan[number]))
-        _announce(plan, len(plan) - len(left), console)
-        if left:
-            (output / MANIFEST).unlink(missing_ok=True)
+        _announce(plan, len(plan) - reports.count(None), console)
+        _complete(plan, reports, output, settings, processes, console)
 
-        todo = [plan[number] for number in left]
-        try:
-            for number, report in run_all(todo, output, settings, processes, console):
-                reports[left[number]] = report
-        except KeyboardInterrupt:
-            done = len(plan) - reports.count(None)
-            console.print(f"{done} of {len(plan)} shards are done; the same command goes on")
-            raise
+        # Now that all clips are known, those of a persona agree on who it is. Who is found in a clip does not depend on
+        # who is kept: a preparation that is killed here finds the same again.
+        plan = _agreed(plan, reports, people)
+        for number, job in enumerate(plan):
+            if not reports[number].is_of(job.wanted):
+                reports[number] = None
+        if None in reports:
+            console.print(
+                f"{reports.count(None)} shard(s) are made again, of the person who is wanted"
+            )
+            _complete(plan, reports, output, settings, processes, console)
 
         if not any(report.shard for report in reports):
             _discard(output)
             raise _no_face(plan, reports)
-        manifest = _manifest(plan, reports, settings)
+        manifest = _manifest(plan, reports, settings, people)
         if not _is_written(manifest, output):
             _finish(manifest, output, {job.name for job in plan})
         _tell(manifest, {job.persona for job in plan}, output, console)
+        _tell_too_small(reports, console)
     return manifest
+
+
+def _complete(
+    plan: Sequence[Job],
+    reports: list[Report | None],
+    output: Path,
+    settings: Settings,
+    processes: int,
+    console: Console,
+) -> None:
+    """Does the jobs that have no report, and fills it in."""
+    left = [number for number, report in enumerate(reports) if report is None]
+    if not left:
+        return
+    (output / MANIFEST).unlink(missing_ok=True)
+    # The largest first: begun last, it would keep the other processes waiting.
+    left.sort(key=lambda number: -jobs.size(plan[number]))
+    todo = [plan[number] for number in left]
+    try:
+        for number, report in run_all(todo, output, settings, processes, console):
+            reports[left[number]] = report
+    except KeyboardInterrupt:
+        done = len(plan) - reports.count(None)
+        console.print(f"{done} of {len(plan)} shards are done; the same command goes on")
+        raise
+
+
+def _agreed(
+    plan: Sequence[Job], reports: Sequence[Report], people: Mapping[str, Path]
+) -> list[Job]:
+    """The plan, with who is wanted of each persona: who fills most of its clips, unless that was said.
+
+    Raises:
+        InputError: the person who was named is in none of the clips.
+    """
+    shown: dict[str, list[list[FoundPerson]]] = {job.persona: [] for job in plan}
+    for job, report in zip(plan, reports, strict=True):
+        shown[job.persona] += [found.people for found in report.found.values()]
+
+    wanted = {job.persona: job.wanted or agree(shown[job.persona]) for job in plan}
+    for persona, picture in people.items():
+        if all(pick(clip, wanted[persona]) is None for clip in shown[persona]):
+            raise InputError(
+                f"--person {persona}={picture}: nobody in the clips of {persona} looks like that person; give another "
+                "picture, or leave it out."
+            )
+    return [dataclasses.replace(job, wanted=wanted[job.persona]) for job in plan]
 
 
 def _is_written(manifest: Manifest, output: Path) -> bool:
@@ -178,13 +276,19 @@ def _discard(output: Path) -> None:
         output.rmdir()
 
 
-def _manifest(plan: Sequence[Job], reports: Sequence[Report], settings: Settings) -> Manifest:
+def _manifest(
+    plan: Sequence[Job], reports: Sequence[Report], settings: Settings, people: Mapping[str, Path]
+) -> Manifest:
     """The table of contents; personas of whom nothing was kept are left out."""
     made: dict[str, list[Report]] = {}
     unreadable = {}
+    found = {}
     for job, report in zip(plan, reports, strict=True):
         made.setdefault(job.persona, []).append(report)
         unreadable |= report.unreadable
+        for name, clip in report.found.items():
+            if clip.is_told:
+                found[name] = {"shard": job.name, **clip.summary()}
 
     splits = draws.identity_splits(sorted(made), settings.splits, settings.seed)
     personas = {}
@@ -193,7 +297,8 @@ def _manifest(plan: Sequence[Job], reports: Sequence[Report], settings: Settings
         if shards:
             counts = _sum(count for report in own for count in report.clips.values())
             personas[name] = Persona(splits[name], shards, counts)
-    return Manifest(settings.to_json(), personas, unreadable)
+    chosen = {persona: picture.name for persona, picture in people.items()}
+    return Manifest(settings.to_json(), personas, unreadable, found, chosen)
 
 
 def _no_face(plan: Sequence[Job], reports: Sequence[Report]) -> InputError:
@@ -243,7 +348,46 @@ def _tell(manifest: Manifest, personas: set[str], output: Path, console: Console
     if len(manifest.unreadable) > ROWS:
         more = len(manifest.unreadable) - ROWS
         console.print(f"... and {more} more clips; {output / MANIFEST} names them all")
+    _tell_people(manifest, console)
     console.print(f"{write_report(output)}: what the data set holds, to look at")
+
+
+def _tell_people(manifest: Manifest, console: Console) -> None:
+    """Prints who is in the clips that show several people, or nobody who is kept."""
+    clips = {
+        name: found["people"]
+        for name, found in manifest.found.items()
+        if shows_others(found["people"])
+    }
+    if not clips:
+        return
+    table = Table("clip", Column("people", justify="right"), "kept", "others")
+    for name, people in list(clips.items())[:ROWS]:
+        kept = [_percent(person) for person in people if person["kept"]]
+        others = [_percent(person) for person in people if not person["kept"]]
+        if len(others) > 5:
+            others[5:] = ["..."]
+        table.add_row(name, str(len(people)), kept[0] if kept else "nobody", ", ".join(others))
+    console.print(
+        "Several people were found; of each clip one is kept. Percent of its frames that show them:"
+    )
+    console.print(table)
+    if len(clips) > ROWS:
+        console.print(f"... and {len(clips) - ROWS} more clips; {MANIFEST} has them all")
+
+
+def _percent(person: Mapping[str, Any]) -> str:
+    return f"{100 * person['share']:.0f} %"
+
+
+def _tell_too_small(reports: Sequence[Report], console: Console) -> None:
+    """Prints which clips show only faces that are too small to tell whose they are."""
+    small = [name for report in reports for name, found in report.found.items() if found.too_small]
+    if small:
+        console.print(
+            f"In {len(small)} clip(s), such as {small[0]}, all faces are too small to tell people apart: of these the "
+            "largest face at any time is kept"
+        )
 
 
 def _table(manifest: Manifest) -> Table:

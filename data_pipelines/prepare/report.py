@@ -19,6 +19,7 @@ from jaxtyping import Int64, UInt8
 from data_pipelines.prepare import charts, contact_sheet
 from data_pipelines.prepare.catalogue import Catalogue, spread
 from data_pipelines.prepare.page import Measures, PersonaRow, render_page
+from data_pipelines.prepare.sightings import read_sightings
 from data_pipelines.records import FaceRecord, Manifest, aligned_crop
 from faceswap_jax.faces import align
 from faceswap_jax.faces.audio import RATE as AUDIO_RATE
@@ -89,6 +90,7 @@ def write_report(directory: Path) -> Path:
         manifest,
         list(rows.values()),
         sample.of(even),
+        read_sightings(directory, manifest),
         sampled=len(even),
         on_sheet=len(on_sheet),
         sheet=SHEET,

@@ -35,7 +35,8 @@ class Settings:
     interval: float = _field(0.0, "Seconds between the frames that are looked at; 0: every frame.")
     frames: int = _field(0, "Most frames that are looked at in a clip; 0: all.")
     faces: str = _field(
-        "largest", "Which face tracks to keep where several are seen at once: largest, or all."
+        "largest",
+        "Which faces to keep: largest, those of one person, by default who fills most of the clips; or all.",
     )
     beta: float = _field(
         0.05,

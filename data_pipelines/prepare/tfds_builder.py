@@ -2,9 +2,10 @@
 
     python -m data_pipelines.prepare.tfds_builder INPUT... --output DIR [flags] [-- options of Beam]
 
-The flags are those of `faceswap prepare`. The command makes DIR/face_tracks/3.0.0, a TFDS data set
-with the splits train, validation and test, divided by identity. Its features are the keys of a
-record (`records.py`), and its records are those that `faceswap prepare` makes of the same clips.
+The flags are those of `faceswap prepare`, but for --person. The command makes DIR/face_tracks/3.0.0, a
+TFDS data set with the splits train, validation and test, divided by identity. Its features are the
+keys of a record (`records.py`), and its records are those that `faceswap prepare` makes of each clip:
+of several people who fills most of it is kept, whatever other clips show.
 `tfds_records.py` reads it. Neither making nor reading needs TensorFlow; reading needs no Beam.
 
 A split is in the order of persona, clip, track and time: with disable_shuffling, TFDS sorts by the
@@ -40,7 +41,7 @@ from data_pipelines.prepare import draws, jobs, layouts
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.prepare.tfds_records import NAME, VERSION, example_of, features_of
 from data_pipelines.prepare.tracks import Dropped
-from data_pipelines.records import SCHEMA_VERSION
+from data_pipelines.records import SCHEMA_VERSION, FaceRecord
 from faceswap_jax.errors import InputError
 from faceswap_jax.files import write_json
 
@@ -223,7 +224,7 @@ def _read(planned: tuple[Clip, str, int], settings: Settings) -> Iterator[Any]:
         if isinstance(outcome, Dropped):
             dropped[outcome.value] += 1
             tfds.beam.inc_counter(f"dropped: {outcome.value}", namespace="faces")
-        else:
+        elif isinstance(outcome, FaceRecord):
             # Sorts by clip, then by the record's place in it.
             key = number << 32 | len(tracks)
             yield TaggedOutput(split, (key, example_of(outcome, settings)))

@@ -1,8 +1,9 @@
 """From a clip to its face tracks: one plain function, so that a loop, a process pool or Beam can drive it.
 
-The clip is read twice. First every frame is looked at: shot changes, faces, landmarks; the faces are linked into tracks
-and the tracks to keep are chosen. Then the crops of these are cut, judged and given out track after track. Decoding
-twice costs little beside finding landmarks, and however long a clip and its tracks are, only one picture is held.
+The clip is read twice. First every frame is looked at: shot changes, faces, landmarks. The faces are linked into
+tracks, these into people, and whose tracks to keep is chosen. Then the crops of these are cut, judged and given out,
+track after track. Decoding twice costs little beside finding landmarks. However long a clip and its tracks are, only
+one picture is held, and a small one of a face now and then.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from jaxtyping import Float, Float64, Int16, UInt8, UInt16
 
 from data_pipelines.clips import Clip
 from data_pipelines.prepare import quality
+from data_pipelines.prepare.found import Found, FoundCut, Identity, found_cut, found_people, pick
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.records import FaceRecord, stored_side
 from faceswap_jax.errors import InputError
@@ -23,6 +25,7 @@ from faceswap_jax.faces import align, tracking, video
 from faceswap_jax.faces.audio import RATE as AUDIO_RATE
 from faceswap_jax.faces.audio import read_audio
 from faceswap_jax.faces.face import Face, Landmarker
+from faceswap_jax.faces.people import LOST, Person, Watcher
 from faceswap_jax.faces.pose import head_pose
 
 
@@ -31,6 +34,7 @@ class Dropped(enum.StrEnum):
 
     NO_FACE = "no face"
     ANOTHER = "a larger face is kept"
+    SOMEBODY_ELSE = "somebody else"
     CONFIDENCE = "low confidence"
     SMALL = "small"
     OUTSIDE = "leaves the frame"
@@ -40,23 +44,31 @@ class Dropped(enum.StrEnum):
 
 
 def face_tracks(
-    clip: Clip, settings: Settings, landmarker: Landmarker
-) -> Iterator[FaceRecord | Dropped]:
-    """Yields the records of a clip, track after track, and why each other face or faceless frame gives none.
+    clip: Clip,
+    settings: Settings,
+    landmarker: Landmarker,
+    tells_apart: bool = False,
+    wanted: Identity | None = None,
+) -> Iterator[Found | FaceRecord | Dropped]:
+    """Yields whom a clip shows, then its records, track after track, and why other faces and faceless frames give none.
 
     Args:
         clip: what to read.
         settings: which frames and faces to keep, and how large.
         landmarker: of this clip, as returned by `landmarks.open_landmarker`.
+        tells_apart: whether one person's faces are kept, rather than the largest at any time, or all.
+        wanted: that person; None: who fills most of the clip.
 
     Raises:
         InputError: the file cannot be decoded, or landmarks that someone supplied describe no face.
     """
-    seen = _look(clip, settings, landmarker)
-    tracks = tracking.link(seen.faces, seen.cuts)
-    kept = tracking.largest(tracks) if settings.faces == "largest" else tracks
-    yield from itertools.repeat(Dropped.NO_FACE, sum(not faces for faces in seen.faces))
-    yield from itertools.repeat(Dropped.ANOTHER, _faces(tracks) - _faces(kept))
+    seen = _look(clip, settings, landmarker, tells_apart)
+    people = seen.people() if tells_apart else []
+    found, kept = _choose(seen, people, settings, wanted)
+    yield found
+    yield from itertools.repeat(Dropped.NO_FACE, seen.faceless)
+    reason = Dropped.SOMEBODY_ELSE if found.people else Dropped.ANOTHER
+    yield from itertools.repeat(reason, _faces(seen.watcher.tracks) - _faces(kept))
     if not kept:
         return
     sound = np.zeros(0, np.int16)
@@ -66,44 +78,71 @@ def face_tracks(
         yield from _with_sound(_records(clip, settings, layer, seen.frames), sound, seen)
 
 
+def _choose(
+    seen: "_Seen", people: Sequence[Person], settings: Settings, wanted: Identity | None
+) -> tuple[Found, Sequence[tracking.Track]]:
+    """What is told of a clip, and the tracks to keep."""
+    if any(person.looks for person in people):
+        told = found_people(people, len(seen.frames))
+        kept = pick(told, wanted)
+        tracks = [] if kept is None else people[kept].tracks
+        return Found(told, kept, False, seen.cuts), tracks
+
+    tracks = seen.watcher.tracks
+    if settings.faces == "largest":
+        tracks = tracking.largest(tracks)
+    return Found([], None, bool(people), seen.cuts), tracks
+
+
 @dataclasses.dataclass
 class _Seen:
     """What the frames that were looked at show.
 
     Attributes:
+        watcher: of their faces; it counts positions in these lists.
         frames: index in the file of each.
         times: of each, seconds.
-        faces: in each.
-        cuts: positions in these lists at which another shot has begun.
+        faceless: how many show no face.
+        cuts: between any two frames of the file.
     """
 
+    watcher: Watcher
     frames: list[int] = dataclasses.field(default_factory=list)
     times: list[float] = dataclasses.field(default_factory=list)
-    faces: list[Sequence[Face]] = dataclasses.field(default_factory=list)
-    cuts: set[int] = dataclasses.field(default_factory=set)
+    faceless: int = 0
+    cuts: list[FoundCut] = dataclasses.field(default_factory=list)
 
     @property
     def spacing(self) -> float:
         """Typical seconds from one frame to the next, 0 for a single one."""
         return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
 
+    def people(self) -> list[Person]:
+        """Who is seen; who fills most comes first."""
+        return self.watcher.people(round(LOST / self.spacing) if self.spacing else 0)
 
-def _look(clip: Clip, settings: Settings, landmarker: Landmarker) -> _Seen:
+
+def _look(clip: Clip, settings: Settings, landmarker: Landmarker, tells_apart: bool) -> _Seen:
     """First reading: landmarks at the wanted interval, shot changes between any two frames."""
-    seen = _Seen()
-    is_cut = tracking.ShotCuts(settings.cut)
-    cut = False
+    seen = _Seen(Watcher(looks=tells_apart))
+    find_cut = tracking.ShotCuts(settings.cut)
+    is_cut = False
     due = -math.inf
     for frame in video.read_frames(clip.path, start=clip.start, end=clip.end):
-        cut |= is_cut(frame.image)
+        cut = find_cut(frame.image)
+        if cut is not None:
+            height, width = frame.image.shape[:2]
+            seen.cuts.append(found_cut(cut, frame.index, frame.time, width / height))
+            is_cut = True
         if frame.time < due:
             continue
-        if cut:
-            seen.cuts.add(len(seen.frames))
-        cut = False
+
+        faces = landmarker(frame.image, frame.index)
+        seen.watcher(frame.image, faces, is_cut)
+        seen.faceless += not faces
         seen.frames.append(frame.index)
         seen.times.append(frame.time)
-        seen.faces.append(landmarker(frame.image, frame.index))
+        is_cut = False
         if len(seen.frames) == settings.frames:
             break
         if settings.interval:

@@ -262,7 +262,7 @@ def _repair(directory: Path, manifest: Manifest, findings: Sequence[Finding]) ->
         kept = sum(shard.records for shard in of_persona)
         counts = _correct_counts(manifest.personas[name].counts, kept)
         personas[name] = Persona(splits[name], of_persona, counts)
-    Manifest(manifest.settings, personas, manifest.unreadable).save(directory)
+    dataclasses.replace(manifest, personas=personas).save(directory)
     write_report(directory)
 
 

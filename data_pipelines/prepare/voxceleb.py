@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from data_pipelines.clips import Clip, Collection, fragment
+from data_pipelines.clips import Clip, Collection, FollowedClip, fragment
 from data_pipelines.prepare.folders import Folder, others, rows, unreadable, walk
 from faceswap_jax.errors import InputError
 
@@ -162,7 +162,9 @@ def _utterances(folder: Folder, identity: str, videos: Container[str]) -> list[C
         for file in inner.clips:
             if _stem(file) not in videos:
                 name = f"{identity}/{below}{file}"
-                clips.append(Clip(inner.path / file, identity, name, video=_video(below) or file))
+                clips.append(
+                    FollowedClip(inner.path / file, identity, name, video=_video(below) or file)
+                )
     return clips
 
 
@@ -173,7 +175,7 @@ def _parts(folder: Folder, identity: str, videos: Mapping[str, Path]) -> list[Cl
         if text.video in videos:
             start, end = _times(text.path)
             name = f"{identity}/{text.name}{fragment(start, end)}"
-            clips.append(Clip(videos[text.video], identity, name, start, end, text.video))
+            clips.append(FollowedClip(videos[text.video], identity, name, start, end, text.video))
     return clips
 
 

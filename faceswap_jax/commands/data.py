@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -24,6 +25,11 @@ class Prepare(Command):
         from data_pipelines.prepare.settings import Settings
 
         flags.DEFINE_string("output", None, "Folder of the data, made or continued.", values)
+        meaning = (
+            "Whom to keep where clips show several people, if not who fills most of a persona's clips: pictures or "
+            "clips of the people, by persona, such as alice=alice.png,bob=bob.png."
+        )
+        flags.DEFINE_list("person", [], meaning, values)
         _define_processes(values)
         Settings.define_flags(values)
 
@@ -32,7 +38,27 @@ class Prepare(Command):
         from data_pipelines.prepare.settings import Settings
 
         settings = Settings.from_flags(values)
-        prepare(paths(inputs), Path(values.output), settings, values.processes)
+        people = pictures_of(values.person)
+        prepare(paths(inputs), Path(values.output), settings, values.processes, people)
+
+
+def pictures_of(texts: Sequence[str]) -> dict[str, Path]:
+    """The pictures of people, by name of their persona, from texts such as alice=alice.png.
+
+    Raises:
+        InputError: a text is written otherwise, or a persona comes twice.
+    """
+    pictures = {}
+    for text in texts:
+        persona, _, picture = text.partition("=")
+        if not (persona and picture):
+            raise InputError(
+                f"--person has '{text}'; write personas and pictures: alice=alice.png,bob=bob.png."
+            )
+        if persona in pictures:
+            raise InputError(f"--person names '{persona}' twice; name each once.")
+        pictures[persona] = Path(picture)
+    return pictures
 
 
 class Verify(Command):

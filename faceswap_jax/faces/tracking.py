@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
-from scenedetect import ContentDetector, FrameTimecode
+from scenedetect import ContentDetector, FrameTimecode, StatsManager
 from scipy.optimize import linear_sum_assignment
 
 from faceswap_jax.faces.face import Face
@@ -27,6 +27,23 @@ COLOURS = 8
 
 REACH = 0.8
 """How far a face may move from one frame to the next, as a fraction of its size."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """The change from one frame to the next where another shot begins.
+
+    Attributes:
+        change: of the content, 0..255.
+        colours: correlation of the colours of the two frames, at most 1.
+        before: the last frame of the shot that ends, squeezed into a square of SHOT_SIDE.
+        after: the first frame of the other, as well.
+    """
+
+    change: float
+    colours: float
+    before: UInt8[np.ndarray, "s s 3"]
+    after: UInt8[np.ndarray, "s s 3"]
 
 
 class ShotCuts:
@@ -51,12 +68,13 @@ class ShotCuts:
                 delta_edges=1.0,
             ),
         )
+        self._detector.stats_manager = self._stats = StatsManager()
         # Shots have no shortest length here, so the time is never used: any value will do.
         self._now = FrameTimecode(0, 25.0)
-        self._colours = None
+        self._before = None
 
-    def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> bool:
-        """Whether another shot begins with this frame.
+    def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Cut | None:
+        """The cut before this frame, if another shot begins with it.
 
         Args:
             image: the next frame of the clip, RGB; sizes may differ.
@@ -66,11 +84,14 @@ class ShotCuts:
         sampled = cv2.resize(image, (2 * SHOT_SIDE, 2 * SHOT_SIDE), interpolation=cv2.INTER_LINEAR)
         small = cv2.resize(sampled, (SHOT_SIDE, SHOT_SIDE), interpolation=cv2.INTER_AREA)
         cuts = self._detector.process_frame(self._now, cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        before = self._colours
-        self._colours = _count_colours(small)
+        before, self._before = self._before, small
         if not cuts:
-            return False
-        return cv2.compareHist(before, self._colours, cv2.HISTCMP_CORREL) < ALIKE
+            return None
+        colours = cv2.compareHist(_count_colours(before), _count_colours(small), cv2.HISTCMP_CORREL)
+        if colours >= ALIKE:
+            return None
+        (change,) = self._stats.get_metrics(self._now, [ContentDetector.FRAME_SCORE_KEY])
+        return Cut(change, colours, before, small)
 
 
 def _count_colours(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "c c c"]:
@@ -91,40 +112,43 @@ class Track:
     faces: list[Face]
 
 
-def link(faces: Sequence[Sequence[Face]], cuts: Collection[int]) -> list[Track]:
-    """Links the faces of a clip into tracks; each face belongs to exactly one.
+class Linker:
+    """Links the faces of a clip into tracks, frame after frame; each face belongs to exactly one.
 
     Between two frames, the pairs of faces with the least total cost are linked. The cost of a pair
     is the mean distance of the landmarks as a fraction of the smaller face's size. Leaving a face
     without a partner costs REACH.
 
-    Args:
-        faces: in each frame, in order of time.
-        cuts: positions in `faces` at which another shot begins. Every track ends there.
-
-    Returns:
-        Tracks by first frame, the larger face first.
+    Attributes:
+        tracks: so far, by first frame; of those that begin together, the larger face first.
     """
-    tracks: list[Track] = []
-    ongoing: list[Track] = []
 
-    for position, found in enumerate(faces):
-        previous = [] if position in cuts else [track.faces[-1] for track in ongoing]
-        links = match(previous, found)
+    def __init__(self) -> None:
+        self.tracks: list[Track] = []
+        self._ongoing: list[int] = []
+        self._frames = 0
 
-        continued = []
-        for i, face in enumerate(found):
-            if i in links:
-                track = ongoing[links[i]]
-            else:
-                track = Track([], [])
-                tracks.append(track)
-            track.frames.append(position)
-            track.faces.append(face)
-            continued.append(track)
-        ongoing = continued
+    def __call__(self, faces: Sequence[Face], cut: bool) -> list[int]:
+        """The number of the track that each face of the next frame belongs to.
 
-    return sorted(tracks, key=lambda track: (track.frames[0], -area(track.faces[0])))
+        Args:
+            faces: in the frame.
+            cut: whether another shot begins with it. Every track ends there.
+        """
+        previous = [] if cut else [self.tracks[number].faces[-1] for number in self._ongoing]
+        links = match(previous, faces)
+        numbers = {i: self._ongoing[link] for i, link in links.items()}
+        for i in sorted(range(len(faces)), key=lambda i: -area(faces[i])):
+            if i not in numbers:
+                numbers[i] = len(self.tracks)
+                self.tracks.append(Track([], []))
+
+        self._ongoing = [numbers[i] for i in range(len(faces))]
+        for number, face in zip(self._ongoing, faces, strict=True):
+            self.tracks[number].frames.append(self._frames)
+            self.tracks[number].faces.append(face)
+        self._frames += 1
+        return self._ongoing
 
 
 def largest(tracks: Sequence[Track]) -> list[Track]:

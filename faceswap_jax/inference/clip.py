@@ -83,9 +83,10 @@ def identity_of(picture: Path) -> Embedding:
     """The identity of the person who fills most of a picture or clip.
 
     Raises:
-        InputError: it cannot be read or shows no face.
+        InputError: it cannot be read, shows no face, or one that is too small to tell whose it is.
     """
-    return people.identities_of(picture, find_people(picture)[:1])[0]
+    with contextlib.closing(open_landmarker(picture)) as landmarker:
+        return people.identity_of(picture, landmarker)
 
 
 def swap_clip(

@@ -1,10 +1,9 @@
 """Swapped clips of the bench: many from one reading."""
 
-from dataclasses import replace
-
 from faceswap_jax.evaluation.swapping import _swap
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
-from faceswap_jax.faces.people import find_people
+from faceswap_jax.faces.people import Person, find_people
+from faceswap_jax.faces.tracking import Track
 from faceswap_jax.inference.clip import Role, swap_clip
 from tests.support.generators import PixelGenerator
 
@@ -22,7 +21,8 @@ def test_one_reading_makes_the_files_that_swapping_one_by_one_makes(clips, tmp_p
     clip = clips / "ben.mp4"
     person = find_people(clip, SidecarLandmarker(sidecar_path(clip)))[0]
     # One frame shows no face.
-    person = replace(person, faces={i: face for i, face in person.faces.items() if i != 3})
+    faces = {i: face for i, face in person.faces.items() if i != 3}
+    person = Person([Track(list(faces), list(faces.values()))])
     generator = Darkening(lambda crops: 255 - crops, 32)
     roles = [Role(person, identity) for identity in (1, 3)]
     results = [{m: tmp_path / f"{role.identity}_{m}.mp4" for m in METHODS} for role in roles]

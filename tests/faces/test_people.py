@@ -10,19 +10,40 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import people
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
-from faceswap_jax.faces.people import Person, find_people, recognise, reunite
+from faceswap_jax.faces.people import STRETCH, Look, Person, find_people, recognise, reunite, split
 from faceswap_jax.faces.tracking import Track
 from tests.support.face_scenes import face_landmarks, smooth_picture, write_clip
 
 SIZE = 128
+
+SLIGHTLY, OTHER = 0.5, 2.0
+"""Angles between identities: of one person, and of two."""
 
 
 def face(x: float = 0.0, size: float = 1.0) -> Face:
     return Face(face_landmarks() * size + np.float32([x, 0]), 1.0)
 
 
-def track(first: int, length: int, x: float = 0.0, size: float = 1.0) -> Track:
-    return Track(list(range(first, first + length)), [face(x, size)] * length)
+def identity(angle: float) -> np.ndarray:
+    """A direction in a plane."""
+    result = np.zeros(128, np.float32)
+    result[:2] = np.cos(angle), np.sin(angle)
+    return result
+
+
+def look(frame: int, angle: float, turned: float = 0.0) -> Look:
+    """What `embedding` would be computed from is not there."""
+    made = Look(frame, turned, np.zeros((112, 112, 3), np.uint8))
+    vars(made)["embedding"] = identity(angle)
+    return made
+
+
+def person(
+    first: int, length: int, x: float = 0.0, size: float = 1.0, angle: float | None = None
+) -> Person:
+    """One track, and a look at its middle."""
+    track = Track(list(range(first, first + length)), [face(x, size)] * length)
+    return Person([track], [] if angle is None else [look(first + length // 2, angle)])
 
 
 def frames(found: list[Person]) -> list[list[int]]:
@@ -33,68 +54,95 @@ def frames(found: list[Person]) -> list[list[int]]:
 
 
 def test_a_face_that_is_lost_and_found_is_one_person():
-    tracks = [track(0, 4), track(1, 3, x=400), track(6, 2)]
-    assert frames(reunite(tracks, [], 5)) == [[0, 1, 2, 3, 6, 7], [1, 2, 3]]
+    parts = [person(0, 4), person(1, 3, x=400), person(6, 2)]
+    assert frames(reunite(parts, [], 5)) == [[0, 1, 2, 3, 6, 7], [1, 2, 3]]
 
 
 @pytest.mark.parametrize(
     ("again", "cuts", "longest_gap"),
     [
-        (track(6, 2, x=400), [], 5),  # elsewhere
-        (track(6, 2), [5], 5),  # another shot
-        (track(6, 2), [6], 5),
-        (track(6, 2), [], 1),  # long ago
-        (track(3, 2), [], 5),  # at the same time
+        (person(6, 2, x=400), [], 5),  # elsewhere
+        (person(6, 2), [5], 5),  # another shot
+        (person(6, 2), [6], 5),
+        (person(6, 2), [], 1),  # long ago
+        (person(3, 2), [], 5),  # at the same time
+        (person(6, 2, angle=OTHER), [], 5),  # another face
     ],
 )
 def test_others_stay_apart(again, cuts, longest_gap):
-    assert len(reunite([track(0, 4), again], cuts, longest_gap)) == 2
+    assert len(reunite([person(0, 4, angle=0), again], cuts, longest_gap)) == 2
 
 
 def test_the_nearest_goes_on():
-    tracks = [track(0, 4), track(0, 4, x=60), track(5, 2, x=50)]
-    assert frames(reunite(tracks, [], 5)) == [[0, 1, 2, 3], [0, 1, 2, 3, 5, 6]]
+    parts = [person(0, 4), person(0, 4, x=60), person(5, 2, x=50)]
+    assert frames(reunite(parts, [], 5)) == [[0, 1, 2, 3], [0, 1, 2, 3, 5, 6]]
 
 
 # --- identities
 
 
-def identities(*angles: float) -> np.ndarray:
-    """Directions in a plane."""
-    result = np.zeros((len(angles), 128), np.float32)
-    result[:, 0], result[:, 1] = np.cos(angles), np.sin(angles)
-    return result
-
-
-def person(first: int, length: int, size: float = 1.0) -> Person:
-    return Person({number: face(size=size) for number in range(first, first + length)})
-
-
 def test_who_looks_the_same_is_one_person_over_shots():
-    found = recognise([person(0, 4), person(4, 4), person(8, 4)], identities(0, 1, 0.1))
+    found = recognise(
+        [person(0, 4, angle=0), person(4, 4, angle=OTHER), person(8, 4, angle=SLIGHTLY)]
+    )
     assert frames(found) == [[0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7]]
 
 
 def test_twins_in_one_frame_are_two():
-    assert len(recognise([person(0, 4), person(3, 4)], identities(0, 0))) == 2
+    assert len(recognise([person(0, 4, angle=0), person(3, 4, angle=0)])) == 2
+
+
+def test_who_is_too_small_to_be_known_is_nobody_else():
+    assert len(recognise([person(0, 4, angle=0), person(4, 4), person(8, 4)])) == 3
 
 
 def test_the_likest_of_several_is_chosen():
-    found = recognise([person(0, 9), person(0, 8), person(9, 2)], identities(0, 0.2, 0.15))
-    assert frames(found) == [list(range(9)), [*range(8), 9, 10]]
+    found = recognise(
+        [person(0, 9, angle=0), person(0, 8, angle=SLIGHTLY), person(9, 2, angle=0.7 * SLIGHTLY)]
+    )
+    assert frames(found) == [[*range(8), 9, 10], list(range(9))]
+
+
+def test_who_fills_most_comes_first():
+    found = recognise([person(0, 9, angle=0), person(9, 4, size=3, angle=OTHER)])
+    assert frames(found) == [[9, 10, 11, 12], list(range(9))]
+
+
+# --- one after the other in one place
+
+
+def jumping(count: int, at: int) -> Track:
+    """A face that moves a little, and further at one frame."""
+    places = [n + 20 * (n >= at) for n in range(count)]
+    return Track(list(range(5, 5 + count)), [face(x) for x in places])
+
+
+def test_a_track_is_split_where_its_identity_changes():
+    parts = split(jumping(20, 9), [look(7, 0), look(12, SLIGHTLY), look(20, OTHER)])
+    assert frames(parts) == [list(range(5, 14)), list(range(14, 25))]
+    assert [len(part.looks) for part in parts] == [2, 1]
+
+
+def test_who_passes_is_split_off_at_both_ends():
+    parts = split(jumping(20, 9), [look(7, 0), look(14, OTHER), look(20, 0)])
+    assert len(parts) == 3 and frames(recognise(parts))[0][0] == 5
+
+
+def test_a_face_seen_from_the_side_splits_nothing():
+    assert len(split(jumping(20, 9), [look(7, 0), look(14, OTHER, turned=70), look(20, 0)])) == 1
 
 
 # --- clips
 
 
 def puppet(persona: int, number: int) -> np.ndarray:
-    return render_frame(3, persona, 0, number, SIZE).image
+    return render_frame(0, persona, 0, number, SIZE).image
 
 
 @pytest.fixture(scope="module")
 def interview(tmp_path_factory) -> Path:
     """Two puppets side by side, then one after the other, each in four frames."""
-    a, b = ([puppet(persona, number) for number in range(0, 24, 2)] for persona in (1, 4))
+    a, b = ([puppet(persona, number) for number in range(0, 24, 2)] for persona in (0, 2))
     blank = np.zeros_like(a[0])
     shots = [[a[i], b[i]] for i in range(4)]
     shots += [[blank, a[i]] for i in range(4, 8)]
@@ -119,15 +167,37 @@ def test_two_people_over_three_shots(found):
     assert found[0].area > found[1].area
 
 
-@pytest.mark.parametrize(("persona", "shown"), [(1, 4), (4, 8)])
+@pytest.mark.parametrize(("persona", "shown"), [(0, 4), (2, 8)])
 def test_a_reference_picture_finds_its_person(
     interview, landmarker, found, persona, shown, tmp_path
 ):
     picture = write_clip(tmp_path / "reference.mp4", [puppet(persona, 40)])
-    wanted = find_people(picture, landmarker)[:1]
-    (identity,) = people.identities_of(picture, wanted)
-    number = people.nearest(interview, found, identity)
+    identity = people.identity_of(picture, landmarker)
+    number = people.nearest(found, identity)
     assert shown in found[number].faces
+
+
+def test_a_passer_by_who_takes_over_in_place_is_somebody_else(landmarker):
+    """One track, for landmarks and for shot changes: only the identity tells."""
+    a, b = (puppet(persona, 36) for persona in (0, 2))
+    images = [a] * (STRETCH + 6) + [b] * STRETCH
+    faces = [landmarker(image, 0)[0] for image in (a, b)]
+    watcher = people.Watcher()
+    for image in images:
+        watcher(image, [faces[image is b]], cut=False)
+    assert len(watcher.tracks) == 1
+    first, second = watcher.people(longest_gap=25)
+    assert list(first.faces) == list(range(STRETCH + 6))
+    assert list(second.faces) == list(range(STRETCH + 6, len(images)))
+
+
+def test_a_face_too_small_to_be_known(landmarker):
+    watcher = people.Watcher()
+    image = puppet(0, 0)
+    (found,) = landmarker(image, 0)
+    watcher(image, [Face(found.landmarks / 8, 1.0)], cut=False)
+    (person,) = watcher.people(0)
+    assert person.identity is None and people.nearest([person], identity(0)) == 0
 
 
 def test_a_file_of_landmarks_describes_one_person(interview):

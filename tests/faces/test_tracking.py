@@ -12,7 +12,7 @@ from data_pipelines.puppets.renderer import render
 from data_pipelines.puppets.tracks import performance_track
 from faceswap_jax.faces import tracking
 from faceswap_jax.faces.face import Face
-from faceswap_jax.faces.tracking import REACH, ShotCuts, Track, largest, link
+from faceswap_jax.faces.tracking import REACH, Linker, ShotCuts, Track, largest
 
 # --- shot changes
 
@@ -41,6 +41,18 @@ def test_a_cut_is_found_at_its_first_frame(shots):
         3,
     ]  # even a shot of one frame has two ends
     assert cuts([shots[0][0], *shots[1]]) == [1]
+
+
+def test_a_cut_says_what_changes(shots):
+    """How much, and between which two frames."""
+    detector = ShotCuts(20.0)
+    assert detector(shots[0][0]) is None and detector(shots[0][1]) is None
+    cut = detector(shots[1][0])
+    assert 20 <= cut.change <= 255 and cut.colours < tracking.ALIKE
+    side = tracking.SHOT_SIDE
+    for image, frame in ((cut.before, shots[0][1]), (cut.after, shots[1][0])):
+        small = cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA)
+        assert np.abs(small - image.astype(int)).mean() < 4
 
 
 def test_a_close_up_that_moves_fast_is_no_cut(shots, monkeypatch):
@@ -91,6 +103,14 @@ SHAPE = (SHAPE - SHAPE.min(0)) / np.ptp(SHAPE, axis=0) - 0.5  # fills a square o
 def face(x: float, y: float = 0.0, size: float = 100.0, name: float = 1.0) -> Face:
     """A face whose box is a square of the given side around (x, y); its confidence serves as a name."""
     return Face((SHAPE * size + (x, y)).astype(np.float32), name)
+
+
+def link(faces: list[list[Face]], cuts: set[int]) -> list[Track]:
+    """The tracks of all frames, given one after the other."""
+    linker = Linker()
+    for position, found in enumerate(faces):
+        linker(found, position in cuts)
+    return linker.tracks
 
 
 def names(tracks: list[Track]) -> list[tuple[list[int], list[float]]]:

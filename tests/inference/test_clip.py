@@ -1,5 +1,6 @@
 """Clips through generators without a network: which pixels change, what frames without a face become."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from faceswap_jax.faces import align, video
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
 from faceswap_jax.faces.people import Person, find_people
+from faceswap_jax.faces.tracking import Track
 from faceswap_jax.inference import clip
 from faceswap_jax.inference.clip import Count, Generated, Role
 from tests.support.generators import PixelGenerator
@@ -32,6 +34,10 @@ def person(path):
     return person
 
 
+def one_person(faces: Mapping[int, Face]) -> Person:
+    return Person([Track(list(faces), list(faces.values()))])
+
+
 def blended(generator, frames, people, method="none", count=None):
     count = Count() if count is None else count
     roles = [Role(person, None) for person in people]
@@ -44,7 +50,7 @@ def test_pixels_outside_the_face_are_exact(path, frames, person, alignment):
     faces = {number: face for number, face in person.faces.items() if number != 9}
     count = Count()
     inverting = PixelGenerator(np.invert, 32, alignment)
-    swapped = blended(inverting, frames, [Person(faces)], count=count)
+    swapped = blended(inverting, frames, [one_person(faces)], count=count)
     assert count == Count(FRAMES, 1)
     assert [(f.index, f.time) for f in swapped] == [(f.index, f.time) for f in frames]
     np.testing.assert_array_equal(swapped[9].image, frames[9].image)
@@ -75,7 +81,7 @@ def test_several_roles_go_through_one_pass(frames, person):
         for number, face in person.faces.items()
         if number >= 4
     }
-    roles = [Role(person, 0), Role(Person(beside), 255)]
+    roles = [Role(person, 0), Role(one_person(beside), 255)]
     painter, count = Painter(np.copy, 32), Count()
     generated = clip.generate_frames(painter, roles, iter(wide), count)
     results = list(clip.blended_frames(generated, roles, painter, "none"))
@@ -104,7 +110,7 @@ def test_a_face_that_comes_near_stays_as_sharp_as_the_frame(person):
     frames = [video.Frame(noise, number / 25, number) for number in range(2)]
     faces = {0: Face(near / 10 + side / 3, 1.0), 1: Face(near, 1.0)}
     inverting = PixelGenerator(np.invert, 16)
-    result = blended(inverting, frames, [Person(faces)])[1].image
+    result = blended(inverting, frames, [one_person(faces)])[1].image
 
     # Inside the face little is left of the noise: a coarser blend could not take it away.
     centre = near[30].astype(int)
