@@ -7,13 +7,16 @@ from typing import Any, Self
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float, Float64, UInt8
 
 from faceswap_jax.faces import tracking
 from faceswap_jax.faces.people import ALIKE, Person
 
-Identity = tuple[float, ...]
-"""Whose face it is: 128 numbers of SFace, to three decimals: files hold exactly what decisions are made from."""
+Identity = str
+"""Whose face it is: the 128 numbers of SFace as signed bytes, 127 for 1, in base64.
+
+Files hold what decisions are made from, so that a preparation that goes on decides the same.
+"""
 
 CUT_HEIGHT = 54
 """Height in pixels of the two frames of a shot change that are shown."""
@@ -100,10 +103,7 @@ class Found:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """The inverse of `dataclasses.asdict`, through JSON."""
-        people = [
-            FoundPerson(**{**person, "identity": person["identity"] and tuple(person["identity"])})
-            for person in content["people"]
-        ]
+        people = [FoundPerson(**person) for person in content["people"]]
         cuts = [FoundCut(**cut) for cut in content["cuts"]]
         return cls(people, content["kept"], content["too_small"], cuts)
 
@@ -125,9 +125,12 @@ def pick(people: Sequence[FoundPerson], wanted: Identity | None) -> int | None:
     """
     if wanted is None:
         return 0 if people else None
-    likeness = [_likeness(person.identity, wanted) for person in people]
-    best = int(np.argmax(likeness)) if people else 0
-    return best if people and likeness[best] >= ALIKE else None
+    known = [number for number, person in enumerate(people) if person.identity is not None]
+    if not known:
+        return None
+    likeness = [float(_direction(people[number].identity) @ _direction(wanted)) for number in known]
+    best = int(np.argmax(likeness))
+    return known[best] if likeness[best] >= ALIKE else None
 
 
 def agree(clips: Sequence[Sequence[FoundPerson]]) -> Identity | None:
@@ -139,22 +142,13 @@ def agree(clips: Sequence[Sequence[FoundPerson]]) -> Identity | None:
     groups: list[_Group] = []
     for number, people in enumerate(clips):
         for person in people:
-            if person.identity is None:
-                continue
-            # Two people of one clip are never one.
-            others = [group for group in groups if group.clip != number]
-            group = max(
-                others, key=lambda group: _likeness(person.identity, group.mean), default=None
-            )
-            if group is None or _likeness(person.identity, group.mean) < ALIKE:
-                group = _Group()
-                groups.append(group)
-            group.total = group.total + person.identity
-            group.filling += person.filling
-            group.clip = number
+            if person.identity is not None:
+                identity = _direction(person.identity)
+                group = _group_of(identity, number, groups)
+                group.add(identity, person.filling, number)
     if not groups:
         return None
-    return rounded(max(groups, key=lambda group: group.filling).mean)
+    return as_text(max(groups, key=lambda group: group.filling).mean)
 
 
 @dataclasses.dataclass
@@ -176,15 +170,34 @@ class _Group:
         """The mean direction, of unit length."""
         return self.total / np.linalg.norm(self.total)
 
+    def add(self, identity: Float64[np.ndarray, "128"], filling: float, clip: int) -> None:
+        """Adds somebody in a clip."""
+        self.total = self.total + identity
+        self.filling += filling
+        self.clip = clip
 
-def rounded(identity: Float64[np.ndarray, "128"]) -> Identity:
-    """An identity as files hold it."""
-    return tuple(np.round(np.float64(identity), 3).tolist())
+
+def _group_of(identity: Float64[np.ndarray, "128"], clip: int, groups: list[_Group]) -> _Group:
+    """The group that somebody in a clip belongs to, which may be a new one."""
+    # Two people of one clip are never one.
+    others = [group for group in groups if group.clip != clip]
+    if others:
+        nearest = max(others, key=lambda group: float(identity @ group.mean))
+        if identity @ nearest.mean >= ALIKE:
+            return nearest
+    groups.append(_Group())
+    return groups[-1]
 
 
-def _likeness(identity: Identity | None, other: Sequence[float]) -> float:
-    """The cosine of two identities; -1 if one is not known."""
-    return -1.0 if identity is None else float(np.dot(identity, other))
+def as_text(identity: Float[np.ndarray, "128"]) -> Identity:
+    """An identity of unit length as files hold it."""
+    return base64.b64encode(np.rint(127 * identity).astype(np.int8).tobytes()).decode()
+
+
+def _direction(identity: Identity) -> Float64[np.ndarray, "128"]:
+    """What a file holds as a vector of unit length."""
+    vector = np.frombuffer(base64.b64decode(identity), np.int8).astype(np.float64)
+    return vector / np.linalg.norm(vector)
 
 
 # What was seen
@@ -203,7 +216,7 @@ def found_people(people: Sequence[Person], frames: int) -> list[FoundPerson]:
             frames=len(person.faces),
             share=round(len(person.faces) / frames, 4),
             filling=round(person.area / area, 4),
-            identity=None if person.identity is None else rounded(person.identity),
+            identity=None if person.identity is None else as_text(person.identity),
             image=_face(person),
         )
         for person in people

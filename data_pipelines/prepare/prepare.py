@@ -18,7 +18,7 @@ from rich.table import Column, Table
 
 from data_pipelines.clips import Clip
 from data_pipelines.prepare import draws, jobs, layouts
-from data_pipelines.prepare.found import FoundPerson, Identity, agree, pick, rounded, shows_others
+from data_pipelines.prepare.found import FoundPerson, Identity, agree, as_text, pick, shows_others
 from data_pipelines.prepare.jobs import Job, Report
 from data_pipelines.prepare.pool import run_all
 from data_pipelines.prepare.report import REPORT, write_report
@@ -117,7 +117,7 @@ def _identities(
                 f"--person names '{persona}', but the inputs show {names}; name one of these."
             )
         with contextlib.closing(landmarks.open_landmarker(picture)) as landmarker:
-            wanted[persona] = rounded(identity_of(picture, landmarker))
+            wanted[persona] = as_text(identity_of(picture, landmarker))
     return wanted
 
 
@@ -369,7 +369,7 @@ def _tell_people(manifest: Manifest, console: Console) -> None:
             others[5:] = ["..."]
         table.add_row(name, str(len(people)), kept[0] if kept else "nobody", ", ".join(others))
     console.print(
-        "Several people were found; of each clip one is kept. Percent of its frames that show them:"
+        "Several people were found; of each clip one is kept, --person says whom. Percent of the frames that show them:"
     )
     console.print(table)
     if len(clips) > ROWS:

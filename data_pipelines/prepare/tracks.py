@@ -25,7 +25,7 @@ from faceswap_jax.faces import align, tracking, video
 from faceswap_jax.faces.audio import RATE as AUDIO_RATE
 from faceswap_jax.faces.audio import read_audio
 from faceswap_jax.faces.face import Face, Landmarker
-from faceswap_jax.faces.people import LOST, Person, Watcher
+from faceswap_jax.faces.people import LOST, SPARSE, STRETCH, Person, Watcher
 from faceswap_jax.faces.pose import head_pose
 
 
@@ -124,7 +124,8 @@ class _Seen:
 
 def _look(clip: Clip, settings: Settings, landmarker: Landmarker, tells_apart: bool) -> _Seen:
     """First reading: landmarks at the wanted interval, shot changes between any two frames."""
-    seen = _Seen(Watcher(looks=tells_apart))
+    stretch = SPARSE if settings.interval else STRETCH
+    seen = _Seen(Watcher(stretch if tells_apart else 0))
     find_cut = tracking.ShotCuts(settings.cut)
     is_cut = False
     due = -math.inf

@@ -8,6 +8,7 @@ number of shots. A track whose identity changes, because somebody steps before s
 import bisect
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,10 @@ LOST = 1.0
 """For how many seconds a face may be lost and found again in its place."""
 
 STRETCH = 50
-"""Of so many frames of a track, one face is looked at to tell whose it is. That takes as long as landmarks in two."""
+"""Of so many frames of a track, one face is looked at to tell whose it is. That takes as long as two more frames."""
+
+SPARSE = 10
+"""The same where frames are far apart."""
 
 SMALLEST = 8.0
 """Distance of the eyes in pixels below which a face does not tell whose it is."""
@@ -38,7 +42,7 @@ TURNED = 60.0
 """Yaw and pitch together, degrees, from which on a face says nothing about a change of identity."""
 
 SAME = 0.5
-"""Cosine of two identities of a clip, by SFace, from which on they are one person's.
+"""Cosine of two identities of a clip, by SFace, from which on they are one person's, whatever the shots.
 
 Six real clips, a look every 50 frames: looks at one person have 0.64 and more, 0.84 on average, also 0.54 where the
 eyes are 8 pixels apart; looks at two people have 0.27 and less, 0.04 on average, 0.35 at 8 pixels. Puppets are much
@@ -47,9 +51,11 @@ puppets are not told apart, if they never share a frame.
 """
 
 ALIKE = 0.36
-"""The same for identities of two clips or pictures, which other light and other years may lie between.
+"""The same where something else speaks for one person, and below which two are known to be two.
 
-OpenCV publishes the network with this value.
+It is the value with which OpenCV publishes the network. In one place of one shot a face may be covered for a while: in
+the same clips it then has 0.59 and more with half of it hidden, 0.44 without its eyes, 0.80 without all below them.
+Between two clips or pictures, which are said to show one person, other light and other years may lie.
 """
 
 
@@ -211,15 +217,15 @@ class Watcher:
     """Links the faces of a clip's frames into tracks, and puts aside some that tell whose they are.
 
     Args:
-        looks: whether to put faces aside: where a clip shows one person, nobody has to be told apart.
+        stretch: of so many frames of a track one face is put aside; 0: none is, as one person is shown.
 
     Attributes:
         frames: how many were watched.
     """
 
-    def __init__(self, looks: bool = True) -> None:
+    def __init__(self, stretch: int = STRETCH) -> None:
         self.frames = 0
-        self._puts_aside = looks
+        self._stretch = stretch
         self._linker = tracking.Linker()
         self._cuts: list[int] = []
         self._looks: list[list[Look]] = []  # of each track
@@ -236,7 +242,7 @@ class Watcher:
             self._cuts.append(self.frames)
         numbers = self._linker(faces, cut)
         self._looks += [[] for _ in range(len(self.tracks) - len(self._looks))]
-        if self._puts_aside:
+        if self._stretch:
             for number, face in zip(numbers, faces, strict=True):
                 self._look(image, face, number)
         self.frames += 1
@@ -247,12 +253,15 @@ class Watcher:
         if np.linalg.norm(left - right) < SMALLEST:
             return
         yaw, pitch, _ = np.abs(head_pose(face.landmarks))
+        look = Look(self.frames, float(yaw + pitch), template_crop(image, face.landmarks))
         looks = self._looks[number]
-        begin = (len(self.tracks[number].frames) - 1) // STRETCH * STRETCH
-        is_first = not looks or looks[-1].frame < self.tracks[number].frames[begin]
-        if is_first or yaw + pitch < looks[-1].turned:
-            look = Look(self.frames, float(yaw + pitch), template_crop(image, face.landmarks))
-            looks[len(looks) - (not is_first) :] = [look]
+        # Frames of a track are consecutive.
+        stretch = (look.frame - self.tracks[number].frames[0]) // self._stretch
+        begin = self.tracks[number].frames[0] + stretch * self._stretch
+        if not looks or looks[-1].frame < begin:
+            looks.append(look)
+        elif look.turned < looks[-1].turned:
+            looks[-1] = look
 
     @property
     def tracks(self) -> list[tracking.Track]:
@@ -285,7 +294,7 @@ def split(track: tracking.Track, looks: Sequence[Look]) -> list[Person]:
     begins = [0]
     clear = [look for look in looks if look.turned <= TURNED]
     for before, after in itertools.pairwise(clear):
-        if before.embedding @ after.embedding < SAME:
+        if before.embedding @ after.embedding < ALIKE:
             first, last = (look.frame - track.frames[0] for look in (before, after))
             begins.append(first + 1 + int(np.argmax(_moves(track.faces[first : last + 1]))))
 
@@ -327,8 +336,8 @@ def reunite(parts: Sequence[Person], cuts: Sequence[int], longest_gap: int) -> l
         # The nearest of them, if one is near
         ends = [people[number].tracks[-1].faces[-1] for number in waiting]
         found = tracking.match(ends, track.faces[:1])
-        if found and not differ(people[waiting[found[0]]], part):
-            number = waiting[found[0]]
+        number = waiting[found[0]] if found else None
+        if found and not likeness(people[number], part) < ALIKE:
             people[number] = people[number].joined(part)
         else:
             people.append(part)
@@ -339,23 +348,24 @@ def recognise(people: Sequence[Person]) -> list[Person]:
     """Joins those who look the same and never share a frame; who fills most of the clip is asked and comes first."""
     joined: list[Person] = []
     for person in sorted(people, key=lambda person: -person.area):
-        likeness = [
-            float(person.identity @ other.identity)
-            if person.looks and other.looks and apart(person, other)
-            else -1.0
-            for other in joined
+        alike = [
+            number
+            for number, other in enumerate(joined)
+            if likeness(person, other) >= SAME and apart(person, other)
         ]
-        best = int(np.argmax(likeness)) if likeness else 0
-        if likeness and likeness[best] >= SAME:
+        if alike:
+            best = max(alike, key=lambda number: likeness(person, joined[number]))
             joined[best] = joined[best].joined(person)
         else:
             joined.append(person)
     return sorted(joined, key=lambda person: person.area, reverse=True)
 
 
-def differ(person: Person, other: Person) -> bool:
-    """Whether two are known to be two people."""
-    return bool(person.looks and other.looks and float(person.identity @ other.identity) < SAME)
+def likeness(person: Person, other: Person) -> float:
+    """The cosine of two identities; NaN if one is not known."""
+    if not (person.looks and other.looks):
+        return math.nan
+    return float(person.identity @ other.identity)
 
 
 def apart(person: Person, other: Person) -> bool:

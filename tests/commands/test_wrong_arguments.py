@@ -59,6 +59,8 @@ def test_what_is_missing_is_named_beside_the_usage(refused, name):
         (f"{PREPARE} --splits 70,20,20", "--splits=70,20,20 .*75,15,10"),
         (f"{PREPARE} --splits most", "--splits=most .*75,15,10"),
         (f"{PREPARE} --processes 0", "--processes=0"),
+        (f"{PREPARE} --person alice", "--person has 'alice'; write personas and pictures"),
+        (f"{PREPARE} --person a=b.png,a=c.png", "--person names 'a' twice"),
         (PREPARE, "a.mp4 does not exist"),
         ("verify nowhere", "nowhere does not exist.*prepare"),
         ("status w", "'w' holds no run.*--workdir"),

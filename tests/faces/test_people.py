@@ -108,6 +108,27 @@ def test_who_fills_most_comes_first():
     assert frames(found) == [[9, 10, 11, 12], list(range(9))]
 
 
+# --- looks
+
+
+def turned(squeezed: float) -> Face:
+    """A face whose left half is squeezed, as if seen from the side."""
+    points = face_landmarks()
+    points[points[:, 0] > 0, 0] *= squeezed
+    return Face(points + 200, 1.0)
+
+
+def test_of_each_stretch_of_a_track_the_face_most_to_the_front_is_looked_at():
+    watcher = people.Watcher(stretch=3)
+    image = np.zeros((400, 400, 3), np.uint8)
+    squeezed = [0.5, 0.9, 0.7, 0.6, 0.5, 0.8, 0.4]
+    watcher(image, [], cut=False)
+    for factor in squeezed:
+        watcher(image, [turned(factor)], cut=False)
+    assert [look.frame for look in watcher.looks] == [2, 6, 7]
+    assert watcher.looks[0].turned < watcher.looks[1].turned < watcher.looks[2].turned
+
+
 # --- one after the other in one place
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from data_pipelines.prepare.found import Found, FoundCut, FoundPerson, agree, pick, rounded
+from data_pipelines.prepare.found import Found, FoundCut, FoundPerson, agree, as_text, pick
 
 IDENTITIES = np.linalg.qr(np.random.default_rng(0).normal(size=(128, 4)))[0].T
 """Of four people, who have nothing in common."""
@@ -14,7 +14,7 @@ IDENTITIES = np.linalg.qr(np.random.default_rng(0).normal(size=(128, 4)))[0].T
 def somebody(number: int, filling: float = 1.0, blend: float = 0.0) -> FoundPerson:
     """A person; `blend` moves the identity towards the next one's."""
     identity = (1 - blend) * IDENTITIES[number] + blend * IDENTITIES[number - 3]
-    return FoundPerson(3, 0.5, filling, rounded(identity / np.linalg.norm(identity)))
+    return FoundPerson(3, 0.5, filling, as_text(identity / np.linalg.norm(identity)))
 
 
 UNKNOWN = FoundPerson(3, 0.5, 0.9, None)
@@ -34,8 +34,7 @@ def test_who_looks_like_the_wanted_is_kept():
 
 
 def agreed(*clips: list[FoundPerson]) -> int | None:
-    identity = agree(clips)
-    return None if identity is None else int(np.argmax(IDENTITIES @ identity))
+    return pick([somebody(number) for number in range(len(IDENTITIES))], agree(clips))
 
 
 def test_clips_agree_on_who_fills_most_of_all_of_them():
@@ -52,7 +51,7 @@ def test_two_people_of_one_clip_are_two_however_much_alike():
 
 
 def test_clips_in_which_nobody_is_known_agree_on_nobody():
-    assert agreed([UNKNOWN], []) is None
+    assert agree([[UNKNOWN], []]) is None
 
 
 def test_what_was_found_survives_a_file():

@@ -182,6 +182,16 @@ def test_several_faces(clip):
         assert len(sizes) == 1
 
 
+def test_faces_too_small_to_tell_people_apart(clip):
+    """It is told, and the largest at any time is kept."""
+    small, smaller = (Face(head(x, 32, size), 1.0) for x, size in ((40, 16), (80, 12)))
+    part = Clip(clip, "ann", "ann/a.mov")
+    outcomes = face_tracks(part, Settings(**EVERYTHING), lambda *_: [small, smaller], True)
+    found, *others = outcomes
+    assert found.too_small and not found.people
+    assert Counter(map(type, others)) == {FaceRecord: 8, Dropped: 8}
+
+
 def test_interval_and_cap(clip):
     faces = moving()
     assert run(clip, faces, interval=2 / RATE)[2] == [0, 2, 4, 6]
