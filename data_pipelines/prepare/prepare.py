@@ -199,7 +199,8 @@ def _agreed(
     for job, report in zip(plan, reports, strict=True):
         shown[job.persona] += [found.people for found in report.found.values()]
 
-    wanted = {job.persona: job.wanted or agree(shown[job.persona]) for job in plan}
+    wanted = {persona: agree(clips) for persona, clips in shown.items()}
+    wanted |= {job.persona: job.wanted for job in plan if job.wanted}
     for persona, picture in people.items():
         if all(pick(clip, wanted[persona]) is None for clip in shown[persona]):
             raise InputError(
