@@ -77,7 +77,7 @@ def test_wrong_inputs_are_told(run, clips, tmp_path):
     for arguments, message in (
         ((run, "eve", clip, output), "'eve'.* ada, ben"),
         ((run, None, clip, output), "a --persona, or pictures of somebody"),
-        ((clips, "ada", clip, output), f"{clips}.* holds no run"),
+        ((clips, "ada", clip, output), f"{clips}.* holds neither a run nor an artifact"),
         ((run, "ada", clip, output, "paste"), "'paste'.* multiband, none, poisson"),
         ((run, "ada", clip, tmp_path / "out.gif"), "out.gif.* .mp4, .mov, .mkv"),
         ((run, "ada", picture, output), "out.mp4.* .*png"),
