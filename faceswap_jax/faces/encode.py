@@ -23,7 +23,8 @@ from av.video.reformatter import ColorRange
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.remux import all_but_frames, sound_alone
-from faceswap_jax.faces.video import SCALER, Frame, Orientation, VideoInfo, in_square_pixels, probe
+from faceswap_jax.faces.still import Orientation
+from faceswap_jax.faces.video import SCALER, Frame, VideoInfo, in_square_pixels, probe
 from faceswap_jax.files import replacing
 
 logger = logging.getLogger(__name__)

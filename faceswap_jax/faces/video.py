@@ -9,12 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import cv2
 import numpy as np
-import PIL.Image
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from jaxtyping import UInt16
 
@@ -28,15 +26,13 @@ from faceswap_jax.faces.container import (
 )
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, read_picture
+from faceswap_jax.faces.still import MAX_PIXELS, Orientation
 
 CLIP_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".wmv"}
     | {".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf"}
 )
 SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
-
-MAX_PIXELS = 2 * PIL.Image.MAX_IMAGE_PIXELS
-"""No camera's frame has more, as of pictures."""
 
 SQUARE = 1.01
 """How much longer one side of a pixel may be than the other to count as square."""
@@ -48,24 +44,6 @@ FLAT = 4
 SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 logger = logging.getLogger(__name__)
-
-
-class Orientation(NamedTuple):
-    """How a stored frame becomes upright: first transposed, then mirrored."""
-
-    transposed: bool = False
-    left_to_right: bool = False
-    top_to_bottom: bool = False
-
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """The upright image of a stored one."""
-        if self.transposed:
-            image = image.swapaxes(0, 1)
-        if self.left_to_right:
-            image = image[:, ::-1]
-        if self.top_to_bottom:
-            image = image[::-1]
-        return np.ascontiguousarray(image)
 
 
 @dataclass(frozen=True)

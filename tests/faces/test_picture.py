@@ -42,7 +42,7 @@ def test_bad_output(tmp_path):
     with pytest.raises(InputError, match="no folder"):
         write_picture(tmp_path / "missing" / "out.png", image)
     with pytest.raises(InputError, match="suffix"):
-        write_picture(tmp_path / "out.tiff", image)
+        write_picture(tmp_path / "out.gif", image)
     assert list(tmp_path.iterdir()) == []
 
 

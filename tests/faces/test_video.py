@@ -278,7 +278,9 @@ def test_deep_clips_keep_their_levels(tmp_path, pixel_format, bits, full_range):
 
 
 def test_shallow_clips_and_pictures_are_scaled(clip, tmp_path):
-    for path in (clip, *(tmp_path / f"p{suffix}" for suffix in PICTURE_SUFFIXES)):
+    # OpenEXR has floats.
+    shallow_suffixes = PICTURE_SUFFIXES - {".exr"}
+    for path in (clip, *(tmp_path / f"p{suffix}" for suffix in shallow_suffixes)):
         if path != clip:
             write_picture(path, smooth_picture(20, 30))
         shallow = next(video.read_frames(path)).image

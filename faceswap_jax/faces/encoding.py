@@ -1,0 +1,229 @@
+"""Encodings of pictures: what networks and records see of them, and how a change of that goes back.
+
+What is seen is sRGB, as on a display. What was not changed keeps its own values to the bit, whatever they are. What was
+changed keeps what a display does not show, such as values above white and colours that sRGB does not have.
+"""
+
+import abc
+import functools
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import PIL.Image
+import PIL.ImageCms
+from jaxtyping import Bool, Float, Float32, Float64, Shaped, UInt8, UInt16
+
+from faceswap_jax.faces.face import Image
+
+Pixels = Shaped[np.ndarray, "h w 3"]
+"""Of 8 or 16 bits, white being the largest number; or floats."""
+
+Colours = Shaped[np.ndarray, "n 3"]
+
+KNEE = 0.8
+"""From here on, of 1, the display's range is shared by all that is brighter in a scene."""
+
+BRIGHTEST = 65504.0
+"""The largest half float."""
+
+REC709 = (0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329)
+"""Chromaticities x, y of red, green, blue and white: sRGB's, and of OpenEXR files that name none."""
+
+SAME = 2
+"""Of 255; colours that a profile moves by no more count as they are."""
+
+
+class Encoding(abc.ABC):
+    """How numbers stand for colours."""
+
+    @abc.abstractmethod
+    def shown(self, pixels: Pixels, depth: int = 8) -> Image | UInt16[np.ndarray, "h w 3"]:
+        """What is seen of a picture, with 8 or 16 bits."""
+
+    def changed(self, pixels: Pixels, after: Image) -> Pixels:
+        """The picture after a change of what is seen of it, of the same type.
+
+        Args:
+            pixels: of the picture.
+            after: what is to be seen; where that is what `shown` gives, pixels stay as they are.
+        """
+        before = self.shown(pixels)
+        where: Bool[np.ndarray, "h w"] = (before != after).any(2)
+        result = pixels.copy()
+        values = self._moved(pixels[where], before[where], after[where])
+        if np.issubdtype(pixels.dtype, np.integer):
+            values = np.rint(values)
+        limits = _limits(pixels.dtype)
+        result[where] = values.clip(*limits).astype(pixels.dtype)
+        return result
+
+    @abc.abstractmethod
+    def _moved(
+        self, pixels: Colours, before: UInt8[np.ndarray, "n 3"], after: UInt8[np.ndarray, "n 3"]
+    ) -> Float[np.ndarray, "n 3"]:
+        """Own values of pixels whose looks change."""
+
+
+class Srgb(Encoding):
+    """As on a display."""
+
+    def shown(self, pixels: Pixels, depth: int = 8) -> Image | UInt16[np.ndarray, "h w 3"]:
+        """See `Encoding`."""
+        return in_depth(pixels, depth)
+
+    def _moved(self, pixels, before, after):
+        unit = np.iinfo(pixels.dtype).max / 255
+        return pixels + unit * (after.astype(np.float64) - before)
+
+
+class Profiled(Encoding):
+    """By an ICC profile of red, green and blue, such as Display P3; its colours are looked up with 8 bits."""
+
+    def __init__(self, profile: bytes) -> None:
+        """See the class.
+
+        Args:
+            profile: the ICC profile.
+
+        Raises:
+            ValueError: it is damaged, or is not of red, green and blue.
+        """
+        self._profile = profile
+        _transform(profile, back=False)
+
+    def shown(self, pixels: Pixels, depth: int = 8) -> Image | UInt16[np.ndarray, "h w 3"]:
+        """See `Encoding`."""
+        return in_depth(self._looked_up(in_depth(pixels, 8), back=False), depth)
+
+    def is_srgb(self) -> bool:
+        """Whether its colours are what they would be without it."""
+        steps = np.linspace(0, 255, 9).round().astype(np.uint8)
+        colours = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)
+        moved = self.shown(colours).astype(int) - colours
+        return bool(np.abs(moved).max() <= SAME)
+
+    def _moved(self, pixels, before, after):
+        was, will_be = (self._looked_up(seen[None], back=True)[0] for seen in (before, after))
+        unit = np.iinfo(pixels.dtype).max / 255
+        return pixels + unit * (will_be.astype(np.float64) - was)
+
+    def _looked_up(self, image: Image, back: bool) -> Image:
+        """In sRGB, or `back` in the profile's colours."""
+        if not image.size:
+            return image
+        picture = PIL.Image.fromarray(np.ascontiguousarray(image))
+        return np.asarray(_transform(self._profile, back).apply(picture))
+
+
+class SceneLinear(Encoding):
+    """Light of a scene, as in OpenEXR files; 1 is a white surface, and lights are brighter.
+
+    It is shown by sRGB's curve up to KNEE, which skin hardly exceeds. What is brighter comes ever nearer to the
+    display's white: a white surface is at 0.9, a light of 16 at 0.985.
+    """
+
+    def __init__(self, chromaticities: Sequence[float] = REC709) -> None:
+        """See the class.
+
+        Args:
+            chromaticities: x, y of red, green, blue and white.
+        """
+        same = np.allclose(chromaticities, REC709, atol=1e-3)
+        to_xyz = _to_xyz(chromaticities)
+        self._to_srgb = np.eye(3) if same else np.linalg.solve(_to_xyz(REC709), to_xyz)
+
+    def shown(self, pixels: Pixels, depth: int = 8) -> Image | UInt16[np.ndarray, "h w 3"]:
+        """See `Encoding`."""
+        white = 2**depth - 1
+        # Of a frame of 4K, floats of 64 bits would fill a gigabyte.
+        seen = np.rint(white * self._displayed(pixels.astype(np.float32)).clip(0, 1))
+        return seen.astype(np.uint8 if depth == 8 else np.uint16)
+
+    def of(self, image: Image) -> Float32[np.ndarray, "h w 3"]:
+        """Light that is seen as a given image."""
+        return self._light(image / np.float64(255)).astype(np.float32)
+
+    def _moved(self, pixels, before, after):
+        # From the unrounded looks, so that what changes little keeps its fine steps
+        change = (after.astype(np.float64) - before) / 255
+        return self._light(self._displayed(pixels.astype(np.float64)) + change)
+
+    def _displayed(self, light: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+        """From light to the display's range, in which black and white are 0 and 1; nothing is clipped."""
+        # Renderers make mistakes.
+        light = np.nan_to_num(light, posinf=BRIGHTEST, neginf=-BRIGHTEST)
+        light = light @ self._to_srgb.T.astype(light.dtype)
+        curved = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
+        display = np.where(light <= 0.0031308, 12.92 * light, curved)
+        return np.where(display <= KNEE, display, _compressed(display))
+
+    def _light(self, display: Float64[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3"]:
+        """The other way."""
+        display = np.where(display <= KNEE, display, _expanded(display))
+        curved = ((np.maximum(display, 0.04045) + 0.055) / 1.055) ** 2.4
+        light = np.where(display <= 0.04045, display / 12.92, curved)
+        return light @ np.linalg.inv(self._to_srgb).T
+
+
+SRGB = Srgb()
+
+
+def in_depth(
+    image: UInt8[np.ndarray, "*n"] | UInt16[np.ndarray, "*n"], depth: int
+) -> UInt8[np.ndarray, "*n"] | UInt16[np.ndarray, "*n"]:
+    """An image of 8 or 16 bits with `depth` bits: white stays white."""
+    if image.dtype == (np.uint8 if depth == 8 else np.uint16):
+        return image
+    if depth == 16:
+        return image * np.uint16(257)
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _limits(kind: np.dtype) -> tuple[float, float]:
+    """The least and the largest number of a type."""
+    info = np.iinfo(kind) if np.issubdtype(kind, np.integer) else np.finfo(kind)
+    return float(info.min), float(info.max)
+
+
+@functools.lru_cache(maxsize=32)
+def _transform(profile: bytes, back: bool) -> PIL.ImageCms.ImageCmsTransform:
+    """From a profile's colours to sRGB, or back.
+
+    Raises:
+        ValueError: the profile is damaged, or is not of red, green and blue.
+    """
+    srgb = PIL.ImageCms.createProfile("sRGB")
+    try:
+        own = PIL.ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        ends = (srgb, own) if back else (own, srgb)
+        # White stays white.
+        return PIL.ImageCms.buildTransform(
+            *ends, "RGB", "RGB", PIL.ImageCms.Intent.RELATIVE_COLORIMETRIC
+        )
+    except (OSError, PIL.ImageCms.PyCMSError) as error:
+        raise ValueError("not a profile of red, green and blue") from error
+
+
+def _compressed(display: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """From KNEE and more to KNEE..1; both begin with the same slope."""
+    room = 1 - KNEE
+    over = np.maximum(display - KNEE, 0)
+    return KNEE + room * over / (over + room)
+
+
+def _expanded(display: Float64[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3"]:
+    """The other way; white becomes the brightest light."""
+    room = 1 - KNEE
+    white = 1.055 * BRIGHTEST ** (1 / 2.4) - 0.055
+    share = (display - KNEE) / room
+    share = np.clip(share, 0, (white - KNEE) / (white - KNEE + room))
+    return KNEE + room * share / (1 - share)
+
+
+def _to_xyz(chromaticities: Sequence[float]) -> Float64[np.ndarray, "3 3"]:
+    """The matrix from linear red, green and blue to CIE XYZ; white has Y = 1."""
+    x, y = np.array(chromaticities, np.float64).reshape(4, 2).T
+    columns = np.stack([x / y, np.ones(4), (1 - x - y) / y])
+    colours, white = columns[:, :3], columns[:, 3]
+    return colours * np.linalg.solve(colours, white)
