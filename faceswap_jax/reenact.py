@@ -109,7 +109,7 @@ def _check_files(
             raise InputError(f"{driving} moves a picture's face; give one in place of --persona.")
         clip.check_file(output, OUTPUT_SUFFIXES)
     elif driving:
-        clip.check_output(driving, output)
+        clip.check_output(driving, output, whole=True)
     if embedded:
         clip.check_file(embedded, sorted(PICTURE_SUFFIXES))
 

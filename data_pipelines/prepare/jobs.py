@@ -38,6 +38,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import landmarks, mediapipe, people
 from faceswap_jax.faces.embedding import can_compare
 from faceswap_jax.faces.picture import is_picture
+from faceswap_jax.faces.sequence import files_of
 from faceswap_jax.files import write_json
 
 logger = logging.getLogger(__name__)
@@ -158,12 +159,12 @@ def _identity(clip: Clip) -> list:
 
 
 def _stat(path: Path) -> tuple[int, int] | None:
-    """Size and time of the last change of a file; None if it is not there."""
+    """Size and time of the last change of a file, the sums of a sequence; None if it is not there."""
     try:
-        stat = os.stat(path)
-    except OSError:
+        stats = [os.stat(file) for file in files_of(path)]
+    except (OSError, InputError):
         return None
-    return stat.st_size, stat.st_mtime_ns
+    return sum(stat.st_size for stat in stats), sum(stat.st_mtime_ns for stat in stats)
 
 
 def load_report(job: Job, directory: Path, settings: Settings) -> Report | None:

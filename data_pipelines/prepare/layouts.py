@@ -3,11 +3,13 @@
 Each input is one of these; several are merged.
 
     ann.mp4             A clip or a picture. The persona has the file's name.
+    ann.%04d.exr        Numbered pictures as one clip, see `faces.sequence`. The persona has the name before the number.
     ann/                A folder of clips and pictures. The persona has the folder's name.
     people/             A folder of such folders, one per persona; clips may lie deeper: people/ann/monday/a.mp4.
     parts.csv           A table with the header `path,persona,start,end`. Paths are relative to the table. Start and end
                         are seconds and may be empty. Without a persona the file's name is taken. One file may have
-                        several rows, as long as its parts do not overlap.
+                        several rows, as long as its parts do not overlap. A path may also name numbered pictures, or
+                        the folder that holds them: each is a clip.
     vox2/               VoxCeleb 1 or 2 as unzipped: folders of identities (id00012, or the VGGFace name if a
                         vox1_meta.csv or vox2_meta.csv lies in the tree), in each a folder per video, in each the
                         utterances; further levels above the identities, such as dev/mp4, and sound files are ignored.
@@ -30,6 +32,7 @@ from data_pipelines.prepare.parts import read_table
 from data_pipelines.prepare.voxceleb import read_voxceleb
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.picture import is_picture
+from faceswap_jax.faces.sequence import is_sequence, title
 from faceswap_jax.faces.video import SUFFIXES
 
 
@@ -77,6 +80,9 @@ def _place(clip: Clip) -> tuple[str, str, float]:
 
 def _read(path: Path) -> Collection:
     """Lists the clips of one input, which may be a folder, a table or a file."""
+    if is_sequence(path) and not os.path.isdir(path):
+        clip = Clip(path, persona_name(title(path), path), path.name, video=path.name)
+        return Collection([clip], [])
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -12,6 +12,7 @@ from data_pipelines.prepare.folders import NO_CLIP, rows
 from data_pipelines.prepare.names import persona_name
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.picture import is_picture
+from faceswap_jax.faces.sequence import is_sequence, title
 from faceswap_jax.faces.video import SUFFIXES
 
 COLUMNS = ("path", "persona", "start", "end")
@@ -32,7 +33,8 @@ def read_table(path: Path) -> Collection:
         where = f"line {line} of {path}"
         clip = _part(path.parent, row, where)
         # A file with many parts is looked up once.
-        if clip.path not in parts and not os.path.isfile(clip.path):
+        is_there = clip.path in parts or os.path.isfile(clip.path)
+        if not is_there and not is_sequence(clip.path):
             missing.append((clip.path, where))
         parts[clip.path].append((clip.start, clip.end, line))
         clips.append(clip)
@@ -70,7 +72,8 @@ def _named_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def _part(folder: Path, row: Mapping[str, str], where: str) -> Clip:
     """Returns the part that one row names."""
     path = folder / row["path"]
-    if path.suffix.lower() not in SUFFIXES:
+    is_numbered = row["path"] != "" and is_sequence(path)
+    if path.suffix.lower() not in SUFFIXES and not is_numbered:
         raise InputError(
             f"The path {row['path']!r} in {where} names {NO_CLIP}; correct or remove the line."
         )
@@ -87,7 +90,8 @@ def _part(folder: Path, row: Mapping[str, str], where: str) -> Clip:
             "leave them empty."
         )
 
-    persona = persona_name(row["persona"].strip() or path.stem, where)
+    of_path = title(path) if is_numbered else path.stem
+    persona = persona_name(row["persona"].strip() or of_path, where)
     name = f"{persona}/{Path(row['path']).as_posix()}"
     return Clip(path, persona, name + fragment(start, end), start, end, video=name)
 

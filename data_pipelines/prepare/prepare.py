@@ -36,6 +36,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import landmarks, video
 from faceswap_jax.faces.embedding import can_compare
 from faceswap_jax.faces.people import identity_of
+from faceswap_jax.faces.sequence import check, is_sequence
 from faceswap_jax.files import is_partial, locked, make_folder, partial_files, write_json
 
 ROWS = 40
@@ -72,8 +73,10 @@ def prepare(
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     found = layouts.find_clips(inputs)
     for path in inputs:
-        # A file that was named must be good; one bad file in a folder is only told.
-        if path.suffix.lower() in video.SUFFIXES and path.is_file():
+        # What was named must be good; one bad file in a folder is only told.
+        if is_sequence(path) and not path.is_dir():
+            check(path)
+        elif path.suffix.lower() in video.SUFFIXES and path.is_file():
             video.probe(path)
     if found.skipped:
         names = ", ".join(path.name for path in found.skipped[:5])

@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from faceswap_jax.commands.base import Command, explained
-from faceswap_jax.commands.results import define_step, define_swap, model_of, swap_choices
+from faceswap_jax.commands.results import define_step, define_swap, footage, model_of, swap_choices
 from faceswap_jax.errors import InputError
 
 SIGNALS = {
@@ -177,7 +177,7 @@ class Edit(Command):
         edit(
             model_of(values),
             values.persona,
-            Path(inputs[0]),
+            footage(inputs[0], values),
             Path(values.output),
             changes,
             values.only_changes,

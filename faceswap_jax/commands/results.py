@@ -44,7 +44,7 @@ class Swap(Command):
         swap(
             model_of(values),
             values.persona,
-            Path(inputs[0]),
+            footage(inputs[0], values),
             Path(values.output),
             **swap_choices(values),
         )
@@ -82,7 +82,7 @@ class Reenact(Command):
         reenact(
             model_of(values),
             paths(inputs),
-            _path(values.drive),
+            None if values.drive is None else footage(values.drive, values),
             _path(values.output),
             persona=values.persona,
             step=values.step,
@@ -250,7 +250,25 @@ def define_run(values: flags.FlagValues) -> None:
     """The flags of commands that make images: which run makes them, and where to."""
     define_model(values, "Folder of a trained run.")
     define_step(values)
-    flags.DEFINE_string("output", None, "Picture or clip (.mp4) to write.", values)
+    meaning = (
+        "Picture or clip (.mp4) to write, or numbered pictures, such as out.%04d.exr; or a folder for these, if the "
+        "input is such."
+    )
+    flags.DEFINE_string("output", None, meaning, values)
+    meaning = "Frames a second of an input of numbered pictures. By default 25."
+    flags.DEFINE_string("fps", None, meaning, values)
+
+
+def footage(text: str, values: flags.FlagValues) -> Path:
+    """The picture or clip that is to be used, at the rate that the flags say.
+
+    Raises:
+        InputError: a rate is given that is none, or for what has one.
+    """
+    from faceswap_jax.faces.sequence import at_rate
+
+    path = Path(text)
+    return path if values.fps is None else at_rate(path, values.fps)
 
 
 def define_step(values: flags.FlagValues) -> None:

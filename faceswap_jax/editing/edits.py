@@ -62,19 +62,30 @@ class Edits:
         for number in numbers:
             curves = [curve for curve in self.curves if curve.face in (None, number)]
             if curves:
-                shifts[number] = self._shift(curves)
+                shifts[number] = Change(curves, self.vectors)
         return shifts
 
-    def _shift(self, curves: Sequence[Curve]) -> Shift:
-        def shift(
-            frames: Sequence[Frame], z: Float32[np.ndarray, "n latent"]
-        ) -> Float32[np.ndarray, "n latent"]:
-            total = np.zeros_like(z)
-            for curve in curves:
-                vector = self.vectors[curve.vector]
-                wanted = np.array([curve(frame.time) for frame in frames])
-                weights = vector.possible(z, wanted)
-                total += np.float32(weights[:, None] * vector.values)
-            return total
 
-        return shift
+@dataclass(frozen=True)
+class Change:
+    """What is added to the latents of a face, see `inference.clip.Shift`.
+
+    Attributes:
+        curves: weights of vectors over time.
+        vectors: by name.
+    """
+
+    curves: Sequence[Curve]
+    vectors: Mapping[str, Vector]
+
+    def __call__(
+        self, frames: Sequence[Frame], z: Float32[np.ndarray, "n latent"]
+    ) -> Float32[np.ndarray, "n latent"]:
+        """See the class."""
+        total = np.zeros_like(z)
+        for curve in self.curves:
+            vector = self.vectors[curve.vector]
+            wanted = np.array([curve(frame.time) for frame in frames])
+            weights = vector.possible(z, wanted)
+            total += np.float32(weights[:, None] * vector.values)
+        return total

@@ -6,7 +6,7 @@ Pose and expression are read by MediaPipe's face landmarker v2.
 import contextlib
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import expression, identity
 from faceswap_jax.evaluation.frames import Landmarks, PerFrame, Points
 from faceswap_jax.evaluation.report import Score
-from faceswap_jax.faces import align
+from faceswap_jax.faces import align, sequence
 from faceswap_jax.faces.blendshapes import BlendshapeReader
 from faceswap_jax.faces.embedding import DlibEmbedder, FaceEmbedder, SFaceEmbedder
 from faceswap_jax.faces.face import Image
@@ -77,7 +77,9 @@ class ClipWorld:
             raise InputError(
                 f"'{folder}' holds no clip; give a folder with a clip or a folder of each person."
             )
-        self.clips = [clip for clip in find_clips(inputs).clips if _is_whole_clip(clip)]
+        found = find_clips(inputs).clips
+        self.clips = [clip for clip in found if _is_whole_clip(clip)]
+        self.clips += _sequences(found, {clip.persona for clip in self.clips})
         self.judges: Mapping[str, FaceEmbedder]
         if embedder:
             self.judges = {embedder.resolve().name: identity.IResNetEmbedder(embedder)}
@@ -166,6 +168,16 @@ def _is_input(path: Path) -> bool:
 
 def _is_whole_clip(clip: Clip) -> bool:
     return clip.path.suffix.lower() in CLIP_SUFFIXES and clip.end == math.inf
+
+
+def _sequences(found: Iterable[Clip], shown: Set[str]) -> list[Clip]:
+    """Numbered pictures as clips, of those people whom no clip shows."""
+    folders = {clip.path.parent: clip.persona for clip in found if clip.persona not in shown}
+    clips = []
+    for folder, persona in folders.items():
+        for pattern in sequence.patterns_in(folder):
+            clips.append(Clip(pattern, persona, f"{persona}/{pattern.name}"))
+    return clips
 
 
 def _identity_scores(judges: Iterable[str]) -> dict[str, Score]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from faceswap_jax.faces.container import audio_stream, clock_of, open_container, read_packets
-from faceswap_jax.faces.picture import is_picture
+from faceswap_jax.faces.picture import is_silent
 
 RATE = 16000
 """Samples a second."""
@@ -43,7 +43,7 @@ def read_audio(path: Path, *, start: float = 0.0, end: float = math.inf) -> Int1
         InputError: the file is missing, unreadable, empty, or no clip.
     """
     pieces = []
-    if not is_picture(path):
+    if not is_silent(path):
         with open_container(path) as container:
             stream = audio_stream(container)
             if stream is not None:

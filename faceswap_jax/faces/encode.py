@@ -24,7 +24,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.remux import all_but_frames, sound_alone
 from faceswap_jax.faces.still import Orientation
-from faceswap_jax.faces.video import SCALER, Frame, VideoInfo, in_square_pixels, probe
+from faceswap_jax.faces.video import BT709, SCALER, Frame, VideoInfo, in_square_pixels, probe
 from faceswap_jax.files import replacing
 
 logger = logging.getLogger(__name__)
@@ -35,9 +35,6 @@ CRF = 16
 
 Rest = Callable[[av.container.OutputContainer, av.VideoStream], Iterator[av.Packet]]
 """Adds other streams to an output than that of the frames, and gives their packets."""
-
-BT709 = 1
-"""swscale's number of its matrix, and the code point of primaries, transfer and matrix (ITU-T H.273)."""
 
 
 def write_video(
@@ -110,9 +107,9 @@ def write_made(
         has_audio=False,
         time_base=1 / rate,
         pixel_aspect=Fraction(1),
-        matrix=BT709,
+        matrix=BT709[0],
         full_range=False,
-        tags=(BT709, BT709, BT709),
+        tags=BT709,
     )
 
     def rest(output: av.container.OutputContainer, _: av.VideoStream) -> Iterator[av.Packet]:

@@ -3,6 +3,7 @@
 import io
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import OpenEXR
@@ -10,6 +11,7 @@ from jaxtyping import Float, Float32
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.encoding import REC709, SceneLinear
+from faceswap_jax.files import readable
 
 MAGIC = b"\x76\x2f\x31\x01"
 """The first bytes of a file."""
@@ -37,14 +39,14 @@ class Light:
         Raises:
             InputError: it is damaged, or too large, or has no red, green and blue.
         """
-        for part in _read(path, data, header_only=True).parts:
+        for part in _read(path, io.BytesIO(data), header_only=True).parts:
             first, last = part.header["dataWindow"]
             if np.prod(last.astype(float) - first + 1) > most:
                 raise InputError(
                     f"{path} claims more than {most // 10**6} million pixels; scale it down or leave it out."
                 )
 
-        self._file = _read(path, data)
+        self._file = _read(path, io.BytesIO(data))
         self._part = _coloured(path, self._file)
         header = self._part.header
         self.pixels = np.stack([self._channels[name].pixels for name in COLOURS], -1)
@@ -62,6 +64,18 @@ class Light:
         return _encoded(self._file)
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of the first part of a file, by its head.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    with readable(path), open(path, "rb") as stream:
+        first, last = _read(path, stream, header_only=True).parts[0].header["dataWindow"]
+    width, height = last - first + 1
+    return int(width), int(height)
+
+
 def encoded(pixels: Float32[np.ndarray, "h w 3"]) -> bytes:
     """A new file of half floats."""
     channels = {name: pixels[..., i].astype(np.float16) for i, name in enumerate(COLOURS)}
@@ -69,12 +83,10 @@ def encoded(pixels: Float32[np.ndarray, "h w 3"]) -> bytes:
     return _encoded(OpenEXR.File(header, channels))
 
 
-def _read(path: Path, data: bytes, header_only: bool = False) -> OpenEXR.File:
+def _read(path: Path, stream: BinaryIO, header_only: bool = False) -> OpenEXR.File:
     damaged = InputError(f"{path} is damaged or not a picture; export it again.")
     try:
-        file = OpenEXR.File(
-            io.BytesIO(data), separate_channels=True, header_only=header_only, num_threads=0
-        )
+        file = OpenEXR.File(stream, separate_channels=True, header_only=header_only, num_threads=0)
     # Whatever the library raises, it is about this file.
     except Exception as error:
         raise damaged from error

@@ -10,7 +10,8 @@ The file (sidecar)
     and one row per frame that shows the face. `frame` counts from 0 in presentation order. Coordinates are pixels of
     the frame as players show it, turned upright, with square pixels: x to the right, y down, decimals allowed, the
     centre of the top left pixel at (0, 0). Frames without a row have no face. Rows may come in any order, each frame
-    once.
+    once. The landmarks of numbered pictures lie beside them as `shot.%04d.exr.landmarks.csv`; there 0 is the first
+    picture that is read.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import sequence
 from faceswap_jax.faces.face import Face, Image, Landmarker, Landmarks
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
@@ -42,7 +44,9 @@ HEADER = ["frame"] + [f"{axis}{point}" for point in range(68) for axis in "xy"]
 
 def sidecar_path(clip: Path) -> Path:
     """Where the landmarks of a clip are looked for: `a.mp4` -> `a.mp4.landmarks.csv`."""
-    return clip.with_name(clip.name + ".landmarks.csv")
+    named = sequence.parse(clip)
+    plain = clip if named is None else named.plain
+    return plain.with_name(plain.name + ".landmarks.csv")
 
 
 def find_sidecar(clip: Path) -> Path | None:

@@ -10,6 +10,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces.encoding import in_depth
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.grid import draw_grid
+from faceswap_jax.faces.sequence import is_sequence
 from faceswap_jax.faces.still import FORMATS, Still, read_still, write_still
 
 PICTURE_SUFFIXES = frozenset(FORMATS)
@@ -17,7 +18,13 @@ PICTURE_SUFFIXES = frozenset(FORMATS)
 
 def is_picture(path: Path) -> bool:
     """Whether the file's name is that of a still picture."""
-    return Path(path).suffix.lower() in PICTURE_SUFFIXES
+    path = Path(path)
+    return path.suffix.lower() in PICTURE_SUFFIXES and not is_sequence(path)
+
+
+def is_silent(path: Path) -> bool:
+    """Whether a path names a picture or numbered pictures, beside which there is nothing else."""
+    return is_picture(path) or is_sequence(path)
 
 
 def read_picture(path: Path, *, depth: int = 8) -> Image | UInt16[np.ndarray, "h w 3"]:

@@ -23,7 +23,7 @@ from faceswap_jax.faces.container import (
     timecode_of,
     video_streams,
 )
-from faceswap_jax.faces.picture import is_picture
+from faceswap_jax.faces.picture import is_silent
 
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 """Samples a second that the encoder takes."""
@@ -90,7 +90,7 @@ def all_but_frames(
         output: where to add streams.
         images: its stream of frames, which gets what is said of the clip's.
     """
-    if is_picture(clip):
+    if is_silent(clip):
         return
     with open_container(clip) as container:
         frames = video_streams(container)[0]

@@ -188,8 +188,27 @@ def read_still(path: Path) -> Still:
         ) from error
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as it is stored, by the head of its file.
+
+    Raises:
+        InputError: as `read_still`.
+    """
+    if Path(path).suffix.lower() == ".exr":
+        return exr.read_size(path)
+    with readable(path), warnings.catch_warnings(action="ignore"):
+        try:
+            with PIL.Image.open(path) as image:
+                return image.size
+        except (PIL.UnidentifiedImageError, ValueError, SyntaxError, EOFError, RuntimeError):
+            pass
+    # It says what is wrong, or knows more kinds.
+    height, width, _ = read_still(path).pixels.shape
+    return width, height
+
+
 def write_still(path: Path, still: Still) -> None:
-    """Writes a picture in the format that the suffix names; see `missing` for what it must hold.
+    """Writes a picture in the format that the suffix names; see `check_kept` for what it may lose.
 
     Raises:
         InputError: an unknown suffix, or the folder cannot be written.
@@ -209,6 +228,18 @@ def write_still(path: Path, still: Still) -> None:
         encoded = _by_opencv(still, suffix)
     with replacing(path) as aside:
         aside.write_bytes(encoded)
+
+
+def check_kept(source: Path, output: Path) -> None:
+    """Raises InputError if the format of the output cannot hold all that a picture is."""
+    still = read_still(source)
+    lost = missing(still, output.suffix.lower())
+    if lost:
+        fitting = [suffix for suffix in sorted(FORMATS) if not missing(still, suffix)]
+        raise InputError(
+            f"'{output}' cannot hold what {source} has: {', '.join(lost)}; choose a name that ends in "
+            f"{', '.join(fitting)}."
+        )
 
 
 def missing(still: Still, suffix: str) -> list[str]:

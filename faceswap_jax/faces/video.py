@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from jaxtyping import UInt16
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import sequence
 from faceswap_jax.faces.container import (
     clock_of,
     open_container,
@@ -25,8 +26,8 @@ from faceswap_jax.faces.container import (
     video_streams,
 )
 from faceswap_jax.faces.face import Image
-from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, read_picture
-from faceswap_jax.faces.still import MAX_PIXELS, Orientation
+from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, is_silent
+from faceswap_jax.faces.still import MAX_PIXELS, Orientation, read_still
 
 CLIP_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".wmv"}
@@ -39,6 +40,10 @@ SQUARE = 1.01
 
 FLAT = 4
 """How much longer one side of a pixel can be than the other; anamorphic lenses and DVDs stay below 2."""
+
+UNSPECIFIED = (2, 2, 2)
+BT709 = (1, 1, 1)
+"""Code points of primaries, transfer and matrix (ITU-T H.273)."""
 
 # Without these flags swscale repeats colour samples instead of interpolating them, and truncates.
 SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -104,23 +109,39 @@ def probe(path: Path) -> VideoInfo:
         InputError: as `read_frames`.
     """
     if is_picture(path):
-        height, width = read_picture(path).shape[:2]
-        return VideoInfo(
-            width=width,
-            height=height,
-            rate=Fraction(1),
-            frames=1,
-            duration=0.0,
-            orientation=Orientation(),
-            has_audio=False,
-            time_base=Fraction(1),
-            pixel_aspect=Fraction(1),
-            matrix=_guess_matrix(width, height),
-            full_range=False,
-            tags=(2, 2, 2),
+        return _picture_info(path, tags=UNSPECIFIED)
+    if sequence.is_sequence(path):
+        pictures = sequence.open_sequence(path)
+        first, last = pictures.first, max(pictures.pictures)
+        return replace(
+            _picture_info(pictures.pictures[first], tags=BT709),
+            rate=pictures.rate,
+            frames=len(pictures.pictures),
+            duration=float((last - first + 1) / pictures.rate),
+            time_base=1 / pictures.rate,
         )
     with _open(path) as (container, stream):
         return _info(container, stream, next(_decode(path, container, stream)))
+
+
+def _picture_info(path: Path, tags: tuple[int, int, int]) -> VideoInfo:
+    """Facts about a picture as a clip of one frame."""
+    still = read_still(path)
+    height, width = _size(*still.pixels.shape[:2], still.pixel_aspect)
+    return VideoInfo(
+        width=width,
+        height=height,
+        rate=Fraction(1),
+        frames=1,
+        duration=0.0,
+        orientation=Orientation(),
+        has_audio=False,
+        time_base=Fraction(1),
+        pixel_aspect=still.pixel_aspect,
+        matrix=BT709[0] if tags == BT709 else _guess_matrix(width, height),
+        full_range=False,
+        tags=tags,
+    )
 
 
 def read_frames(
@@ -131,6 +152,8 @@ def read_frames(
     depth: int = 8,
 ) -> Iterator[Frame]:
     """Frames of a clip in presentation order, decoded as they are asked for; a picture is one frame at time 0.
+
+    Numbered pictures are a clip, too, see `faces.sequence`.
 
     Times and indices count from the beginning of the file, whatever part of it is read. A damaged or cut off clip
     gives the frames that can be decoded; a warning in the log tells how many are missing.
@@ -150,7 +173,15 @@ def read_frames(
     if is_picture(path):
         if start <= 0 < end:
             empty = False
-            yield Frame(read_picture(path, depth=depth), 0.0, 0)
+            yield _picture_frame(path, 0.0, 0, depth)
+    elif sequence.is_sequence(path):
+        sequence.check(path)
+        pictures = sequence.open_sequence(path)
+        for index, (number, file) in enumerate(pictures.pictures.items()):
+            time = pictures.time(number)
+            if start <= time < end:
+                empty = False
+                yield _picture_frame(file, time, index, depth)
     else:
         reformatter = VideoReformatter()
         for index, frame, pixel_aspect in _numbered(path, start):
@@ -163,6 +194,14 @@ def read_frames(
                 yield Frame(image, frame.time, index, None if image is own else own)
     if empty:
         raise InputError(f"{path} has no frame from {start:g} s to {end:g} s; correct these times.")
+
+
+def _picture_frame(path: Path, time: float, index: int, depth: int) -> Frame:
+    """A picture as a frame."""
+    still = read_still(path)
+    own = still.encoding.shown(still.pixels, depth)
+    image = in_square_pixels(own, still.pixel_aspect)
+    return Frame(image, time, index, None if image is own else own)
 
 
 def in_square_pixels(
@@ -197,14 +236,17 @@ def frame_times(path: Path) -> list[float]:
         InputError: as `read_frames`.
     """
     if is_picture(path):
-        read_picture(path)
+        read_still(path)
         return [0.0]
+    if sequence.is_sequence(path):
+        pictures = sequence.open_sequence(path)
+        return [pictures.time(number) for number in pictures.pictures]
     return [frame.time for _, frame, _ in _numbered(path, 0)]
 
 
 def start_timecode(path: Path) -> str | None:
     """Timecode of a clip's first frame, such as "01:00:00:00"; None if the file has none."""
-    if is_picture(path):
+    if is_silent(path):
         return None
     with open_container(path) as container:
         return timecode_of(container)

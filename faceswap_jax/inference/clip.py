@@ -1,9 +1,11 @@
 """A clip through a generator: faces blended into its frames, or whole images of the generator's own."""
 
 import contextlib
+import hashlib
 import itertools
 import math
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,12 +16,19 @@ import numpy as np
 from jaxtyping import Float32, Int16
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align, audio, blend, mouth, people, video
+from faceswap_jax.faces import align, audio, blend, mouth, people, sequence, video
 from faceswap_jax.faces.embedding import Embedding
-from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, write_made, write_video
+from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, own_pixels, write_made, write_video
 from faceswap_jax.faces.face import Face, Image, Landmarks
 from faceswap_jax.faces.landmarks import open_landmarker
+from faceswap_jax.faces.numbered import (
+    NumberedPictures,
+    check_pattern,
+    numbered_pictures,
+    pattern_of,
+)
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
+from faceswap_jax.faces.still import check_kept, read_still, write_still
 from faceswap_jax.inference.audience import tell, watched
 from faceswap_jax.inference.batching import BATCH, Performance, generate, latents
 from faceswap_jax.inference.generator import Edit, Generator, Identity
@@ -103,7 +112,7 @@ def swap_clip(
         generator: of placement "blended".
         roles: who is shown instead of whom.
         source: picture or clip.
-        output: picture, or clip with the source's frame rate and sound; see `check_output`.
+        output: picture, clip with the source's frame rate and sound, or numbered pictures; see `check_output`.
         method: of blending, see `faces.blend.blend`.
         outline: of the face, see `faces.align.face_polygon`.
     """
@@ -111,7 +120,8 @@ def swap_clip(
     def finish(generated: Iterable[Generated]) -> Iterator[video.Frame]:
         return blended_frames(generated, roles, generator, method, outline)
 
-    return _convert(generator, roles, source, output, finish, "left unchanged")
+    choices = (method, outline)
+    return _convert(generator, roles, source, output, finish, choices, "left unchanged")
 
 
 def reenact_clip(
@@ -127,7 +137,7 @@ def reenact_clip(
         generator: of placement "whole".
         identity: as its `identity` gave it.
         driving: picture or clip; the person who fills most of it performs.
-        output: picture, or clip with the driving clip's frame rate and sound; see `check_output`.
+        output: picture, clip with the driving clip's frame rate and sound, or numbered pictures; see `check_output`.
         restores_mouth: whether an open mouth's inside is the performer's, see `faces.mouth`.
 
     Raises:
@@ -145,7 +155,8 @@ def reenact_clip(
             generated = mouths_restored(generated, person, generator.alignment)
         return whole_frames(generated)
 
-    return _convert(generator, roles, driving, output, finish, "repeat their neighbour")
+    choices = (restores_mouth,)
+    return _convert(generator, roles, driving, output, finish, choices, "repeat their neighbour")
 
 
 def reenact_shifted(
@@ -184,11 +195,29 @@ def reenact_shifted(
     return Count(len(shift))
 
 
-def check_output(source: Path, output: Path) -> None:
-    """Raises InputError unless the source can be read and its result written to `output`."""
+def check_output(source: Path, output: Path, whole: bool = False) -> None:
+    """Raises InputError unless the source can be read and its result written to `output`.
+
+    Args:
+        source: picture or clip, also numbered pictures.
+        output: picture, clip, or numbered pictures, see `faces.numbered.pattern_of`.
+        whole: whether the result shows images of the generator's own, and nothing of the source.
+    """
     video.probe(source)
-    check_file(output, sorted(PICTURE_SUFFIXES) if is_picture(source) else OUTPUT_SUFFIXES)
-    if output.exists() and output.samefile(source):
+    if is_picture(source):
+        check_file(output, sorted(PICTURE_SUFFIXES))
+        if not whole:
+            check_kept(source, output)
+    else:
+        if sequence.is_sequence(source):
+            sequence.check(source)
+        pattern = pattern_of(source, output)
+        if pattern is None:
+            check_file(output, OUTPUT_SUFFIXES)
+        else:
+            check_folder(output if output.is_dir() else output.absolute().parent)
+            check_pattern(source, output, changes=not whole)
+    if output.is_file() and source.is_file() and output.samefile(source):
         raise InputError(f"'{output}' is the input itself; choose another name for --output.")
 
 
@@ -200,12 +229,15 @@ def check_file(output: Path, suffixes: Sequence[str]) -> None:
         )
     if output.is_dir():
         raise InputError(f"'{output}' is a folder; choose another name for the output.")
-    folder = output.absolute().parent
+    check_folder(output.absolute().parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises InputError unless files can be written in a folder: before the work, not after it."""
     if not folder.is_dir():
-        raise InputError(f"The folder '{output.parent}' does not exist; make it first.")
-    # Before the work, not after it
+        raise InputError(f"The folder '{folder}' does not exist; make it first.")
     if not os.access(folder, os.W_OK):
-        raise InputError(f"The folder '{output.parent}' may not be written; name another.")
+        raise InputError(f"The folder '{folder}' may not be written; name another.")
 
 
 def generate_frames(
@@ -412,6 +444,7 @@ def _convert(
     source: Path,
     output: Path,
     finish: Callable[[Iterable[Generated]], Iterator[video.Frame]],
+    choices: Sequence[object],
     without_face: str,
 ) -> Count:
     """Generates, finishes and writes the frames of a picture or clip; says at the end what was done.
@@ -422,31 +455,72 @@ def _convert(
         source: picture or clip.
         output: what to write.
         finish: from generated images to the frames that are written.
+        choices: on which `finish` depends.
         without_face: what becomes of frames without a face, for people.
     """
     count = Count()
     sound = audio.read_audio(source) if "sound" in generator.inputs else None
     frames = iter(_watched(video.read_frames(source), source, "images"))
-    generated = generate_frames(generator, roles, frames, count, sound)
+    is_whole = generator.placement == "whole"
+
     # Frames are read, generated and finished as they are written.
-    _write(output, source, finish(generated), generator.placement)
+    def finished(frames: Iterator[video.Frame]) -> Iterator[video.Frame]:
+        return finish(generate_frames(generator, roles, frames, count, sound))
+
+    kept = 0
+    if is_picture(source):
+        (frame,) = finished(frames)
+        if is_whole:
+            write_picture(output, frame.image)
+        else:
+            still = read_still(source)
+            write_still(output, still.changed(own_pixels(frame, still.pixel_aspect)))
+    elif pattern_of(source, output):
+        job = _job(generator, roles, source, choices)
+        with numbered_pictures(output, source, job, changes=not is_whole) as pictures:
+            if not is_whole:
+                frames, there = _without_finished(frames, pictures)
+            for frame in finished(frames):
+                pictures.write(frame)
+            kept = 0 if is_whole else len(there)
+    else:
+        write_video(output, source, finished(frames), square_pixels=is_whole)
 
     done = f"{output}: {count.frames} frames"
+    if kept:
+        done += f", {kept} more were finished before"
     if count.without_face:
         done += f", {count.without_face} without the face {without_face}"
     tell(done)
     return count
 
 
+def _without_finished(
+    frames: Iterator[video.Frame], pictures: NumberedPictures
+) -> tuple[Iterator[video.Frame], list[int]]:
+    """The frames that are still to be made, and the numbers of the others as they are passed."""
+    passed = []
+
+    def todo() -> Iterator[video.Frame]:
+        for frame in frames:
+            if pictures.is_finished(frame.index):
+                passed.append(frame.index)
+            else:
+                yield frame
+
+    return todo(), passed
+
+
+def _job(
+    generator: Generator, roles: Sequence[Role], source: Path, choices: Sequence[object]
+) -> str:
+    """Names all that decides what the frames of a result will be."""
+    stats = [file.stat() for file in sequence.files_of(source)]
+    stamps = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+    everything = generator.digest, [tuple(role) for role in roles], stamps, choices
+    return hashlib.sha256(pickle.dumps(everything)).hexdigest()
+
+
 def _watched(frames: Iterable[video.Frame], clip: Path, what: str) -> Iterable[video.Frame]:
     """The frames of a clip; the audience sees how far it is."""
     return watched(frames, f"{clip.name}: {what}", video.probe(clip).frames)
-
-
-def _write(output: Path, source: Path, frames: Iterator[video.Frame], placement: str) -> None:
-    """Writes one frame as a picture, or several as a clip with the source's sound."""
-    if is_picture(source):
-        (frame,) = frames
-        write_picture(output, frame.image)
-    else:
-        write_video(output, source, frames, square_pixels=placement == "whole")

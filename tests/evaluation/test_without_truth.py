@@ -5,9 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
+from faceswap_jax.evaluation.clip_world import ClipWorld
 from faceswap_jax.evaluation.expression import GROUPS
 from faceswap_jax.evaluation.without_truth import ClipBench
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
+from faceswap_jax.faces.picture import write_picture
 from tests.support.bench import SEEN, mean
 
 
@@ -62,6 +64,17 @@ def test_a_perfect_swap_without_truth(large, generator, tmp_path):
     assert set(same) == {"do nothing", "swap", "ceiling", "persona"}
     for name, values in same["swap"].items():
         np.testing.assert_array_equal(values, same["do nothing"][name], name)
+
+
+def test_numbered_pictures_are_clips_of_whom_no_clip_shows(large, tmp_path):
+    folder, _ = large
+    data = tmp_path / "data"
+    for name in ("ada", "cy"):
+        (data / name).mkdir(parents=True)
+        for number in (1, 2, 3):
+            write_picture(data / name / f"{number:04d}.png", np.zeros((8, 8, 3), np.uint8))
+    shutil.copy(folder / "ada.mp4", data / "ada" / "a.mp4")
+    assert [clip.name for clip in ClipWorld(data).clips] == ["ada/a.mp4", "cy/%04d.png"]
 
 
 def test_frames_without_the_performer_are_not_measured(large, generator, tmp_path):

@@ -38,6 +38,18 @@ def test_files_and_folders_of_one_persona(tmp_path):
     assert pickle.loads(pickle.dumps(found.clips)) == found.clips  # they travel to other processes
 
 
+def test_numbered_pictures_are_one_clip(tmp_path):
+    make(tmp_path, "ann.0001.exr", "ann.0002.exr", "bob/0001.png", "bob/0002.png", "cy/1.png")
+    ann, bob, cy = tmp_path / "ann.%04d.exr", tmp_path / "bob/%04d.png#1-2", tmp_path / "cy@12"
+    assert find_clips([ann, bob, cy]).clips == [
+        Clip(ann, "ann", "ann.%04d.exr", 0.0, math.inf, "ann.%04d.exr"),
+        Clip(bob, "bob", "%04d.png#1-2", 0.0, math.inf, "%04d.png#1-2"),
+        Clip(cy, "cy", "cy@12", 0.0, math.inf, "cy@12"),
+    ]
+    # In a folder of a persona each counts for itself: photographs have numbers, too.
+    assert len(find_clips([tmp_path / "bob"]).clips) == 2
+
+
 def test_a_folder_per_persona(tmp_path):
     """Whatever the order in which files were made, and however deep they lie."""
     files = [

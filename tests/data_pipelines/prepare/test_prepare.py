@@ -24,6 +24,7 @@ from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.tracks import render_frame
 from data_pipelines.records import MANIFEST, SETTINGS, SHARDS, Counts, Manifest
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import video
 from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import write_picture
 from faceswap_jax.files import aside_of
@@ -70,6 +71,35 @@ def shards(directory: Path) -> dict[str, str]:
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted((directory / SHARDS).glob("[!.]*.arrayrecord"))
     }
+
+
+def test_numbered_pictures(puppet, tmp_path):
+    """By pattern and as a folder of a table; a picture that changes makes its clip new."""
+    folder = tmp_path / "shots" / "bob"
+    folder.mkdir(parents=True)
+    for frame in video.read_frames(puppet):
+        for name in ("ann", "bob/"):
+            write_picture(folder.parent / f"{name}{frame.index + 1:04d}.png", frame.image)
+    landmarks = sidecar_path(puppet).read_bytes()
+    pattern, table = folder.parent / "ann%04d.png", folder.parent / "parts.csv"
+    sidecar_path(pattern).write_bytes(landmarks)
+    sidecar_path(folder).write_bytes(landmarks)
+    table.write_text("path,persona,start,end\nbob,,,0.1\n")
+
+    output = tmp_path / "data"
+    manifest = prepare([pattern, table], output, SETTINGS_16)
+    assert manifest.personas["ann"].counts == Counts(FRAMES, FRAMES, {})
+    assert [record.frame for record in stored.records(output, "bob")] == [0, 1, 2]
+    before = shards(output)
+    write_picture(folder.parent / "ann0003.png", np.zeros((SIZE, SIZE, 3), np.uint8))
+    prepare([pattern, table], output, SETTINGS_16)
+    changed = [name for name, digest in shards(output).items() if before.get(name) != digest]
+    assert len(before) == 2 and len(changed) == 1
+
+    write_picture(folder.parent / "ann0003.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(InputError, match=r"ann0003.png has 8 x 8 pixels, and .* 96 x 96"):
+        prepare([pattern], tmp_path / "refused", SETTINGS_16)
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_file_and_a_folder(puppet, tmp_path, capsys):
