@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from faceswap_jax import cli
 from faceswap_jax.edit import edit
 from faceswap_jax.editing import keys
 from faceswap_jax.editing.vectors import Vector
@@ -130,6 +131,25 @@ def test_a_picture_is_edited(edited, tmp_path):
     # A weight of nothing is the swap; two compiled programs round differently.
     np.testing.assert_allclose(middle, read_picture(plain), atol=1)
     assert np.abs(low - middle).max() > 10 and np.abs(high - middle).max() > 10
+
+
+def test_numbered_pictures_are_edited(edited, clips, tmp_path):
+    """At 2 frames a second the last of four is at 1.5 s; its key is its own."""
+    source, keys = tmp_path / "ben.%d.png", tmp_path / "keys.json"
+    for frame in video.read_frames(clips / "ben.mp4"):
+        write_picture(tmp_path / f"ben.{frame.index + 1}.png", frame.image)
+    sidecar_path(source).write_bytes(sidecar_path(clips / "ben.mp4").read_bytes())
+    frames = [{"time": 1.0, "weight": 0}, {"time": 1.5, "weight": 1}]
+    edits = [{"vector": "mouth_open", "keys": frames}]
+    keys.write_text(json.dumps({"version": 1, "edits": edits}))
+
+    outputs = [tmp_path / f"{name}.%d.png" for name in ("plain", "edited")]
+    flags = [f"--workdir={edited}", "--persona=ada", "--fps=2", f"{source}#1-4"]
+    assert cli.main(["swap", *flags, f"--output={outputs[0]}"]) == 0
+    assert cli.main(["edit", *flags, f"--keyframes={keys}", f"--output={outputs[1]}"]) == 0
+    plain, changed = map(images, outputs)
+    change = np.abs(plain - changed).max((1, 2, 3))
+    assert change[:3].max() <= 1 and change[3] > 10
 
 
 def test_only_what_an_edit_changes_may_be_put_into_the_frame(edited, tmp_path):

@@ -3,6 +3,7 @@
 import os
 import wave
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,20 @@ def test_somebody_from_pictures_and_clips(whole_run, clips, picture, tmp_path):
     assert reenact(whole_run, [picture], picture, output) == Count(1, 0)
     assert read_picture(output).shape == (SIDE, SIDE, 3)
     assert reenact(whole_run, [picture, clips / "ben.mp4"], picture, output) == Count(1, 0)
+
+
+def test_numbered_pictures_drive_and_are_written(whole_run, clips, tmp_path):
+    drive = tmp_path / "ben.%04d.png"
+    for frame in video.read_frames(clips / "ben.mp4"):
+        write_picture(tmp_path / f"ben.{frame.index:04d}.png", frame.image)
+    sidecar_path(drive).write_bytes(sidecar_path(clips / "ben.mp4").read_bytes())
+    flags = [f"--workdir={whole_run}", "--persona=ada", f"--drive={drive}", "--fps=23.976"]
+    for output in ("out.mp4", "out.%02d.exr"):
+        assert cli.main(["reenact", *flags, f"--output={tmp_path / output}"]) == 0
+    clip, pictures = tmp_path / "out.mp4", tmp_path / "out.%02d.exr"
+    assert video.probe(clip).rate == Fraction(24000, 1001)
+    assert images(pictures).shape == (FRAMES, SIDE, SIDE, 3)
+    assert np.abs(images(pictures) - images(clip)).mean() < 3
 
 
 def test_an_open_mouth_is_the_performers_inside(whole_run, picture, clips, tmp_path):

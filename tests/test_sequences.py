@@ -108,7 +108,7 @@ def test_outputs_that_do_not_fit_are_told_before_the_work(run, shot, tmp_path):
         (shot, shot, "is the input itself"),
         (shot, shot.parent, "is the input itself"),
         (shot, tmp_path / "no" / "out.%04d.exr", "no' does not exist"),
-        (shot, tmp_path / "out.exr", "cannot hold the result.* .mp4"),
+        (shot, tmp_path / "out.exr", "is one picture, and .* a clip; .* .mp4.* out.%04d.png"),
         (deep, tmp_path / "out.jpg", "16 bits, transparency; choose .* .png, .tif, .tiff"),
     ):
         with pytest.raises(InputError, match=message):

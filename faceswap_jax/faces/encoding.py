@@ -129,16 +129,22 @@ class SceneLinear(Encoding):
         Args:
             chromaticities: x, y of red, green, blue and white.
         """
-        same = np.allclose(chromaticities, REC709, atol=1e-3)
-        to_xyz = _to_xyz(chromaticities)
-        self._to_srgb = np.eye(3) if same else np.linalg.solve(_to_xyz(REC709), to_xyz)
+        self._is_srgb = np.allclose(chromaticities, REC709, atol=1e-3)
+        self._to_srgb = np.linalg.solve(_to_xyz(REC709), _to_xyz(chromaticities))
 
     def shown(self, pixels: Pixels, depth: int = 8) -> Image | UInt16[np.ndarray, "h w 3"]:
         """See `Encoding`."""
-        white = 2**depth - 1
-        # Of a frame of 4K, floats of 64 bits would fill a gigabyte.
-        seen = np.rint(white * self._displayed(pixels.astype(np.float32)).clip(0, 1))
-        return seen.astype(np.uint8 if depth == 8 else np.uint16)
+        light = pixels
+        if not self._is_srgb or depth == 16:
+            # Of a frame of 4K, floats of 64 bits would fill a gigabyte.
+            light = self._srgb_light(pixels.astype(np.float32))
+        if depth == 16:
+            return np.rint(65535 * _display(light).clip(0, 1)).astype(np.uint16)
+
+        # Half floats are fine enough, and so few that all of them can be looked up.
+        with np.errstate(over="ignore"):
+            halves = light.astype(np.float16, copy=False)
+        return _looks_of_halves()[halves.view(np.uint16)]
 
     def of(self, image: Image) -> Float32[np.ndarray, "h w 3"]:
         """Light that is seen as a given image."""
@@ -147,23 +153,20 @@ class SceneLinear(Encoding):
     def _moved(self, pixels, before, after):
         # From the unrounded looks, so that what changes little keeps its fine steps
         change = (after.astype(np.float64) - before) / 255
-        return self._light(self._displayed(pixels.astype(np.float64)) + change)
+        return self._light(_display(self._srgb_light(pixels.astype(np.float64))) + change)
 
-    def _displayed(self, light: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
-        """From light to the display's range, in which black and white are 0 and 1; nothing is clipped."""
+    def _srgb_light(self, light: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+        """The same light by sRGB's primaries."""
         # Renderers make mistakes.
         light = np.nan_to_num(light, posinf=BRIGHTEST, neginf=-BRIGHTEST)
-        light = light @ self._to_srgb.T.astype(light.dtype)
-        curved = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
-        display = np.where(light <= 0.0031308, 12.92 * light, curved)
-        return np.where(display <= KNEE, display, _compressed(display))
+        return light if self._is_srgb else light @ self._to_srgb.T.astype(light.dtype)
 
     def _light(self, display: Float64[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3"]:
         """The other way."""
         display = np.where(display <= KNEE, display, _expanded(display))
         curved = ((np.maximum(display, 0.04045) + 0.055) / 1.055) ** 2.4
         light = np.where(display <= 0.04045, display / 12.92, curved)
-        return light @ np.linalg.inv(self._to_srgb).T
+        return light if self._is_srgb else light @ np.linalg.inv(self._to_srgb).T
 
 
 SRGB = Srgb()
@@ -205,7 +208,22 @@ def _transform(profile: bytes, back: bool) -> PIL.ImageCms.ImageCmsTransform:
         raise ValueError("not a profile of red, green and blue") from error
 
 
-def _compressed(display: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+@functools.cache
+def _looks_of_halves() -> UInt8[np.ndarray, "65536"]:
+    """What is seen of each half float, by its bits."""
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    light = np.nan_to_num(halves, posinf=BRIGHTEST, neginf=-BRIGHTEST)
+    return np.rint(255 * _display(light).clip(0, 1)).astype(np.uint8)
+
+
+def _display(light: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """From light by sRGB's primaries to the display's range, in which black is 0, white 1; nothing is clipped."""
+    curved = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
+    display = np.where(light <= 0.0031308, 12.92 * light, curved)
+    return np.where(display <= KNEE, display, _compressed(display))
+
+
+def _compressed(display: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
     """From KNEE and more to KNEE..1; both begin with the same slope."""
     room = 1 - KNEE
     over = np.maximum(display - KNEE, 0)

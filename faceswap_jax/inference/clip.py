@@ -212,6 +212,11 @@ def check_output(source: Path, output: Path, whole: bool = False) -> None:
         if sequence.is_sequence(source):
             sequence.check(source)
         pattern = pattern_of(source, output)
+        if pattern is None and output.suffix.lower() in PICTURE_SUFFIXES:
+            raise InputError(
+                f"'{output}' is one picture, and {source} a clip; choose a name that ends in "
+                f"{', '.join(OUTPUT_SUFFIXES)}, or of numbered pictures, such as out.%04d.png."
+            )
         if pattern is None:
             check_file(output, OUTPUT_SUFFIXES)
         else:

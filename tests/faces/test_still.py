@@ -1,6 +1,7 @@
 """What pictures are survives a change of what is seen of them: depth, transparency, profile, light."""
 
 import io
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import tifffile
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import video
+from faceswap_jax.faces.encode import own_pixels
 from faceswap_jax.faces.encoding import SRGB, SceneLinear
 from faceswap_jax.faces.picture import read_overlay, read_picture, write_picture
 from faceswap_jax.faces.still import missing, read_still, write_still
@@ -163,6 +166,24 @@ def test_light_above_white_survives(tmp_path):
     bright = changed & (pixels > 1.5).all(2)
     assert bright.any() and (result[bright] < pixels[bright]).all() and result[bright].max() > 1
     assert np.abs(read_picture(output).astype(int) - after).max() <= 1
+
+
+def test_anamorphic_light_keeps_its_pixels(tmp_path):
+    """Faces are seen in square pixels; what is not changed there stays."""
+    pixels = light((40, 30))
+    colours = {name: np.ascontiguousarray(pixels[..., i]) for i, name in enumerate("RGB")}
+    source = tmp_path / "in.exr"
+    source.write_bytes(exr(colours, pixelAspectRatio=2.0))
+    (frame,) = video.read_frames(source)
+    assert frame.image.shape == (40, 60, 3) and frame.own.shape == (40, 30, 3)
+    info = video.probe(source)
+    assert (info.width, info.height, info.pixel_aspect) == (60, 40, 2)
+    image = frame.image.copy()
+    image[:20] //= 2
+    still = read_still(source)
+    changed = still.changed(own_pixels(replace(frame, image=image), info.pixel_aspect))
+    np.testing.assert_array_equal(changed.pixels[21:], pixels[21:])
+    assert (changed.pixels[:19] < pixels[:19]).mean() > 0.9
 
 
 def test_scene_linear_light_is_seen_by_a_curve_that_goes_back():
