@@ -1,5 +1,7 @@
 """Frames to numbered pictures. Each is kept when it is finished, and is not made again if the same job was stopped."""
 
+import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +74,9 @@ def numbered_pictures(
     """
     pattern = pattern_of(source, output)
     make_folder(pattern.parent)
-    note = pattern.with_name(f".{pattern.name}.unfinished")
+    # Short, whatever the name
+    digest = hashlib.sha256(os.fsencode(pattern.name)).hexdigest()[:16]
+    note = pattern.with_name(f".{digest}.unfinished")
     try:
         if not note.exists() or note.read_text() != job:
             with replacing(note) as aside:

@@ -69,8 +69,14 @@ QUALITIES = {
 }
 """OpenCV's option for each."""
 
+DEEP = frozenset({"RGB", "RGBA", "RGBX", "I;16", "I;16B"})
+"""Pillow's names of colours that may have 16 bits."""
+
 ORIENTATION = 0x0112
 """EXIF's tag of it."""
+
+XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
+"""What comes before XMP in a JPEG."""
 
 EXTRA_SAMPLES = 338
 """TIFF's tag that says whether colours are multiplied by how opaque they are."""
@@ -294,7 +300,8 @@ def _read(path: Path, data: bytes, image: PIL.Image.Image) -> Still:
     notes = Notes(
         profile=profile if profile and encoding is not None else b"",
         exif=_upright(exif) if image.format != "TIFF" else b"",
-        xmp=_xmp(image),
+        # It repeats how the stored picture is turned.
+        xmp=_xmp(image) if orientation == Orientation() else b"",
         multiplied=image.format == "TIFF" and _first(image.tag_v2.get(EXTRA_SAMPLES)) == 1,
     )
     return Still(pixels, encoding or SRGB, bits, alpha, notes)
@@ -302,8 +309,8 @@ def _read(path: Path, data: bytes, image: PIL.Image.Image) -> Still:
 
 def _decoded(data: bytes, image: PIL.Image.Image) -> np.ndarray:
     """The stored channels of a picture: red, green, blue, and what follows."""
-    if image.format in ("PNG", "TIFF"):
-        # Pillow would cut 16 bits off.
+    # Pillow would cut 16 bits off; OpenCV does not know all kinds of TIFF.
+    if image.format == "PNG" or (image.format == "TIFF" and image.mode in DEEP):
         channels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if channels is None and image.format == "PNG":
             raise ValueError("damaged")
@@ -408,11 +415,11 @@ def _by_opencv(still: Still, suffix: str) -> bytes:
     channels = _channels(still)
     # BMP has no place for them.
     notes = still.notes if FORMATS[suffix].profile else NO_NOTES
-    kinds = {
-        cv2.IMAGE_METADATA_EXIF: notes.exif,
-        cv2.IMAGE_METADATA_XMP: notes.xmp,
-        cv2.IMAGE_METADATA_ICCP: notes.profile,
-    }
+    kinds = {cv2.IMAGE_METADATA_EXIF: notes.exif, cv2.IMAGE_METADATA_ICCP: notes.profile}
+    if notes.xmp and suffix != ".png":
+        # OpenCV writes it to PNG as nobody looks for it, and to JPEG without its name.
+        name = XMP_NAME if suffix in (".jpg", ".jpeg") else b""
+        kinds[cv2.IMAGE_METADATA_XMP] = name + notes.xmp
     known = {kind: np.frombuffer(text, np.uint8) for kind, text in kinds.items() if text}
     options = [QUALITIES[suffix], QUALITY] if suffix in QUALITIES else []
     swapped = cv2.COLOR_RGB2BGR if channels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA

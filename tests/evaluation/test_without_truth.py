@@ -7,10 +7,13 @@ import pytest
 
 from faceswap_jax.evaluation.clip_world import ClipWorld
 from faceswap_jax.evaluation.expression import GROUPS
+from faceswap_jax.evaluation.swapping import score_swaps
 from faceswap_jax.evaluation.without_truth import ClipBench
+from faceswap_jax.faces import video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
 from faceswap_jax.faces.picture import write_picture
 from tests.support.bench import SEEN, mean
+from tests.support.generators import PixelGenerator
 
 
 def test_a_perfect_swap_without_truth(large, generator, tmp_path):
@@ -64,6 +67,20 @@ def test_a_perfect_swap_without_truth(large, generator, tmp_path):
     assert set(same) == {"do nothing", "swap", "ceiling", "persona"}
     for name, values in same["swap"].items():
         np.testing.assert_array_equal(values, same["do nothing"][name], name)
+
+
+def test_numbered_pictures_are_scored(large, tmp_path):
+    folder, _ = large
+    data = tmp_path / "data"
+    (data / "ben").mkdir(parents=True)
+    shutil.copy(folder / "ada.mp4", data)
+    for frame in video.read_frames(folder / "ben.mp4"):
+        write_picture(data / "ben" / f"{frame.index:03d}.png", frame.image)
+    bench, generator = ClipBench(data), PixelGenerator(np.copy, 64, personas=("ada",))
+    scored = score_swaps(bench, generator, bench.pairs(["ada"]), ["none"], tmp_path)
+    [(comparison,)] = scored.results.values()
+    assert mean(comparison, "swap --blend none", "found") > 80
+    assert video.probe(tmp_path / "ben_%03d.png_as_ada_none.mp4").frames == SEEN
 
 
 def test_numbered_pictures_are_clips_of_whom_no_clip_shows(large, tmp_path):

@@ -15,7 +15,7 @@ from faceswap_jax.faces import video
 from faceswap_jax.faces.encode import own_pixels
 from faceswap_jax.faces.encoding import SRGB, SceneLinear
 from faceswap_jax.faces.picture import read_overlay, read_picture, write_picture
-from faceswap_jax.faces.still import missing, read_still, write_still
+from faceswap_jax.faces.still import Notes, Still, missing, read_still, write_still
 from tests.support.face_scenes import smooth_picture
 from tests.support.pictures import BT2020, exr, exr_channels, icc_profile
 
@@ -103,6 +103,24 @@ def test_profiles_of_telephones_are_kept(tmp_path, suffix):
     with PIL.Image.open(output) as opened:
         assert opened.info["icc_profile"] == profile
         assert opened.getexif()[0x010F] == "a maker"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".tif", ".avif", ".heic"])
+def test_xmp_is_kept(tmp_path, suffix):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>'
+    path = tmp_path / f"a{suffix}"
+    write_still(path, Still(smooth_picture(40, 60), notes=Notes(xmp=xmp)))
+    assert read_still(path).notes.xmp == xmp
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "LA", "L", "YCbCr", "P"])
+def test_tiffs_of_other_colours_become_rgb(tmp_path, mode):
+    image = PIL.Image.fromarray(smooth_picture(40, 60)).convert(mode)
+    image.save(tmp_path / "a.tif")
+    still = read_still(tmp_path / "a.tif")
+    assert (still.alpha is not None) == (mode == "LA")
+    expected = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(still.pixels - expected).mean() < 2
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".avif"])
