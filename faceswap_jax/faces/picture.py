@@ -19,7 +19,9 @@ PICTURE_SUFFIXES = frozenset(FORMATS)
 def is_picture(path: Path) -> bool:
     """Whether the file's name is that of a still picture."""
     path = Path(path)
-    return path.suffix.lower() in PICTURE_SUFFIXES and not is_sequence(path)
+    # Of most names that needs no look at the disk.
+    is_numbered = "%" in path.name and is_sequence(path)
+    return path.suffix.lower() in PICTURE_SUFFIXES and not is_numbered
 
 
 def is_silent(path: Path) -> bool:

@@ -88,6 +88,8 @@ class PictureSequence:
 def parse(path: Path) -> Named | None:
     """What the name of a sequence says; None if it is that of a file."""
     path = Path(path)
+    if path.name and os.path.isdir(path):
+        return Named(path, None, RATE)
     form = NAME.fullmatch(path.name)
     if form is None or not _may_be_sequence(form["plain"]) or os.path.isfile(path):
         return None

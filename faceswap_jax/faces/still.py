@@ -288,23 +288,25 @@ def _read(path: Path, data: bytes, image: PIL.Image.Image) -> Still:
     else:
         channels = _decoded(data, image)
         bits = 8 * channels.dtype.itemsize
+
     # These two come upright.
     orientation = Orientation()
     if image.format not in ("HEIF", "TIFF"):
         orientation = BY_EXIF.get(exif.get(ORIENTATION), orientation)
-    channels = orientation.apply(channels.reshape(*channels.shape[:2], -1))
-    pixels, alpha = _colours_and_alpha(channels)
-    is_rgb = channels.shape[2] >= 3 and image.mode in ("RGB", "RGBA", "RGBX")
-    profile = image.info.get("icc_profile") if is_rgb else None
-    encoding = _encoding(path, profile)
+    pixels, alpha = _colours_and_alpha(orientation.apply(channels))
+
+    # What else it says
+    is_rgb = image.mode in ("RGB", "RGBA", "RGBX")
+    profile = image.info.get("icc_profile", b"") if is_rgb else b""
+    encoding, profile = _encoding(path, profile)
     notes = Notes(
-        profile=profile if profile and encoding is not None else b"",
+        profile=profile,
         exif=_upright(exif) if image.format != "TIFF" else b"",
         # It repeats how the stored picture is turned.
         xmp=_xmp(image) if orientation == Orientation() else b"",
         multiplied=image.format == "TIFF" and _first(image.tag_v2.get(EXTRA_SAMPLES)) == 1,
     )
-    return Still(pixels, encoding or SRGB, bits, alpha, notes)
+    return Still(pixels, encoding, bits, alpha, notes)
 
 
 def _decoded(data: bytes, image: PIL.Image.Image) -> np.ndarray:
@@ -323,23 +325,24 @@ def _decoded(data: bytes, image: PIL.Image.Image) -> np.ndarray:
 
 
 def _colours_and_alpha(channels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Red, green and blue, and how much is hidden, of an array [h, w, 1 to 4 channels]."""
+    """Red, green and blue, and how much is hidden, of an array [h, w] or [h, w, 1 to 4 channels]."""
+    channels = channels.reshape(*channels.shape[:2], -1)
     count = channels.shape[2]
     alpha = channels[..., -1].copy() if count in (2, 4) else None
     colours = channels[..., :3] if count >= 3 else np.repeat(channels[..., :1], 3, 2)
     return np.ascontiguousarray(colours), alpha
 
 
-def _encoding(path: Path, profile: bytes | None) -> Encoding | None:
-    """How a profile says that colours are meant; None if nobody can tell."""
+def _encoding(path: Path, profile: bytes) -> tuple[Encoding, bytes]:
+    """How colours are meant, and the profile that goes along."""
     if not profile:
-        return SRGB
+        return SRGB, b""
     try:
         encoding = Profiled(profile)
     except ValueError:
         logger.warning("%s: its colour profile is damaged, and left out.", path)
-        return None
-    return SRGB if encoding.is_srgb() else encoding
+        return SRGB, b""
+    return (SRGB if encoding.is_srgb() else encoding), profile
 
 
 def _upright(exif: PIL.Image.Exif) -> bytes:

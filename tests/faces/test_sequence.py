@@ -58,6 +58,10 @@ def test_ranges_and_rates(tmp_path):
     assert len(list(video.read_frames(part, start=0.03, end=0.06))) == 1
     assert video.probe(sequence.at_rate(part, "12")).rate == 12
     assert video.probe(sequence.at_rate(pattern, "12.5")).rate == Fraction(25, 2)
+    twin = pattern.parent.with_name("shot#3-5@12")
+    pattern.parent.rename(twin)
+    assert len(numbers(twin)) == 10  # a folder of that name is that folder
+    twin.rename(pattern.parent)
     assert sidecar_path(part) == pattern.with_name("a.%04d.png.landmarks.csv")
     for rate in ("0", "fast", "1/0", "-2"):
         with pytest.raises(InputError, match="no number of frames a second"):
