@@ -33,10 +33,9 @@ from data_pipelines.records import (
     load_settings,
 )
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import landmarks, video
+from faceswap_jax.faces import landmarks, sequence, video
 from faceswap_jax.faces.embedding import can_compare
 from faceswap_jax.faces.people import identity_of
-from faceswap_jax.faces.sequence import check, is_sequence
 from faceswap_jax.files import is_partial, locked, make_folder, partial_files, write_json
 
 ROWS = 40
@@ -74,8 +73,8 @@ def prepare(
     found = layouts.find_clips(inputs)
     for path in inputs:
         # What was named must be good; one bad file in a folder is only told.
-        if is_sequence(path) and not path.is_dir():
-            check(path)
+        if sequence.is_sequence(path) and not path.is_dir():
+            sequence.check(path)
         elif path.suffix.lower() in video.SUFFIXES and path.is_file():
             video.probe(path)
     if found.skipped:
