@@ -522,7 +522,7 @@ def _job(
     """Names all that decides what the frames of a result will be."""
     stats = [file.stat() for file in sequence.files_of(source)]
     stamps = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
-    everything = generator.digest, [tuple(role) for role in roles], stamps, choices
+    everything = generator.version, [tuple(role) for role in roles], stamps, choices
     return hashlib.sha256(pickle.dumps(everything)).hexdigest()
 
 
