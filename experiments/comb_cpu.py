@@ -41,7 +41,7 @@ correlations:
     1, 500 steps, a loss of what the
     encoder reads of swaps, by 0.2     0.28 0.43    3.0    0.97   0.65  0.68   0.74   0.61
 
-The last row is of a loss that is not built in: it moves along the same line, and 0.3 alone is better everywhere. To
+The last row is of a loss that is not built in: it moves along the same line; 0.3 alone is better but for the jaw. To
 look at: after 500 steps people are recognised and jaws, lids and brows follow, faces are soft; after 2,400 they are
 sharper and themselves, and move less. The default is for who it is; stop at 500 steps for what it does
 (--config.level_steps="(0,0,0,0,400)" --config.final_steps=100, a quarter of the time). Nothing that was tried breaks
