@@ -13,6 +13,7 @@ from pathlib import Path
 import ml_collections
 from array_record.python.array_record_module import ArrayRecordReader
 
+from data_pipelines.blank import blank_sources
 from data_pipelines.records import MANIFEST, SHARDS, Manifest, Shard
 from data_pipelines.sources import PersonaSource
 from faceswap_jax.errors import InputError
@@ -28,7 +29,8 @@ def open_data(data: ml_collections.ConfigDict) -> Mapping[str, PersonaSource]:
         data: what to open, by `kind`:
             "tracks": `path`, a folder made by `faceswap prepare`, and `split`, whose personas to open;
             "tfds": `path`, a data set that `tfds_builder.py` made, and `split`;
-            "puppets": `world_seed`, `personas` (their number), `frames` (of each) and `resolution`.
+            "puppets": `world_seed`, `personas` (their number), `frames` (of each) and `resolution`;
+            "blank": `personas`, `frames` and `resolution`; grey pictures, where nothing is to be learned.
 
     Raises:
         InputError: another kind, or a folder that holds no sound data set.
@@ -52,16 +54,18 @@ def open_data(data: ml_collections.ConfigDict) -> Mapping[str, PersonaSource]:
             for p in range(data.personas)
         ]
         return {source.name: source for source in sources}
-    raise InputError(f"config.data.kind is '{data.kind}'; choose tracks, tfds or puppets.")
+    if data.kind == "blank":
+        return blank_sources(data.personas, data.frames, data.resolution)
+    raise InputError(f"config.data.kind is '{data.kind}'; choose tracks, tfds, puppets or blank.")
 
 
 def manifest_digest(data: ml_collections.ConfigDict) -> str:
-    """Sixteen hexadecimal digits of the SHA-256 of what lists the data's files and their digests; "" for puppets.
+    """Sixteen hexadecimal digits of the SHA-256 of what lists the data's files and their digests; "" if there are none.
 
     Raises:
         InputError: there is no such file.
     """
-    if data.kind == "puppets":
+    if data.kind in ("puppets", "blank"):
         return ""
     files = (
         [Path(data.path) / MANIFEST]

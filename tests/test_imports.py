@@ -37,7 +37,8 @@ NEVER = {
     "faceswap_jax.tasks": ("training", "inference", "evaluation", "reporting", "sweeps"),
     "faceswap_jax.pretrained": ("tasks", "training", "inference", "evaluation", "reporting"),
     "faceswap_jax.checkpoints": ("tasks", "training", "inference", "evaluation", "reporting"),
-    "faceswap_jax.training": ("inference", "evaluation", "sweeps"),
+    "faceswap_jax.training": ("cost", "inference", "evaluation", "sweeps"),
+    "faceswap_jax.cost": ("inference", "evaluation", "sweeps"),
     "faceswap_jax.inference": ("evaluation", "sweeps"),
 }
 
@@ -50,6 +51,7 @@ LIBRARIES = {
     "jax": (
         "faceswap_jax.artifacts",
         "faceswap_jax.checkpoints",
+        "faceswap_jax.cost",
         "faceswap_jax.evaluation",
         "faceswap_jax.inference",
         "faceswap_jax.losses",

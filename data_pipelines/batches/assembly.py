@@ -30,6 +30,7 @@ from jaxtyping import Float, Float32, Int, Shaped, UInt8, UInt16
 
 from data_pipelines.batches.addresses import ENDLESS, host_slice
 from data_pipelines.batches.augmentation import Augmentation, Draws
+from data_pipelines.batches.described import Described, stand_in
 from data_pipelines.batches.masks import polygon_masks
 from data_pipelines.batches.roles import AUGMENTATION, Group, Sampler, read_group
 from data_pipelines.batches.sound import sound_window
@@ -39,18 +40,19 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import MIRROR
 
-FIELDS = (
-    "image",
-    "mask",
-    "landmarks",
-    "irises",
-    "pose",
-    "encoder_input",
-    "encoder_landmarks",
-    "sound",
-    "identity",
-    "record",
-)
+FIELDS = {
+    "image": (np.uint8, ("r", "r", 3)),
+    "mask": (np.uint8, ("r", "r")),
+    "landmarks": (np.float32, (68, 2)),
+    "irises": (np.float32, (2, 2)),
+    "pose": (np.float32, (3,)),
+    "encoder_input": (np.uint8, ("r", "r", 3)),
+    "encoder_landmarks": (np.float32, (68, 2)),
+    "sound": (np.float32, ("window",)),
+    "identity": (np.int32, ()),
+    "record": (np.str_, ()),
+}
+"""Type and shape of a frame's part of each field."""
 
 NO_AUGMENTATION = Augmentation()
 
@@ -134,7 +136,15 @@ def batches(
                 first += count
         return sampler.arrange(assembly.finish(), sources)
 
-    return grain.MapDataset.range(ENDLESS).map(load)
+    def describe(_number) -> dict:
+        sizes = {"r": resolution, "window": sound_samples}
+        arrays = {}
+        for name in fields:
+            dtype, shape = FIELDS[name]
+            arrays[name] = stand_in((slots.size, *(sizes.get(n, n) for n in shape)), dtype)
+        return sampler.arrange(arrays, sources)
+
+    return grain.MapDataset.range(ENDLESS).map(Described(load, describe))
 
 
 class Assembly:
@@ -448,7 +458,7 @@ def _check(
 ) -> None:
     unknown = set(fields) - set(FIELDS)
     if unknown:
-        raise ValueError(f"There are no fields {sorted(unknown)}; choose from {FIELDS}.")
+        raise ValueError(f"There are no fields {sorted(unknown)}; choose from {tuple(FIELDS)}.")
     if alignment not in align.ALIGNMENTS:
         raise InputError(
             f"There is no alignment '{alignment}'; choose one of {', '.join(align.ALIGNMENTS)}."

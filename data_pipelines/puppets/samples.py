@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Shaped, UInt8
 
 from data_pipelines.batches.addresses import ENDLESS, host_slice
+from data_pipelines.batches.described import Described, stand_in
 from data_pipelines.batches.masks import polygon_masks
 from data_pipelines.puppets.anatomy import FRAMING
 from data_pipelines.puppets.parameters import (
@@ -295,7 +296,18 @@ def training_batches(
         made["parameters"][flip] = mirrored(made["parameters"][flip])
         return made
 
-    return grain.MapDataset.range(ENDLESS).map(load)
+    def describe(_number) -> Batch:
+        mine = range(batch)[host_slice(batch, host, hosts)]
+        details = (len(mine), len(DETAILS), DETAIL_SIDE, DETAIL_SIDE)
+        return {
+            "image": stand_in((len(mine), SIDE, SIDE, 3), np.uint8),
+            "mask": stand_in((len(mine), SIDE, SIDE), np.uint8),
+            "details": stand_in((*details, 3), np.uint8),
+            "detail_masks": stand_in(details, np.uint8),
+            "parameters": stand_in((len(mine), len(SPANS)), np.float32),
+        }
+
+    return grain.MapDataset.range(ENDLESS).map(Described(load, describe))
 
 
 def test_batches(

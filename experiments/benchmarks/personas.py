@@ -24,12 +24,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 
 from experiments import comb, parts, tunable
 from experiments.benchmarks.measuring import print_table
+from faceswap_jax.cost.program import lower
 from faceswap_jax.models.comb import resolution
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import AXES
 from faceswap_jax.tasks.base import Batch, Phase, Task, abstract_state
 from faceswap_jax.tasks.registry import load_task
-from faceswap_jax.training.cost import lower
 
 WHOLE = {"model.parts": (), "model.latent": 512}
 CONTESTANTS = {

@@ -51,20 +51,36 @@ class Train(Command):
 
 
 class Compile(Command):
-    """What a training step costs on N devices, by compiling it for simulated ones."""
+    """What a training step costs on TPUs or on N devices, by compiling it; needs neither them nor data."""
 
     name = "compile"
-    usage = "--config FILE --devices N [--config.FIELD=VALUE ...]"
-    required = ("config", "devices")
+    usage = "--config FILE --topology NAME|--devices N [--personas N] [--config.FIELD=VALUE ...]"
+    required = ("config",)
 
     def define(self, values, arguments):
         define_config(values, arguments)
-        flags.DEFINE_integer("devices", None, "CPU devices to simulate.", 1, None, values)
+        flags.DEFINE_string(
+            "topology",
+            None,
+            "TPUs to compile for: v5e, v5p or v6e and the chips along each side, e.g. v5e:4x4. Needs the extra `tpu`.",
+            values,
+        )
+        flags.DEFINE_integer("devices", None, "CPU devices to simulate instead.", 1, None, values)
+        flags.DEFINE_integer("personas", 8, "How many the data would have.", 1, None, values)
 
     def run(self, values, inputs):
-        from faceswap_jax.training.cost import compile_phases
+        from faceswap_jax.cost.report import compile_phases
 
-        compile_phases(values.config, values.devices)
+        if (values.topology is None) == (values.devices is None):
+            raise InputError(
+                "Give either --topology, e.g. v5e:4x4, or --devices, how many to simulate."
+            )
+        compile_phases(
+            values.config,
+            values.personas,
+            devices=values.devices or 0,
+            topology=values.topology or "",
+        )
 
     def more_help(self, arguments):
         return fields_help(arguments)

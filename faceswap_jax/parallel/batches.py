@@ -34,6 +34,23 @@ def put(batch: PyTree, spec: PartitionSpec, mesh: Mesh) -> PyTree:
     return jax.tree.map(put_array, batch)
 
 
+def described(batch: PyTree, spec: PartitionSpec, mesh: Mesh) -> PyTree:
+    """What `put` would make of a batch, whose arrays only tell shapes and types: abstract arrays with shardings.
+
+    Raises:
+        InputError: the batch does not divide among the devices.
+    """
+    sharding = NamedSharding(mesh, spec)
+
+    def describe_array(array):
+        if array.dtype.kind == "U":
+            return None
+        shape = _global_shape(array, spec, mesh)
+        return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding)
+
+    return jax.tree.map(describe_array, batch)
+
+
 def _global_shape(array: np.ndarray, spec: PartitionSpec, mesh: Mesh) -> tuple[int, ...]:
     shape = list(array.shape)
     for i, axis in enumerate(spec):

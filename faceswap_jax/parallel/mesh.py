@@ -1,6 +1,7 @@
 """The device mesh. Axes: data (samples, and shards of large tensors), persona (decoders)."""
 
 import contextlib
+from collections.abc import Sequence
 
 import jax
 from jax.sharding import AxisType, Mesh
@@ -26,18 +27,23 @@ def split_cpu(devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", devices)
 
 
-def make_mesh(persona: int = 1) -> Mesh:
-    """A mesh over all devices, `persona` of them along the persona axis and the rest along data.
+def make_mesh(persona: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh over devices, `persona` of them along the persona axis and the rest along data.
+
+    Args:
+        persona: how many.
+        devices: those of this job if None; others may be such that programs are only compiled for.
 
     Raises:
         InputError: `persona` is not positive, or does not divide the number of devices.
     """
-    devices = jax.device_count()
-    if persona < 1 or devices % persona:
+    devices = jax.devices() if devices is None else devices
+    count = len(devices)
+    if persona < 1 or count % persona:
         raise InputError(
-            f"config.mesh.persona is {persona}; choose a divisor of the {devices} devices."
+            f"config.mesh.persona is {persona}; choose a divisor of the {count} devices."
         )
-    shape = (devices // persona, persona)
+    shape = (count // persona, persona)
     # XLA lays arrays out inside a program; JAX's default would make layouts a part of their types.
     automatic = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(shape, AXES, axis_types=automatic)
+    return jax.make_mesh(shape, AXES, axis_types=automatic, devices=devices)

@@ -216,6 +216,7 @@ class Task(abc.ABC):
         """This host's part of the batch of every step, addressed by step number.
 
         Arrays of text, which tell people where data come from, stay on the host: the steps find None in their place.
+        Its element spec, as Grain has it, is known without reading: see `data_pipelines/batches/described.py`.
         """
 
     @abc.abstractmethod
@@ -324,5 +325,5 @@ def phase_of(task: Task, step: int) -> Phase:
 
 
 def abstract_state(task: Task, phase: Phase) -> State:
-    """Shapes and types of a state of `phase`."""
-    return jax.eval_shape(lambda key: task.init_state(phase, key), jax.random.key(0))
+    """Shapes and types of a state of `phase`. Nothing is executed, so it may be for devices that are not there."""
+    return jax.eval_shape(lambda: task.init_state(phase, jax.random.key(0)))

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from data_pipelines import datasets, sources
 from data_pipelines.batches.assembly import batches
 from data_pipelines.batches.augmentation import Augmentation
+from data_pipelines.batches.described import Described
 from data_pipelines.batches.roles import Roles
 from data_pipelines.records import decode
 from faceswap_jax.config import Demand, at_least, check, inside, one_of, positive
@@ -176,7 +177,7 @@ class Task(FaceTask):
             resolution=self.config.resolution,
             sound_samples=mel.WINDOW,
             **options,
-        ).map(_heard)
+        ).map(Described(_heard, _heard))
 
 
 def _heard(batch: Batch) -> Batch:

@@ -25,7 +25,7 @@ def test_help_names_every_command(faceswap, arguments):
         ("prepare", "output resolution max_yaw splits"),
         ("verify", "repair"),
         ("train", "config workdir distributed profile"),
-        ("compile", "config devices"),
+        ("compile", "config topology devices personas"),
         ("search", "data output count query by region"),
         ("people", "output"),
         (

@@ -11,6 +11,7 @@ from faceswap_jax.commands import COMMANDS
 PREPARE = "prepare a.mp4 --output data"
 SWAP = "swap a.mp4 --workdir w --persona p --output o.mp4"
 TRAIN = f"train --config {Path(comb.__file__)} --workdir w"
+COMPILE = f"compile --config {Path(comb.__file__)}"
 SEARCH = "search --data d --output o"
 VECTOR = "vector --workdir w --name smile"
 EXPORT = "export --workdir w --output o"
@@ -53,6 +54,11 @@ def test_what_is_missing_is_named_beside_the_usage(refused, name):
         ("train --config no.py --workdir w", "'no.py'.*experiments/"),
         ("train --workdir w", "--config must be given"),
         ("train w --config", "--config"),
+        (COMPILE, "either --topology, e.g. v5e:4x4, or --devices"),
+        (f"{COMPILE} --topology v5e:4x4 --devices 8", "either --topology"),
+        (f"{COMPILE} --topology v5e:3x5", "no topology 'v5e:3x5'.*v5e:2x2, "),
+        (f"{COMPILE} --devices 0", "--devices=0"),
+        (f"{COMPILE} --devices 8 --personas none", "--personas=none"),
         ("train --config --help", "--config"),
         (f"{PREPARE} --resolution wide", "--resolution=wide"),
         (f"{PREPARE} --resolution 100", "--resolution=100 .* power of two"),

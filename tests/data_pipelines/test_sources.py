@@ -232,8 +232,19 @@ def test_puppets():
     face = opened["puppet001"].read(2, decode)
     assert (face.persona, face.frame, face.image.shape) == ("puppet001", 2, (24, 24, 3))
     assert opened["puppet001"].records[2] == puppet_source(0, 1, 0, 3, SIZE).records[2]
-    with pytest.raises(InputError, match="'movies'; choose tracks, tfds or puppets"):
+    with pytest.raises(InputError, match="'movies'; choose tracks, tfds, puppets or blank"):
         open_data(ml_collections.ConfigDict({"kind": "movies"}))
+
+
+def test_blank_pictures_are_records_like_all_others():
+    config = {"kind": "blank", "personas": 2, "frames": 3, "resolution": SIZE}
+    opened = open_data(ml_collections.ConfigDict(config))
+    assert {name: len(source) for name, source in opened.items()} == {"blank000": 3, "blank001": 3}
+    face = opened["blank001"].read(2, decode)
+    assert face.image.shape == (24, 24, 3) and face.image.std() < 1
+    assert (face.landmarks > 0).all() and (face.landmarks < 24).all()
+    assert len(face.sound) == 640 and not face.sound.any()
+    assert manifest_digest(ml_collections.ConfigDict(config)) == ""
 
 
 def test_puppets_are_exact():

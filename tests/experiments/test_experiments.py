@@ -14,11 +14,16 @@ import re
 import tempfile
 from pathlib import Path
 
+import jax
 import ml_collections
 import pytest
 
 from data_pipelines.puppets.dataset import write_records
 from faceswap_jax import config as configs
+from faceswap_jax.cost.program import batch_of
+from faceswap_jax.cost.report import without_data
+from faceswap_jax.parallel.batches import put
+from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.registry import task_class
 from faceswap_jax.train import train
 from tests.support.tiny_run import rows
@@ -104,13 +109,36 @@ def test_the_resolved_config_is_the_stored_one(name, puppets):
         pytest.fail(f"{changes}\n\n{RENEW}", pytrace=False)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_tiny_run_trains(name, puppets, tmp_path):
-    config = experiment(name, puppets)
+def tiny(name: str, data: Path) -> ml_collections.ConfigDict:
+    """An experiment whose run is tiny."""
+    config = experiment(name, data)
     config.update_from_flattened_dict(SMALL[config.task])
     if "network" in config.model:
         config.update_from_flattened_dict(SMALL.get(config.model.network, {}))
-    assert train(config, tmp_path)
+    return config
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_shapes_without_data_are_those_of_the_first_batch(name, puppets):
+    """Of as many personas."""
+    mesh = make_mesh()
+    there = tiny(name, puppets)
+    blank = without_data(there, PERSONAS)
+    task, without = (task_class(c)(task_class(c).resolve(c)) for c in (there, blank))
+    phase = task.phases[-1]
+    first = put(task.train_data(phase, 0, 1)[0], task.batch_spec, mesh)
+    expected = jax.tree.map(_described, first)
+    for told in (task, without):
+        assert jax.tree.map(_described, batch_of(told, phase, mesh)) == expected
+
+
+def _described(array) -> str:
+    return f"{array.dtype}{array.shape} {array.sharding.spec}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_tiny_run_trains(name, puppets, tmp_path):
+    assert train(tiny(name, puppets), tmp_path)
     steps = rows(tmp_path)
     assert [row["step"] for row in steps] == [1, 2]
     assert all(

@@ -137,7 +137,7 @@ def test_other_convolutions_are_left_to_lax(shape, kernel, options):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_other_backends_and_types_are_left_to_lax(monkeypatch):
+def test_other_platforms_and_types_are_left_to_lax():
     def primitives(dtype):
         x, kernel = jnp.ones((1, 8, 8, 4), dtype), jnp.ones((3, 3, 4, 4), dtype)
         options = {
@@ -150,8 +150,11 @@ def test_other_backends_and_types_are_left_to_lax(monkeypatch):
 
     assert "conv_general_dilated" not in primitives(jnp.float32)
     assert "conv_general_dilated" in primitives(jnp.bfloat16)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert "conv_general_dilated" in primitives(jnp.float32)
+    # A mesh of devices that this process need not have
+    gpu = jax.sharding.AbstractDevice("H100", None, platform="gpu")
+    mesh = jax.sharding.AbstractMesh((8,), ("data",), abstract_device=gpu)
+    with jax.sharding.use_abstract_mesh(mesh):
+        assert "conv_general_dilated" in primitives(jnp.float32)
 
 
 def test_a_batch_over_devices_is_not_gathered():

@@ -1,0 +1,1 @@
+"""What train steps cost on devices that need not be there."""
