@@ -3,7 +3,7 @@
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint lock
+.PHONY: demo test tpu-check lint lock
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -11,6 +11,11 @@ demo: $(READY)
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=15
+
+# With the compiler for TPUs, 680 MB more in the environment; runs on any CPU.
+tpu-check: $(READY)
+	$(VENV)/bin/pip install --quiet --no-deps --require-hashes -r requirements-tpu.lock
+	$(VENV)/bin/python -m pytest tests/cost/test_tpu_programs.py
 
 lint: $(READY)
 	$(VENV)/bin/ruff check
@@ -20,7 +25,14 @@ $(READY): requirements.lock pyproject.toml
 	bash launch/environment.sh $(VENV)
 	touch $@
 
+UV_COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+  --no-header --quiet
+
+# What jax[tpu] needs and requirements.lock has.
+LOCKED := certifi charset-normalizer idna jax jaxlib ml-dtypes numpy opt-einsum requests scipy urllib3
+
 # Resolves anew. The lock is installed without resolution, for MediaPipe pins NumPy and protobuf too tightly.
 lock: $(READY)
-	$(VENV)/bin/uv pip compile pyproject.toml --extra faces --extra beam --extra serving --extra ray --extra dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+	$(UV_COMPILE) pyproject.toml --extra faces --extra beam --extra serving --extra ray --extra dev --output-file requirements.lock
+	echo "jax[tpu] ; sys_platform == 'linux'" | $(UV_COMPILE) - --constraint requirements.lock \
+	  $(addprefix --no-emit-package ,$(LOCKED)) --output-file requirements-tpu.lock
