@@ -23,17 +23,14 @@ PAGES += [
     "docs/export.md",
     "docs/footage.md",
     "docs/reenact.md",
+    "docs/scale.md",
     "docs/speed.md",
     "launch/README.md",
     "launch/beam/README.md",
 ]
 
-# Blocks that make the environment, which this test runs in, or need the compiler for TPUs.
-LEFT_OUT = (
-    "make demo",
-    "make .venv/.ready",
-    "faceswap compile --config experiments/comb.py --topology",
-)
+# Blocks that make the environment, which this test runs in.
+LEFT_OUT = ("make demo", "make .venv/.ready")
 
 # What a newcomer brings: file, number of the puppet that plays the part.
 CLIPS = {

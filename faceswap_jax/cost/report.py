@@ -71,7 +71,7 @@ def compile_phases(
 def without_data(config: ml_collections.ConfigDict, personas: int) -> ml_collections.ConfigDict:
     """The config with grey pictures in place of its data; a task that makes its own keeps them."""
     config = config.copy_and_resolve_references()
-    if "kind" in config.data:
+    if "kind" in config.get("data", {}):
         resolution = config.data.get("resolution", RESOLUTION)
         blank = {"kind": "blank", "personas": personas, "frames": FRAMES, "resolution": resolution}
         with config.unlocked():

@@ -7,10 +7,12 @@ Needs libtpu, which `make tpu-check` brings. Another version of it may exchange 
 
 import difflib
 from collections import Counter
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import pytest
 from jax.sharding import Mesh
@@ -18,11 +20,13 @@ from jax.sharding import Mesh
 from experiments import comb, x2face
 from faceswap_jax.cost.collectives import collectives
 from faceswap_jax.cost.hlo import computations
-from faceswap_jax.cost.program import batch_of, lower
+from faceswap_jax.cost.program import TooLarge, batch_of, cost, lower
 from faceswap_jax.cost.report import without_data
 from faceswap_jax.cost.topologies import devices_of
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.registry import load_task, task_class
+from tests.support.minimal import get_config
+from tests.support.minimal_task import Task as Minimal
 
 GOLDEN = Path(__file__).with_name("golden")
 RENEW = "If this is meant: python -m tests.cost.test_tpu_programs"
@@ -100,8 +104,11 @@ def uncached():
     jax.config.update("jax_enable_compilation_cache", True)
 
 
+needs_compiler = pytest.mark.skipif(not version(), reason="libtpu is not installed; make tpu-check")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not version(), reason="libtpu is not installed; make tpu-check")
+@needs_compiler
 @pytest.mark.parametrize("name", CASES)
 def test_the_program_is_the_stored_one(name, uncached):
     path = GOLDEN / f"{name}.txt"
@@ -113,6 +120,29 @@ def test_the_program_is_the_stored_one(name, uncached):
     changes = "\n".join(difflib.unified_diff(*lines, str(path.name), "now", lineterm=""))
     if changes:
         pytest.fail(f"{changes}\n\n{RENEW}", pytrace=False)
+
+
+class Large(Minimal):
+    """A task whose step has matrices of 40 GB."""
+
+    def steps(self, phase):
+        """There is one step."""
+
+        def step(state, batch):
+            x = jax.random.normal(state.key, (100_000, 100_000))
+            metrics = {"loss": (jnp.sin(x @ x) @ x.T).mean()}
+            return replace(state, step=state.step + 1), metrics
+
+        return {"train": step}
+
+
+@needs_compiler
+def test_a_step_that_does_not_fit_is_told(uncached):
+    task = Large(get_config())
+    (phase,) = task.phases
+    mesh = make_mesh(1, devices_of("v5e:2x2"))
+    found = cost(task, phase, mesh, batch_of(task, phase, mesh), "train")
+    assert isinstance(found, TooLarge) and "available HBM (15.75G)" in found.reason
 
 
 def renew() -> None:
