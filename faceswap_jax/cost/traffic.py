@@ -5,20 +5,23 @@ hundred times too much.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from faceswap_jax.cost.hlo import Array, Computation, Instruction
 
 NOTHING = {"after-all", "bitcast", "constant", "get-tuple-element", "parameter", "tuple"}
 """Opcodes that move nothing."""
 
+SLICES = {"slice", "dynamic-slice"}
+"""Opcodes that read as much as they write."""
+
 
 def traffic(program: Iterable[Computation]) -> int:
     """Bytes that a step reads from the memory of a chip and writes to it, tiles filled up.
 
     Every operation reads its operands once and writes its result, as far as they lie there. An operand counts whole,
-    though part of it may suffice. What is exchanged beside another operation goes through it, and does not count there.
-    A loop's body counts once, as part of the operation that it is.
+    though part of it may suffice, but of slices only the slice. What is exchanged beside another operation goes through
+    it, and does not count there. A loop's body counts once, as part of the operation that it is.
     """
     program = list(program)
     (entry,) = [computation for computation in program if computation.entry]
@@ -27,16 +30,27 @@ def traffic(program: Iterable[Computation]) -> int:
     total = 0
     for instruction in entry.instructions:
         results[instruction.name] = instruction.result
-        if instruction.opcode in NOTHING or instruction.opcode.endswith("-done"):
+        opcode = instruction.opcode
+        if opcode in NOTHING or opcode.endswith("-done"):
             continue
-        moved = list(instruction.result)
-        # What is started has its operands in its result.
-        if not instruction.opcode.endswith("-start"):
-            for name in instruction.operands:
-                moved += results[name]
+        read = [array for name in instruction.operands for array in results[name]]
+        if opcode.endswith("-start") or opcode in SLICES:
+            total += _copied(instruction, read)
+            continue
         through = passing.get(_called(instruction), set())
-        total += sum(array.held for array in moved if not array.fast and str(array) not in through)
+        moved = [array for array in (*read, *instruction.result) if str(array) not in through]
+        total += sum(array.held for array in moved if not array.fast)
     return total
+
+
+def _copied(instruction: Instruction, read: Sequence[Array]) -> int:
+    """Bytes that a copy, or a slice, which may only be started here, reads and writes."""
+    # What is started has its operand and its result in its own result, and numbers of its state.
+    sides = [array for array in instruction.result if array.shape]
+    if instruction.opcode in SLICES:
+        sides += read[:1]
+    size = min(array.held for array in sides)
+    return sum(size for array in sides if not array.fast)
 
 
 def _called(instruction: Instruction) -> str:

@@ -47,6 +47,20 @@ ENTRY %main (a: f32[64]) -> f32[64] {
     assert traffic(computations(text)) == read + gathered + written
 
 
+def test_of_slices_only_the_slice():
+    text = """
+ENTRY %main (a: f32[64]) -> f32[8] {
+  %a = f32[64]{0} parameter(0)
+  %slice-start = ((f32[64]{0}), f32[8]{0:S(1)}, s32[]{:S(2)}) slice-start(%a), slice={[0:8]}
+  %slice-done = f32[8]{0:S(1)} slice-done(%slice-start)
+  ROOT %b = f32[8]{0} slice(%a), slice={[8:16]}
+}
+"""
+    prefetched = 8 * 4
+    copied = 2 * 8 * 4
+    assert traffic(computations(text)) == prefetched + copied
+
+
 def test_of_a_real_program():
     """A sum of rows reads the matrix once and writes the rows."""
     x = jax.ShapeDtypeStruct((512, 256), jnp.float32)
