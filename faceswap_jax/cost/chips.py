@@ -78,8 +78,8 @@ def bound(cost: Cost, chip: Chip) -> Bound:
     )
 
 
-def hours(task: Task, phase: Phase, found: Sequence[Cost | TooLarge], chip: Chip) -> float | None:
-    """The least hours of a phase; None if a step of it does not fit.
+def least(task: Task, phase: Phase, found: Sequence[Cost | TooLarge], chip: Chip) -> float | None:
+    """The seconds that a phase takes at best; None if a step of it does not fit.
 
     Args:
         task: that decides on the order of steps.
@@ -93,4 +93,4 @@ def hours(task: Task, phase: Phase, found: Sequence[Cost | TooLarge], chip: Chip
         counts = {found[0].step: phase.stop - phase.start}
     else:
         counts = Counter(task.step_name(phase, step) for step in range(phase.start, phase.stop))
-    return sum(counts[one.step] * bound(one, chip).seconds for one in found) / 3600
+    return sum(counts[one.step] * bound(one, chip).seconds for one in found)

@@ -10,11 +10,12 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.table import Table
 
-from faceswap_jax.cost.chips import CHIPS, REACHED, Chip, bound, hours
+from faceswap_jax.cost.chips import CHIPS, REACHED, Chip, bound, least
 from faceswap_jax.cost.collectives import Collective
 from faceswap_jax.cost.program import Cost, TooLarge, costs
 from faceswap_jax.cost.topologies import devices_of
 from faceswap_jax.parallel.mesh import make_mesh, split_cpu
+from faceswap_jax.reporting.progress import duration
 from faceswap_jax.tasks.base import Task
 from faceswap_jax.tasks.registry import load_task, task_class
 
@@ -122,30 +123,31 @@ def bound_table(task: Task, found: Found, chip: Chip) -> Table:
     for column in columns:
         result.add_column(column, justify="right")
     result.add_column("waits for")
-    for column in ("share of peak", "steps", "hours", f"at {REACHED:.0%}"):
+    for column in ("share of peak", "steps", "time", f"time at {REACHED:.0%}"):
         result.add_column(column, justify="right")
 
     total = 0.0
     for phase, of_phase in zip(task.phases, found, strict=True):
-        least = hours(task, phase, of_phase, chip)
-        total = None if least is None or total is None else total + least
+        seconds = least(task, phase, of_phase, chip)
+        total = None if seconds is None or total is None else total + seconds
         for row in of_phase:
             cells = ["-"] * 5
             if isinstance(row, Cost):
                 limit = bound(row, chip)
-                cells = [f"{1e3 * seconds:,.2f}" for seconds in vars(limit).values()]
+                cells = [f"{1e3 * one:,.2f}" for one in vars(limit).values()]
                 cells += [limit.binding, f"{limit.share:.0%}"]
             steps = f"{phase.stop - phase.start:,}"
-            result.add_row(row.phase, *cells, steps, *_hours(least))
+            result.add_row(row.phase, *cells, steps, *_times(seconds))
     result.add_section()
-    result.add_row("all", *[""] * 5, f"{task.phases[-1].stop:,}", *_hours(total))
+    result.add_row("all", *[""] * 5, f"{task.phases[-1].stop:,}", *_times(total))
     return result
 
 
-def _hours(least: float | None) -> tuple[str, str]:
-    if least is None:
+def _times(seconds: float | None) -> tuple[str, str]:
+    """At best, and at the part of it that is reached."""
+    if seconds is None:
         return "-", "-"
-    return f"{least:,.2f}", f"{least / REACHED:,.2f}"
+    return duration(seconds), duration(seconds / REACHED)
 
 
 def summary(found: Sequence[Collective]) -> str:

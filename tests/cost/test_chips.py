@@ -2,7 +2,7 @@
 
 import pytest
 
-from faceswap_jax.cost.chips import CHIPS, bound, hours
+from faceswap_jax.cost.chips import CHIPS, bound, least
 from faceswap_jax.cost.collectives import Collective
 from faceswap_jax.cost.program import Cost, TooLarge
 from faceswap_jax.cost.topologies import SHAPES
@@ -37,11 +37,11 @@ class Alternating:
         return "long" if step % 4 == 3 else "short"
 
 
-def test_hours_follow_the_order_of_steps():
+def test_time_follows_the_order_of_steps():
     phase = Phase("stage", 0, 7200, stage=0)
     chip = CHIPS["v5e"]
     second = of(197e12)
-    assert hours(None, phase, [second], chip) == pytest.approx(2)
+    assert least(None, phase, [second], chip) == pytest.approx(7200)
     steps = [of(197e12, step="short"), of(3 * 197e12, step="long")]
-    assert hours(Alternating(), phase, steps, chip) == pytest.approx(3)
-    assert hours(None, phase, [TooLarge("stage", "train", 0.0, "")], chip) is None
+    assert least(Alternating(), phase, steps, chip) == pytest.approx(1.5 * 7200)
+    assert least(None, phase, [TooLarge("stage", "train", 0.0, "")], chip) is None
