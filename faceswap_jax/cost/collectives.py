@@ -96,13 +96,11 @@ def _collective(
     )
 
 
-def _piece(instruction: Instruction) -> tuple[str, str] | None:
+def _piece(instruction: Instruction) -> tuple[str, ...]:
     """What all pieces of one collective have in common, if this is one."""
-    chain = re.search(r'chain_id="(\d+)"', instruction.rest)
-    if not chain:
-        return None
-    channel = re.search(r"channel_id=(\d+)", instruction.rest)
-    return chain[1], channel[1]
+    if "chain_id=" not in instruction.rest:
+        return ()
+    return tuple(re.findall(r'(?:chain_id="|channel_id=)(\d+)', instruction.rest))
 
 
 def _axes(groups: Groups, mesh: Mesh) -> tuple[str, ...]:
