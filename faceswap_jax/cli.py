@@ -82,7 +82,9 @@ def _raising(error: type[BaseException]) -> Callable[[int, FrameType | None], No
         # What is raised while JAX's callback collects garbage is lost.
         while frame is not None:
             if any(getattr(each, "__code__", None) is frame.f_code for each in gc.callbacks):
-                threading.Timer(AGAIN, signal.raise_signal, [number]).start()
+                # To the main thread, which it wakes
+                main = threading.main_thread().ident
+                threading.Timer(AGAIN, signal.pthread_kill, [main, number]).start()
                 return
             frame = frame.f_back
         raise error

@@ -5,14 +5,13 @@ import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import video
-from faceswap_jax.faces.encoding import SceneLinear
 from faceswap_jax.faces.landmarks import sidecar_path
 from faceswap_jax.faces.picture import read_picture, write_picture
 from faceswap_jax.inference import clip as clips_through
 from faceswap_jax.inference.clip import Count
 from faceswap_jax.swap import swap
 from tests.support.outlines import outside_faces
-from tests.support.pictures import exr, exr_channels
+from tests.support.pictures import exr, exr_channels, light_seen_as
 from tests.support.tiny_run import FRAMES, SIZE
 
 FIRST = 1001
@@ -26,7 +25,7 @@ def shot(clips, tmp_path):
     pattern = folder / "ben.%04d.exr"
     sidecar_path(pattern).write_bytes(sidecar_path(clips / "ben.mp4").read_bytes())
     for number, frame in enumerate(video.read_frames(clips / "ben.mp4"), FIRST):
-        light = SceneLinear().of(frame.image).astype(np.float16)
+        light = light_seen_as(frame.image)
         light[:4] = 7.5
         planes = {name: np.ascontiguousarray(light[..., i]) for i, name in enumerate("RGB")}
         planes["matte"] = np.full((SIZE, SIZE), 0.25, np.float16)
@@ -107,6 +106,10 @@ def test_outputs_that_do_not_fit_are_told_before_the_work(run, shot, tmp_path):
         (shot, tmp_path / "out.%04d.png", "scene-linear light; choose a name that ends in .exr"),
         (shot, shot, "is the input itself"),
         (shot, shot.parent, "is the input itself"),
+        # Other widths of the number make the same names.
+        (shot, shot.with_name("ben.%d.exr"), "is the input itself"),
+        (shot.parent, shot.with_name("out.%04d.exr"), "lies in the folder that is the input"),
+        (deep, tmp_path / "one.%04d.png", "is one picture; choose a plain name"),
         (shot, tmp_path / "no" / "out.%04d.exr", "no' does not exist"),
         (shot, tmp_path / "out.exr", "is one picture, and .* a clip; .* .mp4.* out.%04d.png"),
         (deep, tmp_path / "out.jpg", "16 bits, transparency; choose .* .png, .tif, .tiff"),

@@ -5,13 +5,13 @@ import PIL.Image
 import pytest
 
 from faceswap_jax.faces import video
-from faceswap_jax.faces.encoding import Profiled, SceneLinear
+from faceswap_jax.faces.encoding import Profiled
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import read_picture
 from faceswap_jax.faces.still import Notes, Still, read_still, write_still
 from faceswap_jax.inference.clip import Count
 from faceswap_jax.swap import swap
-from tests.support.pictures import exr, icc_profile
+from tests.support.pictures import exr, icc_profile, light_seen_as
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def write(path, image: np.ndarray) -> None:
     elif path.name == "deep.tif":
         write_still(path, Still(image * np.uint16(257), bits=16))
     elif path.name == "light.exr":
-        light = SceneLinear().of(image).astype(np.float16)
+        light = light_seen_as(image)
         path.write_bytes(exr({n: np.ascontiguousarray(light[..., i]) for i, n in enumerate("RGB")}))
     elif path.name == "clear.webp":
         alpha = np.full(image.shape[:2], 200, np.uint8)

@@ -63,7 +63,6 @@ def evaluate(
     generator = load(workdir, step)
     output = output or workdir / "evaluation"
     output = output / data.resolve().name / f"step_{generator.step}"
-    make_folder(output)
 
     if generator.placement == "whole":
         if list(methods) != [blend.DEFAULT_METHOD]:
@@ -73,6 +72,8 @@ def evaluate(
         control = _find_control(workdir, generator)
         judge = _open_judge(data, are_puppets, embedder)
         actors = read_actors(judge.clips(), generator)
+        # Whether it can be written is told before the work.
+        make_folder(output)
         tables = score_all(judge, generator, actors, control)
         if control and control.by_sound:
             tables |= score_speech(generator, control, actors)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
-from jaxtyping import Bool, Float, Float32, Float64, Shaped, UInt8, UInt16
+from jaxtyping import Bool, Float, Float64, Shaped, UInt8, UInt16
 
 from faceswap_jax.faces.face import Image
 
@@ -146,14 +146,13 @@ class SceneLinear(Encoding):
             halves = light.astype(np.float16, copy=False)
         return _looks_of_halves()[halves.view(np.uint16)]
 
-    def of(self, image: Image) -> Float32[np.ndarray, "h w 3"]:
-        """Light that is seen as a given image."""
-        return self._light(image / np.float64(255)).astype(np.float32)
-
     def _moved(self, pixels, before, after):
         # From the unrounded looks, so that what changes little keeps its fine steps
         change = (after.astype(np.float64) - before) / 255
-        return self._light(_display(self._srgb_light(pixels.astype(np.float64))) + change)
+        moved = self._light(_display(self._srgb_light(pixels.astype(np.float64))) + change)
+        # Near the display's white a step is worth any amount of light.
+        brightest = np.nan_to_num(pixels, posinf=BRIGHTEST).max(initial=1)
+        return np.minimum(moved, brightest)
 
     def _srgb_light(self, light: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
         """The same light by sRGB's primaries."""
@@ -163,13 +162,17 @@ class SceneLinear(Encoding):
 
     def _light(self, display: Float64[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3"]:
         """The other way."""
-        display = np.where(display <= KNEE, display, _expanded(display))
-        curved = ((np.maximum(display, 0.04045) + 0.055) / 1.055) ** 2.4
-        light = np.where(display <= 0.04045, display / 12.92, curved)
+        light = linear(np.where(display <= KNEE, display, _expanded(display)))
         return light if self._is_srgb else light @ np.linalg.inv(self._to_srgb).T
 
 
 SRGB = Srgb()
+
+
+def linear(display: Float64[np.ndarray, "*n"]) -> Float64[np.ndarray, "*n"]:
+    """The light of a display: white, 1, is light of 1."""
+    curved = ((np.maximum(display, 0.04045) + 0.055) / 1.055) ** 2.4
+    return np.where(display <= 0.04045, display / 12.92, curved)
 
 
 def in_depth(

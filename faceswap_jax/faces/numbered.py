@@ -108,8 +108,14 @@ def check_pattern(source: Path, output: Path, changes: bool) -> None:
     if not is_sequence(source):
         return
     pictures = open_sequence(source)
-    same_folder = pattern.parent.resolve() == pictures.pattern.parent.resolve()
-    if same_folder and pattern.name == pictures.pattern.name:
+    sources = {path.resolve() for path in pictures.pictures.values()}
+    # Numbers may be written in several ways that give one name.
+    if any(numbered(pattern, number).resolve() in sources for number in pictures.pictures):
         raise InputError(f"'{output}' is the input itself; choose another name for --output.")
+    if not is_pattern(source) and pattern.parent.resolve() == pictures.pattern.parent.resolve():
+        raise InputError(
+            f"'{output}' lies in the folder that is the input, and would be part of it from then on; choose another "
+            "folder."
+        )
     if changes:
         check_kept(next(iter(pictures.pictures.values())), pattern)

@@ -126,6 +126,8 @@ def read_rate(text: str) -> Fraction:
         raise InputError(
             f"'{text}' is no number of frames a second; write one such as 25 or 23.976."
         )
+    if rate.denominator == 1:
+        return rate
     whole = round(rate * 1001 / 1000)
     television = Fraction(1000 * whole, 1001)
     return television if abs(rate - television) < Fraction(1, 200) else rate

@@ -7,6 +7,7 @@ OpenEXR for EXR. Pillow knows what the others say of themselves.
 import io
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ from jaxtyping import Shaped
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import exr
-from faceswap_jax.faces.encoding import SRGB, Encoding, Pixels, Profiled, SceneLinear
+from faceswap_jax.faces.encoding import SRGB, Encoding, Pixels, Profiled, linear
 from faceswap_jax.faces.face import Image
 from faceswap_jax.files import readable, replacing
 
@@ -271,7 +272,15 @@ def missing(still: Still, suffix: str) -> list[str]:
 def _check_numbers(path: Path, data: bytes) -> None:
     """Raises InputError if a TIFF holds other numbers than a display's: Pillow would not know it, or cut them off."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        kind = file.pages[0].dtype
+        page = file.pages[0]
+        kind = page.dtype
+        turned = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+    if kind is not None and kind.itemsize == 2 and (turned or apart):
+        raise InputError(
+            f"{path} has 16 bits, and its channels lie one after the other, or white is 0; export it with its channels "
+            "together (interleaved), black being 0."
+        )
     if kind is not None and kind.itemsize > 2:
         raise InputError(
             f"{path} has numbers of {8 * kind.itemsize} bits; export it with 16 bits, or as OpenEXR."
@@ -296,6 +305,12 @@ def _read(path: Path, data: bytes, image: PIL.Image.Image) -> Still:
     pixels, alpha = _colours_and_alpha(orientation.apply(channels))
 
     # What else it says
+    nclx = image.info.get("nclx_profile")
+    if nclx and not image.info.get("icc_profile") and not _is_srgb(nclx):
+        raise InputError(
+            f"{path} has colours of another gamut or transfer than sRGB, told by numbers (nclx); export it with an ICC "
+            "profile."
+        )
     is_rgb = image.mode in ("RGB", "RGBA", "RGBX")
     profile = image.info.get("icc_profile", b"") if is_rgb else b""
     encoding, profile = _encoding(path, profile)
@@ -345,6 +360,11 @@ def _encoding(path: Path, profile: bytes) -> tuple[Encoding, bytes]:
     return (SRGB if encoding.is_srgb() else encoding), profile
 
 
+def _is_srgb(nclx: Mapping[str, int]) -> bool:
+    """Whether code points of ITU-T H.273 tell sRGB, or nothing."""
+    return nclx["color_primaries"] in (1, 2) and nclx["transfer_characteristics"] in (1, 2, 6, 13)
+
+
 def _upright(exif: PIL.Image.Exif) -> bytes:
     """What EXIF says of the upright picture."""
     if not exif:
@@ -374,7 +394,9 @@ def _channels(still: Still) -> Shaped[np.ndarray, "h w c"]:
 def _exr(still: Still) -> bytes:
     if still.light is not None:
         return still.light.encoded(still.pixels)
-    return exr.encoded(SceneLinear().of(still.encoding.shown(still.pixels)))
+    # Nothing of a display is brighter than its white.
+    seen = still.encoding.shown(still.pixels, depth=16)
+    return exr.encoded(linear(seen / np.float64(65535)).astype(np.float32))
 
 
 def _tiff(still: Still) -> bytes:

@@ -24,6 +24,7 @@ from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.numbered import (
     NumberedPictures,
     check_pattern,
+    is_pattern,
     numbered_pictures,
     pattern_of,
 )
@@ -205,6 +206,10 @@ def check_output(source: Path, output: Path, whole: bool = False) -> None:
     """
     video.probe(source)
     if is_picture(source):
+        if is_pattern(output):
+            raise InputError(
+                f"'{output}' names numbered pictures, and {source} is one picture; choose a plain name."
+            )
         check_file(output, sorted(PICTURE_SUFFIXES))
         if not whole:
             check_kept(source, output)

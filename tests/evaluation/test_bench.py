@@ -109,7 +109,7 @@ def test_wrong_inputs_are_told(run, clips, tmp_path):
         ((run, empty), f"{empty}.* no clip"),
         ((run, prepared), f"{prepared}.* prepared faces; give .*clips"),
         ((run, clips, ("paste",)), "'paste'.* multiband, none, poisson"),
-        ((tmp_path, clips), f"{tmp_path}.* no run"),
+        ((tmp_path, clips), f"{tmp_path}.* neither a run"),
         ((run, others), f"{others}.* no persona of .*{run}.*ada, ben"),
     ):
         with pytest.raises(InputError, match=message):

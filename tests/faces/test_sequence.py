@@ -106,3 +106,13 @@ def test_a_file_of_such_a_name_is_that_file(tmp_path):
     assert is_picture(path) and len(list(video.read_frames(path))) == 1
     with pytest.raises(InputError, match="has its own times; --fps"):
         sequence.at_rate(path, "24")
+
+
+def test_rates():
+    """Television's are meant by their short names, and whole ones as they are."""
+    found = [
+        sequence.read_rate(text)
+        for text in ("23.976", "23.98", "29.97", "59.94", "2", "24", "12.5")
+    ]
+    television = [Fraction(24000, 1001)] * 2 + [Fraction(30000, 1001), Fraction(60000, 1001)]
+    assert found == [*television, 2, 24, Fraction(25, 2)]

@@ -17,7 +17,7 @@ from faceswap_jax.faces.encoding import SRGB, SceneLinear
 from faceswap_jax.faces.picture import read_overlay, read_picture, write_picture
 from faceswap_jax.faces.still import Notes, Still, missing, read_still, write_still
 from tests.support.face_scenes import smooth_picture
-from tests.support.pictures import BT2020, exr, exr_channels, icc_profile
+from tests.support.pictures import BT2020, exr, exr_channels, icc_profile, light_seen_as
 
 WHERE = (slice(5, 20), slice(10, 30))
 """What the tests change."""
@@ -209,7 +209,46 @@ def test_scene_linear_light_is_seen_by_a_curve_that_goes_back():
     grey = np.array([[[0.18] * 3, [1.0] * 3, [16.0] * 3, [-1.0] * 3]], np.float32)
     assert scene.shown(grey)[0, :, 0].tolist() == [118, 230, 251, 0]
     image = smooth_picture(40, 60)
-    assert np.abs(scene.shown(scene.of(image)).astype(int) - image).max() == 0
+    assert np.abs(scene.shown(light_seen_as(image)).astype(int) - image).max() == 0
+
+
+@pytest.mark.parametrize("brightest", [2.0, 4.0, 8.0, 16.0])
+def test_what_gets_brighter_is_no_brighter_than_the_brightest(brightest):
+    """Near a display's white a step is worth any amount of light: it must not become a spark."""
+    scene = SceneLinear()
+    pixels = np.linspace(0.1, brightest, 300, dtype=np.float32).reshape(10, 10, 3)
+    seen = scene.shown(pixels)
+    after = np.clip(seen.astype(int) + 12, 0, 255).astype(np.uint8)
+    changed = scene.changed(pixels, after)
+    assert changed.max() == pytest.approx(brightest)
+    assert (changed[seen < 200] > pixels[seen < 200]).all()
+
+
+def test_a_display_s_white_is_light_of_1(tmp_path):
+    """As compositing programs read it; nothing of a display is brighter."""
+    write_picture(tmp_path / "a.exr", np.uint8([[[255] * 3, [186] * 3, [0] * 3]]))
+    written = exr_channels((tmp_path / "a.exr").read_bytes())
+    np.testing.assert_allclose(written["R"], [[1.0, 0.491, 0.0]], atol=1e-3)
+
+
+def test_tiffs_whose_order_is_not_known_are_refused(tmp_path):
+    image = np.full((3, 20, 30), 9000, np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(tmp_path / "b.tif", image[0], photometric="miniswhite")
+    for name in ("a.tif", "b.tif"):
+        with pytest.raises(InputError, match=f"{name} has 16 bits, .*interleaved"):
+            read_still(tmp_path / name)
+
+
+def test_wide_colours_that_only_numbers_tell_are_refused(tmp_path):
+    """They would be taken for sRGB, and come out pale."""
+    file = pillow_heif.from_bytes("RGB", (16, 16), bytes(16 * 16 * 3))
+    for name, primaries in (("srgb", 1), ("p3", 12)):
+        nclx = {"save_nclx_profile": True, "color_primaries": primaries}
+        file.save(tmp_path / f"{name}.heic", transfer_characteristic=13, **nclx)
+    assert read_still(tmp_path / "srgb.heic").bits == 8
+    with pytest.raises(InputError, match=r"p3\.heic has colours of another gamut.* ICC profile"):
+        read_still(tmp_path / "p3.heic")
 
 
 def test_other_primaries_are_converted(tmp_path):

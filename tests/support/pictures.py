@@ -6,6 +6,8 @@ import struct
 import numpy as np
 import OpenEXR
 
+from faceswap_jax.faces.encoding import SceneLinear
+
 P3 = ((0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841))
 """XYZ of Display P3's red, green and blue, as its ICC profile has them."""
 
@@ -54,3 +56,8 @@ def exr_channels(data: bytes) -> dict[str, np.ndarray]:
     """What is in one."""
     file = OpenEXR.File(io.BytesIO(data), separate_channels=True)
     return {name: channel.pixels for name, channel in file.channels().items()}
+
+
+def light_seen_as(image: np.ndarray) -> np.ndarray:
+    """Scene-linear light, half floats, that is seen as an image."""
+    return SceneLinear()._light(image / 255).astype(np.float16)
