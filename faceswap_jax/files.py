@@ -126,11 +126,13 @@ def make_folder(folder: Path) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder that gets its name when it is complete, and is not there at all if anything fails.
 
+    An empty folder may be there.
+
     Raises:
         InputError: it is there already, or cannot be written.
     """
     path = path.absolute()
-    if os.path.lexists(path):
+    if _is_taken(path):
         raise InputError(f"'{path}' is there already; name a new folder.")
     make_folder(path.parent)
     aside = aside_of(path)
@@ -138,7 +140,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         aside.mkdir()
         yield aside
         # Another process may have been faster.
-        if os.path.lexists(path):
+        if _is_taken(path):
             raise InputError(f"'{path}' has appeared meanwhile; name a new folder.")
         aside.rename(path)
     except OSError as error:
@@ -147,6 +149,11 @@ def new_folder(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether there is something other than an empty folder."""
+    return os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path))
 
 
 def write_json(path: Path, content: Any) -> None:
