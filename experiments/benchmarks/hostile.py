@@ -512,7 +512,9 @@ def messages(good: pb.ModelInferRequest, most: int) -> dict[str, list[bytes]]:
     def with_persona(text: bytes) -> bytes:
         return changed(raw_input_contents=[*raws[:-1], text])
 
+    many = {"inputs": inputs * 5000, "raw_input_contents": [b""] * 5000 * len(raws)}
     shapes = ([], [0, *rest], [-1, *rest], [2**62] * 4, [1] * 100_000, [65, *rest])
+    faces = (b"", face[:-1], face + b"x")
     numbers = pb.InferTensorContents(uint_contents=[2**32 - 1] * len(face))
     return {
         "gRPC: no messages": [
@@ -527,10 +529,10 @@ def messages(good: pb.ModelInferRequest, most: int) -> dict[str, list[bytes]]:
             *(with_first(shape=shape) for shape in shapes),
             with_first(datatype="x" * 10_000),
             changed(inputs=inputs[:-1], raw_input_contents=raws[:-1]),
-            changed(inputs=inputs * 5000, raw_input_contents=[b""] * 5000 * len(raws)),
+            changed(**many),
         ],
         "gRPC: wrong bytes": [
-            *(changed(raw_input_contents=[b, *raws[1:]]) for b in (b"", face[:-1], face + b"x")),
+            *(changed(raw_input_contents=[content, *raws[1:]]) for content in faces),
             changed(raw_input_contents=raws[:-1]),
             with_first(contents=numbers),
             with_persona(b""),
