@@ -1,12 +1,11 @@
 """The `faceswap` command: finds what the user names, and turns what goes wrong into a sentence and an exit code."""
 
-import gc
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from types import FrameType
@@ -23,7 +22,7 @@ INTERRUPTED = 130  # as shells say it of Ctrl-C
 PIPE_CLOSED = 141  # and of a reader that has gone, such as `head`
 
 AGAIN = 0.05
-"""Seconds after which a signal is sent again that came at a moment when nothing can be raised."""
+"""Seconds after which a signal is sent again that came when nothing could be raised."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,37 +58,33 @@ class Terminated(BaseException):
 @contextmanager
 def terminated_cleanly() -> Iterator[None]:
     """Raises where Ctrl-C or SIGTERM come, so that nothing half-written stays. Training does more, by itself."""
-    if threading.current_thread() is not threading.main_thread():
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    in_charge = threading.current_thread() is threading.main_thread()
+    # Whoever has other wishes for a signal keeps them.
+    if not in_charge or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
-    # Whoever has other wishes for a signal keeps them, such as a shell for what runs in the background.
-    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
-    usual = {n: handler for n, handler in usual.items() if signal.getsignal(n) == handler}
-    errors = {signal.SIGTERM: Terminated, signal.SIGINT: KeyboardInterrupt}
-    for number in usual:
-        signal.signal(number, _raising(errors[number]))
+    signal.signal(signal.SIGTERM, terminate)
+    usual, sys.unraisablehook = sys.unraisablehook, _signal_again
     try:
         yield
     finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
+        sys.unraisablehook = usual
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _raising(error: type[BaseException]) -> Callable[[int, FrameType | None], None]:
-    """A signal's handler that raises, once that is not in vain."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        # What is raised while JAX's callback collects garbage is lost.
-        while frame is not None:
-            if any(getattr(each, "__code__", None) is frame.f_code for each in gc.callbacks):
-                # To the main thread, which it wakes
-                main = threading.main_thread().ident
-                threading.Timer(AGAIN, signal.pthread_kill, [main, number]).start()
-                return
-            frame = frame.f_back
-        raise error
-
-    return handle
+def _signal_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Sends a signal again whose exception Python has dropped, as it does where garbage is collected."""
+    numbers = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}
+    if dropped.exc_type not in numbers:
+        sys.__unraisablehook__(dropped)
+        return
+    # To the main thread, which it wakes
+    main = threading.main_thread().ident
+    threading.Timer(AGAIN, signal.pthread_kill, [main, numbers[dropped.exc_type]]).start()
 
 
 def in_job() -> bool:

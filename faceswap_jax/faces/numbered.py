@@ -9,7 +9,13 @@ from pathlib import Path
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.encode import own_pixels
 from faceswap_jax.faces.picture import write_picture
-from faceswap_jax.faces.sequence import is_pattern, is_sequence, numbered, open_sequence
+from faceswap_jax.faces.sequence import (
+    is_pattern,
+    is_sequence,
+    numbered,
+    open_sequence,
+    parse,
+)
 from faceswap_jax.faces.still import check_kept, read_still, write_still
 from faceswap_jax.faces.video import Frame
 from faceswap_jax.files import make_folder, replacing, unwritable
@@ -112,7 +118,8 @@ def check_pattern(source: Path, output: Path, changes: bool) -> None:
     # Numbers may be written in several ways that give one name.
     if any(numbered(pattern, number).resolve() in sources for number in pictures.pictures):
         raise InputError(f"'{output}' is the input itself; choose another name for --output.")
-    if not is_pattern(source) and pattern.parent.resolve() == pictures.pattern.parent.resolve():
+    folder = parse(source).plain
+    if folder.is_dir() and pattern.parent.resolve() == folder.resolve():
         raise InputError(
             f"'{output}' lies in the folder that is the input, and would be part of it from then on; choose another "
             "folder."

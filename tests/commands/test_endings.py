@@ -79,28 +79,36 @@ def test_sigterm_leaves_nothing_half_written(tmp_path):
     assert not list(output.rglob(f"*{PARTIAL}*"))
 
 
+@pytest.mark.parametrize("where", ["callback", "finalizer"])
 @pytest.mark.parametrize(
     ("number", "error"),
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, cli.Terminated)],
 )
-def test_a_signal_that_comes_while_garbage_is_collected_is_obeyed(number, error):
+def test_a_signal_that_comes_while_garbage_is_collected_is_obeyed(number, error, where):
     """Python drops what is raised there, and JAX collects garbage of its own."""
     sent = []
 
-    def collect(phase, info):
+    def send(*_):
         if not sent:
             sent.append(number)
             signal.raise_signal(number)
 
+    class Garbage:
+        __del__ = send
+
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     before = signal.signal(number, usual[number])
-    gc.callbacks.append(collect)
+    if where == "callback":
+        gc.callbacks.append(send)
     try:
         with pytest.raises(error), cli.terminated_cleanly():
+            if where == "finalizer":
+                Garbage()
             gc.collect()
             time.sleep(30)
     finally:
-        gc.callbacks.remove(collect)
+        if where == "callback":
+            gc.callbacks.remove(send)
         signal.signal(number, before)
     assert sent
 
