@@ -1,5 +1,7 @@
 """Batches on the devices: every process's part becomes a part of one global, sharded array."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -25,13 +27,10 @@ def put(batch: PyTree, spec: PartitionSpec, mesh: Mesh) -> PyTree:
     """
     sharding = NamedSharding(mesh, spec)
 
-    def put_array(array):
-        if array.dtype.kind == "U":
-            return None
-        shape = _global_shape(array, spec, mesh)
+    def put_array(array, shape):
         return jax.make_array_from_process_local_data(sharding, array, shape)
 
-    return jax.tree.map(put_array, batch)
+    return _laid_out(batch, spec, mesh, put_array)
 
 
 def described(batch: PyTree, spec: PartitionSpec, mesh: Mesh) -> PyTree:
@@ -42,13 +41,26 @@ def described(batch: PyTree, spec: PartitionSpec, mesh: Mesh) -> PyTree:
     """
     sharding = NamedSharding(mesh, spec)
 
-    def describe_array(array):
-        if array.dtype.kind == "U":
-            return None
-        shape = _global_shape(array, spec, mesh)
+    def describe_array(array, shape):
         return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding)
 
-    return jax.tree.map(describe_array, batch)
+    return _laid_out(batch, spec, mesh, describe_array)
+
+
+def _laid_out(
+    batch: PyTree,
+    spec: PartitionSpec,
+    mesh: Mesh,
+    make: Callable[[np.ndarray, tuple[int, ...]], jax.Array | jax.ShapeDtypeStruct],
+) -> PyTree:
+    """What `make` makes of each array and its global shape; None of text."""
+
+    def lay_out(array):
+        if array.dtype.kind == "U":
+            return None
+        return make(array, _global_shape(array, spec, mesh))
+
+    return jax.tree.map(lay_out, batch)
 
 
 def _global_shape(array: np.ndarray, spec: PartitionSpec, mesh: Mesh) -> tuple[int, ...]:
