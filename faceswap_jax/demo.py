@@ -132,4 +132,4 @@ def write_side_by_side(path: Path, clips: Mapping[str, Path]) -> None:
             image = draw_grid(cells[None], columns=names)
             yield dataclasses.replace(moment[1], image=image)
 
-    write_video(path, clips[names[1]], frames(), square_pixels=True)
+    write_video(path, clips[names[1]], frames(), whole=True)

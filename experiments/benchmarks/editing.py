@@ -386,7 +386,7 @@ def resting(puppets: PuppetClips, clip: PuppetClip) -> Frame:
 def write_resting_clip(path: Path, source: Path, rest: Frame) -> None:
     """Writes a clip as long as another, in which a puppet does nothing."""
     frames = [replace(frame, image=rest.image) for frame in video.read_frames(source)]
-    write_video(path, source, iter(frames), square_pixels=True)
+    write_video(path, source, iter(frames), whole=True)
     write_landmarks(sidecar_path(path), dict.fromkeys(range(len(frames)), rest.landmarks))
 
 

@@ -1,4 +1,4 @@
-"""Encodings of pictures: what networks and records see of them, and how a change of that goes back.
+"""Encodings of pictures and clips: what networks and records see of them, and how a change of that goes back.
 
 What is seen is sRGB, as on a display. What was not changed keeps its own values to the bit, whatever they are. What was
 changed keeps what a display does not show, such as values above white and colours that sRGB does not have.
@@ -8,6 +8,7 @@ import abc
 import functools
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -22,7 +23,7 @@ Pixels = Shaped[np.ndarray, "h w 3"]
 Colours = Shaped[np.ndarray, "n 3"]
 
 KNEE = 0.8
-"""From here on, of 1, the display's range is shared by all that is brighter in a scene."""
+"""From here on, of 1, the display's range is shared by all that is brighter in a scene: lamps, the sun."""
 
 BRIGHTEST = 65504.0
 """The largest half float."""
@@ -51,7 +52,9 @@ class Encoding(abc.ABC):
         before = self.shown(pixels)
         where: Bool[np.ndarray, "h w"] = (before != after).any(2)
         result = pixels.copy()
-        values = self._moved(pixels[where], before[where], after[where])
+        if not where.any():
+            return result
+        values = self.moved(pixels[where], before[where], after[where])
         if np.issubdtype(pixels.dtype, np.integer):
             values = np.rint(values)
         limits = _limits(pixels.dtype)
@@ -59,10 +62,16 @@ class Encoding(abc.ABC):
         return result
 
     @abc.abstractmethod
-    def _moved(
+    def moved(
         self, pixels: Colours, before: UInt8[np.ndarray, "n 3"], after: UInt8[np.ndarray, "n 3"]
     ) -> Float[np.ndarray, "n 3"]:
-        """Own values of pixels whose looks change."""
+        """Own values, neither rounded nor clipped, of pixels whose looks change.
+
+        Args:
+            pixels: their values.
+            before: what `shown` gives of them.
+            after: what is to be seen.
+        """
 
 
 class Srgb(Encoding):
@@ -72,7 +81,8 @@ class Srgb(Encoding):
         """See `Encoding`."""
         return in_depth(pixels, depth)
 
-    def _moved(self, pixels, before, after):
+    def moved(self, pixels, before, after):
+        """See `Encoding`."""
         unit = np.iinfo(pixels.dtype).max / 255
         return pixels + unit * (after.astype(np.float64) - before)
 
@@ -103,24 +113,101 @@ class Profiled(Encoding):
         moved = self.shown(colours).astype(int) - colours
         return bool(np.abs(moved).max() <= SAME)
 
-    def _moved(self, pixels, before, after):
+    def moved(self, pixels, before, after):
+        """See `Encoding`."""
         was, will_be = (self._looked_up(seen[None], back=True)[0] for seen in (before, after))
         unit = np.iinfo(pixels.dtype).max / 255
         return pixels + unit * (will_be.astype(np.float64) - was)
 
     def _looked_up(self, image: Image, back: bool) -> Image:
         """In sRGB, or `back` in the profile's colours."""
-        if not image.size:
-            return image
         picture = PIL.Image.fromarray(np.ascontiguousarray(image))
         return np.asarray(_transform(self._profile, back).apply(picture))
 
 
-class SceneLinear(Encoding):
+class Curve(NamedTuple):
+    """From light to a display's range, in which black is 0 and white 1, and back; nothing is clipped.
+
+    Attributes:
+        power: of the light; None for sRGB's curve.
+        knee: from here on the display's range is shared by all that is brighter; 1 if nothing is.
+    """
+
+    power: float | None = None
+    knee: float = KNEE
+
+    def display(self, light: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+        """What is seen of light."""
+        # Renderers make mistakes.
+        light = np.nan_to_num(light, posinf=BRIGHTEST, neginf=-BRIGHTEST)
+        if self.power is None:
+            curved = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
+            display = np.where(light <= 0.0031308, 12.92 * light, curved)
+        else:
+            display = np.sign(light) * np.abs(light) ** (1 / self.power)
+        # Both parts have the same slope at the knee.
+        room = 1 - self.knee
+        over = np.maximum(display - self.knee, 0)
+        compressed = self.knee + room * over / (over + room) if room else display
+        return np.where(over > 0, compressed, display)
+
+    def light(self, display: Float64[np.ndarray, "*n"]) -> Float64[np.ndarray, "*n"]:
+        """The other way."""
+        room = 1 - self.knee
+        if room:
+            # White becomes the brightest light.
+            share = ((display - self.knee) / room).clip(0, 1 - 1e-4)
+            expanded = self.knee + room * share / (1 - share)
+            display = np.where(share > 0, expanded, display)
+        if self.power is None:
+            return linear(display)
+        return np.sign(display) * np.abs(display) ** self.power
+
+
+class ByLight(Encoding):
+    """By the light that numbers stand for, which a curve brings into the display's range."""
+
+    def __init__(self, curve: Curve) -> None:
+        """See the class."""
+        self._curve = curve
+
+    @abc.abstractmethod
+    def _light(self, pixels: Pixels | Colours) -> Float[np.ndarray, "*n 3"]:
+        """The light of pixels by sRGB's primaries; of a white surface 1."""
+
+    @abc.abstractmethod
+    def _own(self, light: Float64[np.ndarray, "n 3"], kind: np.dtype) -> Float64[np.ndarray, "n 3"]:
+        """The other way, in the unit of a type of pixels."""
+
+    def shown(self, pixels: Pixels, depth: int = 8) -> Image | UInt16[np.ndarray, "h w 3"]:
+        """See `Encoding`."""
+        light = self._light(pixels)
+        if depth == 16:
+            display = self._curve.display(light.astype(np.float32, copy=False))
+            return np.rint(65535 * display.clip(0, 1)).astype(np.uint16)
+
+        # Half floats are fine enough, and so few that all of them can be looked up.
+        with np.errstate(over="ignore"):
+            halves = light.astype(np.float16, copy=False)
+        return _looks_of_halves(self._curve)[halves.view(np.uint16)]
+
+    def moved(self, pixels, before, after):
+        """See `Encoding`."""
+        # From the unrounded looks, so that what changes little keeps its fine steps
+        change = (after.astype(np.float64) - before) / 255
+        display = self._curve.display(self._light(pixels).astype(np.float64))
+        moved = self._own(self._curve.light(display + change), pixels.dtype)
+
+        # Near the display's white a step is worth any amount of light.
+        white = self._own(np.ones((1, 3)), pixels.dtype).max()
+        brightest = np.nan_to_num(pixels, posinf=BRIGHTEST).max(initial=white)
+        return np.minimum(moved, brightest)
+
+
+class SceneLinear(ByLight):
     """Light of a scene, as in OpenEXR files; 1 is a white surface, and lights are brighter.
 
-    It is shown by sRGB's curve up to KNEE, which skin hardly exceeds. What is brighter comes ever nearer to the
-    display's white: a white surface is at 0.9, a light of 16 at 0.985.
+    It is shown by sRGB's curve up to KNEE, which skin hardly exceeds, see `Curve`.
     """
 
     def __init__(self, chromaticities: Sequence[float] = REC709) -> None:
@@ -129,40 +216,19 @@ class SceneLinear(Encoding):
         Args:
             chromaticities: x, y of red, green, blue and white.
         """
+        super().__init__(Curve())
         self._is_srgb = np.allclose(chromaticities, REC709, atol=1e-3)
-        self._to_srgb = np.linalg.solve(_to_xyz(REC709), _to_xyz(chromaticities))
+        self._to_srgb = np.linalg.solve(to_xyz(REC709), to_xyz(chromaticities))
 
-    def shown(self, pixels: Pixels, depth: int = 8) -> Image | UInt16[np.ndarray, "h w 3"]:
-        """See `Encoding`."""
-        light = pixels
-        if not self._is_srgb or depth == 16:
-            # Of a frame of 4K, floats of 64 bits would fill a gigabyte.
-            light = self._srgb_light(pixels.astype(np.float32))
-        if depth == 16:
-            return np.rint(65535 * _display(light).clip(0, 1)).astype(np.uint16)
-
-        # Half floats are fine enough, and so few that all of them can be looked up.
-        with np.errstate(over="ignore"):
-            halves = light.astype(np.float16, copy=False)
-        return _looks_of_halves()[halves.view(np.uint16)]
-
-    def _moved(self, pixels, before, after):
-        # From the unrounded looks, so that what changes little keeps its fine steps
-        change = (after.astype(np.float64) - before) / 255
-        moved = self._light(_display(self._srgb_light(pixels.astype(np.float64))) + change)
-        # Near the display's white a step is worth any amount of light.
-        brightest = np.nan_to_num(pixels, posinf=BRIGHTEST).max(initial=1)
-        return np.minimum(moved, brightest)
-
-    def _srgb_light(self, light: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
-        """The same light by sRGB's primaries."""
-        # Renderers make mistakes.
+    def _light(self, pixels):
+        if self._is_srgb:
+            return pixels
+        # Of a frame of 4K, floats of 64 bits would fill a gigabyte. A mistake of one channel stays in it.
+        light = pixels.astype(np.float32, copy=False)
         light = np.nan_to_num(light, posinf=BRIGHTEST, neginf=-BRIGHTEST)
-        return light if self._is_srgb else light @ self._to_srgb.T.astype(light.dtype)
+        return light @ self._to_srgb.T.astype(np.float32)
 
-    def _light(self, display: Float64[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3"]:
-        """The other way."""
-        light = linear(np.where(display <= KNEE, display, _expanded(display)))
+    def _own(self, light, kind):
         return light if self._is_srgb else light @ np.linalg.inv(self._to_srgb).T
 
 
@@ -212,37 +278,13 @@ def _transform(profile: bytes, back: bool) -> PIL.ImageCms.ImageCmsTransform:
 
 
 @functools.cache
-def _looks_of_halves() -> UInt8[np.ndarray, "65536"]:
+def _looks_of_halves(curve: Curve) -> UInt8[np.ndarray, "65536"]:
     """What is seen of each half float, by its bits."""
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
-    light = np.nan_to_num(halves, posinf=BRIGHTEST, neginf=-BRIGHTEST)
-    return np.rint(255 * _display(light).clip(0, 1)).astype(np.uint8)
+    return np.rint(255 * curve.display(halves).clip(0, 1)).astype(np.uint8)
 
 
-def _display(light: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    """From light by sRGB's primaries to the display's range, in which black is 0, white 1; nothing is clipped."""
-    curved = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
-    display = np.where(light <= 0.0031308, 12.92 * light, curved)
-    return np.where(display <= KNEE, display, _compressed(display))
-
-
-def _compressed(display: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    """From KNEE and more to KNEE..1; both begin with the same slope."""
-    room = 1 - KNEE
-    over = np.maximum(display - KNEE, 0)
-    return KNEE + room * over / (over + room)
-
-
-def _expanded(display: Float64[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3"]:
-    """The other way; white becomes the brightest light."""
-    room = 1 - KNEE
-    white = 1.055 * BRIGHTEST ** (1 / 2.4) - 0.055
-    share = (display - KNEE) / room
-    share = np.clip(share, 0, (white - KNEE) / (white - KNEE + room))
-    return KNEE + room * share / (1 - share)
-
-
-def _to_xyz(chromaticities: Sequence[float]) -> Float64[np.ndarray, "3 3"]:
+def to_xyz(chromaticities: Sequence[float]) -> Float64[np.ndarray, "3 3"]:
     """The matrix from linear red, green and blue to CIE XYZ; white has Y = 1."""
     x, y = np.array(chromaticities, np.float64).reshape(4, 2).T
     columns = np.stack([x / y, np.ones(4), (1 - x - y) / y])

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt16
 
 from faceswap_jax.errors import InputError
@@ -25,7 +25,10 @@ from faceswap_jax.faces.container import (
     timecode_of,
     video_streams,
 )
+from faceswap_jax.faces.decoded import PLAIN, Decoded, Layout, guess_matrix, orientation_of
+from faceswap_jax.faces.encoding import SRGB, Encoding
 from faceswap_jax.faces.face import Image
+from faceswap_jax.faces.mastering import NO_MASTERING, Mastering, read_mastering
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, is_silent
 from faceswap_jax.faces.still import MAX_PIXELS, Orientation, read_still
 
@@ -44,9 +47,6 @@ FLAT = 4
 UNSPECIFIED = (2, 2, 2)
 BT709 = (1, 1, 1)
 """Code points of primaries, transfer and matrix (ITU-T H.273)."""
-
-# Without these flags swscale repeats colour samples instead of interpolating them, and truncates.
-SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,9 @@ class VideoInfo:
         matrix: YUV matrix that decodes the frames, numbered as swscale does: 1 BT.709, 5 BT.601, 9 BT.2020, ...
         full_range: whether luma spans 0..255 instead of 16..235.
         tags: the file's own code points for primaries, transfer and matrix (ITU-T H.273; 2 is unspecified).
+        encoding: how red, green and blue stand for colours.
+        layout: of the planes that hold all of an upright frame.
+        mastering: what the file says of the display that its HDR was made on.
     """
 
     width: int
@@ -82,6 +85,9 @@ class VideoInfo:
     matrix: int
     full_range: bool
     tags: tuple[int, int, int]
+    encoding: Encoding = SRGB
+    layout: Layout = PLAIN
+    mastering: Mastering = NO_MASTERING
 
 
 @dataclass(frozen=True)
@@ -89,17 +95,19 @@ class Frame:
     """One frame of a clip.
 
     Attributes:
-        image: upright, RGB, of square pixels.
+        image: what is seen of it: upright, RGB, of square pixels.
         time: of presentation, seconds from the file's start, see `faces.container`: sound may come before the first
             frame.
         index: in the file, from 0, in presentation order.
-        own: the same image in the clip's own pixels, if these are not square.
+        own: the same image in the clip's own pixels, if these are not square, or if the frame is more than the image.
+        decoded: the frame itself, if it is more than the image: deeper, or of other colours.
     """
 
     image: Image | UInt16[np.ndarray, "h w 3"]
     time: float
     index: int
     own: Image | UInt16[np.ndarray, "a b 3"] | None = None
+    decoded: Decoded | None = None
 
 
 def probe(path: Path) -> VideoInfo:
@@ -138,7 +146,7 @@ def _picture_info(path: Path, tags: tuple[int, int, int]) -> VideoInfo:
         has_audio=False,
         time_base=Fraction(1),
         pixel_aspect=still.pixel_aspect,
-        matrix=BT709[0] if tags == BT709 else _guess_matrix(width, height),
+        matrix=BT709[0] if tags == BT709 else guess_matrix(width, height),
         full_range=False,
         tags=tags,
     )
@@ -189,11 +197,25 @@ def read_frames(
                 break
             if frame.time >= start or start <= 0:
                 empty = False
-                own = _to_rgb(frame, depth, reformatter)
-                image = in_square_pixels(own, pixel_aspect)
-                yield Frame(image, frame.time, index, None if image is own else own)
+                yield _frame(Decoded(frame), frame.time, index, pixel_aspect, depth, reformatter)
     if empty:
         raise InputError(f"{path} has no frame from {start:g} s to {end:g} s; correct these times.")
+
+
+def _frame(
+    decoded: Decoded,
+    time: float,
+    index: int,
+    pixel_aspect: Fraction,
+    depth: int,
+    reformatter: VideoReformatter,
+) -> Frame:
+    """A decoded frame with its image."""
+    own = decoded.image(depth, reformatter)
+    image = in_square_pixels(own, pixel_aspect)
+    if decoded.is_plain:
+        return Frame(image, time, index, None if image is own else own)
+    return Frame(image, time, index, own, decoded)
 
 
 def _picture_frame(path: Path, time: float, index: int, depth: int) -> Frame:
@@ -266,13 +288,12 @@ def _info(
         duration = float(stream.duration * stream.time_base)
     else:
         duration = (container.duration or 0) / av.time_base
-    matrix = _matrix(frame)
+    decoded = Decoded(frame)
     # An RGB clip has no matrix; its result does.
-    tagged_matrix = matrix if frame.format.is_rgb else frame.colorspace
+    tagged_matrix = decoded.matrix if frame.format.is_rgb else frame.colorspace
 
-    orientation = _orientation(frame)
     width, height = frame.width, frame.height
-    if orientation.transposed:
+    if decoded.orientation.transposed:
         width, height = height, width
     pixel_aspect = _pixel_aspect(stream, frame)
     height, width = _size(height, width, pixel_aspect)
@@ -282,13 +303,16 @@ def _info(
         rate=rate,
         frames=stream.frames or round(duration * rate) or 1,
         duration=duration,
-        orientation=orientation,
+        orientation=decoded.orientation,
         has_audio=bool(container.streams.audio),
         time_base=stream.time_base,
         pixel_aspect=pixel_aspect,
-        matrix=matrix,
-        full_range=_is_full_range(frame),
+        matrix=decoded.matrix,
+        full_range=decoded.full_range,
         tags=(frame.color_primaries, frame.color_trc, tagged_matrix),
+        encoding=decoded.encoding,
+        layout=decoded.layout,
+        mastering=read_mastering(frame),
     )
 
 
@@ -299,77 +323,7 @@ def _rate(stream: av.video.stream.VideoStream) -> Fraction:
 def _pixel_aspect(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> Fraction:
     """Width over height of one pixel of the upright frame."""
     stored = stream.sample_aspect_ratio or Fraction(1)
-    return 1 / stored if _orientation(frame).transposed else stored
-
-
-def _orientation(frame: av.VideoFrame) -> Orientation:
-    """What the file's display matrix says, to the next quarter of a turn."""
-    # A stored point (x, y) is shown at (a x + c y, b x + d y).
-    try:
-        matrix = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32).reshape(3, 3)
-        (a, b), (c, d) = matrix[:2, :2].tolist()
-    except KeyError:
-        return Orientation()
-    except ValueError:
-        # PyAV gives only the angle of frames with side data that it does not know, such as EXIF.
-        angle = math.radians(frame.rotation)
-        a, b, c, d = math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
-    if abs(a) + abs(d) < abs(b) + abs(c):
-        return Orientation(True, left_to_right=c < 0, top_to_bottom=b < 0)
-    return Orientation(False, left_to_right=a < 0, top_to_bottom=d < 0)
-
-
-def _matrix(frame: av.VideoFrame) -> int:
-    return SWSCALE_MATRICES.get(frame.colorspace) or _guess_matrix(frame.width, frame.height)
-
-
-def _is_full_range(frame: av.VideoFrame) -> bool:
-    return frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-
-
-SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
-"""swscale's number for each matrix that it knows, by code point."""
-
-
-def _guess_matrix(width: int, height: int) -> int:
-    """Matrix of an untagged clip, by players' custom: BT.709 from 720p on, else BT.601."""
-    return 1 if max(width, height) >= 1280 or min(width, height) > 576 else 5
-
-
-def _to_rgb(
-    frame: av.VideoFrame, depth: int, reformatter: VideoReformatter
-) -> Image | UInt16[np.ndarray, "h w 3"]:
-    """The upright image of a decoded frame."""
-    bits = max(component.bits for component in frame.format.components)
-    full_range = _is_full_range(frame)
-    deep = depth == 16 and bits > 8
-
-    # swscale interpolates colour with vector instructions only if the result is planar; merged, it is three times as
-    # fast as packed RGB and the same to the bit.
-    planar = reformatter.reformat(
-        frame,
-        format="gbrp16le" if deep else "gbrp",
-        src_colorspace=_matrix(frame),
-        src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
-        dst_color_range=ColorRange.JPEG,
-        interpolation=SCALER,
-        threads=1,
-    )
-    planes = []
-    for plane in planar.planes:
-        values = np.frombuffer(plane, "<u2" if deep else np.uint8)
-        planes.append(values.reshape(frame.height, -1)[:, : frame.width])
-    green, blue, red = planes
-    image = cv2.merge((red, green, blue))
-
-    if deep:
-        # swscale shifts values to 16 bits, so that white falls short of 65535.
-        full_white = 2**16 - 2 ** (16 - min(bits, 16))
-        white = full_white if full_range or frame.format.is_rgb else 255 << 8
-        image = cv2.addWeighted(image, 65535 / white, image, 0, 0)
-    elif depth == 16:
-        image = image * np.uint16(257)
-    return _orientation(frame).apply(image)
+    return 1 / stored if orientation_of(frame).transposed else stored
 
 
 def _numbered(path: Path, start: float) -> Iterator[tuple[int, av.VideoFrame, Fraction]]:

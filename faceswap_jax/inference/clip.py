@@ -339,7 +339,7 @@ def whole_frames(generated: Iterable[Generated]) -> Iterator[video.Frame]:
         image = images.get(0, image)
         if image is None:
             # Without its own image, which would only fill the memory
-            early.append(replace(frame, image=None, own=None))
+            early.append(replace(frame, image=None, own=None, decoded=None))
             continue
         for waiting in early:
             yield replace(waiting, image=image)
@@ -494,7 +494,7 @@ def _convert(
                 pictures.write(frame)
             kept = 0 if is_whole else len(there)
     else:
-        write_video(output, source, finished(frames), square_pixels=is_whole)
+        write_video(output, source, finished(frames), whole=is_whole)
 
     done = f"{output}: {count.frames} frames"
     if kept:

@@ -201,7 +201,7 @@ def test_pixels_that_are_all_but_square_stay(tmp_path):
 def test_generated_images_of_an_anamorphic_clip_have_square_pixels(tmp_path):
     source = write_anamorphic(tmp_path / "a.mp4", [smooth_picture(96, 128)] * 2, Fraction(2))
     made = [replace(frame, image=smooth_picture(64, 64)) for frame in video.read_frames(source)]
-    encode.write_video(tmp_path / "out.mp4", source, made, square_pixels=True)
+    encode.write_video(tmp_path / "out.mp4", source, made, whole=True)
     info = video.probe(tmp_path / "out.mp4")
     assert (info.width, info.height, info.pixel_aspect) == (64, 64, 1)
 
@@ -216,14 +216,17 @@ def test_odd_sizes_grow_by_a_repeated_row_or_column(clip, tmp_path, height, widt
     assert np.abs(first[:height, :width].astype(int) - image).mean() < 3
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_the_same_frames_make_the_same_file(clip, tmp_path, suffix):
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".mp4", None), (".mov", None), (".mkv", None), (".mp4", "hevc"), (".mov", "prores")],
+)
+def test_the_same_frames_make_the_same_file(clip, tmp_path, suffix, codec):
     rng = np.random.default_rng(0)
     picture = cv2.resize(rng.integers(0, 256, (10, 10, 3), np.uint8), (160, 160))
     frames = [video.Frame(np.roll(picture, 3 * i, 1), i / 8, i) for i in range(48)]
     files = [tmp_path / f"{i}{suffix}" for i in range(8)]
     for file in files:
-        encode.write_video(file, clip, frames)
+        encode.write_video(file, clip, frames, codec=codec)
     assert len({file.read_bytes() for file in files}) == 1
 
 

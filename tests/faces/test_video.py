@@ -12,6 +12,7 @@ from av.video.reformatter import VideoReformatter
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import video
+from faceswap_jax.faces.decoded import SCALER, Decoded
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, write_picture
 from tests.support.face_scenes import smooth_picture, write_clip
 
@@ -298,6 +299,6 @@ def test_conversion_is_that_of_packed_rgb(tmp_path, pixel_format):
     frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=pixel_format)
     ranges = {"src_color_range": 2 if pixel_format == "yuvj444p" else 1, "dst_color_range": 2}
     packed = frame.reformat(
-        format="rgb24", src_colorspace=5, interpolation=video.SCALER, **ranges
+        format="rgb24", src_colorspace=5, interpolation=SCALER, **ranges
     ).to_ndarray()
-    np.testing.assert_array_equal(video._to_rgb(frame, 8, VideoReformatter()), packed)
+    np.testing.assert_array_equal(Decoded(frame).image(8, VideoReformatter()), packed)

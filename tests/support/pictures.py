@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import OpenEXR
 
-from faceswap_jax.faces.encoding import SceneLinear
+from faceswap_jax.faces.encoding import Curve
 
 P3 = ((0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841))
 """XYZ of Display P3's red, green and blue, as its ICC profile has them."""
@@ -60,4 +60,4 @@ def exr_channels(data: bytes) -> dict[str, np.ndarray]:
 
 def light_seen_as(image: np.ndarray) -> np.ndarray:
     """Scene-linear light, half floats, that is seen as an image."""
-    return SceneLinear()._light(image / 255).astype(np.float16)
+    return Curve().light(image / 255).astype(np.float16)

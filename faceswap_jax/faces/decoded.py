@@ -1,0 +1,296 @@
+"""Decoded frames: what is seen of their numbers, and a change of that put back into these numbers.
+
+A frame of eight bits in colours like sRGB's becomes an image, and that is all. Others are kept as their codec gave
+them, planes of luma and colour in their own depth: only what a change of the image touches is changed there.
+"""
+
+import math
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from jaxtyping import Bool, Float64, Shaped, UInt16
+
+from faceswap_jax.faces.encoding import SRGB, Encoding
+from faceswap_jax.faces.face import Image
+from faceswap_jax.faces.still import Orientation
+from faceswap_jax.faces.tagged import BT2020, WIDE, encoding_of
+
+# Without these flags swscale repeats colour samples instead of interpolating them, and truncates.
+SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+"""swscale's number for each matrix that it knows, by code point."""
+
+LUMA = {
+    1: (0.2126, 0.0722),
+    4: (0.3, 0.11),
+    5: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+"""Red's and blue's part of luma, by swscale's number of the matrix."""
+
+DEPTHS = (8, 10, 12)
+"""Bits of the planes in which frames are kept."""
+
+
+class Layout(NamedTuple):
+    """Planes of luma and two of colour.
+
+    Attributes:
+        colour: "420", "422" or "444": how many samples of colour there are.
+        bits: of a sample, one of `DEPTHS`.
+    """
+
+    colour: str
+    bits: int
+
+    @property
+    def format(self) -> str:
+        """FFmpeg's name of it."""
+        return f"yuv{self.colour}p" + (f"{self.bits}le" if self.bits > 8 else "")
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Rows and columns of luma to one of colour."""
+        return 2 if self.colour == "420" else 1, 1 if self.colour == "444" else 2
+
+
+PLAIN = Layout("420", 8)
+"""Of results that show images of eight bits."""
+
+
+class Decoded:
+    """A frame as its codec gave it.
+
+    Attributes:
+        orientation: how it becomes upright.
+        encoding: how its red, green and blue stand for colours.
+        matrix: that gives these, numbered as swscale does: 1 BT.709, 5 BT.601, 9 BT.2020, ...
+        full_range: whether luma spans 0..255 of 255, instead of 16..235.
+        bits: of a sample.
+        colour: "420", "422" or "444", how many samples of colour the upright frame has, at least.
+    """
+
+    def __init__(self, frame: av.VideoFrame, encoding: Encoding | None = None) -> None:
+        """See the class.
+
+        Args:
+            frame: of FFmpeg's decoder.
+            encoding: of its red, green and blue; by default what its tags tell.
+        """
+        self._frame = frame
+        self.orientation = orientation_of(frame)
+        self.encoding = encoding or encoding_of(frame.color_primaries, frame.color_trc)
+        self.matrix = _matrix(frame)
+        self.full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith(
+            "yuvj"
+        )
+        self.bits = max(component.bits for component in frame.format.components)
+        self.colour = _colour(frame, self.orientation.transposed)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether an image of eight bits tells all."""
+        return self.bits <= 8 and self.encoding is SRGB
+
+    @property
+    def layout(self) -> Layout:
+        """Of the upright planes."""
+        return Layout(self.colour, next((n for n in DEPTHS if n >= self.bits), DEPTHS[-1]))
+
+    def image(
+        self, depth: int, reformatter: VideoReformatter
+    ) -> Image | UInt16[np.ndarray, "h w 3"]:
+        """What is seen of it, upright.
+
+        Args:
+            depth: bits per channel, 8 or 16.
+            reformatter: what FFmpeg's scaler remembers from frame to frame.
+        """
+        if self.encoding is SRGB:
+            return self._pixels(depth, reformatter)
+        pixels = self._pixels(8 if self.bits <= 8 else 16, reformatter)
+        return self.encoding.shown(pixels, depth)
+
+    def changed(self, before: Image, after: Image) -> av.VideoFrame:
+        """Its planes after a change of what is seen, upright; an odd side grows by one repeated row or column.
+
+        Where nothing is changed, all samples stay as they are; two or four pixels may share one of colour.
+
+        Args:
+            before: what `image` gave.
+            after: what is to be seen.
+        """
+        layout = self.layout
+        frame = self._upright(layout)
+        size = frame.height, frame.width
+        where = _grown((before != after).any(2), *size)
+        box = _box(where, layout.steps)
+        if box is None:
+            return frame
+
+        # The change of red, green and blue, then of luma and colour
+        where = where[box]
+        images = self._pixels(16, VideoReformatter()), before, after
+        pixels, before, after = (_grown(image, *size)[box][where] for image in images)
+        change = np.zeros((*where.shape, 3), np.float32)
+        change[where] = self.encoding.moved(pixels, before, after) - pixels
+        change = cv2.transform(change, self._to_samples(layout.bits))
+
+        for number, plane in enumerate(_planes(frame)):
+            part = plane[_reduced(box, layout.steps) if number else box]
+            # A sample of colour is the mean of its pixels.
+            moved = cv2.resize(change[..., number], part.shape[::-1], interpolation=cv2.INTER_AREA)
+            part[:] = np.rint(part + moved).clip(0, 2**layout.bits - 1)
+        return frame
+
+    def _pixels(
+        self, depth: int, reformatter: VideoReformatter
+    ) -> Image | UInt16[np.ndarray, "h w 3"]:
+        """Its own red, green and blue, upright."""
+        frame = self._frame
+        deep = depth == 16 and self.bits > 8
+
+        # swscale interpolates colour with vector instructions only if the result is planar; merged, it is three times
+        # as fast as packed RGB and the same to the bit.
+        planar = reformatter.reformat(
+            frame,
+            format="gbrp16le" if deep else "gbrp",
+            src_colorspace=self.matrix,
+            src_color_range=self._range,
+            dst_color_range=ColorRange.JPEG,
+            interpolation=SCALER,
+            threads=1,
+        )
+        green, blue, red = _planes(planar)
+        image = cv2.merge((red, green, blue))
+
+        if deep:
+            # swscale shifts values to 16 bits, so that white falls short of 65535.
+            full_white = 2**16 - 2 ** (16 - min(self.bits, 16))
+            white = full_white if self.full_range or frame.format.is_rgb else 255 << 8
+            image = cv2.addWeighted(image, 65535 / white, image, 0, 0)
+        elif depth == 16:
+            image = image * np.uint16(257)
+        return self.orientation.apply(image)
+
+    def _upright(self, layout: Layout) -> av.VideoFrame:
+        """A copy of its planes, of even size."""
+        stored = self._frame
+        # As stored, colour may be where no layout has it, or packed, or in another depth.
+        if stored.format.name.replace("yuvj", "yuv") != layout.format:
+            stored = stored.reformat(
+                format=layout.format,
+                src_colorspace=self.matrix,
+                dst_colorspace=self.matrix,
+                src_color_range=ColorRange.JPEG if stored.format.is_rgb else self._range,
+                dst_color_range=self._range,
+                interpolation=SCALER,
+            )
+        height, width = stored.height, stored.width
+        if self.orientation.transposed:
+            height, width = width, height
+        frame = av.VideoFrame(width + width % 2, height + height % 2, layout.format)
+        frame.color_range = self._range
+        for plane, old in zip(_planes(frame), _planes(stored), strict=True):
+            old = self.orientation.apply(old)
+            plane[:] = _grown(old, *plane.shape)
+        return frame
+
+    @property
+    def _range(self) -> ColorRange:
+        return ColorRange.JPEG if self.full_range else ColorRange.MPEG
+
+    def _to_samples(self, bits: int) -> Float64[np.ndarray, "3 3"]:
+        """The matrix from red, green and blue, 65535 being white, to the samples of luma and colour."""
+        red, blue = LUMA[self.matrix]
+        luma = np.array([red, 1 - red - blue, blue])
+        to_blue = (np.array([0, 0, 1]) - luma) / (2 * (1 - blue))
+        to_red = (np.array([1, 0, 0]) - luma) / (2 * (1 - red))
+        limited = np.array([219, 224, 224]) * 2 ** (bits - 8)
+        units = np.full(3, 2**bits - 1) if self.full_range else limited
+        return np.stack([luma, to_blue, to_red]) * units[:, None] / 65535
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """What the file's display matrix says, to the next quarter of a turn."""
+    # A stored point (x, y) is shown at (a x + c y, b x + d y).
+    try:
+        matrix = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32).reshape(3, 3)
+        (a, b), (c, d) = matrix[:2, :2].tolist()
+    except KeyError:
+        return Orientation()
+    except ValueError:
+        # PyAV gives only the angle of frames with side data that it does not know, such as EXIF.
+        angle = math.radians(frame.rotation)
+        a, b, c, d = math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        return Orientation(True, left_to_right=c < 0, top_to_bottom=b < 0)
+    return Orientation(False, left_to_right=a < 0, top_to_bottom=d < 0)
+
+
+def _matrix(frame: av.VideoFrame) -> int:
+    known = SWSCALE_MATRICES.get(frame.colorspace)
+    if known is None and WIDE.get(frame.color_primaries) is BT2020:
+        return 9
+    return known or guess_matrix(frame.width, frame.height)
+
+
+def guess_matrix(width: int, height: int) -> int:
+    """Matrix of an untagged clip, by players' custom: BT.709 from 720p on, else BT.601."""
+    return 1 if max(width, height) >= 1280 or min(width, height) > 576 else 5
+
+
+def _colour(frame: av.VideoFrame, is_transposed: bool) -> str:
+    """How many samples of colour an upright frame needs for all that a stored one has, see `Layout`."""
+    form = frame.format
+    if form.is_rgb:
+        return "444"
+    if len(form.components) < 3:
+        return "420"
+    steps = 64 // form.chroma_height(64), 64 // form.chroma_width(64)
+    # Of a frame on its side, half the columns would become half the rows.
+    if steps == (1, 2) and not is_transposed:
+        return "422"
+    return "420" if steps == (2, 2) else "444"
+
+
+def _planes(frame: av.VideoFrame) -> list[Shaped[np.ndarray, "_ _"]]:
+    """Views of a frame's planes."""
+    kind = np.uint8 if frame.format.components[0].bits == 8 else np.dtype("<u2")
+    planes = []
+    for plane in frame.planes:
+        values = np.frombuffer(plane, kind)
+        planes.append(values.reshape(plane.height, -1)[:, : plane.width])
+    return planes
+
+
+def _grown(image: Shaped[np.ndarray, "a b ..."], height: int, width: int) -> np.ndarray:
+    """The image with its last row and column repeated, as far as that is needed."""
+    below, right = height - image.shape[0], width - image.shape[1]
+    if not (below or right):
+        return image
+    return np.pad(image, [(0, below), (0, right), (0, 0)][: image.ndim], "edge")
+
+
+def _box(where: Bool[np.ndarray, "h w"], steps: tuple[int, int]) -> tuple[slice, slice] | None:
+    """The rows and columns around all that is true, in whole samples of colour; None if nothing is."""
+    x, y, width, height = cv2.boundingRect(where.view(np.uint8))
+    if not width:
+        return None
+    (first, left), (last, right) = (y, x), (y + height, x + width)
+    down, across = steps
+    rows = slice(first // down * down, -(-last // down) * down)
+    return rows, slice(left // across * across, -(-right // across) * across)
+
+
+def _reduced(box: tuple[slice, slice], steps: tuple[int, int]) -> tuple[slice, slice]:
+    """A box in samples of colour."""
+    rows, columns = (
+        slice(part.start // step, part.stop // step) for part, step in zip(box, steps, strict=True)
+    )
+    return rows, columns
