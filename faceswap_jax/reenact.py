@@ -9,7 +9,7 @@ from faceswap_jax.artifacts.models import load
 from faceswap_jax.editing.control import Control
 from faceswap_jax.editing.driving import RATE, SUFFIXES, open_drive
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.encode import OUTPUT_SUFFIXES
+from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, check_codec
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES
 from faceswap_jax.faces.pose import head_pose
 from faceswap_jax.inference import clip, painting
@@ -29,6 +29,7 @@ def reenact(
     overlay: Path | None = None,
     embedded: Path | None = None,
     restores_mouth: bool = False,
+    codec: str | None = None,
 ) -> Count:
     """Lets somebody act as the largest face of a picture or a clip does, turn the head as a table says, or speak.
 
@@ -37,19 +38,20 @@ def reenact(
         sources: pictures or clips of the person to show.
         driving: picture or clip of the performer; or what `editing.driving` knows, head poses or sound.
             None to write the embedded face alone.
-        output: picture, or H.264 clip with the driving clip's frame rate and sound, of the generator's resolution.
+        output: picture, or clip with the driving clip's frame rate and sound, of the generator's resolution.
         persona: in place of `sources`, one of the run's personas, if it knows some by name.
         step: which checkpoint to use, by its number of steps; the newest if not given.
         overlay: picture to paint on the embedded face, see `inference.painting`.
         embedded: picture to write: the embedded face, with the overlay.
         restores_mouth: whether an open mouth's inside is the performer's, see `faces.mouth`.
+        codec: of a clip: h264, hevc or prores; H.264 by default.
 
     Raises:
         InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
     """
     # What is wrong is said before a run is read.
     check_who(persona, sources)
-    _check_files(sources, driving, output, embedded)
+    _check_files(sources, driving, output, embedded, codec)
     if restores_mouth and (driving is None or _is_no_performer(driving)):
         raise InputError(
             "--restore_mouth takes the mouth of a performer; give --drive a picture or clip, or leave it out."
@@ -75,10 +77,10 @@ def reenact(
         source = min(faces, key=_turned)
         shift = drive.shift(control, source[1])
         count = clip.reenact_shifted(
-            generator, identity, source, shift, RATE, output, sound=drive.sound
+            generator, identity, source, shift, RATE, output, drive.sound, codec
         )
     elif driving:
-        count = clip.reenact_clip(generator, identity, driving, output, restores_mouth)
+        count = clip.reenact_clip(generator, identity, driving, output, restores_mouth, codec)
     if embedded:
         painting.write_embedded(embedded, generator, identity)
     return count
@@ -97,7 +99,11 @@ def _load(workdir: Path, step: int | None, paints: bool) -> Generator:
 
 
 def _check_files(
-    sources: Sequence[Path], driving: Path | None, output: Path | None, embedded: Path | None
+    sources: Sequence[Path],
+    driving: Path | None,
+    output: Path | None,
+    embedded: Path | None,
+    codec: str | None,
 ) -> None:
     """Raises InputError unless there is something to do, and it can be written."""
     if driving is None and embedded is None:
@@ -108,8 +114,9 @@ def _check_files(
         if not sources:
             raise InputError(f"{driving} moves a picture's face; give one in place of --persona.")
         clip.check_file(output, OUTPUT_SUFFIXES)
+        check_codec(output, codec)
     elif driving:
-        clip.check_output(driving, output, whole=True)
+        clip.check_output(driving, output, whole=True, codec=codec)
     if embedded:
         clip.check_file(embedded, sorted(PICTURE_SUFFIXES))
 

@@ -37,7 +37,7 @@ def swap(
         workdir: folder of a trained run, or of an artifact.
         persona: one of its personas; None if `pictures` or `personas` say whom to show.
         source: picture or clip of the performers.
-        output: picture, or H.264 clip with the source's frame rate and sound.
+        output: picture, or clip with the source's frame rate and sound.
         method: of blending, see `faces.blend.blend`.
         step: which checkpoint to use, by its number of steps; the newest if not given.
         pictures: pictures or clips of the person to show, if the run knows no personas by name.
@@ -72,6 +72,7 @@ def swap_with(
     personas: Mapping[int, str] | None = None,
     outline: str = align.DEFAULT_OUTLINE,
     edits: Edits | None = None,
+    codec: str | None = None,
 ) -> Count:
     """Does what `swap` does, with any generator.
 
@@ -88,13 +89,14 @@ def swap_with(
         personas: in place of `persona` and `face`: whom to show, by the number of the face.
         outline: of the face, see `faces.align.face_polygon`.
         edits: what is changed of the performances.
+        codec: of a clip: h264, hevc or prores; by default H.264 for one of 8 bits, HEVC for a deeper one.
 
     Raises:
         InputError: as `swap`.
     """
     blend.check_method(method)
     align.check_outline(outline)
-    check_output(source, output)
+    check_output(source, output, codec=codec)
     chosen = _check_choice(face, reference, personas, bool(persona or pictures))
     generator = open_generator()
     if edits:
@@ -118,7 +120,7 @@ def swap_with(
     for number, identity in identities.items():
         person = _person(source, people, number)
         roles.append(Role(person, identity, shifts.get(number), only_changes))
-    return swap_clip(generator, roles, source, output, method, outline)
+    return swap_clip(generator, roles, source, output, method, outline, codec)
 
 
 def _check_choice(

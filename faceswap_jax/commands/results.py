@@ -89,6 +89,7 @@ class Reenact(Command):
             overlay=_path(values.paint),
             embedded=_path(values.write_embedded),
             restores_mouth=values.restore_mouth,
+            codec=values.codec,
         )
 
 
@@ -243,6 +244,7 @@ def swap_choices(values: flags.FlagValues) -> dict[str, object]:
         "reference": _path(values.reference),
         "personas": numbered(values.personas),
         "outline": values.outline,
+        "codec": values.codec,
     }
 
 
@@ -255,6 +257,11 @@ def define_run(values: flags.FlagValues) -> None:
         "input is such."
     )
     flags.DEFINE_string("output", None, meaning, values)
+    meaning = (
+        "Codec of a clip to write: h264, hevc or prores, which wants .mov or .mkv. By default h264, and hevc where the "
+        "input has more than 8 bits."
+    )
+    flags.DEFINE_string("codec", None, meaning, values)
     meaning = "Frames a second of an input of numbered pictures. By default 25."
     flags.DEFINE_string("fps", None, meaning, values)
 

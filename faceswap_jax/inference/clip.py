@@ -18,7 +18,13 @@ from jaxtyping import Float32, Int16
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, audio, blend, mouth, people, sequence, video
 from faceswap_jax.faces.embedding import Embedding
-from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, own_pixels, write_made, write_video
+from faceswap_jax.faces.encode import (
+    OUTPUT_SUFFIXES,
+    check_codec,
+    own_pixels,
+    write_made,
+    write_video,
+)
 from faceswap_jax.faces.face import Face, Image, Landmarks
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.numbered import (
@@ -106,6 +112,7 @@ def swap_clip(
     output: Path,
     method: str,
     outline: str = align.DEFAULT_OUTLINE,
+    codec: str | None = None,
 ) -> Count:
     """Blends identities into the faces of people of a picture or a clip.
 
@@ -116,13 +123,14 @@ def swap_clip(
         output: picture, clip with the source's frame rate and sound, or numbered pictures; see `check_output`.
         method: of blending, see `faces.blend.blend`.
         outline: of the face, see `faces.align.face_polygon`.
+        codec: of a clip, see `faces.encode.write_video`.
     """
 
     def finish(generated: Iterable[Generated]) -> Iterator[video.Frame]:
         return blended_frames(generated, roles, generator, method, outline)
 
     choices = (method, outline)
-    return _convert(generator, roles, source, output, finish, choices, "left unchanged")
+    return _convert(generator, roles, source, output, finish, choices, "left unchanged", codec)
 
 
 def reenact_clip(
@@ -131,6 +139,7 @@ def reenact_clip(
     driving: Path,
     output: Path,
     restores_mouth: bool = False,
+    codec: str | None = None,
 ) -> Count:
     """Shows the identity in the generator's own images, with the performance of a picture or clip.
 
@@ -140,6 +149,7 @@ def reenact_clip(
         driving: picture or clip; the person who fills most of it performs.
         output: picture, clip with the driving clip's frame rate and sound, or numbered pictures; see `check_output`.
         restores_mouth: whether an open mouth's inside is the performer's, see `faces.mouth`.
+        codec: of a clip, see `faces.encode.write_video`.
 
     Raises:
         InputError: no frame shows a face that the generator needs, or it sees no mouth to restore. Nothing is written
@@ -157,7 +167,8 @@ def reenact_clip(
         return whole_frames(generated)
 
     choices = (restores_mouth,)
-    return _convert(generator, roles, driving, output, finish, choices, "repeat their neighbour")
+    fate = "repeat their neighbour"
+    return _convert(generator, roles, driving, output, finish, choices, fate, codec)
 
 
 def reenact_shifted(
@@ -168,6 +179,7 @@ def reenact_shifted(
     rate: Fraction,
     output: Path,
     sound: Path | None = None,
+    codec: str | None = None,
 ) -> Count:
     """Shows the identity as a face of its own, whose latents change over time.
 
@@ -179,6 +191,7 @@ def reenact_shifted(
         rate: frames per second.
         output: clip to write.
         sound: file whose sound goes along.
+        codec: see `faces.encode.write_video`.
     """
     frame, face = source
 
@@ -191,20 +204,22 @@ def reenact_shifted(
                 yield video.Frame(image, float(number / rate), number)
 
     made = watched(frames(), f"{output.name}: images", len(shift))
-    write_made(output, made, generator.resolution, rate, sound)
+    write_made(output, made, generator.resolution, rate, sound, codec)
     tell(f"{output}: {len(shift)} frames")
     return Count(len(shift))
 
 
-def check_output(source: Path, output: Path, whole: bool = False) -> None:
+def check_output(source: Path, output: Path, whole: bool = False, codec: str | None = None) -> None:
     """Raises InputError unless the source can be read and its result written to `output`.
 
     Args:
         source: picture or clip, also numbered pictures.
         output: picture, clip, or numbered pictures, see `faces.numbered.pattern_of`.
         whole: whether the result shows images of the generator's own, and nothing of the source.
+        codec: of a clip, see `faces.encode.write_video`.
     """
     video.probe(source)
+    check_codec(output, codec)
     if is_picture(source):
         if is_pattern(output):
             raise InputError(
@@ -456,6 +471,7 @@ def _convert(
     finish: Callable[[Iterable[Generated]], Iterator[video.Frame]],
     choices: Sequence[object],
     without_face: str,
+    codec: str | None,
 ) -> Count:
     """Generates, finishes and writes the frames of a picture or clip; says at the end what was done.
 
@@ -467,6 +483,7 @@ def _convert(
         finish: from generated images to the frames that are written.
         choices: on which `finish` depends.
         without_face: what becomes of frames without a face, for people.
+        codec: of a clip.
     """
     count = Count()
     sound = audio.read_audio(source) if "sound" in generator.inputs else None
@@ -494,7 +511,7 @@ def _convert(
                 pictures.write(frame)
             kept = 0 if is_whole else len(there)
     else:
-        write_video(output, source, finished(frames), whole=is_whole)
+        write_video(output, source, finished(frames), whole=is_whole, codec=codec)
 
     done = f"{output}: {count.frames} frames"
     if kept:

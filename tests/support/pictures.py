@@ -60,4 +60,4 @@ def exr_channels(data: bytes) -> dict[str, np.ndarray]:
 
 def light_seen_as(image: np.ndarray) -> np.ndarray:
     """Scene-linear light, half floats, that is seen as an image."""
-    return Curve().light(image / 255).astype(np.float16)
+    return np.minimum(Curve().light(image / 255), 65504).astype(np.float16)
