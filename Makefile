@@ -33,6 +33,6 @@ LOCKED := certifi charset-normalizer idna jax jaxlib ml-dtypes numpy opt-einsum 
 
 # Resolves anew. The lock is installed without resolution, for MediaPipe pins NumPy and protobuf too tightly.
 lock: $(READY)
-	$(UV_COMPILE) pyproject.toml --extra faces --extra beam --extra serving --extra ray --extra dev --output-file requirements.lock
+	$(UV_COMPILE) pyproject.toml --extra faces --extra film --extra beam --extra serving --extra ray --extra dev --output-file requirements.lock
 	echo "jax[tpu] ; sys_platform == 'linux'" | $(UV_COMPILE) - --constraint requirements.lock \
 	  $(addprefix --no-emit-package ,$(LOCKED)) --output-file requirements-tpu.lock

@@ -8,7 +8,7 @@ from rich.console import Console
 from faceswap_jax import config as configs
 from faceswap_jax.editing import keyframes
 from faceswap_jax.editing.edits import Edits
-from faceswap_jax.inference.clip import Count, check_output
+from faceswap_jax.inference.clip import AS_TOLD, Coding, Count, check_output
 from faceswap_jax.swap import swap
 
 
@@ -19,7 +19,7 @@ def edit(
     output: Path,
     changes: Path | Mapping[str, float],
     only_changes: bool = False,
-    codec: str | None = None,
+    coding: Coding = AS_TOLD,
     **options,
 ) -> Count:
     """Does what `swap` does, and changes what the faces do.
@@ -31,14 +31,14 @@ def edit(
         output: picture or clip to write.
         changes: a file of keyframes, or the weights of vectors, by name, that stay.
         only_changes: keeps the performer's own face where nothing is changed; `persona` is then the performer's own.
-        codec: as for `swap`.
+        coding: as for `swap`.
         **options: other arguments of `swap`.
 
     Raises:
         InputError: as `swap`; or the keyframes make no sense, or the run has no such vector, or one of other weights.
             Nothing is written then.
     """
-    check_output(source, output, codec=codec)
+    check_output(source, output, coding=coding)
     # Whether it is a run
     configs.load(workdir / "config.json")
     curves = _curves(changes, source)
@@ -51,7 +51,7 @@ def edit(
             highlight=False,
             soft_wrap=True,
         )
-    return swap(workdir, persona, source, output, edits=edits, codec=codec, **options)
+    return swap(workdir, persona, source, output, edits=edits, coding=coding, **options)
 
 
 def _curves(changes: Path | Mapping[str, float], source: Path) -> list[keyframes.Curve]:

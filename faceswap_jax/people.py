@@ -18,17 +18,19 @@ SHOWN = 6  # faces of each person
 SIDE = 128  # of these faces, pixels
 
 
-def people(source: Path, output: Path) -> list[Person]:
+def people(source: Path, output: Path, colorspace: str | None = None) -> list[Person]:
     """Draws some faces of every person, a row for each, with the number and the times of the face.
 
     Args:
         source: picture or clip.
         output: picture to write.
+        colorspace: of a clip, see `faces.video.read_frames`.
 
     Raises:
         InputError: either cannot be used, or no frame shows a face. Nothing is written then.
     """
     video.probe(source)
+    video.check_colorspace(source, colorspace)
     if output.suffix.lower() not in PICTURE_SUFFIXES:
         raise InputError(
             f"'{output}' cannot hold a picture; choose a name that ends in "
@@ -37,8 +39,8 @@ def people(source: Path, output: Path) -> list[Person]:
     if not output.absolute().parent.is_dir():
         raise InputError(f"The folder '{output.parent}' does not exist; make it first.")
 
-    found = find_people(source)
-    images, times = _faces(source, found)
+    found = find_people(source, colorspace)
+    images, times = _faces(source, found, colorspace)
     labels = []
     for number, person in enumerate(found):
         frames = list(person.faces)
@@ -54,7 +56,7 @@ def people(source: Path, output: Path) -> list[Person]:
 
 
 def _faces(
-    source: Path, found: Sequence[Person]
+    source: Path, found: Sequence[Person], colorspace: str | None
 ) -> tuple[UInt8[np.ndarray, "people shown h w 3"], dict[int, float]]:
     """Faces of each person, evenly over their frames, white where there are fewer; and the times of all frames."""
     images = np.full((len(found), SHOWN, SIDE, SIDE, 3), 255, np.uint8)
@@ -66,7 +68,7 @@ def _faces(
             places.setdefault(frames[i], []).append((row, column))
 
     times = {}
-    for frame in video.read_frames(source):
+    for frame in video.read_frames(source, colorspace=colorspace):
         times[frame.index] = frame.time
         for row, column in places.get(frame.index, ()):
             landmarks = found[row].faces[frame.index].landmarks

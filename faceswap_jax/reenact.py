@@ -13,7 +13,7 @@ from faceswap_jax.faces.encode import OUTPUT_SUFFIXES, check_codec
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES
 from faceswap_jax.faces.pose import head_pose
 from faceswap_jax.inference import clip, painting
-from faceswap_jax.inference.clip import Count
+from faceswap_jax.inference.clip import AS_TOLD, Coding, Count
 from faceswap_jax.inference.generator import Generator
 from faceswap_jax.inference.who import Source, check_who, faces_of, shown_in, who_is
 
@@ -29,7 +29,7 @@ def reenact(
     overlay: Path | None = None,
     embedded: Path | None = None,
     restores_mouth: bool = False,
-    codec: str | None = None,
+    coding: Coding = AS_TOLD,
 ) -> Count:
     """Lets somebody act as the largest face of a picture or a clip does, turn the head as a table says, or speak.
 
@@ -44,14 +44,14 @@ def reenact(
         overlay: picture to paint on the embedded face, see `inference.painting`.
         embedded: picture to write: the embedded face, with the overlay.
         restores_mouth: whether an open mouth's inside is the performer's, see `faces.mouth`.
-        codec: of a clip: h264, hevc or prores; H.264 by default.
+        coding: of clips.
 
     Raises:
         InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
     """
     # What is wrong is said before a run is read.
     check_who(persona, sources)
-    _check_files(sources, driving, output, embedded, codec)
+    _check_files(sources, driving, output, embedded, coding)
     if restores_mouth and (driving is None or _is_no_performer(driving)):
         raise InputError(
             "--restore_mouth takes the mouth of a performer; give --drive a picture or clip, or leave it out."
@@ -77,10 +77,10 @@ def reenact(
         source = min(faces, key=_turned)
         shift = drive.shift(control, source[1])
         count = clip.reenact_shifted(
-            generator, identity, source, shift, RATE, output, drive.sound, codec
+            generator, identity, source, shift, RATE, output, drive.sound, coding.codec
         )
     elif driving:
-        count = clip.reenact_clip(generator, identity, driving, output, restores_mouth, codec)
+        count = clip.reenact_clip(generator, identity, driving, output, restores_mouth, coding)
     if embedded:
         painting.write_embedded(embedded, generator, identity)
     return count
@@ -103,7 +103,7 @@ def _check_files(
     driving: Path | None,
     output: Path | None,
     embedded: Path | None,
-    codec: str | None,
+    coding: Coding,
 ) -> None:
     """Raises InputError unless there is something to do, and it can be written."""
     if driving is None and embedded is None:
@@ -114,9 +114,9 @@ def _check_files(
         if not sources:
             raise InputError(f"{driving} moves a picture's face; give one in place of --persona.")
         clip.check_file(output, OUTPUT_SUFFIXES)
-        check_codec(output, codec)
+        check_codec(output, coding.codec)
     elif driving:
-        clip.check_output(driving, output, whole=True, codec=codec)
+        clip.check_output(driving, output, whole=True, coding=coding)
     if embedded:
         clip.check_file(embedded, sorted(PICTURE_SUFFIXES))
 

@@ -10,6 +10,8 @@ from faceswap_jax.faces import align, blend
 from faceswap_jax.faces.people import Person, nearest
 from faceswap_jax.inference.audience import tell
 from faceswap_jax.inference.clip import (
+    AS_TOLD,
+    Coding,
     Count,
     Role,
     check_output,
@@ -72,7 +74,7 @@ def swap_with(
     personas: Mapping[int, str] | None = None,
     outline: str = align.DEFAULT_OUTLINE,
     edits: Edits | None = None,
-    codec: str | None = None,
+    coding: Coding = AS_TOLD,
 ) -> Count:
     """Does what `swap` does, with any generator.
 
@@ -89,14 +91,14 @@ def swap_with(
         personas: in place of `persona` and `face`: whom to show, by the number of the face.
         outline: of the face, see `faces.align.face_polygon`.
         edits: what is changed of the performances.
-        codec: of a clip: h264, hevc or prores; by default H.264 for one of 8 bits, HEVC for a deeper one.
+        coding: of clips.
 
     Raises:
         InputError: as `swap`.
     """
     blend.check_method(method)
     align.check_outline(outline)
-    check_output(source, output, codec=codec)
+    check_output(source, output, coding=coding)
     chosen = _check_choice(face, reference, personas, bool(persona or pictures))
     generator = open_generator()
     if edits:
@@ -109,7 +111,7 @@ def swap_with(
 
     # Whose faces these are
     wanted = None if reference is None else identity_of(reference)
-    people = find_people(source)
+    people = find_people(source, coding.colorspace)
     if wanted is not None:
         identities = {nearest(people, wanted): identities[0]}
     elif not chosen and len(people) > 1:
@@ -120,7 +122,7 @@ def swap_with(
     for number, identity in identities.items():
         person = _person(source, people, number)
         roles.append(Role(person, identity, shifts.get(number), only_changes))
-    return swap_clip(generator, roles, source, output, method, outline, codec)
+    return swap_clip(generator, roles, source, output, method, outline, coding)
 
 
 def _check_choice(

@@ -11,13 +11,19 @@ from data_pipelines.prepare.tracks import face_tracks
 from data_pipelines.records import FaceRecord
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
-from faceswap_jax.inference.clip import Count
+from faceswap_jax.faces.picture import read_picture, write_picture
+from faceswap_jax.inference.clip import Coding, Count
+from faceswap_jax.people import people
 from faceswap_jax.swap import swap
-from tests.support.hdr import write_deep
+from tests.support.hdr import numbers_seen_as, write_deep
 from tests.support.tiny_run import SIZE
 
+pytest.importorskip("PyOpenColorIO")
+
 SDR = (1, 1)
-TAGS = {"pq": (9, 16), "hlg": (9, 18), "p3": (12, 1), "ten bits": SDR}
+LOG = "ARRI LogC4"
+
+TAGS = {"pq": (9, 16), "hlg": (9, 18), "p3": (12, 1), "ten bits": SDR, "log": SDR}
 """Code points of primaries and transfer."""
 
 COUNT = 4
@@ -27,9 +33,10 @@ COUNT = 4
 def write(clips, tmp_path):
     """Writes Ben's first frames without loss, with his landmarks."""
     ben = clips / "ben.mp4"
-    images = [frame.image for frame in video.read_frames(ben)][:COUNT]
+    plain = [frame.image for frame in video.read_frames(ben)][:COUNT]
 
     def write(name, tags, pixel_format="yuv444p10le"):
+        images = [numbers_seen_as(image, LOG) for image in plain] if name == "log" else plain
         path = write_deep(
             tmp_path / f"{name}.mkv", images, *tags, "ffv1", pixel_format, mastering=False
         )
@@ -39,8 +46,9 @@ def write(clips, tmp_path):
     return write
 
 
-def images(path) -> np.ndarray:
-    return np.stack([frame.image for frame in video.read_frames(path)]).astype(int)
+def images(path, colorspace=None) -> np.ndarray:
+    frames = video.read_frames(path, colorspace=colorspace)
+    return np.stack([frame.image for frame in frames]).astype(int)
 
 
 def inside(path) -> np.ndarray:
@@ -59,13 +67,15 @@ def test_the_swap_is_that_of_the_sdr_clip(run, write, tmp_path, name):
     looks = {}
     for path in (plain, deep):
         output = tmp_path / f"out_{path.stem}.mp4"
-        assert swap(run, "ada", path, output) == Count(COUNT, 0)
-        looks[path] = images(path), images(output)
+        colorspace = LOG if path.stem == "log" else None
+        coding = Coding(colorspace=colorspace)
+        assert swap(run, "ada", path, output, coding=coding) == Count(COUNT, 0)
+        looks[path] = images(path, colorspace), images(output, colorspace)
 
     before, after = looks[plain]
     assert np.abs(after - before)[inside(plain)].mean() > 10
-    # The brightest looks of HDR share their range with highlights.
-    common = (np.minimum(before, after) > 10) & (np.maximum(before, after) < 220)
+    # The brightest looks share their range with highlights.
+    common = (np.minimum(before, after) > 10) & (np.maximum(before, after) < 200)
     place = common & inside(plain)[..., None]
     assert np.abs(looks[deep][1] - after)[place].mean() < 3.5  # of which HEVC's are two
     info = video.probe(tmp_path / f"out_{name}.mp4")
@@ -77,14 +87,45 @@ def test_records_are_those_of_the_sdr_clip(write, name):
     records = []
     for path in (write("sdr", SDR, "yuv444p"), write(name, TAGS[name])):
         clip = Clip(path, "ben", path.name)
-        settings = Settings(resolution=32, min_size=0, min_sharpness=0, min_change=0)
+        colorspace = LOG if path.stem == "log" else ""
+        settings = Settings(
+            resolution=32, min_size=0, min_sharpness=0, min_change=0, colorspace=colorspace
+        )
         landmarker = SidecarLandmarker(sidecar_path(path))
         outcomes = face_tracks(clip, settings, landmarker)
         faces = [record for record in outcomes if isinstance(record, FaceRecord)]
         records.append([face.image.astype(int) for face in faces])
     plain, deep = map(np.stack, records)
     assert len(plain) == COUNT
-    assert np.abs(deep - plain)[plain < 225].mean() < 1.5
+    assert np.abs(deep - plain)[plain < 200].mean() < 1.5
+
+
+def test_people_are_drawn_in_the_colours_that_are_named(write, tmp_path):
+    plain, log = write("sdr", SDR, "yuv444p"), write("log", SDR)
+    sheets = []
+    for number, (source, colorspace) in enumerate(((plain, None), (log, None), (log, LOG))):
+        people(source, tmp_path / f"{number}.png", colorspace)
+        sheets.append(read_picture(tmp_path / f"{number}.png").astype(int))
+    wanted, flat, seen = sheets
+    assert 3 * np.abs(seen - wanted).mean() < np.abs(flat - wanted).mean()
+
+
+def test_bad_colour_spaces_are_told_before_the_work(faceswap, write, run, tmp_path):
+    source = write("ten bits", SDR)
+    arguments = ("--workdir", run, "--persona", "ada", "--output", tmp_path / "out.mp4")
+    for command in (
+        ("swap", source, *arguments),
+        ("prepare", source, "--output", tmp_path / "out"),
+    ):
+        code, _, err = faceswap(*command, "--colorspace", "slog9")
+        assert code == 2 and "no colour space 'slog9'" in err and "'Apple Log'" in err
+    picture = tmp_path / "picture.png"
+    write_picture(picture, np.zeros((8, 8, 3), np.uint8))
+    code, _, err = faceswap(
+        "people", picture, "--output", tmp_path / "out.png", "--colorspace", LOG
+    )
+    assert code == 2 and "leave --colorspace out" in err
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_bad_codecs_are_told_before_the_work(faceswap, write, run, tmp_path):

@@ -33,7 +33,7 @@ from data_pipelines.records import (
     load_settings,
 )
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import landmarks, sequence, video
+from faceswap_jax.faces import film, landmarks, sequence, video
 from faceswap_jax.faces.embedding import can_compare
 from faceswap_jax.faces.people import identity_of
 from faceswap_jax.files import is_partial, locked, make_folder, partial_files, write_json
@@ -66,10 +66,13 @@ def prepare(
 
     Raises:
         InputError: an input is not understood, or is a file that cannot be read; nothing shows a face, or the person
-            who is wanted; the output holds something else, is being written by another process, or cannot be written.
+            who is wanted; there is no such colour space; the output holds something else, is being written by another
+            process, or cannot be written.
     """
     # Without markup: names may hold any character.
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    if settings.colorspace:
+        film.check(settings.colorspace)
     found = layouts.find_clips(inputs)
     for path in inputs:
         # What was named must be good; one bad file in a folder is only told.

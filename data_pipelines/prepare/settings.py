@@ -32,6 +32,10 @@ class Settings:
     quality: int = _field(95, "JPEG quality, 1 to 100.")
     sound: bool = _field(True, "Store the sound of every track, 16 kHz mono.")
 
+    colorspace: str = _field(
+        "",
+        "Colour space of the clips where their files do not tell it, such as 'S-Log3 S-Gamut3.Cine'.",
+    )
     interval: float = _field(0.0, "Seconds between the frames that are looked at; 0: every frame.")
     frames: int = _field(0, "Most frames that are looked at in a clip; 0: all.")
     faces: str = _field(

@@ -129,7 +129,10 @@ def _look(clip: Clip, settings: Settings, landmarker: Landmarker, tells_apart: b
     find_cut = tracking.ShotCuts(settings.cut)
     is_cut = False
     due = -math.inf
-    for frame in video.read_frames(clip.path, start=clip.start, end=clip.end):
+    colorspace = settings.colorspace or None
+    for frame in video.read_frames(
+        clip.path, start=clip.start, end=clip.end, colorspace=colorspace
+    ):
         cut = find_cut(frame.image)
         if cut is not None:
             height, width = frame.image.shape[:2]
@@ -186,7 +189,13 @@ def _records(
     # Track, landmarks and grey crop of the latest record
     latest_track, latest_landmarks, latest_grey = -1, None, None
     depth = 16 if settings.image == "png16" else 8
-    for frame in video.read_frames(clip.path, start=clip.start, end=clip.end, depth=depth):
+    for frame in video.read_frames(
+        clip.path,
+        start=clip.start,
+        end=clip.end,
+        depth=depth,
+        colorspace=settings.colorspace or None,
+    ):
         if frame.index not in wanted:
             continue
         number, face = wanted[frame.index]

@@ -20,11 +20,12 @@ class People(Command):
     def define(self, values, arguments):
         meaning = "Picture to write: a row of faces for each person."
         flags.DEFINE_string("output", None, meaning, values)
+        define_colorspace(values)
 
     def run(self, values, inputs):
         from faceswap_jax.people import people
 
-        people(Path(inputs[0]), Path(values.output))
+        people(Path(inputs[0]), Path(values.output), values.colorspace)
 
 
 class Swap(Command):
@@ -89,7 +90,7 @@ class Reenact(Command):
             overlay=_path(values.paint),
             embedded=_path(values.write_embedded),
             restores_mouth=values.restore_mouth,
-            codec=values.codec,
+            coding=coding_of(values),
         )
 
 
@@ -244,7 +245,7 @@ def swap_choices(values: flags.FlagValues) -> dict[str, object]:
         "reference": _path(values.reference),
         "personas": numbered(values.personas),
         "outline": values.outline,
-        "codec": values.codec,
+        "coding": coding_of(values),
     }
 
 
@@ -262,6 +263,7 @@ def define_run(values: flags.FlagValues) -> None:
         "input has more than 8 bits."
     )
     flags.DEFINE_string("codec", None, meaning, values)
+    define_colorspace(values)
     meaning = "Frames a second of an input of numbered pictures. By default 25."
     flags.DEFINE_string("fps", None, meaning, values)
 
@@ -276,6 +278,22 @@ def footage(text: str, values: flags.FlagValues) -> Path:
 
     path = Path(text)
     return path if values.fps is None else at_rate(path, values.fps)
+
+
+def define_colorspace(values: flags.FlagValues) -> None:
+    """The flag that says what the colours of a clip are."""
+    meaning = (
+        "Colour space of an input whose file does not tell it, such as 'S-Log3 S-Gamut3.Cine' or 'ARRI LogC4': one of "
+        "OpenColorIO's, which the extra 'film' installs. By default what the file says."
+    )
+    flags.DEFINE_string("colorspace", None, meaning, values)
+
+
+def coding_of(values: flags.FlagValues) -> object:
+    """What the flags say of clips, a `Coding`."""
+    from faceswap_jax.inference.clip import Coding
+
+    return Coding(values.codec, values.colorspace)
 
 
 def define_step(values: flags.FlagValues) -> None:

@@ -13,10 +13,10 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from jaxtyping import Bool, Float64, Shaped, UInt16
 
+from faceswap_jax.faces import film, tagged
 from faceswap_jax.faces.encoding import SRGB, Encoding
 from faceswap_jax.faces.face import Image
 from faceswap_jax.faces.still import Orientation
-from faceswap_jax.faces.tagged import BT2020, WIDE, encoding_of
 
 # Without these flags swscale repeats colour samples instead of interpolating them, and truncates.
 SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -75,20 +75,20 @@ class Decoded:
         colour: "420", "422" or "444", how many samples of colour the upright frame has, at least.
     """
 
-    def __init__(self, frame: av.VideoFrame, encoding: Encoding | None = None) -> None:
+    def __init__(self, frame: av.VideoFrame, colorspace: str | None = None) -> None:
         """See the class.
 
         Args:
             frame: of FFmpeg's decoder.
-            encoding: of its red, green and blue; by default what its tags tell.
+            colorspace: of its red, green and blue, see `film.check`; by default what its tags tell.
         """
         self._frame = frame
         self.orientation = orientation_of(frame)
-        self.encoding = encoding or encoding_of(frame.color_primaries, frame.color_trc)
         self.matrix = _matrix(frame)
         self.full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith(
             "yuvj"
         )
+        self.encoding = self._encoding(colorspace)
         self.bits = max(component.bits for component in frame.format.components)
         self.colour = _colour(frame, self.orientation.transposed)
 
@@ -147,6 +147,11 @@ class Decoded:
             moved = cv2.resize(change[..., number], part.shape[::-1], interpolation=cv2.INTER_AREA)
             part[:] = np.rint(part + moved).clip(0, 2**layout.bits - 1)
         return frame
+
+    def _encoding(self, colorspace: str | None) -> Encoding:
+        if colorspace is None:
+            return tagged.encoding_of(self._frame.color_primaries, self._frame.color_trc)
+        return film.encoding_of(colorspace, self.full_range)
 
     def _pixels(
         self, depth: int, reformatter: VideoReformatter
@@ -235,7 +240,7 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
 
 def _matrix(frame: av.VideoFrame) -> int:
     known = SWSCALE_MATRICES.get(frame.colorspace)
-    if known is None and WIDE.get(frame.color_primaries) is BT2020:
+    if known is None and tagged.WIDE.get(frame.color_primaries) is tagged.BT2020:
         return 9
     return known or guess_matrix(frame.width, frame.height)
 

@@ -141,6 +141,7 @@ def find_people(
     clip: Path,
     landmarker: Landmarker,
     progress: Callable[[Iterable[video.Frame]], Iterable[video.Frame]] = iter,
+    colorspace: str | None = None,
 ) -> list[Person]:
     """The people of a picture or clip, first the one that fills most of it. Users know person N as 'face N'.
 
@@ -149,6 +150,7 @@ def find_people(
         landmarker: of this clip, as returned by `landmarks.open_landmarker`. A file of landmarks beside the clip
             describes one person.
         progress: wraps the frames of the reading.
+        colorspace: of the clip, see `video.read_frames`.
 
     Raises:
         InputError: no frame shows a face, the size of the frames changes, the clip cannot be read, or identities have
@@ -156,7 +158,7 @@ def find_people(
     """
     is_cut = tracking.ShotCuts(CUT)
     watcher = Watcher()
-    for frame in progress(_of_one_size(clip)):
+    for frame in progress(_of_one_size(clip, colorspace)):
         cut = is_cut(frame.image) is not None
         watcher(frame.image, landmarker(frame.image, frame.index), cut)
     if not watcher.tracks:
@@ -170,14 +172,14 @@ def find_people(
     return watcher.people(round(LOST * video.probe(clip).rate))
 
 
-def _of_one_size(clip: Path) -> Iterator[video.Frame]:
+def _of_one_size(clip: Path, colorspace: str | None) -> Iterator[video.Frame]:
     """The frames of a clip.
 
     Raises:
         InputError: their size changes.
     """
     size = None
-    for frame in video.read_frames(clip):
+    for frame in video.read_frames(clip, colorspace=colorspace):
         height, width, _ = frame.image.shape
         size = size or (width, height)
         if size != (width, height):

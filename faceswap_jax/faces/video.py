@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt16
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import sequence
+from faceswap_jax.faces import film, sequence
 from faceswap_jax.faces.container import (
     clock_of,
     open_container,
@@ -158,6 +158,7 @@ def read_frames(
     start: float = 0.0,
     end: float = math.inf,
     depth: int = 8,
+    colorspace: str | None = None,
 ) -> Iterator[Frame]:
     """Frames of a clip in presentation order, decoded as they are asked for; a picture is one frame at time 0.
 
@@ -172,12 +173,15 @@ def read_frames(
         end: seconds; frames before it are given.
         depth: bits per channel, 8 or 16. With 16, white is 65535: deeper sources keep their precision, and a value v
             of an 8-bit source becomes 257 v.
+        colorspace: of a clip that does not tell its own, such as a camera's logarithm, see `film.check`.
 
     Raises:
         InputError: the file is missing, unreadable, empty, no video or interlaced, no frame can be decoded, or none
-            lies between start and end. Like all of this, it comes with the first frame.
+            lies between start and end; or there is no such colour space, or the clip is made of pictures. Like all of
+            this, it comes with the first frame.
     """
     empty = True
+    check_colorspace(path, colorspace)
     if is_picture(path):
         if start <= 0 < end:
             empty = False
@@ -197,9 +201,21 @@ def read_frames(
                 break
             if frame.time >= start or start <= 0:
                 empty = False
-                yield _frame(Decoded(frame), frame.time, index, pixel_aspect, depth, reformatter)
+                decoded = Decoded(frame, colorspace)
+                yield _frame(decoded, frame.time, index, pixel_aspect, depth, reformatter)
     if empty:
         raise InputError(f"{path} has no frame from {start:g} s to {end:g} s; correct these times.")
+
+
+def check_colorspace(path: Path, colorspace: str | None) -> None:
+    """Raises InputError unless a clip can be told to be of a colour space, see `film.check`."""
+    if colorspace is None:
+        return
+    film.check(colorspace)
+    if is_silent(path):
+        raise InputError(
+            f"{path} is made of pictures, which say themselves what their colours are; leave --colorspace out."
+        )
 
 
 def _frame(

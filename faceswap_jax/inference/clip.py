@@ -50,6 +50,21 @@ class Count:
     without_face: int = 0
 
 
+class Coding(NamedTuple):
+    """What is said of clips that these do not say themselves.
+
+    Attributes:
+        codec: of the result, see `faces.encode.write_video`.
+        colorspace: of the source, see `faces.video.read_frames`.
+    """
+
+    codec: str | None = None
+    colorspace: str | None = None
+
+
+AS_TOLD = Coding()
+"""All as the source says, and results as it is."""
+
 FINER = 1.25
 """Pixels of the blending for each of the frame's: with as many, interpolation would leave the finest old detail."""
 
@@ -89,10 +104,14 @@ class Generated(NamedTuple):
     masks: Mapping[int, Float32[np.ndarray, "r r"]]
 
 
-def find_people(clip: Path) -> list[people.Person]:
+def find_people(clip: Path, colorspace: str | None = None) -> list[people.Person]:
     """The people of a picture or clip, see `people.find_people`; shows how far it is."""
+
+    def progress(frames: Iterable[video.Frame]) -> Iterable[video.Frame]:
+        return _watched(frames, clip, "faces")
+
     with contextlib.closing(open_landmarker(clip)) as landmarker:
-        return people.find_people(clip, landmarker, lambda frames: _watched(frames, clip, "faces"))
+        return people.find_people(clip, landmarker, progress, colorspace)
 
 
 def identity_of(picture: Path) -> Embedding:
@@ -112,7 +131,7 @@ def swap_clip(
     output: Path,
     method: str,
     outline: str = align.DEFAULT_OUTLINE,
-    codec: str | None = None,
+    coding: Coding = AS_TOLD,
 ) -> Count:
     """Blends identities into the faces of people of a picture or a clip.
 
@@ -123,14 +142,14 @@ def swap_clip(
         output: picture, clip with the source's frame rate and sound, or numbered pictures; see `check_output`.
         method: of blending, see `faces.blend.blend`.
         outline: of the face, see `faces.align.face_polygon`.
-        codec: of a clip, see `faces.encode.write_video`.
+        coding: of clips.
     """
 
     def finish(generated: Iterable[Generated]) -> Iterator[video.Frame]:
         return blended_frames(generated, roles, generator, method, outline)
 
     choices = (method, outline)
-    return _convert(generator, roles, source, output, finish, choices, "left unchanged", codec)
+    return _convert(generator, roles, source, output, finish, choices, "left unchanged", coding)
 
 
 def reenact_clip(
@@ -139,7 +158,7 @@ def reenact_clip(
     driving: Path,
     output: Path,
     restores_mouth: bool = False,
-    codec: str | None = None,
+    coding: Coding = AS_TOLD,
 ) -> Count:
     """Shows the identity in the generator's own images, with the performance of a picture or clip.
 
@@ -149,7 +168,7 @@ def reenact_clip(
         driving: picture or clip; the person who fills most of it performs.
         output: picture, clip with the driving clip's frame rate and sound, or numbered pictures; see `check_output`.
         restores_mouth: whether an open mouth's inside is the performer's, see `faces.mouth`.
-        codec: of a clip, see `faces.encode.write_video`.
+        coding: of clips.
 
     Raises:
         InputError: no frame shows a face that the generator needs, or it sees no mouth to restore. Nothing is written
@@ -158,7 +177,7 @@ def reenact_clip(
     hears_only = set(generator.inputs) == {"sound"}
     if hears_only and restores_mouth:
         raise InputError("This model only hears the performer; leave --restore_mouth out.")
-    person = None if hears_only else find_people(driving)[0]
+    person = None if hears_only else find_people(driving, coding.colorspace)[0]
     roles = [Role(person, identity)]
 
     def finish(generated: Iterable[Generated]) -> Iterator[video.Frame]:
@@ -168,7 +187,7 @@ def reenact_clip(
 
     choices = (restores_mouth,)
     fate = "repeat their neighbour"
-    return _convert(generator, roles, driving, output, finish, choices, fate, codec)
+    return _convert(generator, roles, driving, output, finish, choices, fate, coding)
 
 
 def reenact_shifted(
@@ -209,17 +228,18 @@ def reenact_shifted(
     return Count(len(shift))
 
 
-def check_output(source: Path, output: Path, whole: bool = False, codec: str | None = None) -> None:
+def check_output(source: Path, output: Path, whole: bool = False, coding: Coding = AS_TOLD) -> None:
     """Raises InputError unless the source can be read and its result written to `output`.
 
     Args:
         source: picture or clip, also numbered pictures.
         output: picture, clip, or numbered pictures, see `faces.numbered.pattern_of`.
         whole: whether the result shows images of the generator's own, and nothing of the source.
-        codec: of a clip, see `faces.encode.write_video`.
+        coding: of clips.
     """
     video.probe(source)
-    check_codec(output, codec)
+    video.check_colorspace(source, coding.colorspace)
+    check_codec(output, coding.codec)
     if is_picture(source):
         if is_pattern(output):
             raise InputError(
@@ -471,7 +491,7 @@ def _convert(
     finish: Callable[[Iterable[Generated]], Iterator[video.Frame]],
     choices: Sequence[object],
     without_face: str,
-    codec: str | None,
+    coding: Coding,
 ) -> Count:
     """Generates, finishes and writes the frames of a picture or clip; says at the end what was done.
 
@@ -483,11 +503,12 @@ def _convert(
         finish: from generated images to the frames that are written.
         choices: on which `finish` depends.
         without_face: what becomes of frames without a face, for people.
-        codec: of a clip.
+        coding: of clips.
     """
     count = Count()
     sound = audio.read_audio(source) if "sound" in generator.inputs else None
-    frames = iter(_watched(video.read_frames(source), source, "images"))
+    read = video.read_frames(source, colorspace=coding.colorspace)
+    frames = iter(_watched(read, source, "images"))
     is_whole = generator.placement == "whole"
 
     # Frames are read, generated and finished as they are written.
@@ -511,7 +532,7 @@ def _convert(
                 pictures.write(frame)
             kept = 0 if is_whole else len(there)
     else:
-        write_video(output, source, finished(frames), whole=is_whole, codec=codec)
+        write_video(output, source, finished(frames), whole=is_whole, codec=coding.codec)
 
     done = f"{output}: {count.frames} frames"
     if kept:

@@ -1,4 +1,4 @@
-"""Clips in HDR and wide gamuts, made without the package: PQ and HLG that show what SDR images show."""
+"""Clips in HDR, wide gamuts and logarithms, made without the package: they show what SDR images show."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -101,3 +101,14 @@ def write_deep(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def numbers_seen_as(image: np.ndarray, colorspace: str) -> np.ndarray:
+    """What a clip of a camera's logarithm holds, 0..255, to be seen as an image whose light is below the knee."""
+    import PyOpenColorIO
+
+    config = PyOpenColorIO.Config.CreateFromFile("ocio://studio-config-latest")
+    processor = config.getProcessor("sRGB Encoded Rec.709 (sRGB)", colorspace)
+    numbers = np.ascontiguousarray(image, np.float32) / 255
+    processor.getDefaultCPUProcessor().applyRGB(numbers)
+    return 255 * numbers.clip(0, 1).astype(np.float64)
