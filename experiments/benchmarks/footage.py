@@ -1,4 +1,4 @@
-"""What comes through of clips of many kinds: frames, sound, and all that is said of them.
+"""What comes through of clips of many kinds: frames, sound, colours, and all that is said of them.
 
     python -m experiments.benchmarks.footage
 
@@ -9,6 +9,7 @@ prints tables in Markdown: docs/footage.md has them. It needs no person and no n
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,8 @@ import av
 import cv2
 import numpy as np
 from absl import app
+from av.video.reformatter import VideoReformatter
+from jaxtyping import Bool, UInt8
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import audio, encode, video
@@ -66,6 +69,41 @@ KINDS = (
 )
 """Of cameras, telephones, editors, broadcasters and archives."""
 
+
+class Colours(NamedTuple):
+    """A kind of clip that an image of eight bits in sRGB does not hold; it shows what an SDR clip shows.
+
+    Attributes:
+        name: what users call it.
+        tags: code points of primaries, transfer and matrix (ITU-T H.273).
+        images: encoder.
+        pixels: FFmpeg's name of the planes.
+    """
+
+    name: str
+    tags: tuple[int, int, int]
+    images: str = "libx265"
+    pixels: str = "yuv420p10le"
+
+
+COLOURS = (
+    Colours("BT.709, 10 bits", (1, 1, 1), "libx264"),
+    Colours("Display P3, 8 bits", (12, 1, 1), "libx264", "yuv420p"),
+    Colours("BT.2020, 10 bits", (9, 14, 9)),
+    Colours("PQ, 10 bits", (9, 16, 9)),
+    Colours("PQ, 12 bits, 4:4:4", (9, 16, 9), pixels="yuv444p12le"),
+    Colours("HLG, 10 bits", (9, 18, 9)),
+    Colours("HLG, 10 bits, ProRes", (9, 18, 9), "prores_ks", "yuv422p10le"),
+)
+
+MASTERING = (
+    "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+    ":max-cll=1000,400"
+)
+
+FACE = ((0.5, 0.45), 0.3)
+"""Centre and radius of the disc that is changed, in sides of a frame."""
+
 SUBTITLES = {".mov": "mov_text", ".mkv": "subrip"}
 """Codec of subtitles, by suffix."""
 
@@ -101,6 +139,13 @@ def main(_) -> None:
         ]
         print()
         print_markdown(("what", *columns), rows_of_checks(described, results))
+        print()
+        print_markdown(
+            ("clip", "result", "tags, mastering", "outside", "face as seen", "face in the result"),
+            (row_of_colours(Path(folder), colours) for colours in COLOURS),
+        )
+        print()
+        print_markdown(("codec", *encode.OUTPUT_SUFFIXES), rows_of_codecs(Path(folder)))
 
 
 def row_of_kind(folder: Path, kind: Kind) -> list[str]:
@@ -138,6 +183,89 @@ def rewritten(source: Path, suffix: str) -> Path:
     output = source.with_name(f"{source.stem}_{source.suffix[1:]}{suffix}")
     encode.write_video(output, source, video.read_frames(source))
     return output
+
+
+def row_of_colours(folder: Path, colours: Colours) -> list[str]:
+    """What becomes of a clip whose faces are changed as in an SDR clip.
+
+    Says what is written, whether what is said of it is kept, whether samples outside the face are those of the clip
+    before they are encoded, and by how much, of 255, the face differs from that of the SDR clip: as it is seen, and in
+    the result.
+    """
+    source = write_coloured(folder / "coloured.mov", colours)
+    mask, new = _disc(), waves(FRAMES)
+    frames, equal, seen = [], True, []
+    for frame in video.read_frames(source):
+        seen.append(np.abs(frame.image.astype(float) - waves(frame.index))[mask].mean())
+        after = np.where(mask[..., None], new, frame.image)
+        changed = replace(frame, image=after)
+        frames.append(changed)
+        equal &= _equal_outside(frame, after, mask)
+
+    output = source.with_name("coloured_out.mov")
+    encode.write_video(output, source, frames)
+    old, info = video.probe(source), video.probe(output)
+    is_kept = (info.tags, info.mastering) == (old.tags, old.mastering)
+    results = [
+        np.abs(frame.image.astype(float) - new)[mask].mean() for frame in video.read_frames(output)
+    ]
+    return [
+        colours.name,
+        f"{_codec(output)}, {info.layout.bits} bits",
+        "kept" if is_kept else "lost",
+        "the same samples" if equal else "changed",
+        f"{np.mean(seen):.1f}",
+        f"{np.mean(results):.1f}",
+    ]
+
+
+def rows_of_codecs(folder: Path) -> Iterator[list[str]]:
+    """What each codec and container keeps of PQ."""
+    source = write_coloured(folder / "coloured.mov", COLOURS[3])
+    old = video.probe(source)
+    for codec in encode.CODECS:
+        cells = []
+        for suffix in encode.OUTPUT_SUFFIXES:
+            output = source.with_name(f"coded{suffix}")
+            try:
+                encode.write_video(output, source, video.read_frames(source), codec=codec)
+            except InputError:
+                cells.append("refused")
+                continue
+            info = video.probe(output)
+            lost = [n for n in ("tags", "mastering") if getattr(info, n) != getattr(old, n)]
+            fate = f"{info.layout.bits} bits, " + (f"without {', '.join(lost)}" if lost else "all")
+            cells.append(fate)
+        yield [codec, *cells]
+
+
+def write_coloured(path: Path, colours: Colours) -> Path:
+    """A clip of moving waves in these colours: FFmpeg's scaler converts them from SDR."""
+    primaries, transfer, matrix = colours.tags
+    with av.open(str(path), "w") as container:
+        images = add_images(container, colours.images, colours.pixels)
+        if colours.images == "libx265":
+            said = f":{MASTERING}" if transfer == 16 else ""
+            images.codec_context.options = {"x265-params": f"crf=4:log-level=none{said}"}
+        elif colours.images == "libx264":
+            images.codec_context.options = {"crf": "4"}
+        context = images.codec_context
+        context.color_primaries, context.color_trc, context.colorspace = colours.tags
+        context.color_range = 1
+        # It takes a second to begin.
+        convert = VideoReformatter()
+        for index in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(waves(index) * np.uint16(257), "rgb48le")
+            frame.color_primaries, frame.color_trc, frame.color_range = 1, 1, 2
+            frame = convert.reformat(frame, dst_color_primaries=primaries, dst_color_trc=transfer)
+            frame = frame.reformat(
+                format=colours.pixels, dst_colorspace=matrix, src_color_range=2, dst_color_range=1
+            )
+            frame.color_primaries, frame.color_trc, frame.colorspace = colours.tags
+            frame.pts, frame.time_base = index, Fraction(1, RATE)
+            container.mux(images.encode(frame))
+        container.mux(images.encode(None))
+    return path
 
 
 def listen(path: Path) -> tuple[str, float]:
@@ -208,14 +336,18 @@ def add_sound(container: av.container.OutputContainer, codec: str, samples: int)
 
 def encoded_images(stream: av.VideoStream) -> Iterator[av.Packet]:
     """Moving waves."""
-    y, x = np.mgrid[: stream.height, : stream.width] / stream.height
     for index in range(FRAMES):
-        waves = [np.sin(6 * x + index / 5), np.cos(5 * y - index / 5), np.sin(4 * (x + y))]
-        image = cv2.convertScaleAbs(128 + 80 * np.stack(waves, -1))
-        frame = av.VideoFrame.from_ndarray(image, "rgb24")
+        frame = av.VideoFrame.from_ndarray(waves(index, stream.height, stream.width), "rgb24")
         frame.pts, frame.time_base = index, Fraction(1, RATE)
         yield from stream.encode(frame)
     yield from stream.encode(None)
+
+
+def waves(index: int, height: int = SIZE, width: int = SIZE) -> UInt8[np.ndarray, "h w 3"]:
+    """An image of waves at a moment."""
+    y, x = np.mgrid[:height, :width] / height
+    waves = [np.sin(6 * x + index / 5), np.cos(5 * y - index / 5), np.sin(4 * (x + y))]
+    return cv2.convertScaleAbs(128 + 80 * np.stack(waves, -1))
 
 
 def encoded_beep(stream: av.AudioStream) -> Iterator[av.Packet]:
@@ -251,6 +383,35 @@ def print_markdown(columns: Sequence[str], rows: Iterator[Sequence[str]]) -> Non
     print("|---" * len(columns) + "|")
     for row in rows:
         print(f"| {' | '.join(row)} |", flush=True)
+
+
+def _disc() -> Bool[np.ndarray, "h w"]:
+    """What is changed of a frame."""
+    (x, y), radius = FACE
+    rows, columns = (np.mgrid[:SIZE, :SIZE] + 0.5) / SIZE
+    return (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+
+
+def _equal_outside(
+    frame: video.Frame, after: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]
+) -> bool:
+    """Whether a change of what is seen leaves samples alone that no changed pixel has a part in."""
+    plain, changed = (frame.decoded.changed(frame.own, image) for image in (frame.own, after))
+    equal = True
+    for old, new in zip(plain.planes, changed.planes, strict=True):
+        side = SIZE // old.width
+        above = SIZE // old.height
+        touched = mask.reshape(old.height, above, old.width, side).any((1, 3))
+        size = (old.height, -1)
+        kind = np.uint8 if frame.decoded.layout.bits == 8 else np.uint16
+        samples = [np.frombuffer(p, kind).reshape(size)[:, : old.width] for p in (old, new)]
+        equal &= bool((samples[0] == samples[1])[~touched].all())
+    return equal
+
+
+def _codec(path: Path) -> str:
+    with av.open(str(path)) as container:
+        return container.streams.video[0].codec_context.name
 
 
 def _default(container: av.container.InputContainer) -> list[bool]:

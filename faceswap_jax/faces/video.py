@@ -48,6 +48,14 @@ UNSPECIFIED = (2, 2, 2)
 BT709 = (1, 1, 1)
 """Code points of primaries, transfer and matrix (ITU-T H.273)."""
 
+NOT_LUMA = {
+    10: "luminance (BT.2020, constant luminance)",
+    13: "luminance (constant luminance)",
+    14: "ICtCp",
+    15: "IPT",
+}
+"""By code point of the matrix: what swscale would take for luma and colour differences."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -442,6 +450,12 @@ def _decode(
                 raise InputError(
                     f"{path} is interlaced: a frame shows two moments; make it progressive first, for example with "
                     "ffmpeg -i IN -vf bwdif -crf 12 -c:a copy OUT.mkv."
+                )
+            if frame.colorspace in NOT_LUMA:
+                raise InputError(
+                    f"{path} has planes of {NOT_LUMA[frame.colorspace]} in place of luma and colour differences; "
+                    "convert it first, for example with "
+                    "ffmpeg -i IN -vf zscale=m=2020_ncl -c:v libx265 -crf 8 -c:a copy OUT.mkv."
                 )
             if times:
                 frame.pts = times.popleft()

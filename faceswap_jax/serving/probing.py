@@ -25,7 +25,7 @@ def main(path: str, reader: str, limits: str) -> None:
 
 
 def look(path: str, reader: str, seconds: float, frames: int) -> dict[str, int | bool]:
-    """What can be told of a clip: pixels of a frame, frames, whether it is too long, whether its end is missing.
+    """What can be told of a clip: pixels of a frame, if these are deep, frames, whether it is too long, or cut off.
 
     Args:
         path: of the clip.
@@ -42,9 +42,15 @@ def look(path: str, reader: str, seconds: float, frames: int) -> dict[str, int |
         attached = av.stream.Disposition.attached_pic
         videos = [s for s in container.streams.video if not s.disposition & attached]
         if not videos or videos[0].codec_context is None:
-            return {"pixels": 0, "frames": 0, "too_long": False, "cut_off": False}
-        pixels = videos[0].codec_context.width * videos[0].codec_context.height
-        told = {"pixels": pixels, **count(container, videos[0], seconds, frames)}
+            nothing = {"pixels": 0, "deep": False, "frames": 0}
+            return nothing | {"too_long": False, "cut_off": False}
+        context = videos[0].codec_context
+        parts = context.format.components if context.format else ()
+        told = {
+            "pixels": context.width * context.height,
+            "deep": any(part.bits > 8 for part in parts),
+            **count(container, videos[0], seconds, frames),
+        }
         # Where Matroska was cut off it seems to end, but its head tells a length.
         promised = container.duration if reader == "matroska" else None
         end = told.pop("end")

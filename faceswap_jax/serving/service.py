@@ -142,7 +142,7 @@ class Service:
             folder = self._new_folder()
             try:
                 order, clip = self._admit(version, folder, sent, choices, CLIPS)
-                self.memory.check(clip.pixels)
+                self.memory.check(clip.pixels, clip.deep)
 
                 def work(watch: Watch) -> None:
                     with span():
@@ -187,7 +187,8 @@ class Service:
             Refusal: it is not served.
             Stopped: nobody wants it any more.
         """
-        with version.order() as pool, self.memory.room(watch.clip.pixels, waits):
+        clip = watch.clip
+        with version.order() as pool, self.memory.room(clip.pixels, waits, clip.deep):
             carry_out(pool.for_order(watch.deadline), order, watch)
 
     def infer(

@@ -39,10 +39,12 @@ class Clip:
     Attributes:
         pixels: of a frame.
         frames: at most as many.
+        deep: whether a clip has more than 8 bits.
     """
 
     pixels: int
     frames: int = 1
+    deep: bool = False
 
 
 def kind_of(head: bytes) -> str | None:
@@ -154,4 +156,4 @@ def _look_at_clip(path: Path, limits: Limits) -> Clip:
         )
     if found["cut_off"] or not found["pixels"] or not found["frames"]:
         raise damaged
-    return Clip(found["pixels"], found["frames"])
+    return Clip(found["pixels"], found["frames"], found["deep"])

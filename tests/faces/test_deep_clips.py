@@ -250,6 +250,12 @@ def test_whole_images_beside_an_hdr_clip_are_sdr(tmp_path):
     assert np.abs(next(video.read_frames(output)).image.astype(int) - image).mean() < 3
 
 
+def test_planes_that_are_no_luma_are_refused(tmp_path):
+    source = write_deep(tmp_path / "a.mkv", [smooth_picture(64, 96)] * 2, *PQ, matrix=14)
+    with pytest.raises(InputError, match=r"a\.mkv has planes of ICtCp .* zscale"):
+        video.probe(source)
+
+
 def test_codecs_that_do_not_fit_are_told(tmp_path):
     source = write_deep(tmp_path / "a.mp4", [smooth_picture(64, 96)])
     for name, codec, message in (

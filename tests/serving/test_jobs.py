@@ -11,7 +11,8 @@ from faceswap_jax.faces.landmarks import sidecar_path
 from faceswap_jax.serving.limits import Limits
 from faceswap_jax.swap import swap_with
 from tests.support.generators import KnowsPersonas, PixelGenerator
-from tests.support.tiny_run import FRAMES
+from tests.support.hdr import write_deep
+from tests.support.tiny_run import FRAMES, SIZE
 
 
 class Held(PixelGenerator):
@@ -78,6 +79,28 @@ def test_a_job(serve, send, clip, landmarks, tmp_path):
     now[0] = 3600
     assert served.client.get(place).status_code == 404
     assert served.left() == []
+
+
+def test_a_job_in_hdr(serve, clips, landmarks, tmp_path):
+    images = [frame.image for frame in video.read_frames(clips / "ben.mp4")]
+    source = write_deep(tmp_path / "pq.mp4", images)
+    files = {"clip": source.read_bytes(), "landmarks": landmarks}
+    served = serve()
+
+    def send(served):
+        path = "/models/swaps/clips"
+        return served.client.post(path, files=files, data={"persona": "ada"})
+
+    place = send(served).headers["location"]
+    assert ended(served, place)["state"] == "done"
+    found = tmp_path / "found.mp4"
+    found.write_bytes(served.client.get(f"{place}/result").content)
+    one, two = video.probe(source), video.probe(found)
+    assert (two.layout, two.tags, two.mastering) == (one.layout, one.tags, one.mastering)
+
+    # It takes more memory than a clip of 8 bits.
+    small = serve(limits=Limits(memory=300 * SIZE**2))
+    assert send(small).status_code == 413
 
 
 def test_cancelling(serve, send):

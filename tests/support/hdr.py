@@ -74,9 +74,10 @@ def write_deep(
     full: bool = False,
     mastering: bool = True,
     pixel_aspect: Fraction = Fraction(1),
+    matrix: int | None = None,
 ) -> Path:
     """A clip that shows SDR images, with the matrix that goes with its primaries; HDR if the transfer says so."""
-    matrix = 9 if primaries == 9 else 1
+    usual = 9 if primaries == 9 else 1
     options = {}
     if codec == "libx265":
         display, light = MASTERING
@@ -89,12 +90,16 @@ def write_deep(
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = pixel_format
         context = stream.codec_context
-        context.color_primaries, context.color_trc, context.colorspace = primaries, transfer, matrix
+        context.color_primaries, context.color_trc, context.colorspace = (
+            primaries,
+            transfer,
+            matrix or usual,
+        )
         context.sample_aspect_ratio = pixel_aspect
         context.color_range = 2 if full else 1
         for index, image in enumerate(images):
             signal = signal_of(image, primaries, transfer)
-            frame = planes_of(signal, pixel_format, matrix, full)
+            frame = planes_of(signal, pixel_format, usual, full)
             # ProRes has them in each frame.
             frame.color_primaries, frame.color_trc = primaries, transfer
             frame.pts, frame.time_base = index, Fraction(1, 25)
