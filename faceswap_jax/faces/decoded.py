@@ -60,7 +60,7 @@ class Layout(NamedTuple):
 
 
 PLAIN = Layout("420", 8)
-"""Of results that show images of eight bits."""
+"""Of results that show images of eight bits, whatever their source has."""
 
 
 class Decoded:
@@ -85,9 +85,8 @@ class Decoded:
         self._frame = frame
         self.orientation = orientation_of(frame)
         self.matrix = _matrix(frame)
-        self.full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith(
-            "yuvj"
-        )
+        is_full = frame.color_range == ColorRange.JPEG
+        self.full_range = is_full or frame.format.name.startswith("yuvj")
         self.encoding = self._encoding(colorspace)
         self.bits = max(component.bits for component in frame.format.components)
         self.colour = _colour(frame, self.orientation.transposed)
@@ -99,7 +98,9 @@ class Decoded:
 
     @property
     def layout(self) -> Layout:
-        """Of the upright planes."""
+        """Of upright planes that hold all of it."""
+        if self.is_plain:
+            return PLAIN
         return Layout(self.colour, next((n for n in DEPTHS if n >= self.bits), DEPTHS[-1]))
 
     def image(

@@ -42,7 +42,8 @@ class Codec(NamedTuple):
     Attributes:
         encoder: FFmpeg's name of it.
         options: of the encoder.
-        layouts: what it takes: kinds of colour, and bits of a sample, see `decoded.Layout`.
+        colours: how many samples of colour it takes, see `decoded.Layout`.
+        bits: of a sample that it takes.
         suffixes: of containers that take it.
         full_range: whether its luma may span 0..255 of 255.
     """
@@ -227,6 +228,7 @@ class _Muxer:
         self._output = output
         self._source = source
         self._info = info
+        self._codec = chosen
         self._layout = _fitting(info.layout, chosen)
         self._stream = _video_stream(output, info, chosen, self._layout)
         self._rest = rest(output, self._stream)
@@ -279,7 +281,7 @@ class _Muxer:
             raise InputError(f"{self._source} gave no frame to write.")
         self._write_rest(until=math.inf)
         packets = self._stream.encode(None)
-        if self._frames < 3 and self._stream.codec_context.name == "libx265":
+        if self._frames < 3 and self._codec.encoder == "libx265":
             # It has not initialised their times of decoding (x265's issue 781), and such few frames keep their order.
             for packet in packets:
                 packet.dts = packet.pts

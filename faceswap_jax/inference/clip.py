@@ -524,7 +524,7 @@ def _convert(
             still = read_still(source)
             write_still(output, still.changed(own_pixels(frame, still.pixel_aspect)))
     elif pattern_of(source, output):
-        job = _job(generator, roles, source, choices)
+        job = _job(generator, roles, source, (choices, coding.colorspace))
         with numbered_pictures(output, source, job, changes=not is_whole) as pictures:
             if not is_whole:
                 frames, there = _without_finished(frames, pictures)

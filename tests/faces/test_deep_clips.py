@@ -216,6 +216,28 @@ def test_ten_bits_of_plain_colours_are_kept(tmp_path):
     assert codec_of(output)[::2] == ("hevc", "yuv420p10le")
 
 
+@pytest.mark.parametrize("pixel_format", ["yuv444p", "yuv422p", "gray"])
+def test_plain_clips_become_the_usual_h264(tmp_path, pixel_format):
+    source = write_deep(
+        tmp_path / "a.mkv", [smooth_picture(64, 96)] * 2, 1, 1, "ffv1", pixel_format
+    )
+    frames = list(video.read_frames(source))
+    assert all(frame.decoded is None and frame.own is None for frame in frames)
+    encode.write_video(tmp_path / "out.mp4", source, frames)
+    assert codec_of(tmp_path / "out.mp4")[::2] == ("h264", "yuv420p")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_clips_of_few_frames(tmp_path, count):
+    source = write_deep(tmp_path / "a.mkv", [smooth_picture(64, 96)] * count, *PQ, "ffv1")
+    frames = list(video.read_frames(source))
+    for number in range(4):
+        output = tmp_path / f"out{number}.mp4"
+        encode.write_video(output, source, frames)
+        times = [frame.time for frame in video.read_frames(output)]
+        assert times == pytest.approx([frame.time for frame in frames], abs=1e-3)
+
+
 def test_turned_and_anamorphic_hdr(tmp_path):
     image = smooth_picture(64, 96)
     source = write_deep(tmp_path / "a.mp4", [image] * 2, *HLG)
