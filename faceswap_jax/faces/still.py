@@ -21,7 +21,7 @@ import tifffile
 from jaxtyping import Shaped
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import exr
+from faceswap_jax.faces import exr, tagged
 from faceswap_jax.faces.encoding import SRGB, Encoding, Pixels, Profiled, linear
 from faceswap_jax.faces.face import Image
 from faceswap_jax.files import readable, replacing
@@ -34,19 +34,21 @@ class Format(NamedTuple):
         bits: of a channel, at most; 0 are floats.
         transparency: whether it is kept.
         profile: whether an ICC profile is kept.
+        code_points: whether the numbers are kept that tell of HDR or a wide gamut.
     """
 
     bits: int
     transparency: bool = True
     profile: bool = True
+    code_points: bool = False
 
 
 FORMATS = {
     ".png": Format(16),
     ".tif": Format(16),
     ".tiff": Format(16),
-    ".heic": Format(10),
-    ".heif": Format(10),
+    ".heic": Format(10, code_points=True),
+    ".heif": Format(10, code_points=True),
     ".avif": Format(8),
     ".webp": Format(8),
     ".jpg": Format(8, transparency=False),
@@ -78,6 +80,14 @@ ORIENTATION = 0x0112
 
 XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
 """What comes before XMP in a JPEG."""
+
+CODE_POINTS = (
+    "color_primaries",
+    "transfer_characteristics",
+    "matrix_coefficients",
+    "full_range_flag",
+)
+"""What pillow-heif calls them, of a file that is read or written."""
 
 EXTRA_SAMPLES = 338
 """TIFF's tag that says whether colours are multiplied by how opaque they are."""
@@ -127,12 +137,14 @@ class Notes(NamedTuple):
         exif: as in a JPEG, after "Exif".
         xmp: Adobe's.
         multiplied: whether colours are multiplied by how opaque they are.
+        nclx: code points in place of a profile, by pillow-heif's names.
     """
 
     profile: bytes = b""
     exif: bytes = b""
     xmp: bytes = b""
     multiplied: bool = False
+    nclx: Mapping[str, int] | None = None
 
 
 NO_NOTES = Notes()
@@ -266,6 +278,8 @@ def missing(still: Still, suffix: str) -> list[str]:
         lost.append("transparency")
     if isinstance(still.encoding, Profiled) and not form.profile:
         lost.append("a colour profile")
+    if still.notes.nclx and not form.code_points:
+        lost.append("HDR or a wide gamut told by numbers")
     return lost
 
 
@@ -305,21 +319,21 @@ def _read(path: Path, data: bytes, image: PIL.Image.Image) -> Still:
     pixels, alpha = _colours_and_alpha(orientation.apply(channels))
 
     # What else it says
-    nclx = image.info.get("nclx_profile")
-    if nclx and not image.info.get("icc_profile") and not _is_srgb(nclx):
-        raise InputError(
-            f"{path} has colours of another gamut or transfer than sRGB, told by numbers (nclx); export it with an ICC "
-            "profile."
-        )
     is_rgb = image.mode in ("RGB", "RGBA", "RGBX")
     profile = image.info.get("icc_profile", b"") if is_rgb else b""
-    encoding, profile = _encoding(path, profile)
+    nclx = image.info.get("nclx_profile")
+    if nclx and not profile and not _is_srgb(nclx):
+        encoding = _tagged(path, nclx)
+    else:
+        nclx = None
+        encoding, profile = _encoding(path, profile)
     notes = Notes(
         profile=profile,
         exif=_upright(exif) if image.format != "TIFF" else b"",
         # It repeats how the stored picture is turned.
         xmp=_xmp(image) if orientation == Orientation() else b"",
         multiplied=image.format == "TIFF" and _first(image.tag_v2.get(EXTRA_SAMPLES)) == 1,
+        nclx=nclx,
     )
     return Still(pixels, encoding, bits, alpha, notes)
 
@@ -358,6 +372,18 @@ def _encoding(path: Path, profile: bytes) -> tuple[Encoding, bytes]:
         logger.warning("%s: its colour profile is damaged, and left out.", path)
         return SRGB, b""
     return (SRGB if encoding.is_srgb() else encoding), profile
+
+
+def _tagged(path: Path, nclx: Mapping[str, int]) -> Encoding:
+    """The encoding that code points of ITU-T H.273 tell."""
+    primaries, transfer = nclx["color_primaries"], nclx["transfer_characteristics"]
+    encoding = tagged.encoding_of(primaries, transfer)
+    if encoding is SRGB or transfer not in tagged.TRANSFERS:
+        raise InputError(
+            f"{path} has colours of a gamut or transfer that is not known here, told by the numbers {primaries} and "
+            f"{transfer} (nclx); export it with an ICC profile."
+        )
+    return encoding
 
 
 def _is_srgb(nclx: Mapping[str, int]) -> bool:
@@ -432,6 +458,8 @@ def _heic(still: Still) -> bytes:
     options["enc_params"] = {"preset": "ultrafast"}
     if notes.profile:
         options["icc_profile"] = notes.profile
+    if notes.nclx:
+        options |= {name: notes.nclx[name] for name in CODE_POINTS}
     file.save(buffer, quality=QUALITY, **options)
     return buffer.getvalue()
 

@@ -17,7 +17,8 @@ WIDE = {9: BT2020, 11: DCI_P3, 12: DISPLAY_P3}
 """By code point of the primaries; others are sRGB's, or all but these."""
 
 SRGB_TRANSFER, PQ, HLG = 13, 16, 18
-"""Code points of transfers."""
+TRANSFERS = frozenset({1, 2, 6, 14, 15, SRGB_TRANSFER, PQ, HLG})
+"""Code points of transfers; the others that are known here are cameras' to televisions of standard range."""
 
 WHITE = 203.0
 """Candelas per square metre of a white surface in HDR (Report ITU-R BT.2408)."""

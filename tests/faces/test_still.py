@@ -17,6 +17,7 @@ from faceswap_jax.faces.encoding import SRGB, SceneLinear
 from faceswap_jax.faces.picture import read_overlay, read_picture, write_picture
 from faceswap_jax.faces.still import Notes, Still, missing, read_still, write_still
 from tests.support.face_scenes import smooth_picture
+from tests.support.hdr import signal_of
 from tests.support.pictures import BT2020, exr, exr_channels, icc_profile, light_seen_as
 
 WHERE = (slice(5, 20), slice(10, 30))
@@ -240,15 +241,38 @@ def test_tiffs_whose_order_is_not_known_are_refused(tmp_path):
             read_still(tmp_path / name)
 
 
-def test_wide_colours_that_only_numbers_tell_are_refused(tmp_path):
-    """They would be taken for sRGB, and come out pale."""
-    file = pillow_heif.from_bytes("RGB", (16, 16), bytes(16 * 16 * 3))
-    for name, primaries in (("srgb", 1), ("p3", 12)):
-        nclx = {"save_nclx_profile": True, "color_primaries": primaries}
-        file.save(tmp_path / f"{name}.heic", transfer_characteristic=13, **nclx)
-    assert read_still(tmp_path / "srgb.heic").bits == 8
-    with pytest.raises(InputError, match=r"p3\.heic has colours of another gamut.* ICC profile"):
-        read_still(tmp_path / "p3.heic")
+def write_heic(path, pixels, primaries, transfer, matrix):
+    """A picture of 10 bits whose colours numbers tell."""
+    height, width, _ = pixels.shape
+    file = pillow_heif.from_bytes("RGB;16", (width, height), pixels.tobytes())
+    told = {"color_primaries": primaries, "transfer_characteristics": transfer}
+    file.save(path, quality=100, matrix_coefficients=matrix, full_range_flag=1, **told)
+
+
+@pytest.mark.parametrize(("primaries", "transfer", "matrix"), [(9, 16, 9), (9, 18, 9), (12, 13, 6)])
+def test_colours_that_numbers_tell_are_seen_and_kept(tmp_path, primaries, transfer, matrix):
+    image = smooth_picture(64, 96) // 4 * 3
+    signal = signal_of(image, primaries, transfer)
+    pixels = np.rint(65535 * signal.clip(0, 1)).astype(np.uint16)
+    write_heic(tmp_path / "a.heic", pixels, primaries, transfer, matrix)
+    still = read_still(tmp_path / "a.heic")
+    seen = still.encoding.shown(still.pixels).astype(int)
+    assert still.bits == 10 and np.abs(seen - image).mean() < 1.5
+
+    after = seen.astype(np.uint8)
+    after[20:40, 30:60] //= 2
+    write_still(tmp_path / "out.heic", still.changed(after))
+    again = read_still(tmp_path / "out.heic")
+    assert (again.bits, again.notes.nclx) == (10, still.notes.nclx)
+    assert np.abs(again.encoding.shown(again.pixels).astype(int) - after).mean() < 2.5
+    for suffix in (".png", ".tif"):
+        assert missing(still, suffix) == ["HDR or a wide gamut told by numbers"]
+
+
+def test_numbers_that_tell_nothing_that_is_known_are_refused(tmp_path):
+    write_heic(tmp_path / "a.heic", np.zeros((16, 16, 3), np.uint16), 12, 8, 6)
+    with pytest.raises(InputError, match=r"a\.heic has colours .* numbers 12 and 8 .*ICC profile"):
+        read_still(tmp_path / "a.heic")
 
 
 def test_other_primaries_are_converted(tmp_path):
