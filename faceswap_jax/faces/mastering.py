@@ -39,7 +39,8 @@ def read_mastering(frame: av.VideoFrame) -> Mastering:
 def _display(data: bytes) -> str:
     """The display, from FFmpeg's AVMasteringDisplayMetadata: ten fractions, then whether the parts are known."""
     numbers = np.frombuffer(data, np.int32).tolist()
-    if len(numbers) != 22 or not all(numbers[20:]):
+    # Damaged files divide by zero.
+    if len(numbers) != 22 or not all(numbers[20:]) or not all(numbers[1:20:2]):
         return ""
     pairs = zip(numbers[:20:2], numbers[1:20:2], strict=True)
     *points, least, most = (Fraction(a, b) for a, b in pairs)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import encode, video
+from faceswap_jax.faces import encode, mastering, video
 from faceswap_jax.faces.decoded import Decoded, Layout
 from faceswap_jax.faces.encoding import SRGB
 from faceswap_jax.faces.tagged import Tagged, encoding_of
@@ -108,17 +108,24 @@ FRAMES = [
     ("prores_ks", "yuv422p10le", HLG, False),
     ("libx264", "yuv420p", (12, 1), False),
     ("libx264", "yuv420p10le", (1, 1), False),
-    ("ffv1", "gbrp10le", PQ, False),
+    ("png", "rgb48be", PQ, False),
 ]
 
 
-@pytest.mark.parametrize(("codec", "pixel_format", "tags", "full"), FRAMES)
-@pytest.mark.parametrize("way", ["upright", "turned", "odd"])
-def test_samples_stay_where_nothing_is_changed(tmp_path, codec, pixel_format, tags, full, way):
-    size = (97, 129) if way == "odd" and codec == "ffv1" else (96, 128)
-    name = "a.mkv" if codec == "ffv1" else "a.mov"
-    source = write_deep(tmp_path / name, [smooth_picture(*size)], *tags, codec, pixel_format, full)
-    if way == "turned" and codec != "ffv1":
+CASES = [(*kind, turned) for kind in FRAMES for turned in (False, True)]
+# No file of this codec can say that it is turned.
+CASES.append(("ffv1", "yuv420p10le", HLG, False, False))
+
+ODD = ("png", "prores_ks", "ffv1")
+"""Encoders that take odd sizes."""
+
+
+@pytest.mark.parametrize(("codec", "pixel_format", "tags", "full", "turned"), CASES)
+def test_samples_stay_where_nothing_is_changed(tmp_path, codec, pixel_format, tags, full, turned):
+    size = (97, 129) if codec in ODD else (96, 128)
+    path = tmp_path / ("a.mkv" if codec == "ffv1" else "a.mov")
+    source = write_deep(path, [smooth_picture(*size)], *tags, codec, pixel_format, full)
+    if turned:
         turn(source, (0, 1, -1, 0))
     (frame,) = video.read_frames(source)
     decoded = frame.decoded
@@ -138,7 +145,7 @@ def test_samples_stay_where_nothing_is_changed(tmp_path, codec, pixel_format, ta
         assert moved.mean() > 0.1
 
     # What codecs give stays as it is, too.
-    if way == "upright" and codec != "ffv1":
+    if codec not in ODD and not turned:
         with av.open(str(source)) as container:
             stored = next(container.decode(video=0))
         for old, new in zip(planes(stored), planes(plain), strict=True):
@@ -270,6 +277,13 @@ def test_whole_images_beside_an_hdr_clip_are_sdr(tmp_path):
     info = video.probe(output)
     assert codec_of(output)[::2] == ("h264", "yuv420p") and info.tags == (1, 1, 1)
     assert np.abs(next(video.read_frames(output)).image.astype(int) - image).mean() < 3
+
+
+@pytest.mark.parametrize(("numbers", "known"), [(1, 1), (1, 0), (0, 1)])
+def test_a_mastering_display_is_told_if_all_of_it_is_known(numbers, known):
+    data = np.array([numbers] * 20 + [known, 1], np.int32).tobytes()
+    told = "G(50000,50000)B(50000,50000)R(50000,50000)WP(50000,50000)L(10000,10000)"
+    assert mastering._display(data) == (told if numbers and known else "")
 
 
 def test_planes_that_are_no_luma_are_refused(tmp_path):
