@@ -46,6 +46,7 @@ class Codec(NamedTuple):
         bits: of a sample that it takes.
         suffixes: of containers that take it.
         full_range: whether its luma may span 0..255 of 255.
+        smallest: pixels that a side of a frame must have.
     """
 
     encoder: str
@@ -54,13 +55,15 @@ class Codec(NamedTuple):
     bits: tuple[int, ...] = (8, 10)
     suffixes: tuple[str, ...] = OUTPUT_SUFFIXES
     full_range: bool = True
+    smallest: int = 1
 
 
 # Differences to the frames are hard to see with these constant rate factors. With macroblock trees x264 makes other
-# files of small frames each time, where it uses AVX-512.
+# files of small frames each time, where it uses AVX-512. Encoding frames of 10 bits that are narrower than 64 pixels,
+# x265 damages the memory of the process.
 CODECS = {
     "h264": Codec("libx264", {"crf": "16", "mbtree": "0"}),
-    "hevc": Codec("libx265", {"crf": "12", "preset": "veryfast"}, bits=(8, 10, 12)),
+    "hevc": Codec("libx265", {"crf": "12", "preset": "veryfast"}, bits=(8, 10, 12), smallest=64),
     "prores": Codec(
         "prores_ks", {}, ("422", "444"), (10,), suffixes=(".mov", ".mkv"), full_range=False
     ),
@@ -222,7 +225,7 @@ class _Muxer:
         rest: Rest,
         codec: str | None,
     ) -> None:
-        chosen = CODECS[codec or ("h264" if info.layout.bits == 8 else "hevc")]
+        chosen = CODECS[codec or _usual_codec(info)]
         if not chosen.full_range:
             info = replace(info, full_range=False)
         self._output = output
@@ -245,6 +248,7 @@ class _Muxer:
         shape = image.shape
         if self._shape is None:
             self._shape = shape
+            self._check_size(*shape[:2])
             # Set before the first packet is written, which fixes the header. Odd sides grow by one.
             self._stream.codec_context.height = shape[0] + shape[0] % 2
             self._stream.codec_context.width = shape[1] + shape[1] % 2
@@ -270,6 +274,15 @@ class _Muxer:
         encoded.duration = round(1 / info.rate / info.time_base)
         self._frames += 1
         self._output.mux(self._stream.encode(encoded))
+
+    def _check_size(self, height: int, width: int) -> None:
+        """Raises InputError if frames are too small for the codec."""
+        smallest = self._codec.smallest
+        if min(height, width) < smallest:
+            raise InputError(
+                f"Frames of {width} x {height} pixels are too small for HEVC, which takes {smallest} x {smallest} and "
+                "more here; give --codec h264."
+            )
 
     def finish(self) -> None:
         """Adds all that is left of the rest, and what the encoder holds.
@@ -299,6 +312,12 @@ class _Muxer:
             except (av.error.InvalidDataError, av.error.PatchWelcomeError):
                 self._damaged += 1
             self._packet = next(self._rest, None)
+
+
+def _usual_codec(info: VideoInfo) -> str:
+    """The codec of results, if nobody chooses one."""
+    is_small = min(info.width, info.height) < CODECS["hevc"].smallest
+    return "h264" if info.layout.bits == 8 or is_small else "hevc"
 
 
 def _fitting(layout: Layout, codec: Codec) -> Layout:

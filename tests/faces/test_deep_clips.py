@@ -286,6 +286,18 @@ def test_a_mastering_display_is_told_if_all_of_it_is_known(numbers, known):
     assert mastering._display(data) == (told if numbers and known else "")
 
 
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (33, 35), (40, 200), (200, 40)])
+def test_small_frames_become_h264_and_are_refused_by_hevc(tmp_path, height, width):
+    image = smooth_picture(height, width)
+    source = write_deep(tmp_path / "a.mkv", [image] * 3, *PQ, "ffv1", mastering=False)
+    output = tmp_path / "out.mp4"
+    encode.write_video(output, source, video.read_frames(source))
+    assert codec_of(output)[::2] == ("h264", "yuv420p10le")
+    with pytest.raises(InputError, match=f"{width} x {height} pixels are too small for HEVC"):
+        encode.write_video(tmp_path / "o.mp4", source, video.read_frames(source), codec="hevc")
+    assert not (tmp_path / "o.mp4").exists()
+
+
 def test_planes_that_are_no_luma_are_refused(tmp_path):
     source = write_deep(tmp_path / "a.mkv", [smooth_picture(64, 96)] * 2, *PQ, matrix=14)
     with pytest.raises(InputError, match=r"a\.mkv has planes of ICtCp .* zscale"):
