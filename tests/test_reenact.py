@@ -1,6 +1,7 @@
 """Whole pictures of a toy's own, from the command line on: a playable clip, and what is told."""
 
 import os
+import shutil
 import wave
 from dataclasses import replace
 from fractions import Fraction
@@ -16,13 +17,14 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import mel, mouth, video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import read_picture, write_picture
-from faceswap_jax.inference.clip import Count, reenact_clip
+from faceswap_jax.inference.clip import Coding, Count, reenact_clip
 from faceswap_jax.inference.trained import load
 from faceswap_jax.reenact import reenact
 from faceswap_jax.swap import swap
 from faceswap_jax.train import train
 from tests.support import toy_images
 from tests.support.generators import PixelGenerator
+from tests.support.hdr import write_deep
 from tests.support.speech import add_speech, sound_packets
 from tests.support.tiny_run import FRAMES, RATE
 
@@ -115,6 +117,20 @@ def test_numbered_pictures_drive_and_are_written(whole_run, clips, tmp_path):
     assert video.probe(clip).rate == Fraction(24000, 1001)
     assert images(pictures).shape == (FRAMES, SIDE, SIDE, 3)
     assert np.abs(images(pictures) - images(clip)).mean() < 3
+
+
+def test_a_clip_in_hdr_drives_sdr_images(seeing_run, clips, picture, tmp_path):
+    shown = [frame.image for frame in video.read_frames(clips / "ben.mp4")]
+    driving = write_deep(tmp_path / "ben.mp4", shown)
+    shutil.copy(sidecar_path(clips / "ben.mp4"), sidecar_path(driving))
+    plain, output, prores = (tmp_path / name for name in ("plain.mp4", "out.mp4", "out.mov"))
+    reenact(seeing_run, [picture], clips / "ben.mp4", plain)
+    reenact(seeing_run, [picture], driving, output)
+    reenact(seeing_run, [picture], driving, prores, coding=Coding("prores"))
+    for path in (output, prores):
+        info = video.probe(path)
+        assert info.tags == (1, 1, 1) and info.layout.bits == (8 if path == output else 10)
+        assert np.abs(images(path) - images(plain)).mean() < 3
 
 
 def test_an_open_mouth_is_the_performers_inside(whole_run, picture, clips, tmp_path):
