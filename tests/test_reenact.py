@@ -130,7 +130,7 @@ def test_a_clip_in_hdr_drives_sdr_images(seeing_run, clips, picture, tmp_path):
     for path in (output, prores):
         info = video.probe(path)
         assert info.tags == (1, 1, 1) and info.layout.bits == (8 if path == output else 10)
-        assert np.abs(images(path) - images(plain)).mean() < 3
+        assert np.abs(images(path) - images(plain)).mean() < 5
 
 
 def test_an_open_mouth_is_the_performers_inside(whole_run, picture, clips, tmp_path):
