@@ -401,7 +401,9 @@ def _equal_outside(
     for old, new in zip(plain.planes, changed.planes, strict=True):
         side = SIZE // old.width
         above = SIZE // old.height
-        touched = mask.reshape(old.height, above, old.width, side).any((1, 3))
+        # Samples of colour have a part of the pixels beside theirs.
+        reach = mask if side == 1 else cv2.dilate(mask.view(np.uint8), np.ones((3, 3))) > 0
+        touched = reach.reshape(old.height, above, old.width, side).any((1, 3))
         size = (old.height, -1)
         kind = np.uint8 if frame.decoded.layout.bits == 8 else np.uint16
         samples = [np.frombuffer(p, kind).reshape(size)[:, : old.width] for p in (old, new)]

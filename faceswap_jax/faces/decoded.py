@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
-from jaxtyping import Bool, Float64, Shaped, UInt16
+from jaxtyping import Float32, Float64, Shaped, UInt8, UInt16
 
 from faceswap_jax.faces import film, tagged
 from faceswap_jax.faces.encoding import SRGB, Encoding
@@ -61,6 +61,10 @@ class Layout(NamedTuple):
 
 PLAIN = Layout("420", 8)
 """Of results that show images of eight bits, whatever their source has."""
+
+
+MIDDLE = np.array([[1, 2, 1]]) / 4
+"""Weights of pixels in a sample of colour that sits at the middle one."""
 
 
 class Decoded:
@@ -120,7 +124,7 @@ class Decoded:
     def changed(self, before: Image, after: Image) -> av.VideoFrame:
         """Its planes after a change of what is seen, upright; an odd side grows by one repeated row or column.
 
-        Where nothing is changed, all samples stay as they are; two or four pixels may share one of colour.
+        Where nothing is changed, all samples stay as they are; two to six pixels may share one of colour.
 
         Args:
             before: what `image` gave.
@@ -130,7 +134,8 @@ class Decoded:
         frame = self._upright(layout)
         size = frame.height, frame.width
         where = _grown((before != after).any(2), *size)
-        box = _box(where, layout.steps)
+        # Samples of colour may reach a pixel further.
+        box = _box(cv2.dilate(where.view(np.uint8), np.ones((3, 3), np.uint8)), layout.steps)
         if box is None:
             return frame
 
@@ -142,12 +147,26 @@ class Decoded:
         change[where] = self.encoding.moved(pixels, before, after) - pixels
         change = cv2.transform(change, self._to_samples(layout.bits))
 
-        for number, plane in enumerate(_planes(frame)):
-            part = plane[_reduced(box, layout.steps) if number else box]
-            # A sample of colour is the mean of its pixels.
-            moved = cv2.resize(change[..., number], part.shape[::-1], interpolation=cv2.INTER_AREA)
-            part[:] = np.rint(part + moved).clip(0, 2**layout.bits - 1)
+        luma, *colours = _planes(frame)
+        _add(luma[box], change[..., 0], layout.bits)
+        colour = change[..., 1:]
+        if layout.colour != "444" and _sits_left(self._frame):
+            colour = self._at_left_pixels(colour)
+        for number, plane in enumerate(colours):
+            part = plane[_reduced(box, layout.steps)]
+            # The mean of those pixels that are left
+            moved = cv2.resize(colour[..., number], part.shape[::-1], interpolation=cv2.INTER_AREA)
+            _add(part, moved, layout.bits)
         return frame
+
+    def _at_left_pixels(self, colour: Float32[np.ndarray, "h w 2"]) -> Float32[np.ndarray, "a b 2"]:
+        """Colour where samples sit, at those pixels that are the left ones of two as stored."""
+        transposed, left_to_right, top_to_bottom = self.orientation
+        if transposed:
+            smooth = cv2.filter2D(colour, -1, MIDDLE.T, borderType=cv2.BORDER_CONSTANT)
+            return smooth[int(top_to_bottom) :: 2]
+        smooth = cv2.filter2D(colour, -1, MIDDLE, borderType=cv2.BORDER_CONSTANT)
+        return smooth[:, int(left_to_right) :: 2]
 
     def _encoding(self, colorspace: str | None) -> Encoding:
         if colorspace is None:
@@ -283,9 +302,27 @@ def _grown(image: Shaped[np.ndarray, "a b ..."], height: int, width: int) -> np.
     return np.pad(image, [(0, below), (0, right), (0, 0)][: image.ndim], "edge")
 
 
-def _box(where: Bool[np.ndarray, "h w"], steps: tuple[int, int]) -> tuple[slice, slice] | None:
-    """The rows and columns around all that is true, in whole samples of colour; None if nothing is."""
-    x, y, width, height = cv2.boundingRect(where.view(np.uint8))
+def _sits_left(frame: av.VideoFrame) -> bool:
+    """Whether a sample of colour sits at the left one of two pixels, instead of between both.
+
+    PyAV does not tell, but swscale knows: it is asked what it makes of one sample.
+    """
+    probe = frame.reformat(format="yuv422p", width=16, height=2)
+    for plane in _planes(probe):
+        plane[:] = 128
+    _planes(probe)[2][:, 4] = 192
+    _, _, red = _planes(probe.reformat(format="gbrp", interpolation=SCALER))
+    return bool(red[0, 7] == red[0, 9])
+
+
+def _add(part: Shaped[np.ndarray, "h w"], change: Float32[np.ndarray, "h w"], bits: int) -> None:
+    """Adds a change to samples, rounded and clipped."""
+    part[:] = np.rint(part + change).clip(0, 2**bits - 1)
+
+
+def _box(where: UInt8[np.ndarray, "h w"], steps: tuple[int, int]) -> tuple[slice, slice] | None:
+    """The rows and columns around all that is not 0, in whole samples of colour; None if all is."""
+    x, y, width, height = cv2.boundingRect(where)
     if not width:
         return None
     (first, left), (last, right) = (y, x), (y + height, x + width)
