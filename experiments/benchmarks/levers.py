@@ -5,8 +5,8 @@
 
 Trains `demo.py` on a few puppets, from nothing unless a row says otherwise, and scores swaps of clips that were never
 trained on against the truth, blended with --blend none. Before each training the speed of its steps is measured, so
-that all would take equally long on a quiet machine, whatever a step costs. What is finished is kept: the same command continues; other --minutes
-or --personas want another --workdir.
+that all would take equally long on a quiet machine, whatever a step costs. What is finished is kept: the same command
+continues; other --minutes or --personas want another --workdir.
 """
 
 import json
