@@ -7,7 +7,7 @@ from faceswap_jax.artifacts.models import load
 from faceswap_jax.editing.edits import Edits
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend
-from faceswap_jax.faces.people import Person, nearest
+from faceswap_jax.faces.people import Person, nearest, person_of
 from faceswap_jax.inference.audience import tell
 from faceswap_jax.inference.clip import (
     AS_TOLD,
@@ -120,7 +120,7 @@ def swap_with(
     only_changes = edits is not None and edits.only_changes
     roles = []
     for number, identity in identities.items():
-        person = _person(source, people, number)
+        person = person_of(source, people, number)
         roles.append(Role(person, identity, shifts.get(number), only_changes))
     return swap_clip(generator, roles, source, output, method, outline, coding)
 
@@ -147,21 +147,6 @@ def _check_choice(
     if sum(ways) > 1:
         raise InputError("Choose faces in one way: with --face, --reference or --personas.")
     return any(ways)
-
-
-def _person(source: Path, people: Sequence[Person], number: int) -> Person:
-    """The person of that number.
-
-    Raises:
-        InputError: there is none.
-    """
-    if 0 <= number < len(people):
-        return people[number]
-    known = "only face 0" if len(people) == 1 else f"faces 0 to {len(people) - 1}"
-    raise InputError(
-        f"{source} has no face {number}, {known}; 'faceswap people {source} --output people.png' "
-        "shows who has which number."
-    )
 
 
 def _tell_of_others(source: Path, people: Sequence[Person]) -> None:

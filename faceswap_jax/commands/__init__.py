@@ -16,6 +16,7 @@ GROUPS: Mapping[str, Sequence[Command]] = {
         results.Swap(),
         results.Reenact(),
         results.Evaluate(),
+        results.Compare(),
         results.Export(),
         results.Demo(),
     ),

@@ -135,6 +135,32 @@ class Evaluate(Command):
         )
 
 
+class Compare(Command):
+    """Compare the faces of two pictures or clips: identity, pose, expression, pixels, and where they differ."""
+
+    name = "compare"
+    usage = "A B [--output DIR] [--face NUMBER[,NUMBER]]"
+    inputs = (2, 2)
+
+    def define(self, values, arguments):
+        meaning = (
+            "Folder to write, which is not there yet: scores.json, scores.md, and difference.png, a picture of where "
+            "both faces differ."
+        )
+        flags.DEFINE_string("output", None, meaning, values)
+        meaning = (
+            "Number of the person in both, from 'faceswap people', or A's and B's, such as 1,0. By default the largest "
+            "in each."
+        )
+        flags.DEFINE_list("face", [], meaning, values)
+
+    def run(self, values, inputs):
+        from faceswap_jax.evaluation.compare import compare
+
+        faces = of_both(values.face) if values.face else None
+        compare(*paths(inputs), _path(values.output), faces)
+
+
 class Export(Command):
     """Write a run as an artifact: safetensors, StableHLO and ONNX, compared with the checkpoint."""
 
@@ -197,6 +223,20 @@ def numbered(texts: Sequence[str]) -> dict[int, str]:
             raise InputError(f"--personas names face {int(number)} twice; name each once.")
         personas[int(number)] = name.strip()
     return personas
+
+
+def of_both(texts: Sequence[str]) -> tuple[int, int]:
+    """Numbers of the people who are compared, from one for both or one for each.
+
+    Raises:
+        InputError: there are others, or none.
+    """
+    if len(texts) not in (1, 2) or not all(text.strip().isdecimal() for text in texts):
+        raise InputError(
+            f"--face is '{','.join(texts)}'; give a number for both, or two, such as 1,0."
+        )
+    first, *_, last = map(int, (*texts, *texts))
+    return first, last
 
 
 def define_swap(values: flags.FlagValues) -> None:

@@ -28,6 +28,7 @@ from faceswap_jax.faces.video import CLIP_SUFFIXES
 from faceswap_jax.inference.who import spread_faces
 
 REFERENCES = 12  # faces that a persona's identity is measured on
+LOOKS = 2  # at the identity, a second
 SIDE = 192  # of a face that is shown, pixels
 
 FOLLOWING: Mapping[str, Score] = {

@@ -82,6 +82,9 @@ def template(embeddings: Embeddings) -> Direction:
     return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
-def cosine(embeddings: Embeddings, reference: Direction) -> PerFrame:
-    """Cosine of every embedding with a reference, each of unit length: identity similarity (CSIM)."""
-    return embeddings @ reference
+def cosine(embeddings: Embeddings, reference: Direction | Embeddings) -> PerFrame:
+    """Cosine of every embedding with a reference, or with one of its own: identity similarity (CSIM).
+
+    All are of unit length.
+    """
+    return np.sum(embeddings * reference, axis=-1)

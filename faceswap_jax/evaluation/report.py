@@ -116,7 +116,7 @@ class Summary:
         """Writes `path`.json with all digits (null where a number is not defined), and `path`.md for people."""
         content = asdict(self)
         content["scores"] = {name: score.title for name, score in self.scores.items()}
-        write_json(path.with_suffix(".json"), _without_nan(content))
+        write_json(path.with_suffix(".json"), without_nan(content))
 
         sections = [
             f"# Scores after {self.step:,} steps",
@@ -136,7 +136,7 @@ class Summary:
             if self.floor:
                 cells.append(self._floor_text(name))
             lines.append([score.title, score.better, *cells])
-        return _markdown(["score", "better", *self._columns()], lines)
+        return markdown(["score", "better", *self._columns()], lines)
 
     def _columns(self) -> list[str]:
         """The rows that were scored, and the measure's own error where that is known: columns of the tables."""
@@ -153,13 +153,13 @@ class Summary:
             cells = [_with_interval(s, measured[name]) for name, s in self.scores.items()]
             lines.append([pair, *cells])
         titles = [score.title for score in self.scores.values()]
-        return _markdown(["pair", *titles], lines)
+        return markdown(["pair", *titles], lines)
 
     def means(self) -> tuple[list[str], list[list[str | float | None]]]:
         """Heads and rows of a table of the means over all pairs; None where a number is not defined."""
         rows = []
         for name, score in self.scores.items():
-            means = [_without_nan(row[name].mean) for row in self.overall.values()]
+            means = [without_nan(row[name].mean) for row in self.overall.values()]
             rows.append([score.title, *means])
         return ["score", *self.overall], rows
 
@@ -212,12 +212,12 @@ def _over_clips(clips: Sequence[Comparison], row: str, name: str, score: Score) 
     return score.clipped(interval(values, block))
 
 
-def _without_nan(content: Any) -> Any:
+def without_nan(content: Any) -> Any:
     """The same with None for every NaN, which JSON does not know; intervals become {"mean", "low", "high"}."""
     if isinstance(content, Interval):
         content = content._asdict()
     if isinstance(content, dict):
-        return {name: _without_nan(value) for name, value in content.items()}
+        return {name: without_nan(value) for name, value in content.items()}
     undefined = isinstance(content, float) and math.isnan(content)
     return None if undefined else content
 
@@ -229,7 +229,7 @@ def _with_interval(score: Score, measured: Interval) -> str:
     return f"{text} ({score.text(measured.low)} to {score.text(measured.high)})"
 
 
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table whose first column is text and whose others are numbers."""
     numbers = len(header) - 1
     rule = ["---", *["---:"] * numbers]

@@ -10,6 +10,7 @@ from data_pipelines.clips import Clip
 from faceswap_jax.evaluation import expression, identity, motion, seam
 from faceswap_jax.evaluation.ceiling import Ceiling
 from faceswap_jax.evaluation.clip_world import (
+    LOOKS,
     SIDE,
     ClipWorld,
     Person,
@@ -38,7 +39,6 @@ from faceswap_jax.inference.generator import Generator
 CHUNK = 16  # frames in memory at a time
 SHOWN = 2  # faces of each clip in the grid
 MARGIN = 16  # pixels around the face that the flow may need
-LOOKS = 2  # at the identity, a second
 
 Row = tuple[str | None, str]
 """A clip that is measured: the persona it shows, if it is a result, and its row in the persona's table."""

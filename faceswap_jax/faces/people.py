@@ -215,6 +215,21 @@ def nearest(people: Sequence[Person], identity: Embedding) -> int:
     return max(known, key=lambda number: float(people[number].identity @ identity), default=0)
 
 
+def person_of(source: Path, people: Sequence[Person], number: int) -> Person:
+    """The person of that number.
+
+    Raises:
+        InputError: there is none.
+    """
+    if 0 <= number < len(people):
+        return people[number]
+    known = "only face 0" if len(people) == 1 else f"faces 0 to {len(people) - 1}"
+    raise InputError(
+        f"{source} has no face {number}, {known}; 'faceswap people {source} --output people.png' "
+        "shows who has which number."
+    )
+
+
 class Watcher:
     """Links the faces of a clip's frames into tracks, and puts aside some that tell whose they are.
 

@@ -40,6 +40,7 @@ def test_help_names_every_command(faceswap, arguments):
             "workdir model persona pictures output blend step outline face personas keyframes weights only_changes",
         ),
         ("evaluate", "workdir model data blend embedder"),
+        ("compare", "output face"),
         ("export", "workdir step output formats precision persona"),
         ("puppets", "output personas tracks frames format size resolution rate world_seed"),
         ("sweep", "local output devices"),

