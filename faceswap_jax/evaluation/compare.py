@@ -210,20 +210,17 @@ def _similarities(
     a: Side, b: Side, pairs: Sequence[Pair], looked: Collection[Pair]
 ) -> dict[str, PerFrame]:
     """How alike the pixels of the faces are, and those of whole frames that are looked at, if these have one size."""
-    rows = []
-    for pair, (one, other) in zip(pairs, _side_by_side(a, b, pairs), strict=True):
-        faces = (a.aligned(one), b.aligned(other))
-        row = _similarity("face", *(face.image for face in faces), _mask(*faces))
-
-        images = (one.image, other.image)
-        everywhere = np.ones(one.image.shape[:2], np.float32)
-        if pair in looked and _fit(*images):
-            row |= _similarity("frame", *images, everywhere)
-        rows.append(row)
-    undefined = dict.fromkeys(SIMILARITY, np.nan)
-    return {
-        name: np.array([(undefined | row)[name] for row in rows], np.float32) for name in SIMILARITY
-    }
+    values = {name: np.full(len(pairs), np.nan, np.float32) for name in SIMILARITY}
+    for i, (one, other) in enumerate(_side_by_side(a, b, pairs)):
+        face_a = a.aligned(one)
+        face_b = b.aligned(other)
+        measured = _similarity("face", face_a.image, face_b.image, _mask(face_a, face_b))
+        if pairs[i] in looked and _fit(one.image, other.image):
+            everywhere = np.ones(one.image.shape[:2], np.float32)
+            measured |= _similarity("frame", one.image, other.image, everywhere)
+        for name, value in measured.items():
+            values[name][i] = value
+    return values
 
 
 def _similarity(place: str, a: Image, b: Image, mask: Float[np.ndarray, "h w"]) -> dict[str, float]:
@@ -236,12 +233,9 @@ def _side_by_side(
     a: Side, b: Side, pairs: Sequence[Pair]
 ) -> Iterator[tuple[video.Frame, video.Frame]]:
     """The frames of pairs."""
-    frames = zip(
-        a.frames(pair.a for pair in pairs),
-        b.frames(pair.b for pair in pairs),
-        strict=True,
-    )
-    return iter(watched(frames, "pixels", len(pairs)))
+    frames_a = a.frames(pair.a for pair in pairs)
+    frames_b = b.frames(pair.b for pair in pairs)
+    return iter(watched(zip(frames_a, frames_b, strict=True), "pixels", len(pairs)))
 
 
 def _fit(a: Image, b: Image) -> bool:
@@ -257,15 +251,19 @@ def _mask(a: Aligned, b: Aligned) -> Float[np.ndarray, "h w"]:
 
 def _signals(a: Seen, b: Seen, errors: Float[np.ndarray, "n 3"]) -> dict[str, Signal]:
     """What both do, by name."""
-    poses_a, poses_b = (np.stack([head_pose(face) for face in seen.landmarks]) for seen in (a, b))
+    poses_a = np.stack([head_pose(face) for face in a.landmarks])
+    poses_b = np.stack([head_pose(face) for face in b.landmarks])
     apart = np.abs(b.blendshapes - a.blendshapes)
+    columns = zip(
+        (*ANGLES, *NAMES),
+        np.hstack([poses_a, a.blendshapes]).T,
+        np.hstack([poses_b, b.blendshapes]).T,
+        np.hstack([errors, apart]).T,
+        strict=True,
+    )
     signals = {}
-    for names, *measured in (
-        (ANGLES, poses_a, poses_b, errors),
-        (NAMES, a.blendshapes, b.blendshapes, apart),
-    ):
-        for name, *columns in zip(names, *(values.T for values in measured), strict=True):
-            signals[name] = Signal(*map(mean_of, columns))
+    for name, in_a, in_b, difference in columns:
+        signals[name] = Signal(mean_of(in_a), mean_of(in_b), mean_of(difference))
     return signals
 
 

@@ -85,8 +85,9 @@ def draw_differences(
     """
     lines = []
     for (a, b), mask in zip(pairs, masks, strict=True):
-        maps = [measure(a.image, b.image) for measure in (colour_map, structure_map)]
-        lines.append([a.image, b.image, *(_shown(values, mask, a, b) for values in maps)])
+        colours = _shown(colour_map(a.image, b.image), mask, a, b)
+        structure = _shown(structure_map(a.image, b.image), mask, a, b)
+        lines.append([a.image, b.image, colours, structure])
     columns = [
         f"A: {names[0]}",
         f"B: {names[1]}",
@@ -123,7 +124,8 @@ def _colours(values: Map) -> Image:
 def _legend(width: int) -> Image:
     """What the colours and lines of the maps mean."""
     bar_width, bar_height = BAR
-    bar = _colours(np.tile(np.linspace(0, 1, bar_width, dtype=np.float32), (bar_height, 1)))
+    ramp = np.linspace(0, 1, bar_width, dtype=np.float32)
+    bar = _colours(np.tile(ramp, (bar_height, 1)))
     canvas = PIL.Image.new("RGB", (width, 4 * LINE), "white")
     draw = PIL.ImageDraw.Draw(canvas)
 

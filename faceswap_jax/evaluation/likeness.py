@@ -178,4 +178,5 @@ def _spread(values: Float[np.ndarray, "n"]) -> dict[str, float]:
 
 
 def mean_of(values: Float[np.ndarray, "n"]) -> float:
+    """The mean of what is defined; NaN of nothing."""
     return _spread(values)["mean"]

@@ -114,7 +114,8 @@ def test_clips_are_compared_by_time(large, tmp_path, capfd):
     folder, perfect = large
     target = folder / "ben.mp4"
     itself = means(compare(target, target))
-    assert itself["mouth correlation"] == itself["mouth amplitude"] == pytest.approx(1)
+    assert itself["mouth correlation"] == pytest.approx(1)
+    assert itself["mouth amplitude"] == pytest.approx(1)
     assert itself["yaw"] == itself["jaw difference"] == 0 and itself["frame psnr"] == 100
     assert capfd.readouterr().err.count(" left out") == 0
 
