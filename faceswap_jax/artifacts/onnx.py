@@ -15,7 +15,7 @@ from faceswap_jax.artifacts import archive
 from faceswap_jax.artifacts.manifest import ONNX
 from faceswap_jax.artifacts.programs import Program, abstract
 from faceswap_jax.errors import InputError
-from faceswap_jax.ops.convolution import portable
+from faceswap_jax.ops.platforms import portable
 
 OPSET = 21
 

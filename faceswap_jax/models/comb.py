@@ -30,6 +30,14 @@ from faceswap_jax.config import at_least, check, one_of, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.models.autoencoder import Autoencoder, Params
 from faceswap_jax.ops.convolution import conv_general_dilated
+from faceswap_jax.ops.folding import (
+    convolve_enlarged,
+    convolve_folded,
+    downsample_folded,
+    fold,
+    unfold,
+)
+from faceswap_jax.ops.platforms import platform
 from faceswap_jax.ops.resample import downsample, upsample
 
 # Of level 0 .. 8 at full width
@@ -37,6 +45,10 @@ CHANNELS = (512, 512, 512, 512, 256, 128, 64, 32, 16)
 MAX_LEVEL = len(CHANNELS) - 1
 TIED_LEVELS = 2
 LEAK = 0.2  # slope of LeakyReLU below zero
+
+FOLDED_FROM = 4
+FOLDED_UP_TO = 64
+"""From which level on, and of how many channels at most, a TPU gets folded images, see ops/folding.py."""
 
 
 def _keep(block):
@@ -120,6 +132,30 @@ def multiplications(config: CombConfig) -> int:
 initial_kernels = nn.initializers.variance_scaling(2.0 / (1.0 + LEAK**2), "fan_in", "normal")
 
 
+class FoldedConv(nn.Module):
+    """A 'SAME' convolution with bias, the weights of `nn.Conv`, and a folded result.
+
+    Its input is folded, or is convolved as if enlarged by 2.
+    """
+
+    features: int
+    kernel: int
+    dtype: jnp.dtype
+    kernel_init: Callable = nn.linear.default_kernel_init
+    upsampled: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        channels = x.shape[-1] if self.upsampled else x.shape[-1] // 4
+        shape = (self.kernel, self.kernel, channels, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+
+        convolve = convolve_enlarged if self.upsampled else convolve_folded
+        y = convolve(x.astype(self.dtype), kernel)
+        return y + jnp.tile(bias, 4).astype(self.dtype)
+
+
 class ConvLeaky(nn.Module):
     """Stride-1 convolution, of the input or of the input upsampled, with bias and LeakyReLU."""
 
@@ -128,10 +164,24 @@ class ConvLeaky(nn.Module):
     dtype: jnp.dtype
     padding: str | int = "SAME"
     upsampled: bool = False
+    folded: bool = False
 
     @nn.compact
     def __call__(self, x):
+        if self.folded:
+            return nn.leaky_relu(self.folded_convolution()(x), LEAK)
         return nn.leaky_relu(self.convolution()(x), LEAK)
+
+    def folded_convolution(self) -> FoldedConv:
+        """The convolution alone, of a folded result."""
+        return FoldedConv(
+            self.features,
+            self.kernel,
+            self.dtype,
+            kernel_init=initial_kernels,
+            upsampled=self.upsampled,
+            name="conv",
+        )
 
     def convolution(self, bias: bool = True) -> nn.Conv:
         """The convolution alone, with or without bias."""
@@ -172,6 +222,12 @@ class Block(nn.Module):
         return x
 
 
+def folds(config: CombConfig, level: int) -> bool:
+    """Whether the squares of a level's images are folded into channels: large and narrow ones, on TPUs."""
+    large = level >= FOLDED_FROM
+    return platform() == "tpu" and large and config.channels[level] <= FOLDED_UP_TO
+
+
 class Encoder(nn.Module):
     """Images to latents (Figure 3)."""
 
@@ -187,15 +243,25 @@ class Encoder(nn.Module):
         c = self.config
         block = REMAT[c.remat](Block)
 
-        def from_rgb(level, x):
-            conv = ConvLeaky(c.channels[level], 1, c.dtype, name=f"from_rgb_{level}")
+        def from_rgb(level, x, folded=False):
+            conv = ConvLeaky(c.channels[level], 1, c.dtype, folded=folded, name=f"from_rgb_{level}")
             return conv(x)
 
-        h = from_rgb(c.level, x)
+        # Folded as images, not as features: these have more channels.
+        folded = folds(c, c.level)
+        h = from_rgb(c.level, fold(x) if folded else x, folded)
         for level in range(c.level, 0, -1):
-            features = (c.channels[level], c.channels[level - 1])
-            h = block(features, dtype=c.dtype, name=f"level_{level}")(h)
-            h = downsample(h)
+            folded = folds(c, level)
+            if folded and level < c.level:
+                h = fold(h)
+            down = block(
+                features=(c.channels[level], c.channels[level - 1]),
+                dtype=c.dtype,
+                conv=partial(ConvLeaky, folded=folded),
+                name=f"level_{level}",
+            )
+            h = down(h)
+            h = downsample_folded(h) if folded else downsample(h)
             # Fade-in: the newest block beside what came in before there was one
             if level == c.level and c.fading:
                 old = from_rgb(level - 1, downsample(x) if below is None else below)
@@ -221,7 +287,11 @@ class Decoder(nn.Module):
 
     def conv_of(self, level: int) -> Callable[..., nn.Module]:
         """What makes the convolutions of a level."""
-        return ConvLeaky
+        return partial(ConvLeaky, folded=self.folds(level))
+
+    def folds(self, level: int) -> bool:
+        """Whether the images of a level are folded."""
+        return folds(self.config, level)
 
     @nn.compact
     def __call__(
@@ -230,9 +300,12 @@ class Decoder(nn.Module):
         c = self.config
         block = REMAT[c.remat](Block)
 
-        def to_rgb(level, h):
-            conv = nn.Conv(3, (1, 1), dtype=c.dtype, name=f"to_rgb_{level}")
-            y = conv(h)
+        def to_rgb(level, h, folded=False):
+            name = f"to_rgb_{level}"
+            if folded:
+                y = unfold(FoldedConv(3, 1, c.dtype, name=name)(h))
+            else:
+                y = nn.Conv(3, (1, 1), dtype=c.dtype, name=name)(h)
             return nn.sigmoid(y.astype(jnp.float32))
 
         # A 4 x 4 'full' convolution of one pixel: the latent spreads over 4 x 4 positions, one bias a channel.
@@ -247,7 +320,7 @@ class Decoder(nn.Module):
         pixel = z[:, None, None]
         h = from_latent(pixel.astype(c.dtype))
         for level in range(1, c.level + 1):
-            below = h
+            below = unfold(h) if self.folds(level - 1) else h
             up = block(
                 features=(c.channels[level], c.channels[level]),
                 dtype=c.dtype,
@@ -255,9 +328,9 @@ class Decoder(nn.Module):
                 conv=self.conv_of(level),
                 name=f"level_{level}",
             )
-            h = up(h)
+            h = up(below)
 
-        y = to_rgb(c.level, h)
+        y = to_rgb(c.level, h, self.folds(c.level))
         # Fade-in: the newest block beside the image of the level below
         if c.level > 0 and c.fading:
             old = upsample(to_rgb(c.level - 1, below))

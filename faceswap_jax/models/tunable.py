@@ -174,6 +174,10 @@ class Decoder(comb.Decoder):
             return MadeConv
         return partial(TunedConv, normalised=level > 0)
 
+    def folds(self, level: int) -> bool:
+        """Never: what tunes a convolution knows its channels."""
+        return False
+
 
 def init_dense(key: PRNGKeyArray, code: int, results: PyTree) -> Params:
     """A dense layer that makes `results`, a tree of arrays, of a code of zeros, and something near them of others."""

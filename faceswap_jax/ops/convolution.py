@@ -20,14 +20,16 @@ Results of at most 2 x 2 pixels are one product with patches of the images, of k
 gradient of 3 x 3 pixels and 256 channels took 103 ms on 32 images of 2 px, and takes 5.
 
 GPUs and TPUs have such algorithms in their libraries, so they get `jax.lax.conv_general_dilated`. So do other kernels,
-strides and types, shapes that gain nothing, and programs that other machines will run (`portable`). What is compiled
-for a mesh is for the mesh's devices, whatever this process runs on.
+strides and types, shapes that gain nothing, and programs that other machines will run (`platforms.portable`). What is
+compiled for a mesh is for the mesh's devices, whatever this process runs on.
+
+Images enlarged by 2 have four times the values, which a TPU's compiler copies into one layout for the convolution and
+into others for its gradients. So for TPUs the images are convolved as they are, where they have more values than the
+kernel, which becomes four times as large (ops/folding.py).
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,6 +39,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from faceswap_jax.ops.folding import convolve_enlarged, unfold
+from faceswap_jax.ops.platforms import platform
 from faceswap_jax.ops.resample import upsample
 
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -62,19 +66,6 @@ FEW_CHANNELS = 4
 CACHED = 2**18
 
 
-_PORTABLE = ContextVar("portable", default=False)
-
-
-@contextmanager
-def portable() -> Iterator[None]:
-    """What is traced meanwhile has plain convolutions alone: whoever runs it chooses the algorithm."""
-    token = _PORTABLE.set(True)
-    try:
-        yield
-    finally:
-        _PORTABLE.reset(token)
-
-
 def conv_general_dilated(
     lhs: Images,
     rhs: Float[Array, "kh kw c f"],
@@ -94,6 +85,8 @@ def conv_general_dilated(
         upsampled: whether to convolve the images enlarged by 2 with nearest neighbours.
         options: of `jax.lax.conv_general_dilated`.
     """
+    if upsampled and platform() == "tpu" and lhs.size > rhs.size:
+        return unfold(convolve_enlarged(lhs, rhs))
     x = upsample(lhs) if upsampled else lhs
     if _has_few_pixels(x, rhs, window_strides, padding, options):
         return _of_patches(x, rhs, window_strides, padding)
@@ -106,15 +99,8 @@ def conv_general_dilated(
 
 
 def _on_this_cpu(x) -> bool:
-    """Whether images of float32 are convolved on a CPU, and here."""
-    here = _platform() == "cpu" and not _PORTABLE.get()
-    return here and x.dtype == jnp.float32
-
-
-def _platform() -> str:
-    """Of the devices that will run what is traced, e.g. "cpu"."""
-    of_mesh = jax.sharding.get_abstract_mesh().abstract_device
-    return of_mesh.platform if of_mesh else jax.default_backend()
+    """Whether images of float32 are convolved on a CPU, and on one like this."""
+    return platform() == "cpu" and x.dtype == jnp.float32
 
 
 def _plain(x, kernel, strides, padding, options) -> bool:

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from faceswap_jax.models import comb
 from faceswap_jax.models.autoencoder import grow, persona
@@ -144,3 +145,31 @@ def test_shapes_ranges_and_types():
     assert y.min() > 0 and y.max() < 1
     fresh = jax.eval_shape(partial(comb.init, c), jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(fresh)} == {jnp.dtype("float32")}
+
+
+TPU = jax.sharding.AbstractDevice("TPU v5 lite", 1, "tpu")
+
+
+def test_the_network_for_tpus_folds_large_images_and_is_the_same():
+    """Traced for a TPU, run here: its two largest levels have folded squares, one of them as the images come in."""
+    c = config(5, channels=(8, 8, 8, 8, 6, 4))
+    params = drawn(partial(comb.init, c), 0)
+    own = persona(params["personas"], 1)
+    x = jax.random.uniform(jax.random.key(1), (2, 128, 128, 3))
+
+    def images(params, own, x):
+        z = comb.encode(c, params["encoder"], x, 0.3)
+        return comb.decode(c, params["tied"], own, z, 0.3)
+
+    def gradient(params, own, x):
+        return jax.grad(lambda *weights: (images(*weights, x) ** 2).mean(), (0, 1))(params, own)
+
+    mesh = jax.sharding.AbstractMesh((1,), ("data",), abstract_device=TPU)
+    for function in (images, gradient):
+        with jax.sharding.use_abstract_mesh(mesh):
+            traced = jax.make_jaxpr(function)(params, own, x)
+        assert "[2,64,64,16]" in str(traced) and "[2,32,32,24]" in str(traced)
+        found = jax.jit(jaxpr_as_fun(traced))(*jax.tree.leaves((params, own, x)))
+        expected = jax.tree.leaves(jax.jit(function)(params, own, x))
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
