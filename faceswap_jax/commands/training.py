@@ -54,7 +54,7 @@ class Compile(Command):
     """What a training step costs on TPUs or on N devices, by compiling it; needs neither them nor data."""
 
     name = "compile"
-    usage = "--config FILE --topology NAME|--devices N [--personas N] [--config.FIELD=VALUE ...]"
+    usage = "--config FILE --topology NAME|--devices N [--personas N] [--fit batch] [--config.FIELD=VALUE ...]"
     required = ("config",)
 
     def define(self, values, arguments):
@@ -67,6 +67,13 @@ class Compile(Command):
         )
         flags.DEFINE_integer("devices", None, "CPU devices to simulate instead.", 1, None, values)
         flags.DEFINE_integer("personas", 8, "How many the data would have.", 1, None, values)
+        flags.DEFINE_list(
+            "fit",
+            [],
+            "`batch`: instead search the largest config.batch that the TPUs hold, from the given one on, in a few "
+            "compilations. `batch,precision,remat` compares bfloat16 and float32, and config.model.remat, too.",
+            values,
+        )
 
     def run(self, values, inputs):
         from faceswap_jax.cost.report import compile_phases
@@ -75,11 +82,18 @@ class Compile(Command):
             raise InputError(
                 "Give either --topology, e.g. v5e:4x4, or --devices, how many to simulate."
             )
+        if values.fit and "batch" not in values.fit:
+            raise InputError(f"--fit has to have batch, not {','.join(values.fit)} alone.")
+        if values.fit and values.topology is None:
+            raise InputError(
+                "--fit needs --topology: simulated devices have no memory of their own."
+            )
         compile_phases(
             values.config,
             values.personas,
             devices=values.devices or 0,
             topology=values.topology or "",
+            fit=values.fit,
         )
 
     def more_help(self, arguments):

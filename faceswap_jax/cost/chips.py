@@ -15,7 +15,7 @@ class Chip:
     Attributes:
         name: for people.
         flops: operations per second, bfloat16 in and float32 out.
-        memory: bytes.
+        memory: bytes that a program gets.
         bandwidth: bytes per second between its memory and its cores.
         links: bytes per second that leave it for other chips of its slice, over all of its links together.
     """
@@ -28,12 +28,13 @@ class Chip:
 
 
 CHIPS = {
-    "v5e": Chip("TPU v5e", 197e12, 16 * 2**30, 819e9, 200e9),
-    "v5p": Chip("TPU v5p", 459e12, 95 * 2**30, 2765e9, 600e9),
-    "v6e": Chip("TPU v6e", 918e12, 32 * 2**30, 1638e9, 400e9),
+    "v5e": Chip("TPU v5e", 197e12, int(15.75 * 2**30), 819e9, 200e9),
+    "v5p": Chip("TPU v5p", 459e12, int(95.74 * 2**30), 2765e9, 600e9),
+    "v6e": Chip("TPU v6e", 918e12, int(31.25 * 2**30), 1638e9, 400e9),
 }
 """As Google's documentation of Cloud TPU has them: docs.cloud.google.com/tpu/docs, pages v5e, v5p-training and v6e. Its
-bandwidth between chips is that of both directions together, of which half leaves a chip."""
+bandwidth between chips is that of both directions together, of which half leaves a chip. Memory is what the compiler
+says that there is."""
 
 REACHED = 0.4
 """The part of the bound that a good training reaches, by experience with other networks: a choice."""

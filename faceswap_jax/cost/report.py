@@ -12,6 +12,7 @@ from rich.table import Table
 
 from faceswap_jax.cost.chips import CHIPS, REACHED, Chip, bound, least
 from faceswap_jax.cost.collectives import Collective
+from faceswap_jax.cost.fit import Fit, fits
 from faceswap_jax.cost.program import Cost, TooLarge, costs
 from faceswap_jax.cost.topologies import devices_of
 from faceswap_jax.parallel.mesh import make_mesh, split_cpu
@@ -30,7 +31,12 @@ Found = Sequence[Sequence[Cost | TooLarge]]
 
 
 def compile_phases(
-    config: ml_collections.ConfigDict, personas: int, *, devices: int = 0, topology: str = ""
+    config: ml_collections.ConfigDict,
+    personas: int,
+    *,
+    devices: int = 0,
+    topology: str = "",
+    fit: Sequence[str] = (),
 ) -> None:
     """Compiles every phase of `config` and prints tables to stdout; call it before JAX starts.
 
@@ -41,6 +47,8 @@ def compile_phases(
         personas: how many the data would have.
         devices: of the mesh, simulated CPU devices, in place of config.mesh.cpu_devices.
         topology: of TPUs, in place of simulated devices; see `topologies.SHAPES`.
+        fit: if given, "batch" and names of `fit.VARIED`: instead finds the largest batch that these TPUs hold in the
+            last phase.
 
     Raises:
         InputError: the config is wrong, the mesh does not fit, or the topology cannot be compiled for.
@@ -61,9 +69,16 @@ def compile_phases(
     task = load_task(task_class(config).resolve(config))
     mesh = make_mesh(config.mesh.persona, there)
 
-    # Costs
-    found = costs(task, mesh, partial(print, file=sys.stderr, flush=True))
     console = Console(width=None if sys.stdout.isatty() else 140)
+    tell = partial(print, file=sys.stderr, flush=True)
+    if fit:
+        varied = [name for name in fit if name != "batch"]
+        found = list(fits(config, mesh, chip.memory, varied, tell))
+        console.print(fit_table(found, mesh, chip))
+        return
+
+    # Costs
+    found = costs(task, mesh, tell)
     console.print(program_table(found, mesh, chip))
     if chip:
         console.print(bound_table(task, found, chip))
@@ -106,6 +121,38 @@ def program_table(found: Found, mesh: Mesh, chip: Chip | None) -> Table:
             *(f"{size / 2**20:,.1f}" for size in sizes),
             peak,
             summary(row.collectives),
+        )
+    return result
+
+
+def fit_table(found: Sequence[Fit], mesh: Mesh, chip: Chip) -> Table:
+    """One row per variant: the largest batch that fits, and what it needs."""
+    axes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
+    result = Table(title=f"The largest batch on {mesh.size} x {chip.name}, a mesh of {axes}")
+    for name in ("variant", "phase"):
+        result.add_column(name)
+    numbers = ("config.batch", "predicted (MiB)", "peak (MiB)", "of the memory", "at best (ms)")
+    for name in (*numbers, "ms / batch"):
+        result.add_column(name, justify="right")
+    for row in found:
+        variant = ", ".join(f"{name}={value}" for name, value in row.variant.items())
+        if row.cost is None:
+            result.add_row(variant, "", "none fits", *["-"] * 5)
+            continue
+        predicted = "-"
+        if row.predicted is not None:
+            off = row.predicted / row.cost.peak - 1
+            predicted = f"{row.predicted / 2**20:,.0f} ({off:+.1%})"
+        least_ms = 1e3 * bound(row.cost, chip).seconds
+        result.add_row(
+            variant or "as it is",
+            row.cost.phase,
+            f"{row.batch}",
+            predicted,
+            f"{row.cost.peak / 2**20:,.0f}",
+            f"{row.cost.peak / chip.memory:.0%}",
+            f"{least_ms:,.1f}",
+            f"{least_ms / row.batch:,.2f}",
         )
     return result
 

@@ -44,6 +44,8 @@ def test_the_command(tmp_path):
         (["--devices=3"], "config.mesh.persona is 2; choose a divisor of the 3 devices."),
         (["--devices=4", "--personas=3"], "choose a divisor of 3 personas"),
         (["--devices=4", "--config.batch=3"], "does not divide among the mesh"),
+        (["--devices=4", "--fit=batch"], "--fit needs --topology"),
+        (["--topology=v5e:2x2", "--fit=remat"], "--fit has to have batch, not remat alone"),
     ):
         result = run(*arguments)
         assert (result.returncode, result.stdout) == (2, "") and message in result.stderr
