@@ -51,7 +51,7 @@ class Train(Command):
 
 
 class Compile(Command):
-    """What a training step costs on TPUs or on N devices, by compiling it; needs neither them nor data."""
+    """What a training step costs on TPUs, GPUs or N devices, by compiling it; needs neither them nor data."""
 
     name = "compile"
     usage = "--config FILE --topology NAME|--devices N [--personas N] [--fit batch] [--config.FIELD=VALUE ...]"
@@ -62,7 +62,8 @@ class Compile(Command):
         flags.DEFINE_string(
             "topology",
             None,
-            "TPUs to compile for: v5e, v5p or v6e and the chips along each side, e.g. v5e:4x4. Needs the extra `tpu`.",
+            "What to compile for: v5e, v5p or v6e and the chips along each side, e.g. v5e:4x4, by the extra `tpu`; or "
+            "h100 and their number, e.g. h100:8, on two hosts h100:2x8, by the extra `cuda`.",
             values,
         )
         flags.DEFINE_integer("devices", None, "CPU devices to simulate instead.", 1, None, values)
@@ -70,7 +71,7 @@ class Compile(Command):
         flags.DEFINE_list(
             "fit",
             [],
-            "`batch`: instead search the largest config.batch that the TPUs hold, from the given one on, in a few "
+            "`batch`: instead search the largest config.batch that the chips hold, from the given one on, in a few "
             "compilations. `batch,precision,remat` compares bfloat16 and float32, and config.model.remat, too.",
             values,
         )
@@ -80,7 +81,7 @@ class Compile(Command):
 
         if (values.topology is None) == (values.devices is None):
             raise InputError(
-                "Give either --topology, e.g. v5e:4x4, or --devices, how many to simulate."
+                "Give either --topology, e.g. v5e:4x4 or h100:8, or --devices, how many to simulate."
             )
         if values.fit and "batch" not in values.fit:
             raise InputError(f"--fit has to have batch, not {','.join(values.fit)} alone.")

@@ -9,32 +9,44 @@ from faceswap_jax.tasks.base import Phase, Task
 
 
 @dataclass(frozen=True)
-class Chip:
-    """The peaks of one chip.
+class Peaks:
+    """What a chip can do at most.
 
     Attributes:
-        name: for people.
         flops: operations per second, bfloat16 in and float32 out.
-        memory: bytes that a program gets.
         bandwidth: bytes per second between its memory and its cores.
         links: bytes per second that leave it for other chips of its slice, over all of its links together.
     """
 
-    name: str
     flops: float
-    memory: int
     bandwidth: float
     links: float
 
 
+@dataclass(frozen=True)
+class Chip:
+    """A chip to compile for.
+
+    Attributes:
+        name: for people.
+        memory: bytes that a program gets.
+        peaks: None if its compiler counts nothing that could be held against them.
+    """
+
+    name: str
+    memory: int
+    peaks: Peaks | None = None
+
+
 CHIPS = {
-    "v5e": Chip("TPU v5e", 197e12, int(15.75 * 2**30), 819e9, 200e9),
-    "v5p": Chip("TPU v5p", 459e12, int(95.74 * 2**30), 2765e9, 600e9),
-    "v6e": Chip("TPU v6e", 918e12, int(31.25 * 2**30), 1638e9, 400e9),
+    "v5e": Chip("TPU v5e", int(15.75 * 2**30), Peaks(197e12, 819e9, 200e9)),
+    "v5p": Chip("TPU v5p", int(95.74 * 2**30), Peaks(459e12, 2765e9, 600e9)),
+    "v6e": Chip("TPU v6e", int(31.25 * 2**30), Peaks(918e12, 1638e9, 400e9)),
+    "h100": Chip("H100", int(0.75 * 84929347584)),
 }
-"""As Google's documentation of Cloud TPU has them: docs.cloud.google.com/tpu/docs, pages v5e, v5p-training and v6e. Its
-bandwidth between chips is that of both directions together, of which half leaves a chip. Memory is what the compiler
-says that there is."""
+"""Peaks as Google's documentation of Cloud TPU has them: docs.cloud.google.com/tpu/docs, pages v5e, v5p-training and
+v6e. Its bandwidth between chips is that of both directions together, of which half leaves a chip. Memory is what the
+compiler says that there is; of a GPU's, JAX takes three quarters."""
 
 REACHED = 0.4
 """The part of the bound that a good training reaches, by experience with other networks: a choice."""
@@ -70,23 +82,23 @@ class Bound:
         return self.arithmetic / self.seconds
 
 
-def bound(cost: Cost, chip: Chip) -> Bound:
+def bound(cost: Cost, peaks: Peaks) -> Bound:
     """How fast a step can be at best."""
     return Bound(
-        arithmetic=cost.flops / chip.flops,
-        memory=cost.traffic / chip.bandwidth,
-        interconnect=sum(one.sent for one in cost.collectives) / chip.links,
+        arithmetic=cost.flops / peaks.flops,
+        memory=cost.traffic / peaks.bandwidth,
+        interconnect=sum(one.sent for one in cost.collectives) / peaks.links,
     )
 
 
-def least(task: Task, phase: Phase, found: Sequence[Cost | TooLarge], chip: Chip) -> float | None:
+def least(task: Task, phase: Phase, found: Sequence[Cost | TooLarge], peaks: Peaks) -> float | None:
     """The seconds that a phase takes at best; None if a step of it does not fit.
 
     Args:
         task: that decides on the order of steps.
         phase: of it.
         found: the cost of each of its steps.
-        chip: that all of them run on.
+        peaks: of the chip that all of them run on.
     """
     if any(isinstance(one, TooLarge) for one in found):
         return None
@@ -94,4 +106,4 @@ def least(task: Task, phase: Phase, found: Sequence[Cost | TooLarge], chip: Chip
         counts = {found[0].step: phase.stop - phase.start}
     else:
         counts = Counter(task.step_name(phase, step) for step in range(phase.start, phase.stop))
-    return sum(counts[one.step] * bound(one, chip).seconds for one in found)
+    return sum(counts[one.step] * bound(one, peaks).seconds for one in found)

@@ -121,8 +121,12 @@ def _fit(config, mesh, available, variant, progress) -> Fit:
                 of_steps.append(cost(task, phase, mesh, described, name))
         if any(isinstance(one, TooLarge) for one in of_steps):
             return None
-        found[batch] = max(of_steps, key=lambda one: one.peak)
-        return found[batch].peak
+        largest_step = max(of_steps, key=lambda one: one.peak)
+        # Compilers for GPUs refuse nothing.
+        if largest_step.peak > available:
+            return None
+        found[batch] = largest_step
+        return largest_step.peak
 
     unit = mesh.shape["data"]
     first = max(unit, config.batch // unit * unit)

@@ -3,6 +3,7 @@
 - Arguments are exact: the bytes of a device's part of the state, and of what the step reads of the batch. Temporaries
   are what the compiler has planned.
 - FLOPs are XLA's count. A loop's body counts once, in FLOPs, traffic and collectives alike, however often it is run.
+  For GPUs there is none, and no traffic: their programs call libraries. Nor is there what these need to work with.
 - Seconds are those of this machine, without the cache of compiled programs.
 
 For simulated CPU devices the numbers resemble those of as many accelerators, but are not theirs. Collectives follow
@@ -40,8 +41,8 @@ class Cost:
         phase: its name.
         step: name of the step in `Task.steps`.
         seconds: tracing and compiling.
-        flops: operations; a multiplication with its addition is two.
-        traffic: bytes to and from the device's memory.
+        flops: operations; a multiplication with its addition is two. None of GPUs.
+        traffic: bytes to and from the device's memory. None of GPUs.
         arguments: bytes of the state and the batch.
         temporaries: bytes of all else while the step runs.
         peak: bytes of both, and of results that do not take the place of the old state.
@@ -51,8 +52,8 @@ class Cost:
     phase: str
     step: str
     seconds: float
-    flops: float
-    traffic: int
+    flops: float | None
+    traffic: int | None
     arguments: int
     temporaries: int
     peak: int
@@ -153,14 +154,15 @@ def cost(task: Task, phase: Phase, mesh: Mesh, batch: Batch, name: str) -> Cost 
 def _cost(title: str, name: str, seconds: float, compiled: jax.stages.Compiled, mesh: Mesh) -> Cost:
     memory = compiled.memory_analysis()
     program = list(computations(compiled.as_text()))
+    counts = compiled.cost_analysis()
     # What takes the place of the old state needs no room of its own.
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
     return Cost(
         phase=title,
         step=name,
         seconds=seconds,
-        flops=compiled.cost_analysis()["flops"],
-        traffic=traffic(program),
+        flops=counts["flops"] if counts else None,
+        traffic=traffic(program) if counts else None,
         arguments=memory.argument_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         peak=memory.argument_size_in_bytes + memory.temp_size_in_bytes + results,

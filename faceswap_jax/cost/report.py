@@ -46,9 +46,9 @@ def compile_phases(
         config: of the experiment.
         personas: how many the data would have.
         devices: of the mesh, simulated CPU devices, in place of config.mesh.cpu_devices.
-        topology: of TPUs, in place of simulated devices; see `topologies.SHAPES`.
-        fit: if given, "batch" and names of `fit.VARIED`: instead finds the largest batch that these TPUs hold in the
-            last phase.
+        topology: of TPUs or GPUs, in place of simulated devices; see `topologies.SHAPES`.
+        fit: if given, "batch" and names of `fit.VARIED`: instead finds the largest batch that these chips hold in
+            the last phase.
 
     Raises:
         InputError: the config is wrong, the mesh does not fit, or the topology cannot be compiled for.
@@ -80,7 +80,7 @@ def compile_phases(
     # Costs
     found = costs(task, mesh, tell)
     console.print(program_table(found, mesh, chip))
-    if chip:
+    if chip and chip.peaks:
         console.print(bound_table(task, found, chip))
 
 
@@ -117,8 +117,8 @@ def program_table(found: Found, mesh: Mesh, chip: Chip | None) -> Table:
         result.add_row(
             row.phase,
             f"{row.seconds:.1f}",
-            f"{row.flops / 1e9:,.3g}",
-            *(f"{size / 2**20:,.1f}" for size in sizes),
+            "-" if row.flops is None else f"{row.flops / 1e9:,.3g}",
+            *("-" if size is None else f"{size / 2**20:,.1f}" for size in sizes),
             peak,
             summary(row.collectives),
         )
@@ -143,7 +143,10 @@ def fit_table(found: Sequence[Fit], mesh: Mesh, chip: Chip) -> Table:
         if row.predicted is not None:
             off = row.predicted / row.cost.peak - 1
             predicted = f"{row.predicted / 2**20:,.0f} ({off:+.1%})"
-        least_ms = 1e3 * bound(row.cost, chip).seconds
+        milliseconds = ["-", "-"]
+        if chip.peaks:
+            least_ms = 1e3 * bound(row.cost, chip.peaks).seconds
+            milliseconds = [f"{least_ms:,.1f}", f"{least_ms / row.batch:,.2f}"]
         result.add_row(
             variant or "as it is",
             row.cost.phase,
@@ -151,20 +154,20 @@ def fit_table(found: Sequence[Fit], mesh: Mesh, chip: Chip) -> Table:
             predicted,
             f"{row.cost.peak / 2**20:,.0f}",
             f"{row.cost.peak / chip.memory:.0%}",
-            f"{least_ms:,.1f}",
-            f"{least_ms / row.batch:,.2f}",
+            *milliseconds,
         )
     return result
 
 
 def bound_table(task: Task, found: Found, chip: Chip) -> Table:
     """One row per step: how fast it can be at best, and how long its phase would take."""
-    peaks = (
-        f"{chip.flops / 1e12:.0f} TFLOP/s",
-        f"memory {chip.bandwidth / 1e9:,.0f} GB/s",
-        f"links {chip.links / 1e9:.0f} GB/s",
+    peaks = chip.peaks
+    told = (
+        f"{peaks.flops / 1e12:.0f} TFLOP/s",
+        f"memory {peaks.bandwidth / 1e9:,.0f} GB/s",
+        f"links {peaks.links / 1e9:.0f} GB/s",
     )
-    result = Table(title=f"At best, by the peaks of a {chip.name}: {', '.join(peaks)}")
+    result = Table(title=f"At best, by the peaks of a {chip.name}: {', '.join(told)}")
     result.add_column("phase")
     columns = ("arithmetic (ms)", "memory (ms)", "links (ms)")
     for column in columns:
@@ -175,12 +178,12 @@ def bound_table(task: Task, found: Found, chip: Chip) -> Table:
 
     total = 0.0
     for phase, of_phase in zip(task.phases, found, strict=True):
-        seconds = least(task, phase, of_phase, chip)
+        seconds = least(task, phase, of_phase, peaks)
         total = None if seconds is None or total is None else total + seconds
         for row in of_phase:
             cells = ["-"] * 5
             if isinstance(row, Cost):
-                limit = bound(row, chip)
+                limit = bound(row, peaks)
                 cells = [f"{1e3 * one:,.2f}" for one in vars(limit).values()]
                 cells += [limit.binding, f"{limit.share:.0%}"]
             steps = f"{phase.stop - phase.start:,}"

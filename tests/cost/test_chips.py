@@ -20,13 +20,13 @@ def test_every_generation_has_its_peaks():
 
 
 def test_the_slowest_of_three_binds():
-    chip = CHIPS["v5e"]
+    peaks = CHIPS["v5e"].peaks
     # 1 ms of arithmetic, 4 ms of memory, 2 ms of links, for half of what is gathered comes from others
-    limit = bound(of(197e9, 819_000_000 * 4, 800_000_000), chip)
+    limit = bound(of(197e9, 819_000_000 * 4, 800_000_000), peaks)
     assert vars(limit) == pytest.approx({"arithmetic": 1e-3, "memory": 4e-3, "interconnect": 2e-3})
     assert (limit.binding, limit.share) == ("memory", pytest.approx(0.25))
-    assert bound(of(197e9), chip).binding == "arithmetic"
-    assert bound(of(exchanged=4), chip).binding == "interconnect"
+    assert bound(of(197e9), peaks).binding == "arithmetic"
+    assert bound(of(exchanged=4), peaks).binding == "interconnect"
 
 
 class Alternating:
@@ -39,9 +39,9 @@ class Alternating:
 
 def test_time_follows_the_order_of_steps():
     phase = Phase("stage", 0, 7200, stage=0)
-    chip = CHIPS["v5e"]
+    peaks = CHIPS["v5e"].peaks
     second = of(197e12)
-    assert least(None, phase, [second], chip) == pytest.approx(7200)
+    assert least(None, phase, [second], peaks) == pytest.approx(7200)
     steps = [of(197e12, step="short"), of(3 * 197e12, step="long")]
-    assert least(Alternating(), phase, steps, chip) == pytest.approx(1.5 * 7200)
-    assert least(None, phase, [TooLarge("stage", "train", 0.0, "")], chip) is None
+    assert least(Alternating(), phase, steps, peaks) == pytest.approx(1.5 * 7200)
+    assert least(None, phase, [TooLarge("stage", "train", 0.0, "")], peaks) is None
