@@ -107,6 +107,9 @@ def _gpus(name: str, target: str, shape: str) -> Sequence[jax.Device]:
             f"--topology {name} needs JAX's plug-in for CUDA, which is not installed; install the extra `cuda` "
             "(pip install 'faceswap-jax[cuda]'), or give --devices for simulated CPU devices."
         )
+    # Which tiles Triton's products take is found by trying them on a GPU; what is taken instead may not compile.
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_enable_triton_gemm=false"
     hosts, _, each = shape.rpartition("x")
     options = {"target_config": target, "topology": f"1x{hosts or 1}x{each}"}
     try:

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.batches.assembly import FIELDS, plain_crop
+from data_pipelines.batches.assembly import FIELDS, decode_image, plain_crop
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.masks import polygon_masks
 from data_pipelines.batches.roles import Identities, Personas, Roles
 from data_pipelines.puppets.source import puppet_source
-from data_pipelines.records import decode
+from data_pipelines.records import decode, unpack
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
@@ -108,6 +108,20 @@ def test_decoding_a_jpeg_smaller_is_as_good_as_averaging_it(resolution):
     # Between the halves another filter than averaging is at work.
     limit = 1.5 if 64 % resolution == 0 else 4
     assert np.sqrt(np.square(error).mean()) < limit and abs(error.mean()) < 0.5
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_the_decoders_own_reduction_is_the_mean_to_within_some_levels(reduction):
+    """The decoder leaves out the high frequencies of each block; the mean of pixels differs by rounding alone."""
+    (data,) = puppet_source(0, 1, 0, 1, 64).records
+    side = len(decode(data).image)
+    _, encoded = unpack(data)
+    smaller, found = decode_image(encoded, side, 1 / reduction)
+    whole, _ = decode_image(encoded, side, 1.0)
+    assert found == reduction
+    mean = cv2.resize(whole, smaller.shape[:2], interpolation=cv2.INTER_AREA)
+    levels = smaller.astype(int) - mean
+    assert np.abs(levels).max() <= 3 and np.sqrt(np.square(levels).mean()) < 0.8
 
 
 def test_sixteen_bits_are_rounded_to_the_nearest_eight():
