@@ -32,6 +32,9 @@ EXPECTED = 3
 ENOUGH = 1.1
 """What was confirmed stands, unless a better line promises so many times as much."""
 
+FAR = 16
+"""How many times as far as the last batch a line is trusted."""
+
 Variant = dict[str, str]
 """Values in place of an experiment's, by field."""
 
@@ -185,6 +188,7 @@ def _next(
     batch = 2 * best
     if slope > 0:
         batch = best + (available - fitting[best]) / slope
+    batch = min(batch, FAR * best)
     if batch >= too_large:
         # The line promised too much.
         batch = (best + 3 * too_large) / 4

@@ -25,6 +25,11 @@ def test_a_line_takes_three_compilations():
     assert (batch, predicted) == (100, 1000) and asked == [4, 8, 100]
 
 
+def test_a_line_is_not_followed_too_far():
+    (batch, predicted), asked = asked_of(lambda batch: 100 + 9 * batch, 10_000, 4)
+    assert (batch, predicted) == (1100, 10_000) and asked == [4, 8, 128, 1100]
+
+
 def test_batches_are_multiples_of_a_unit():
     (batch, predicted), asked = asked_of(lambda batch: 100 + 9 * batch, 995, 8, unit=8)
     assert (batch, predicted) == (96, 964) and asked == [8, 16, 96]

@@ -17,6 +17,8 @@ def test_every_experiment_is_in_the_table():
     # Compiled, run, neither: none is empty, and something is said of each experiment.
     assert all(len(cells) == 3 and all(cells) for cells in told.values())
     assert all(set(cells) != {"-"} for cells in told.values())
+    # Compiling takes neither data nor devices.
+    assert all(compiled != "-" for compiled, _, _ in told.values())
 
 
 def test_its_topologies_exist():
