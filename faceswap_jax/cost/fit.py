@@ -32,7 +32,7 @@ EXPECTED = 3
 ENOUGH = 1.1
 """What was confirmed stands, unless a better line promises so many times as much."""
 
-FAR = 16
+FAR = 64
 """How many times as far as the last batch a line is trusted."""
 
 Variant = dict[str, str]

@@ -27,7 +27,7 @@ def test_a_line_takes_three_compilations():
 
 def test_a_line_is_not_followed_too_far():
     (batch, predicted), asked = asked_of(lambda batch: 100 + 9 * batch, 10_000, 4)
-    assert (batch, predicted) == (1100, 10_000) and asked == [4, 8, 128, 1100]
+    assert (batch, predicted) == (1100, 10_000) and asked == [4, 8, 512, 1100]
 
 
 def test_batches_are_multiples_of_a_unit():
