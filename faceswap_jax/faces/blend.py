@@ -261,9 +261,11 @@ def _multiband(
     for level in range(kept, count):
         fine = differences[level]
         size = fine.shape[1::-1]
-        band = fine - cv2.pyrUp(differences[level - 1], dstsize=size)
-        change = cv2.pyrUp(change, dstsize=size) + masks[level][..., None] * band
-        change *= insides[level][..., None]
+        band = cv2.subtract(fine, cv2.pyrUp(differences[level - 1], dstsize=size))
+        masked = cv2.multiply(cv2.merge([masks[level]] * 3), band)
+        change = cv2.add(cv2.pyrUp(change, dstsize=size), masked)
+        # 0 where nothing is inside
+        change = cv2.copyTo(change, insides[level])
     return change
 
 

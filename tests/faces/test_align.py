@@ -162,3 +162,20 @@ def test_mirroring():
     # A mirror-symmetric face is its own mirror image: the permutation matches left with right.
     upright = face_landmarks() + np.float32(127.5)
     np.testing.assert_allclose(mirror_landmarks(upright, 256), upright, atol=1e-3)
+
+
+def test_masks_are_the_area_that_a_fine_drawing_covers():
+    """To the bit what OpenCV's averages of 8 x 8 pixels are, of polygons that leave the image, too."""
+    chance = np.random.default_rng(0)
+    for _ in range(20):
+        width, height = chance.integers(20, 90, 2)
+        centre = chance.uniform(-0.2, 1.2, 2) * (width, height)
+        points = np.float32(centre + chance.normal(0, 30, (9, 2)))
+        polygon = cv2.convexHull(points)[:, 0]
+
+        fine = np.zeros((8 * height, 8 * width), np.uint8)
+        vertices = np.round(((polygon.astype(np.float64) + 0.5) * 8 - 0.5) * 256).astype(np.int32)
+        cv2.fillPoly(fine, [vertices], 255, shift=8)
+        covered = cv2.resize(fine, (int(width), int(height)), interpolation=cv2.INTER_AREA)
+        mask = align.polygon_mask(polygon, height, width)
+        np.testing.assert_array_equal(mask, covered / np.float32(255))
