@@ -12,7 +12,6 @@ import json
 import logging
 import math
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -287,7 +286,7 @@ def outcomes(
     if apart:
         people.embedder()
     sidecar = landmarks.find_sidecar(clip.path)
-    finder = None if sidecar else _mediapipe(settings.beta, threading.get_ident())
+    finder = None if sidecar else _mediapipe(settings.beta)
 
     def landmarker(image: UInt8[np.ndarray, "h w 3"], index: int) -> list[landmarks.Face]:
         looked()
@@ -307,6 +306,6 @@ def outcomes(
 
 
 @functools.cache
-def _mediapipe(beta: float, thread: int) -> mediapipe.MediaPipeLandmarker:
-    """Returns the one of a thread, for all its clips: it takes longer to load than a short clip to read."""
+def _mediapipe(beta: float) -> mediapipe.MediaPipeLandmarker:
+    """The one of this process, for all its clips: it takes longer to load than a short clip to read."""
     return mediapipe.MediaPipeLandmarker(beta)

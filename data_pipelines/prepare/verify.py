@@ -32,6 +32,7 @@ from data_pipelines.records import (
     stored_side,
 )
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.ahead import cores
 from faceswap_jax.files import is_partial, locked
 
 BROKEN = "broken"
@@ -112,7 +113,7 @@ def _examine_all(directory: Path, manifest: Manifest, console: Console) -> list[
         (name, shard) for name, persona in manifest.personas.items() for shard in persona.shards
     ]
     # Hashing and decoding run side by side.
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         findings = threads.map(lambda item: _examine(directory, manifest, *item), listed)
         return list(
             track(

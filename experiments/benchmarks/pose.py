@@ -50,6 +50,7 @@ def see_with_mediapipe() -> tuple[
 ]:
     """Returns heads as MediaPipe sees them, turned straight, then poses found and true ones."""
     landmarker = mediapipe.MediaPipeLandmarker(0)
+    network = mediapipe.shipped("face_landmark/face_landmark")
     heads = []
     found = []
     expected = []
@@ -62,7 +63,7 @@ def see_with_mediapipe() -> tuple[
                 continue
             # From the head as it is turned to the head straight ahead, in the axes of `faces.pose`.
             turn = Pose.turn(act.pitch, act.yaw, act.roll) * np.outer(FLIP, FLIP)
-            points = mesh(landmarker, frame.image, faces[0].landmarks)[POINTS]
+            points = mesh(network, frame.image, faces[0].landmarks)[POINTS]
             heads.append(normalised(points @ turn))
             found.append(pose.head_pose(faces[0].landmarks))
             expected.append([act.yaw, act.pitch, act.roll])
@@ -140,15 +141,13 @@ def turned(points: Float[np.ndarray, "n 3"], onto: Float[np.ndarray, "n 3"]) -> 
     return rotation.apply(points)
 
 
-def mesh(
-    landmarker: mediapipe.MediaPipeLandmarker, image: np.ndarray, points: np.ndarray
-) -> np.ndarray:
+def mesh(network: mediapipe.Network, image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Returns the 68 landmarks in space as the mesh network sees them, tilted as in the picture."""
-    box = mediapipe._face_box(points)
+    box = mediapipe.face_box(points)
     side = mediapipe.MESH_RESOLUTION
     to_frame = box.to_frame(side / mediapipe.FACE_MARGIN, side)
-    picture = mediapipe._Pyramid(image).crop(to_frame, side)
-    vertices, _ = landmarker._mesh(picture / np.float32(255))
+    picture = mediapipe.Pyramid(image).crop(to_frame, side)
+    vertices, _ = network(picture / np.float32(255))
 
     # Each landmark is the mean of two vertices; the network saw the face upright.
     pairs = vertices.reshape(-1, 3)[mediapipe._VERTICES]

@@ -1,6 +1,5 @@
 """Commands that make data: from clips, or by rendering."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from absl import flags
 
 from faceswap_jax.commands.base import ANY_NUMBER, Command, paths
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.ahead import cores
 
 MOST_PUPPETS = 100_000  # also of tracks and frames
 
@@ -155,9 +155,6 @@ class Puppets(Command):
 
 def _define_processes(values: flags.FlagValues) -> None:
     """The flag for the number of processes, by default one for each core that this process may use."""
-    # macOS does not tell which cores a process may use.
-    known = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
     flags.DEFINE_integer(
-        "processes", cores, "How many clips are worked on at once.", 1, None, values
+        "processes", cores(), "How many clips are worked on at once.", 1, None, values
     )

@@ -29,7 +29,7 @@ class Face:
 
 
 class Landmarker(Protocol):
-    """Finds the faces of a clip's frames."""
+    """Finds the faces of a clip's frames; several threads may call it at once."""
 
     def __call__(self, image: Image, index: int) -> list[Face]:
         """Faces in the frame number `index` of the clip, the largest first."""

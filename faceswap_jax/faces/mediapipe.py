@@ -105,7 +105,9 @@ MISSING = InputError(
 
 
 class MediaPipeLandmarker:
-    """Landmarks by MediaPipe's face detectors, face mesh and irises (Apache-2.0), run by LiteRT on one thread.
+    """Landmarks by MediaPipe's face detectors, face mesh and irises (Apache-2.0), run by LiteRT.
+
+    Several threads may call it at once: each call has networks of its own, on one thread.
 
     Every frame is treated on its own, without tracking: the same frame gives the same landmarks whatever came before,
     so clips can be cut, resumed and divided among processes.
@@ -128,6 +130,29 @@ class MediaPipeLandmarker:
     """
 
     def __init__(self, beta: float = 0.05) -> None:
+        self._beta = beta
+        # Loaded now, so that what is missing is told at once
+        self._idle = [_Networks(beta)]
+
+    def __call__(self, image: Image, index: int) -> list[Face]:
+        """Faces in a frame, the largest first; `index` plays no role."""
+        try:
+            networks = self._idle.pop()
+        except IndexError:
+            networks = _Networks(self._beta)
+        faces = networks.faces_in(image)
+        self._idle.append(networks)
+        return faces
+
+    def close(self) -> None:
+        """Frees the networks."""
+        del self._idle
+
+
+class _Networks:
+    """What `MediaPipeLandmarker` does in one thread."""
+
+    def __init__(self, beta: float) -> None:
         self._shift = round(beta * MESH_RESOLUTION / FACE_MARGIN)
         with without_chatter():
             self._short_range = _Detector(
@@ -138,11 +163,11 @@ class MediaPipeLandmarker:
                 "face_detection/face_detection_full_range_sparse",
                 grids=[(48, 1)],
             )
-            self._mesh = _shipped("face_landmark/face_landmark")
-            self._iris = _shipped("iris_landmark/iris_landmark")
+            self._mesh = shipped("face_landmark/face_landmark")
+            self._iris = shipped("iris_landmark/iris_landmark")
 
-    def __call__(self, image: Image, index: int) -> list[Face]:
-        """Faces in a frame, the largest first; `index` plays no role."""
+    def faces_in(self, image: Image) -> list[Face]:
+        """Faces in a frame, the largest first."""
         pyramid = Pyramid(image)
         found = self._short_range(*pyramid.reduced(self._short_range.side))
 
@@ -156,10 +181,6 @@ class MediaPipeLandmarker:
         if not faces:
             faces = self._faces(pyramid, self._search(pyramid))
         return faces
-
-    def close(self) -> None:
-        """Frees the networks."""
-        del self._short_range, self._full_range, self._mesh, self._iris
 
     def _search(self, pyramid: "Pyramid") -> Float32[np.ndarray, "n 9"]:
         """What the full-range detector finds in parts of a frame that overlap by a quarter or more."""
@@ -303,7 +324,7 @@ class Network:
         return [self._interpreter.get_tensor(output) for output in self._outputs]
 
 
-def _shipped(name: str) -> Network:
+def shipped(name: str) -> Network:
     """One of the networks in MediaPipe's package, such as "face_landmark/face_landmark".
 
     Raises:
@@ -328,7 +349,7 @@ class _Detector:
     """
 
     def __init__(self, name: str, grids: Sequence[tuple[int, int]]) -> None:
-        self._network = _shipped(name)
+        self._network = shipped(name)
         self.side = self._network.side
         # The middle of the cell of each candidate.
         anchors = []

@@ -6,6 +6,7 @@ number of shots. A track whose identity changes, because somebody steps before s
 """
 
 import bisect
+import contextlib
 import functools
 import itertools
 import math
@@ -18,6 +19,7 @@ from jaxtyping import UInt8
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, tracking, video
+from faceswap_jax.faces.ahead import ahead, mapped
 from faceswap_jax.faces.embedding import Embedding, SFaceEmbedder, template_crop
 from faceswap_jax.faces.face import Face, Image, Landmarker
 from faceswap_jax.faces.landmarks import SidecarLandmarker
@@ -25,6 +27,9 @@ from faceswap_jax.faces.pose import head_pose
 
 CUT = 20.0
 """Change of content from one frame to the next that is a shot change, 0..255; see `tracking.ShotCuts`."""
+
+READ_AHEAD = 2
+"""Frames that are decoded before anybody looks at them."""
 
 LOST = 1.0
 """For how many seconds a face may be lost and found again in its place."""
@@ -156,11 +161,17 @@ def find_people(
         InputError: no frame shows a face, the size of the frames changes, the clip cannot be read, or identities have
             to be compared and the network for it is not installed.
     """
+
+    def look(frame: video.Frame) -> tuple[video.Frame, list[Face]]:
+        return frame, landmarker(frame.image, frame.index)
+
     is_cut = tracking.ShotCuts(CUT)
     watcher = Watcher()
-    for frame in progress(_of_one_size(clip, colorspace)):
-        cut = is_cut(frame.image) is not None
-        watcher(frame.image, landmarker(frame.image, frame.index), cut)
+    frames = ahead(progress(_of_one_size(clip, colorspace)), READ_AHEAD)
+    with contextlib.closing(frames), contextlib.closing(mapped(look, frames)) as looked:
+        for frame, faces in looked:
+            cut = is_cut(frame.image) is not None
+            watcher(frame.image, faces, cut)
     if not watcher.tracks:
         none = f"{clip} shows no face"
         if watcher.frames > 1:

@@ -18,6 +18,7 @@ from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, mediapipe
+from faceswap_jax.faces.ahead import mapped
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 from faceswap_jax.faces.landmarks import open_landmarker
@@ -43,6 +44,12 @@ def single():
     landmarker = mediapipe.MediaPipeLandmarker(0)
     yield landmarker
     landmarker.close()
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Those of one thread."""
+    return mediapipe._Networks(0)
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +204,7 @@ def test_many_faces_once_each_and_the_largest_first(single):
         assert sum(error(face, truth) < 0.12 for face in faces) == 1
 
 
-def test_small_faces_where_searched_parts_overlap_are_found_once(single):
+def test_small_faces_where_searched_parts_overlap_are_found_once(single, networks):
     """Too small for the detectors at first sight; two parts show the one in the middle, one each of the others."""
     scene = backdrop(1080, 1920)
     truths = [
@@ -206,7 +213,7 @@ def test_small_faces_where_searched_parts_overlap_are_found_once(single):
     ]
     assert all(
         len(net(*mediapipe.Pyramid(scene).reduced(net.side))) == 0
-        for net in (single._short_range, single._full_range)
+        for net in (networks._short_range, networks._full_range)
     )
     faces = single(scene, 0)
     assert len(faces) == 3
@@ -241,12 +248,23 @@ def test_same_landmarks_from_any_memory_layout_and_in_any_order(single):
         )
 
 
-def test_networks_run_as_in_mediapipe(single):
+def test_several_threads_find_the_same_as_one(single):
+    images = [puppet(persona, 200).image for persona in (0, 1, 3, 4)] * 3
+    alone = [single(image, 0)[0] for image in images]
+    together = mapped(lambda image: single(image, 0)[0], images)
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one.landmarks, other.landmarks)
+
+
+def test_networks_run_as_in_mediapipe(networks):
     """The detectors' boxes and the mesh equal those of MediaPipe's own graphs."""
     pytest.importorskip("mediapipe.python.solution_base")
     with own_graphs() as (short_range, full_range, mesh):
         # MediaPipe leaves out what the full-range detector is less sure of.
-        detectors = ((short_range, single._short_range, 0.5), (full_range, single._full_range, 0.6))
+        detectors = (
+            (short_range, networks._short_range, 0.5),
+            (full_range, networks._full_range, 0.6),
+        )
         for persona in (0, 1, 3, 4):
             pyramid = mediapipe.Pyramid(puppet(persona, 384, yaw=5 * persona).image)
             for theirs, detector, sure in detectors:
@@ -257,11 +275,11 @@ def test_networks_run_as_in_mediapipe(single):
             window = pyramid.crop(
                 np.array([[1.6, 0, 40], [0, 1.6, 70.0]]), mediapipe.MESH_RESOLUTION
             )
-            ours, presence = single._mesh(window / np.float32(255))
+            ours, presence = networks._mesh(window / np.float32(255))
             assert presence.item() > 0
             np.testing.assert_allclose(ours.reshape(-1, 3)[:, :2], mesh(window), atol=0.02)
         empty = backdrop(192, 192)
-        assert mesh(empty) is None and single._mesh(empty / np.float32(255))[1].item() < 0
+        assert mesh(empty) is None and networks._mesh(empty / np.float32(255))[1].item() < 0
 
 
 @contextlib.contextmanager
