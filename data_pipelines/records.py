@@ -83,9 +83,12 @@ ARRAYS = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FaceRecord:
-    """One face and where it came from; the module docstring gives the meaning and unit of every field."""
+    """One face and where it came from; the module docstring gives the meaning and unit of every field.
 
-    image: UInt8[np.ndarray, "r r 3"] | UInt16[np.ndarray, "r r 3"]
+    The image may also be what is stored of it, see `compressed`.
+    """
+
+    image: UInt8[np.ndarray, "r r 3"] | UInt16[np.ndarray, "r r 3"] | bytes
     landmarks: Float32[np.ndarray, "68 2"]
     irises: Float32[np.ndarray, "2 2"]
     polygon: Float32[np.ndarray, "n 2"]
@@ -131,6 +134,11 @@ def encode(record: FaceRecord, codec: str = "jpeg", quality: int = 95) -> bytes:
         codec: "jpeg", "png" or "png16".
         quality: of JPEG, 1..100.
     """
+    return pack(compressed(record, codec, quality))
+
+
+def compressed(record: FaceRecord, codec: str = "jpeg", quality: int = 95) -> FaceRecord:
+    """The record with what is stored of its image, in place of that; the arguments are those of `encode`."""
     if (record.image.dtype == np.uint16) != (codec == "png16"):
         raise ValueError(f"an image of type {record.image.dtype} cannot be stored as {codec}")
 
@@ -142,8 +150,12 @@ def encode(record: FaceRecord, codec: str = "jpeg", quality: int = 95) -> bytes:
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     reversed_channels = cv2.cvtColor(record.image, cv2.COLOR_RGB2BGR)
     _, image = cv2.imencode(suffix, reversed_channels, options)
+    return dataclasses.replace(record, image=image.tobytes())
 
-    fields = {"version": SCHEMA_VERSION, **vars(record), "image": image.tobytes()}
+
+def pack(record: FaceRecord) -> bytes:
+    """Returns the stored form of a record that `compressed` has made."""
+    fields = {"version": SCHEMA_VERSION, **vars(record)}
     for name, (dtype, shape) in ARRAYS.items():
         fields[name] = getattr(record, name).astype(dtype).reshape(shape).tobytes()
     return msgpack.packb(fields)

@@ -14,16 +14,16 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
+from pebble import ProcessExpired
 
 from data_pipelines.clips import Clip, FollowedClip, RenderedClip
 from data_pipelines.prepare.found import Found, Identity, pick
 from data_pipelines.prepare.settings import Settings
-from data_pipelines.prepare.tracks import Dropped, face_tracks
+from data_pipelines.prepare.tracks import Dropped, Each, face_tracks, in_turn
 from data_pipelines.records import (
     SCHEMA_VERSION,
     SHARDS,
@@ -31,12 +31,14 @@ from data_pipelines.records import (
     FaceRecord,
     Shard,
     ShardWriter,
-    encode,
+    compressed,
+    pack,
 )
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import landmarks, mediapipe, people
 from faceswap_jax.faces.embedding import can_compare
-from faceswap_jax.faces.picture import is_picture
+from faceswap_jax.faces.face import Face, Image, Landmarker
+from faceswap_jax.faces.picture import is_picture, is_silent
 from faceswap_jax.faces.sequence import files_of
 from faceswap_jax.files import write_json
 
@@ -44,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 PICTURES_PER_SHARD = 512
 """A picture is less work than a clip."""
+
+LARGE = 100_000
+"""Bytes of clips that may last more than a minute; less is hardly worth dividing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +127,11 @@ def size(job: Job) -> int:
     return sum(stat[0] for stat in stats if stat)
 
 
+def may_be_long(job: Job) -> bool:
+    """Whether several processes may have something to do at once."""
+    return size(job) >= LARGE and not any(is_silent(clip.path) for clip in job.clips)
+
+
 def key(job: Job, settings: Settings) -> str:
     """Fingerprint of all that decides about the shard but who is wanted.
 
@@ -194,6 +204,7 @@ def run(
     *,
     hopeless: Mapping[str, str],
     looked: Callable[[int, int], None],
+    each: Each = in_turn,
 ) -> Report:
     """Writes the shard of a job, then its report.
 
@@ -206,6 +217,7 @@ def run(
         settings: of the data set.
         hopeless: clips to leave out, by name, and why.
         looked: called with the number of the clip within the job and 0 when it begins, and 1 for each frame of it.
+        each: reads the parts of a clip, see `face_tracks`.
 
     Raises:
         InputError: the shard cannot be written, or there is nothing to find faces with.
@@ -220,8 +232,10 @@ def run(
             if clip.name in hopeless:
                 continue
             looked(number, 0)
-            faces = outcomes(clip, settings, unreadable, partial(looked, number, 1), job.wanted)
-            clips[clip.name] = _write(writer, clip, faces, settings, found)
+            told = partial(looked, number, 1)
+            store = partial(compressed, codec=settings.image, quality=settings.quality)
+            faces = outcomes(clip, settings, unreadable, told, job.wanted, store, each)
+            clips[clip.name] = _write(writer, clip, faces, found)
 
     shard = writer.shard
     if not shard.records:
@@ -238,7 +252,6 @@ def _write(
     writer: ShardWriter,
     clip: Clip,
     faces: Iterable[Found | FaceRecord | Dropped],
-    settings: Settings,
     found: dict[str, Found],
 ) -> Counts:
     """Writes the records of one clip, notes whom it shows, and counts what became of its faces."""
@@ -246,8 +259,7 @@ def _write(
     dropped: Counter[str] = Counter()
     for face in faces:
         if isinstance(face, FaceRecord):
-            data = encode(face, settings.image, settings.quality)
-            writer.write(data, (face.clip, face.track))
+            writer.write(pack(face), (face.clip, face.track))
             kept += 1
         elif isinstance(face, Found):
             found[clip.name] = face
@@ -262,6 +274,8 @@ def outcomes(
     unreadable: dict[str, str],
     looked: Callable[[], None] = lambda: None,
     wanted: Identity | None = None,
+    finish: Callable[[FaceRecord], FaceRecord] = lambda record: record,
+    each: Each = in_turn,
 ) -> Iterator[Found | FaceRecord | Dropped]:
     """Yields what `face_tracks` does, or the records of rendered frames.
 
@@ -273,30 +287,32 @@ def outcomes(
         unreadable: gets what is wrong with the clip, by its name.
         looked: called for each frame that is looked at.
         wanted: who is kept of several people; None: who fills most of the clip.
+        finish: what becomes of a record where it is cut.
+        each: reads the parts of the clip, see `face_tracks`.
 
     Raises:
         InputError: there is nothing to find faces with.
+        ProcessExpired: a process that was to read a part has ended.
+        CancelledError: or it was stopped.
     """
     if isinstance(clip, RenderedClip):
         for record in clip.records(settings.resolution):
             looked()
-            yield record
+            yield finish(record)
         return
     apart = tells_apart(clip, settings)
     if apart:
         people.embedder()
     sidecar = landmarks.find_sidecar(clip.path)
-    finder = None if sidecar else _mediapipe(settings.beta)
-
-    def landmarker(image: UInt8[np.ndarray, "h w 3"], index: int) -> list[landmarks.Face]:
-        looked()
-        return finder(image, index)
-
+    if sidecar is None:
+        _mediapipe(settings.beta)
     try:
-        finder = finder or landmarks.SidecarLandmarker(sidecar)
-        yield from face_tracks(clip, settings, landmarker, apart, wanted)
+        finder = Finder(sidecar, settings.beta, looked)
+        yield from face_tracks(clip, settings, finder, apart, wanted, finish, each)
     except InputError as error:
         unreadable[clip.name] = " ".join(str(error).splitlines())
+    except (ProcessExpired, CancelledError):
+        raise
     # One clip in a million must not stop the others, whatever a decoder does with it.
     except Exception as error:
         logger.exception("%s", clip.path)
@@ -305,7 +321,45 @@ def outcomes(
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Finder:
+    """Finds the faces of a clip, in any process.
+
+    Attributes:
+        sidecar: file of its landmarks; None: MediaPipe finds them.
+        beta: see `Settings`.
+        looked: called for each frame that is looked at.
+    """
+
+    sidecar: Path | None
+    beta: float
+    looked: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        """Raises InputError if there is nothing to find faces with, or the landmarks make no sense."""
+        self._landmarker()
+
+    def __call__(self, image: Image, index: int) -> list[Face]:
+        """Faces in the frame number `index`, the largest first."""
+        self.looked()
+        return self._landmarker()(image, index)
+
+    def close(self) -> None:
+        """Frees nothing: the networks serve all clips of a process."""
+
+    def _landmarker(self) -> Landmarker:
+        if self.sidecar is None:
+            return _mediapipe(self.beta)
+        return _sidecar(self.sidecar, os.stat(self.sidecar).st_mtime_ns)
+
+
 @functools.cache
 def _mediapipe(beta: float) -> mediapipe.MediaPipeLandmarker:
     """The one of this process, for all its clips: it takes longer to load than a short clip to read."""
     return mediapipe.MediaPipeLandmarker(beta)
+
+
+@functools.lru_cache(maxsize=2)
+def _sidecar(path: Path, changed: int) -> landmarks.SidecarLandmarker:
+    """The landmarks in a file, as it is since a time."""
+    return landmarks.SidecarLandmarker(path)

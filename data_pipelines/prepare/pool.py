@@ -5,11 +5,11 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,8 +37,8 @@ def run_all(
         todo: the jobs.
         output: folder of the data set.
         settings: of the data set.
-        processes: how many work at once; 1 works in this process. With more, a clip that makes a
-            process crash is left out.
+        processes: how many work at once, on several jobs or on the parts of long clips; 1 works in this process. With
+            more, a clip that makes a process crash is left out.
         console: shows the progress if it is a terminal.
 
     Raises:
@@ -104,13 +104,22 @@ def _in_processes(
     # Spawned: a fork would share the threads and locks of the libraries loaded here.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPool(processes, initializer=_begin, initargs=(tally,), context=context)
+    # A job whose parts are done by several processes has a thread, which waits for them.
+    threads = ThreadPoolExecutor(processes)
+    parts = _Parts(pool, processes)
     try:
         while waiting or running:
             # One job waits in the pool for each that runs, so that no process is idle.
             while waiting and len(running) < 2 * processes:
+                few = len(waiting) + len(running) < processes
                 number = waiting.popleft()
-                arguments = (todo[number], output, settings, number, hopeless.of(number))
-                running[pool.schedule(_run, args=arguments)] = number
+                job = todo[number]
+                arguments = (job, output, settings, number, hopeless.of(number))
+                if few and jobs.may_be_long(job):
+                    future = threads.submit(_run_in_parts, *arguments, tally, parts)
+                else:
+                    future = pool.schedule(_run, args=arguments)
+                running[future] = number
 
             for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
                 number = running.pop(future)
@@ -121,8 +130,74 @@ def _in_processes(
                     waiting.appendleft(number)
             show()
     finally:
+        parts.stop()
+        threads.shutdown(cancel_futures=True)
         pool.stop()
         pool.join()
+
+
+def _run_in_parts(
+    job: Job,
+    output: Path,
+    settings: Settings,
+    number: int,
+    hopeless: dict[str, str],
+    tally: Tally,
+    parts: "_Parts",
+) -> Report:
+    """Runs a job in this process, and what takes long in those of the pool."""
+    looked = _Looked(number, tally)
+    return jobs.run(job, output, settings, hopeless=hopeless, looked=looked, each=parts)
+
+
+class _Parts:
+    """Processes that do something with several items at once, see `tracks.Each`.
+
+    Raises:
+        ProcessExpired: one of them has ended.
+        CancelledError: they were stopped.
+    """
+
+    def __init__(self, pool: ProcessPool, processes: int) -> None:
+        self._pool = pool
+        self._processes = processes
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._unfinished: set[Future[list]] = set()
+
+    def __call__(
+        self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any]
+    ) -> Iterator[Any]:
+        """What the function yields for each item, in order."""
+        waiting: deque[Future[list]] = deque()
+        try:
+            for item in items:
+                waiting.append(self._schedule(function, item))
+                # One waits in the pool, so that no process is idle.
+                if len(waiting) > self._processes:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def stop(self) -> None:
+        """Wakes all that wait; nothing new is begun."""
+        with self._lock:
+            self._stopped = True
+            unfinished = list(self._unfinished)
+        for future in unfinished:
+            future.cancel()
+
+    def _schedule(self, function: Callable[[Any], Iterable[Any]], item: Any) -> Future[list]:
+        with self._lock:
+            if self._stopped:
+                raise CancelledError
+            future = self._pool.schedule(_all_of, args=(function, item))
+            self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
+        return future
 
 
 class _Hopeless:
@@ -149,6 +224,24 @@ class _Hopeless:
         return dict(self._reasons.get(number, {}))
 
 
+class _Looked:
+    """Counts frames of a job: told in the process of the job or, for parts of a clip, in others of the pool."""
+
+    def __init__(self, number: int, tally: Tally | None = None) -> None:
+        self._number = number
+        self._here = tally
+
+    def __getstate__(self) -> int:
+        return self._number
+
+    def __setstate__(self, number: int) -> None:
+        self.__init__(number)
+
+    def __call__(self, clip: int, frames: int) -> None:
+        """Notes which clip of the job is worked on, and how many more frames were looked at."""
+        _count(_tally if self._here is None else self._here, self._number, clip, frames)
+
+
 # In a process of the pool.
 
 _tally: Tally  # shared with the process that began this one
@@ -158,6 +251,10 @@ def _begin(tally: Tally) -> None:
     global _tally
     _tally = tally
     begin_worker()
+
+
+def _all_of(function: Callable[[Any], Iterable[Any]], item: Any) -> list:
+    return list(function(item))
 
 
 def begin_worker() -> None:
@@ -178,8 +275,7 @@ def _end_with_parent() -> None:
 def _run(
     job: Job, output: Path, settings: Settings, number: int, hopeless: dict[str, str]
 ) -> Report:
-    looked = partial(_count, _tally, number)
-    return jobs.run(job, output, settings, hopeless=hopeless, looked=looked)
+    return jobs.run(job, output, settings, hopeless=hopeless, looked=_Looked(number))
 
 
 def _count(tally: Tally, number: int, clip: int, frames: int) -> None:

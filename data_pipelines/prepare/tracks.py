@@ -4,13 +4,19 @@ The clip is read twice. First every frame is looked at: shot changes, faces, lan
 tracks, these into people, and whose tracks to keep is chosen. Then the crops of these are cut, judged and given out,
 track after track. Decoding twice costs little beside finding landmarks. However long a clip and its tracks are, only
 one picture is held, and a small one of a face now and then.
+
+A long clip is read in parts, whoever reads them: one process part after part, or several at once. A part is read from a
+little earlier on, so that its first frame is compared with what came before.
 """
 
+import bisect
 import dataclasses
 import enum
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int16, UInt8, UInt16
@@ -26,7 +32,23 @@ from faceswap_jax.faces.audio import RATE as AUDIO_RATE
 from faceswap_jax.faces.audio import read_audio
 from faceswap_jax.faces.face import Face, Landmarker
 from faceswap_jax.faces.people import LOST, SPARSE, STRETCH, Person, Watcher
+from faceswap_jax.faces.picture import is_silent
 from faceswap_jax.faces.pose import head_pose
+
+PART = 30.0
+"""Seconds that a part of a long clip lasts, about."""
+
+OVERLAP = 1.0
+"""Seconds before a part that are read again, to compare with."""
+
+Each = Callable[[Callable[[Any], Iterable[Any]], Iterable[Any]], Iterator[Any]]
+"""What a function yields for each of some items, one after the other. Several processes may do it."""
+
+
+def in_turn(function: Callable[[Any], Iterable[Any]], items: Iterable[Any]) -> Iterator[Any]:
+    """See `Each`: one item after the other, in this process."""
+    for item in items:
+        yield from function(item)
 
 
 class Dropped(enum.StrEnum):
@@ -49,6 +71,8 @@ def face_tracks(
     landmarker: Landmarker,
     tells_apart: bool = False,
     wanted: Identity | None = None,
+    finish: Callable[[FaceRecord], FaceRecord] = lambda record: record,
+    each: Each = in_turn,
 ) -> Iterator[Found | FaceRecord | Dropped]:
     """Yields whom a clip shows, then its records, track after track, and why other faces and faceless frames give none.
 
@@ -58,11 +82,16 @@ def face_tracks(
         landmarker: of this clip, as returned by `landmarks.open_landmarker`.
         tells_apart: whether one person's faces are kept, rather than the largest at any time, or all.
         wanted: that person; None: who fills most of the clip.
+        finish: what becomes of a record where it is cut.
+        each: reads the parts of the clip. Where other processes do, the arguments go to them.
 
     Raises:
         InputError: the file cannot be decoded, or landmarks that someone supplied describe no face.
     """
-    seen = _look(clip, settings, landmarker, tells_apart)
+    parts = list(each(partial(parts_of, settings=settings), [clip]))
+    look = partial(_look, settings=settings, landmarker=landmarker, tells_apart=tells_apart)
+    seen = _joined(clip, settings, each(look, parts))
+
     people = seen.people() if tells_apart else []
     found, kept = _choose(seen, people, settings, wanted)
     yield found
@@ -74,8 +103,62 @@ def face_tracks(
     sound = np.zeros(0, np.int16)
     if settings.sound:
         sound = read_audio(clip.path, start=seen.times[0], end=seen.times[-1] + seen.spacing)
+    cut = partial(_records, settings=settings, finish=finish)
     for layer in _layers(kept):
-        yield from _with_sound(_records(clip, settings, layer, seen.frames), sound, seen)
+        yield from _with_sound(each(cut, _pieces(parts, layer, seen)), sound, seen)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A stretch of a clip.
+
+    Attributes:
+        clip: all of it.
+        before: seconds, from where on it is read.
+        start: seconds, the first frame time that belongs to it.
+        end: seconds; frames before it belong to it.
+    """
+
+    clip: Clip
+    before: float
+    start: float
+    end: float
+
+    def read(self, settings: Settings, depth: int = 8) -> Iterator[video.Frame]:
+        """Its frames, and those just before; none where there are none."""
+        is_all = (self.start, self.end) == (self.clip.start, self.clip.end)
+        try:
+            yield from video.read_frames(
+                self.clip.path,
+                start=self.before,
+                end=self.end,
+                depth=depth,
+                colorspace=settings.colorspace or None,
+            )
+        except video.NoFrames:
+            # As in a file that has lost its end
+            if is_all:
+                raise
+
+
+def parts_of(clip: Clip, settings: Settings) -> Iterator[Part]:
+    """The parts in which a clip is read: one, unless it is long, all of its frames are wanted, and any can be found.
+
+    Raises:
+        InputError: the file cannot be decoded.
+    """
+    bounds = [clip.start, clip.end]
+    if not is_silent(clip.path) and not settings.interval and not settings.frames:
+        end = min(video.probe(clip.path).duration, clip.end)
+        count = round((end - clip.start) / PART)
+        middle = (clip.start + end) / 2
+        keyframe = video.keyframe_time(clip.path, middle) if count > 1 else None
+        # Where keyframes are rare, a part would be read from the beginning of the file.
+        if keyframe is not None and middle - keyframe <= PART:
+            bounds[1:1] = np.linspace(clip.start, end, count + 1)[1:-1].tolist()
+    for start, stop in itertools.pairwise(bounds):
+        before = start if start == clip.start else start - OVERLAP
+        yield Part(clip, before, start, stop)
 
 
 def _choose(
@@ -104,6 +187,7 @@ class _Seen:
         times: of each, seconds.
         faceless: how many show no face.
         cuts: between any two frames of the file.
+        joints: how many frames had been looked at where each of the parts begins.
     """
 
     watcher: Watcher
@@ -111,6 +195,7 @@ class _Seen:
     times: list[float] = dataclasses.field(default_factory=list)
     faceless: int = 0
     cuts: list[FoundCut] = dataclasses.field(default_factory=list)
+    joints: list[int] = dataclasses.field(default_factory=lambda: [0])
 
     @property
     def spacing(self) -> float:
@@ -121,19 +206,45 @@ class _Seen:
         """Who is seen; who fills most comes first."""
         return self.watcher.people(round(LOST / self.spacing) if self.spacing else 0)
 
+    def append(self, later: "_Seen") -> None:
+        """Goes on with what the next part shows."""
+        self.joints.append(len(self.frames))
+        self.watcher.append(later.watcher)
+        self.frames += later.frames
+        self.times += later.times
+        self.faceless += later.faceless
+        self.cuts += later.cuts
 
-def _look(clip: Clip, settings: Settings, landmarker: Landmarker, tells_apart: bool) -> _Seen:
+
+def _joined(clip: Clip, settings: Settings, parts: Iterator[_Seen]) -> _Seen:
+    """What all parts show.
+
+    Raises:
+        InputError: there are no frames.
+    """
+    seen = next(parts)
+    for part in parts:
+        seen.append(part)
+    if not seen.frames:
+        raise InputError(f"{clip.path} has no frame where its header says; export it again.")
+    return seen
+
+
+def _look(
+    part: Part, settings: Settings, landmarker: Landmarker, tells_apart: bool
+) -> Iterator[_Seen]:
     """First reading: landmarks at the wanted interval, shot changes between any two frames."""
     stretch = SPARSE if settings.interval else STRETCH
-    seen = _Seen(Watcher(stretch if tells_apart else 0))
+    seen = None
     find_cut = tracking.ShotCuts(settings.cut)
     is_cut = False
     due = -math.inf
-    colorspace = settings.colorspace or None
-    for frame in video.read_frames(
-        clip.path, start=clip.start, end=clip.end, colorspace=colorspace
-    ):
+    for frame in part.read(settings):
         cut = find_cut(frame.image)
+        if part.before < part.start and frame.time < part.start:
+            continue
+        # Stretches are those of the file, in whatever part a frame is.
+        seen = seen or _Seen(Watcher(stretch if tells_apart else 0, frame.index))
         if cut is not None:
             height, width = frame.image.shape[:2]
             seen.cuts.append(found_cut(cut, frame.index, frame.time, width / height))
@@ -152,7 +263,12 @@ def _look(clip: Clip, settings: Settings, landmarker: Landmarker, tells_apart: b
         if settings.interval:
             # Half a millisecond of slack: frame times are rounded.
             due = seen.times[0] + len(seen.times) * settings.interval - 5e-4
-    return seen
+
+    seen = seen or _Seen(Watcher())
+    for look in seen.watcher.looks:
+        # Told here, where others may work beside
+        _ = look.embedding
+    yield seen
 
 
 def _faces(tracks: Sequence[tracking.Track]) -> int:
@@ -173,29 +289,49 @@ def _layers(tracks: Sequence[tracking.Track]) -> list[list[tuple[int, tracking.T
     return layers
 
 
-def _records(
-    clip: Clip,
-    settings: Settings,
-    layer: Sequence[tuple[int, tracking.Track]],
-    frames: Sequence[int],
-) -> Iterator[FaceRecord | Dropped]:
-    """Second reading: the faces of one layer, cut and judged; without sound."""
-    wanted = {}
+class _Piece(NamedTuple):
+    """Faces to be cut from a part.
+
+    Attributes:
+        part: of a clip.
+        wanted: track and face by index of the frame, in order; no two of one frame.
+        first: index of the first frame that gives a record; those before it are for comparison.
+    """
+
+    part: Part
+    wanted: dict[int, tuple[int, Face]]
+    first: int
+
+
+def _pieces(
+    parts: Sequence[Part], layer: Sequence[tuple[int, tracking.Track]], seen: _Seen
+) -> Iterator[_Piece]:
+    """What to cut of one layer, part after part."""
+    faces = {}
     for number, track in layer:
         for position, face in zip(track.frames, track.faces, strict=True):
-            wanted[frames[position]] = number, face
+            faces[position] = number, face
 
+    ends = [*seen.joints[1:], len(seen.frames)]
+    for part, begin, end in zip(parts, seen.joints, ends, strict=True):
+        # Positions from a little earlier on
+        earlier = bisect.bisect_left(seen.times, part.before, hi=begin)
+        wanted = {seen.frames[i]: faces[i] for i in range(earlier, end) if i in faces}
+        if any(i in faces for i in range(begin, end)):
+            yield _Piece(part, wanted, seen.frames[begin])
+
+
+def _records(
+    piece: _Piece, settings: Settings, finish: Callable[[FaceRecord], FaceRecord]
+) -> Iterator[FaceRecord | Dropped]:
+    """Second reading: the faces of one layer, cut and judged; without sound."""
+    wanted = piece.wanted
+    clip = piece.part.clip
     left = len(wanted)
     # Track, landmarks and grey crop of the latest record
     latest_track, latest_landmarks, latest_grey = -1, None, None
     depth = 16 if settings.image == "png16" else 8
-    for frame in video.read_frames(
-        clip.path,
-        start=clip.start,
-        end=clip.end,
-        depth=depth,
-        colorspace=settings.colorspace or None,
-    ):
+    for frame in piece.part.read(settings, depth):
         if frame.index not in wanted:
             continue
         number, face = wanted[frame.index]
@@ -226,7 +362,8 @@ def _records(
                 flaw = Dropped.DUPLICATE
         if flaw is None:
             latest_track, latest_landmarks, latest_grey = number, face.landmarks, grey
-        yield flaw or record
+        if frame.index >= piece.first:
+            yield flaw or finish(record)
 
         left -= 1
         if not left:

@@ -156,5 +156,10 @@ class Puppets(Command):
 def _define_processes(values: flags.FlagValues) -> None:
     """The flag for the number of processes, by default one for each core that this process may use."""
     flags.DEFINE_integer(
-        "processes", cores(), "How many clips are worked on at once.", 1, None, values
+        "processes",
+        cores(),
+        "How many clips, or parts of long ones, are worked on at once.",
+        1,
+        None,
+        values,
     )

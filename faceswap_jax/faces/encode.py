@@ -60,8 +60,8 @@ class Codec(NamedTuple):
 
 # Differences to the frames are hard to see with these constant rate factors. With 14 and veryfast x264 comes closer to
 # the frames than with 16 and its usual preset, in two fifths of the time; files are a fifth to a half larger. With
-# macroblock trees it makes other files of small frames each time, where it uses AVX-512. Encoding frames of 10 bits that
-# are narrower than 64 pixels, x265 damages the memory of the process.
+# macroblock trees it makes other files of small frames each time, where it uses AVX-512. Encoding frames of 10 bits
+# that are narrower than 64 pixels, x265 damages the memory of the process.
 CODECS = {
     "h264": Codec("libx264", {"crf": "14", "preset": "veryfast", "mbtree": "0"}),
     "hevc": Codec("libx265", {"crf": "12", "preset": "veryfast"}, bits=(8, 10, 12), smallest=64),

@@ -7,11 +7,11 @@ number of shots. A track whose identity changes, because somebody steps before s
 
 import bisect
 import contextlib
+import dataclasses
 import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,7 @@ Between two clips or pictures, which are said to show one person, other light an
 """
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Look:
     """A face that tells whose track it is: of its stretch the one that looks most to the front.
 
@@ -87,6 +87,13 @@ class Look:
         """
         return embedder().embed(self.image)
 
+    def moved(self, frames: int) -> "Look":
+        """The same, of a clip that begins so many frames earlier."""
+        moved = dataclasses.replace(self, frame=self.frame + frames)
+        # What is known of it stays known.
+        vars(moved).update({name: vars(self)[name] for name in vars(self) if name == "embedding"})
+        return moved
+
 
 @functools.cache
 def embedder() -> SFaceEmbedder:
@@ -98,7 +105,7 @@ def embedder() -> SFaceEmbedder:
     return SFaceEmbedder()
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Person:
     """One person of a clip.
 
@@ -245,15 +252,17 @@ class Watcher:
     """Links the faces of a clip's frames into tracks, and puts aside some that tell whose they are.
 
     Args:
-        stretch: of so many frames of a track one face is put aside; 0: none is, as one person is shown.
+        stretch: of so many frames one face of a track is put aside; 0: none is, as one person is shown.
+        first: number of the first frame; stretches count from frame 0.
 
     Attributes:
         frames: how many were watched.
     """
 
-    def __init__(self, stretch: int = STRETCH) -> None:
+    def __init__(self, stretch: int = STRETCH, first: int = 0) -> None:
         self.frames = 0
         self._stretch = stretch
+        self._first = first
         self._linker = tracking.Linker()
         self._cuts: list[int] = []
         self._looks: list[list[Look]] = []  # of each track
@@ -282,14 +291,29 @@ class Watcher:
             return
         yaw, pitch, _ = np.abs(head_pose(face.landmarks))
         look = Look(self.frames, float(yaw + pitch), template_crop(image, face.landmarks))
+        self._put_aside(look, number)
+
+    def _put_aside(self, look: Look, number: int) -> None:
+        """Puts a look at a track aside, unless there is a better one in its stretch."""
         looks = self._looks[number]
-        # Frames of a track are consecutive.
-        stretch = (look.frame - self.tracks[number].frames[0]) // self._stretch
-        begin = self.tracks[number].frames[0] + stretch * self._stretch
-        if not looks or looks[-1].frame < begin:
+        if not looks or self._stretch_of(looks[-1]) < self._stretch_of(look):
             looks.append(look)
         elif look.turned < looks[-1].turned:
             looks[-1] = look
+
+    def _stretch_of(self, look: Look) -> int:
+        return (self._first + look.frame) // self._stretch
+
+    def append(self, later: "Watcher") -> None:
+        """Goes on with what another one has watched, which began where this one has ended."""
+        cut = later._cuts[:1] == [0]
+        self._cuts += [self.frames + frame for frame in later._cuts]
+        numbers = self._linker.append(later._linker, cut)
+        self._looks += [[] for _ in range(len(self.tracks) - len(self._looks))]
+        for number, looks in zip(numbers, later._looks, strict=True):
+            for look in looks:
+                self._put_aside(look.moved(self.frames), number)
+        self.frames += later.frames
 
     @property
     def tracks(self) -> list[tracking.Track]:

@@ -150,6 +150,36 @@ class Linker:
         self._frames += 1
         return self._ongoing
 
+    def append(self, later: "Linker", cut: bool) -> list[int]:
+        """Goes on with the frames of another linker, which began where this one has ended.
+
+        Args:
+            later: of these frames.
+            cut: whether another shot begins with the first of them.
+
+        Returns:
+            The number here of each track of the other.
+        """
+        if not later._frames:
+            return []
+        first = [number for number, track in enumerate(later.tracks) if not track.frames[0]]
+        previous = [] if cut else [self.tracks[number].faces[-1] for number in self._ongoing]
+        links = match(previous, [later.tracks[number].faces[0] for number in first])
+        known = {first[i]: self._ongoing[link] for i, link in links.items()}
+
+        numbers = []
+        for number, track in enumerate(later.tracks):
+            if number not in known:
+                known[number] = len(self.tracks)
+                self.tracks.append(Track([], []))
+            longer = self.tracks[known[number]]
+            longer.frames.extend(self._frames + frame for frame in track.frames)
+            longer.faces.extend(track.faces)
+            numbers.append(known[number])
+        self._ongoing = [numbers[number] for number in later._ongoing]
+        self._frames += later._frames
+        return numbers
+
 
 def largest(tracks: Sequence[Track]) -> list[Track]:
     """Keeps at most one face at any time, the largest; returns the tracks in order of time.

@@ -59,6 +59,10 @@ NOT_LUMA = {
 logger = logging.getLogger(__name__)
 
 
+class NoFrames(InputError):
+    """A clip has none in a stretch of time."""
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What the header and the first frame of a clip tell.
@@ -212,7 +216,7 @@ def read_frames(
                 decoded = Decoded(frame, colorspace)
                 yield _frame(decoded, frame.time, index, pixel_aspect, depth, reformatter)
     if empty:
-        raise InputError(f"{path} has no frame from {start:g} s to {end:g} s; correct these times.")
+        raise NoFrames(f"{path} has no frame from {start:g} s to {end:g} s; correct these times.")
 
 
 def check_colorspace(path: Path, colorspace: str | None) -> None:
@@ -288,6 +292,19 @@ def frame_times(path: Path) -> list[float]:
         pictures = sequence.open_sequence(path)
         return [pictures.time(number) for number in pictures.pictures]
     return [frame.time for _, frame, _ in _numbered(path, 0)]
+
+
+def keyframe_time(path: Path, start: float) -> float | None:
+    """Time in seconds of the frame at which `read_frames` begins to decode for `start`; None if with the first frame.
+
+    Raises:
+        InputError: as `read_frames`.
+    """
+    keyframe = _keyframe(path, start)
+    if keyframe is None:
+        return None
+    with _open(path) as (_, stream):
+        return float(keyframe[1] * stream.time_base)
 
 
 def start_timecode(path: Path) -> str | None:

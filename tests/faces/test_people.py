@@ -125,8 +125,34 @@ def test_of_each_stretch_of_a_track_the_face_most_to_the_front_is_looked_at():
     watcher(image, [], cut=False)
     for factor in squeezed:
         watcher(image, [turned(factor)], cut=False)
-    assert [look.frame for look in watcher.looks] == [2, 6, 7]
-    assert watcher.looks[0].turned < watcher.looks[1].turned < watcher.looks[2].turned
+    # Of the frames from 0, 3 and 6 on
+    assert [look.frame for look in watcher.looks] == [2, 3, 6]
+    assert watcher.looks[0].turned < watcher.looks[2].turned < watcher.looks[1].turned
+
+
+@pytest.mark.parametrize("middle", range(1, 9))
+def test_who_goes_on_in_another_watcher_is_looked_at_as_in_one(middle):
+    """Of a stretch that both share, the face most to the front is kept, and a cut between both is one."""
+    image = np.zeros((400, 400, 3), np.uint8)
+    squeezed = [0.5, 0.9, 0.7, 0.6, 0.5, 0.8, 0.4, 0.9, 0.6]
+    whole = people.Watcher(stretch=3)
+    halves = [people.Watcher(stretch=3), people.Watcher(stretch=3, first=middle)]
+    for number, factor in enumerate(squeezed):
+        for watcher in (whole, halves[number >= middle]):
+            watcher(image, [turned(factor)], cut=number == 4)
+    first, second = halves
+    first.append(second)
+
+    assert [track.frames for track in first.tracks] == [[*range(4)], [*range(4, 9)]]
+    assert [(look.frame, look.turned) for look in first.looks] == [
+        (look.frame, look.turned) for look in whole.looks
+    ]
+    assert first._cuts == whole._cuts == [4] and first.frames == whole.frames
+
+
+def test_a_look_that_is_moved_is_not_embedded_again():
+    known = look(3, angle=SLIGHTLY)
+    assert known.moved(5).frame == 8 and known.moved(5).embedding is known.embedding
 
 
 # --- one after the other in one place

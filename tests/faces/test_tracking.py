@@ -285,3 +285,31 @@ def test_largest_of_many(seed):
     for gone in (track for track in tracks if all(track is not other for other in kept)):
         rivals = [other for other in kept if set(other.frames) & set(gone.frames)]
         assert max(map(weight, rivals)) >= weight(gone)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_linkers_of_two_halves_give_what_one_gives(seed):
+    """Faces that wander, come and go, and shots that change, also between the halves."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(0, 300, (4, 2))
+    frames = []
+    for _ in range(20):
+        places += rng.normal(0, 12, places.shape)
+        found = [face(*place) for place in places[rng.random(4) < 0.8]]
+        frames.append((found, bool(rng.random() < 0.1)))
+
+    whole = Linker()
+    for found, cut in frames:
+        whole(found, cut)
+    middle = int(rng.integers(0, 21))
+    halves = [Linker(), Linker()]
+    for number, (found, cut) in enumerate(frames):
+        halves[number >= middle](found, cut)
+    first, second = halves
+    first.append(second, cut=middle < 20 and frames[middle][1])
+
+    assert [track.frames for track in first.tracks] == [track.frames for track in whole.tracks]
+    for mine, other in zip(first.tracks, whole.tracks, strict=True):
+        assert all(a is b for a, b in zip(mine.faces, other.faces, strict=True))
+    # And both go on alike.
+    assert first(frames[0][0], False) == whole(frames[0][0], False)

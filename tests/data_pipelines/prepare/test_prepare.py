@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.prepare import jobs
+from data_pipelines.clips import Clip
+from data_pipelines.prepare import jobs, tracks
 from data_pipelines.prepare.jobs import report_of
 from data_pipelines.prepare.prepare import prepare
 from data_pipelines.prepare.settings import Settings
@@ -192,6 +193,67 @@ def test_processes_give_the_same_bytes(folders, tmp_path):
     assert alone == together and shards(tmp_path / "alone") == shards(tmp_path / "together")
 
 
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory) -> Path:
+    """A clip of three parts: 90 s, and two frames a second."""
+    path = tmp_path_factory.mktemp("long") / "ann.mp4"
+    write_clip(path, world_seed=0, persona=0, track=0, frames=180, size=SIZE, rate=2)
+    return path
+
+
+@pytest.mark.slow
+def test_processes_divide_a_long_clip_and_give_the_same_bytes(long_clip, tmp_path):
+    assert len(list(tracks.parts_of(Clip(long_clip, "ann", "ann"), SETTINGS_16))) == 3
+    alone = prepare([long_clip], tmp_path / "1", SETTINGS_16)
+    for processes in (2, 3):
+        output = tmp_path / str(processes)
+        assert prepare([long_clip], output, SETTINGS_16, processes) == alone
+        assert shards(output) == shards(tmp_path / "1")
+    assert alone.personas["ann"].counts.kept == 180
+
+
+@pytest.mark.slow
+def test_an_interruption_while_a_clip_is_divided(long_clip, tmp_path):
+    """Nothing is left half-written, and the same command makes what it would have made."""
+    output = tmp_path / "data"
+    script = tmp_path / "slowly.py"
+    script.write_text(SLOWLY)
+    arguments = [sys.executable, script, long_clip, output]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    assert "looking\n" in iter(process.stderr.readline, "")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode not in (0, None)
+    assert not shards(output) and not (output / MANIFEST).exists()
+
+    prepare([long_clip], output, SETTINGS_16)
+    prepare([long_clip], tmp_path / "undisturbed", SETTINGS_16)
+    assert shards(output) == shards(tmp_path / "undisturbed")
+    assert not [path for path in output.rglob(".*")]
+
+
+SLOWLY = f"""
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {str(Path.cwd())!r})
+from faceswap_jax.faces import landmarks
+
+original = landmarks.SidecarLandmarker.__call__
+def slowly(self, image, index):
+    print("looking", file=sys.stderr, flush=True)
+    time.sleep(0.2)
+    return original(self, image, index)
+landmarks.SidecarLandmarker.__call__ = slowly
+
+if __name__ == "__main__":
+    from data_pipelines.prepare.prepare import prepare
+    from data_pipelines.prepare.settings import Settings
+    settings = Settings(resolution=16, clips_per_shard=1)
+    prepare([Path(sys.argv[1])], Path(sys.argv[2]), settings, processes=2)
+"""
+"""Prepares with two processes, each frame of which takes long."""
+
+
 def test_an_interruption_keeps_what_is_done(folders, tmp_path, monkeypatch, capsys):
     output, original, ran = tmp_path / "data", jobs.face_tracks, []
 
@@ -338,10 +400,7 @@ def test_personas_without_a_face_are_told(puppet, tmp_path, capsys):
     assert "faceless: no face could be used; left out" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_clip_that_kills_its_process_is_left_out(folders, tmp_path):
-    """The third frame of one clip ends its process, as a decoder may; the pool goes on without the clip."""
-    code = f"""
+DEADLY = f"""
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path.cwd())!r})
@@ -349,7 +408,7 @@ from faceswap_jax.faces import landmarks
 
 original = landmarks.SidecarLandmarker.__call__
 def deadly(self, image, index):
-    if index == 2 and self.path.parent.name == "ann" and self.path.name.startswith("1"):
+    if index == int(sys.argv[4]) and "ann" in str(self.path) and self.path.name.startswith("1"):
         os.kill(os.getpid(), 11)
     return original(self, image, index)
 init = landmarks.SidecarLandmarker.__init__
@@ -361,18 +420,34 @@ landmarks.SidecarLandmarker.__init__, landmarks.SidecarLandmarker.__call__ = rem
 if __name__ == "__main__":
     from data_pipelines.prepare.prepare import prepare
     from data_pipelines.prepare.settings import Settings
-    manifest = prepare([Path({str(folders)!r})], Path({str(tmp_path / "data")!r}), Settings(resolution=16), processes=2)
+    folders, output, processes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    prepare([folders], output, Settings(resolution=16), processes)
 """
-    script = tmp_path / "deadly.py"
-    script.write_text(code)
-    subprocess.run([sys.executable, script], check=True, timeout=120)
-    manifest = Manifest.load(tmp_path / "data")
+"""Prepares; one frame of one clip ends its process, as a decoder may."""
+
+
+def kept_without_the_deadly(folders: Path, tmp_path: Path, processes: int, index: int) -> dict:
+    """How much of each persona is kept, where the frame of that index is the deadly one."""
+    script, output = tmp_path / "deadly.py", tmp_path / "data"
+    script.write_text(DEADLY)
+    arguments = [sys.executable, script, folders, output, str(processes), str(index)]
+    subprocess.run(arguments, check=True, timeout=120)
+    manifest = Manifest.load(output)
     why = next(why for name, why in manifest.unreadable.items() if name.endswith("ann/1.mp4"))
     assert "ends the process that reads it" in why and "-11" in why
-    assert {name: persona.counts.kept for name, persona in manifest.personas.items()} == {
-        "ann": 6,
-        "bob": 12,
-    }
+    return {name: persona.counts.kept for name, persona in manifest.personas.items()}
+
+
+@pytest.mark.slow
+def test_a_clip_that_kills_its_process_is_left_out(folders, tmp_path):
+    """The pool goes on without the clip."""
+    assert kept_without_the_deadly(folders, tmp_path, 2, 2) == {"ann": 6, "bob": 12}
+
+
+@pytest.mark.slow
+def test_a_divided_clip_that_kills_a_process_is_left_out(folders, long_clip, tmp_path):
+    copy_clip(long_clip, folders / "ann" / "1.mp4")
+    assert kept_without_the_deadly(folders, tmp_path, 3, 100) == {"ann": 6, "bob": 12}
 
 
 def command(output: Path, folders: Path) -> list[str]:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from data_pipelines.clips import Clip
+from data_pipelines.prepare import tracks
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.prepare.tracks import Dropped, face_tracks
-from data_pipelines.records import FaceRecord
+from data_pipelines.records import FaceRecord, encode
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.faces.audio import RATE as AUDIO_RATE
@@ -305,3 +306,82 @@ def test_a_file_without_video(tmp_path):
 def test_landmarks_that_are_no_face(clip):
     with pytest.raises(InputError, match=r"Frame 0 of .*a\.mov: .*coincide"):
         run(clip, [[Face(np.full((68, 2), 30, np.float32), 1.0)]] * 8)
+
+
+# --- parts of a long clip
+
+
+LENGTHS = [0.1, 0.17]
+"""Seconds: parts of two or three frames, and of four."""
+
+
+def divide(monkeypatch, length):
+    """From now on parts are short; two frames before each are read again."""
+    monkeypatch.setattr(tracks, "PART", length)
+    monkeypatch.setattr(tracks, "OVERLAP", 2 / RATE)
+
+
+def everything(path, found, **settings):
+    """All that comes of a clip, comparable."""
+    part = Clip(path, "ann", "ann/a.mov")
+    chosen = Settings(**(EVERYTHING | settings))
+    found_, *outcomes = face_tracks(part, chosen, lambda _, index: found[index])
+    stored = [encode(o) if isinstance(o, FaceRecord) else o for o in outcomes]
+    return found_, Counter(o for o in stored if isinstance(o, Dropped)), stored
+
+
+def gaps(faces):
+    return [[] if index in (0, 3, 4, 6) else found for index, found in enumerate(faces)]
+
+
+def crowd(faces):
+    """Another face beside the first, for some of the time."""
+    other = Face(head(80, 20, 16), 0.9)
+    return [
+        [*found, other] if index in (1, 2, 3, 5, 6) else found for index, found in enumerate(faces)
+    ]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("change", [list, gaps, crowd])
+@pytest.mark.parametrize("faces", ["largest", "all"])
+def test_parts_give_what_the_whole_gives(clip, change, faces, length, monkeypatch):
+    """Tracks go on over the joints, with their numbers, duplicates and sound."""
+    whole = everything(clip, change(moving()), faces=faces)
+    divide(monkeypatch, length)
+    assert len(list(tracks.parts_of(Clip(clip, "ann", "a"), Settings()))) > 1
+    assert everything(clip, change(moving()), faces=faces) == whole
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_a_cut_is_found_wherever_a_part_begins(tmp_path, cut, length, monkeypatch):
+    path = write_clip(tmp_path / "a.mp4", 8, cut=cut, still=True)
+    faces = [[Face(head(40, 32, 30), 1.0)]] * 8
+    whole = everything(path, faces, min_change=0.5)
+    assert [c.after for c in whole[0].cuts] == [cut]
+    divide(monkeypatch, length)
+    assert everything(path, faces, min_change=0.5) == whole
+
+
+def test_a_stretch_of_a_file_is_divided_as_well(clip, monkeypatch):
+    divide(monkeypatch, LENGTHS[0])
+    records, _, looked = run(clip, moving(), start=1 / RATE, end=7 / RATE)
+    assert [record.frame for record in records] == looked == list(range(1, 7))
+
+
+def test_what_cannot_be_divided_is_one_part(clip, tmp_path, monkeypatch):
+    """Where some frames are left out, and where all before a part would have to be decoded."""
+    monkeypatch.setattr(tracks, "PART", 0.1)
+
+    def count(path, **settings):
+        return len(list(tracks.parts_of(Clip(path, "ann", "a"), Settings(**settings))))
+
+    assert count(clip) > 1 == count(clip, interval=0.1) == count(clip, frames=5)
+    with av.open(tmp_path / "rare.mp4", "w") as container:
+        stream = container.add_stream("libx264", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for image in np.zeros((20, HEIGHT, WIDTH, 3), np.uint8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode(None))
+    assert count(tmp_path / "rare.mp4") == 1
