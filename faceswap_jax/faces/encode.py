@@ -9,7 +9,7 @@ What else is kept, `remux` says.
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.decoded import PLAIN, SCALER, Layout
@@ -235,6 +235,11 @@ class _Muxer:
         self._codec = chosen
         self._layout = _fitting(info.layout, chosen)
         self._stream = _video_stream(output, info, chosen, self._layout)
+        # In full range swscale truncates colour, a visible shift after a few generations; 12 bits make that negligible.
+        wanted = self._layout.format
+        formats = ("yuv420p12le", wanted) if info.full_range else (wanted,)
+        # Each remembers its tables from frame to frame.
+        self._scalers = {name: VideoReformatter() for name in formats}
         self._rest = rest(output, self._stream)
         self._packet = next(self._rest, None)
         self._shape: tuple[int, ...] | None = None  # of the first frame
@@ -261,7 +266,7 @@ class _Muxer:
 
         layout = self._layout
         if frame.decoded is None:
-            encoded = _encodable(image, info, layout)
+            encoded = _encodable(image, info, self._scalers)
         else:
             encoded = _fitted(frame.decoded.changed(frame.own, image), info, layout)
         # ProRes says of each frame what others say of the stream.
@@ -389,20 +394,26 @@ def own_pixels(frame: Frame, pixel_aspect: Fraction) -> Image:
     return (frame.own + change).clip(0, 255).astype(np.uint8)
 
 
-def _encodable(image: Image, info: VideoInfo, layout: Layout) -> av.VideoFrame:
-    """A frame in the colours of the source, of even size."""
+def _encodable(
+    image: Image, info: VideoInfo, scalers: Mapping[str, VideoReformatter]
+) -> av.VideoFrame:
+    """A frame in the colours of the source, of even size.
+
+    Args:
+        image: of the frame.
+        info: about the source.
+        scalers: what makes one format after the other of it, the last of which is encoded.
+    """
     height, width, _ = image.shape
     below = height % 2
     right = width % 2
     if below or right:
         image = np.pad(image, ((0, below), (0, right), (0, 0)), "edge")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
-
-    # In full range swscale truncates colour, a visible shift after a few generations; 12 bits make that negligible.
-    formats = ("yuv420p12le", layout.format) if info.full_range else (layout.format,)
-    for pixel_format in formats:
-        frame = frame.reformat(
-            format=pixel_format,
+    for name, scaler in scalers.items():
+        frame = scaler.reformat(
+            frame,
+            format=name,
             dst_colorspace=info.matrix,
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.JPEG if info.full_range else ColorRange.MPEG,

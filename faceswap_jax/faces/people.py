@@ -290,19 +290,28 @@ class Watcher:
         if np.linalg.norm(left - right) < SMALLEST:
             return
         yaw, pitch, _ = np.abs(head_pose(face.landmarks))
-        look = Look(self.frames, float(yaw + pitch), template_crop(image, face.landmarks))
-        self._put_aside(look, number)
+        turned = float(yaw + pitch)
+        # Few are, and cutting a crop takes longer than all else here.
+        if self._is_better(self.frames, turned, number):
+            crop = template_crop(image, face.landmarks)
+            self._put_aside(Look(self.frames, turned, crop), number)
+
+    def _is_better(self, frame: int, turned: float, number: int) -> bool:
+        """Whether a face of a track is the first of its stretch, or more to the front than that which is put aside."""
+        looks = self._looks[number]
+        return not looks or self._begins(frame, looks) or turned < looks[-1].turned
+
+    def _begins(self, frame: int, looks: Sequence[Look]) -> bool:
+        """Whether a frame lies in another stretch than the last look."""
+        stretches = [(self._first + number) // self._stretch for number in (looks[-1].frame, frame)]
+        return stretches[0] < stretches[1]
 
     def _put_aside(self, look: Look, number: int) -> None:
-        """Puts a look at a track aside, unless there is a better one in its stretch."""
+        """Puts a better look at a track aside, in place of that of its stretch."""
         looks = self._looks[number]
-        if not looks or self._stretch_of(looks[-1]) < self._stretch_of(look):
-            looks.append(look)
-        elif look.turned < looks[-1].turned:
-            looks[-1] = look
-
-    def _stretch_of(self, look: Look) -> int:
-        return (self._first + look.frame) // self._stretch
+        if looks and not self._begins(look.frame, looks):
+            looks.pop()
+        looks.append(look)
 
     def append(self, later: "Watcher") -> None:
         """Goes on with what another one has watched, which began where this one has ended."""
@@ -312,7 +321,9 @@ class Watcher:
         self._looks += [[] for _ in range(len(self.tracks) - len(self._looks))]
         for number, looks in zip(numbers, later._looks, strict=True):
             for look in looks:
-                self._put_aside(look.moved(self.frames), number)
+                moved = look.moved(self.frames)
+                if self._is_better(moved.frame, moved.turned, number):
+                    self._put_aside(moved, number)
         self.frames += later.frames
 
     @property
