@@ -326,6 +326,8 @@ def generate_frames(
         count.frames += len(group)
         count.without_face += images.count({})
         yield from map(Generated, group, images, masks)
+        # Lets these frames go before others are read
+        group.clear()
 
 
 def blended_frames(

@@ -1,5 +1,6 @@
 """Clips through generators without a network: which pixels change, what frames without a face become."""
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -7,12 +8,16 @@ import numpy as np
 import pytest
 
 from faceswap_jax.faces import align, video
+from faceswap_jax.faces.ahead import THREADS
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
 from faceswap_jax.faces.people import Person, find_people
 from faceswap_jax.faces.tracking import Track
 from faceswap_jax.inference import clip
+from faceswap_jax.inference.audience import told_to
+from faceswap_jax.inference.batching import BATCH
 from faceswap_jax.inference.clip import Count, Generated, Role
+from tests.support.face_scenes import smooth_picture, write_clip
 from tests.support.generators import PixelGenerator
 from tests.support.outlines import outside_faces
 from tests.support.tiny_run import FRAMES, SIZE
@@ -92,6 +97,42 @@ def test_several_roles_go_through_one_pass(frames, person):
         left, right = change[:, :SIZE], change[:, SIZE:]
         assert left.min() < -100 and left.max() < 20
         assert right.min() > -20 and (right.max() > 100) == (before.index >= 4)
+
+
+class Holding:
+    """An audience that counts how many of the frames that it was shown are still held."""
+
+    def __init__(self):
+        self.most = 0
+        self._shown = []
+
+    def watched(self, items, what, total):
+        for item in items:
+            self._shown.append(weakref.ref(item))
+            self.most = max(self.most, sum(shown() is not None for shown in self._shown))
+            yield item
+
+    def tell(self, text):
+        pass
+
+
+def test_no_more_frames_are_held_however_long_the_clip_is(path, person, tmp_path):
+    most = []
+    for length in (40, 120):
+        images = [smooth_picture(SIZE, SIZE, number / 9) for number in range(length)]
+        long = tmp_path / f"{length}.mp4"
+        write_clip(long, images)
+        faces = dict.fromkeys(range(length), person.faces[0])
+        holding = Holding()
+        with told_to(holding):
+            output = tmp_path / "out.mp4"
+            roles = [Role(one_person(faces), None)]
+            clip.swap_clip(PixelGenerator(np.invert, 32), roles, long, output, "none")
+        assert len(list(video.read_frames(output))) == length
+        most.append(holding.most)
+    # Read ahead, generated together, generated ahead, blended at once, and one in each hand
+    bound = 2 * BATCH + clip.GENERATED_AHEAD + THREADS + 5
+    assert max(most) <= bound
 
 
 def test_blending_is_as_fine_as_the_largest_face(person):
