@@ -14,8 +14,12 @@ T = TypeVar("T")
 class Audience(Protocol):
     """Somebody who is told what becomes of a clip."""
 
+    def admitted(self, frames: Iterable[T]) -> Iterable[T]:
+        """The same frames, as they are read, by a thread perhaps; may raise, which ends the job."""
+        ...
+
     def watched(self, items: Iterable[T], what: str, total: int) -> Iterable[T]:
-        """The same items, as they are worked on; may raise, which ends the job."""
+        """The same items, as they are done; may raise, which ends the job."""
         ...
 
     def tell(self, text: str) -> None:
@@ -24,7 +28,11 @@ class Audience(Protocol):
 
 
 class Terminal:
-    """Shows bars and lines on stderr."""
+    """Shows bars and lines on stderr, and admits all."""
+
+    def admitted(self, frames: Iterable[T]) -> Iterable[T]:
+        """See `Audience.admitted`."""
+        return frames
 
     def watched(self, items: Iterable[T], what: str, total: int) -> Iterable[T]:
         """See `Audience.watched`; the bar goes when all is done."""
@@ -49,6 +57,11 @@ def told_to(audience: Audience) -> Iterator[None]:
         yield
     finally:
         _AUDIENCE.reset(token)
+
+
+def admitted(frames: Iterable[T]) -> Iterable[T]:
+    """The same frames as they are read, which the audience may refuse."""
+    return _audience().admitted(frames)
 
 
 def watched(items: Iterable[T], what: str, total: int) -> Iterable[T]:

@@ -107,15 +107,20 @@ class Watch:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise Refusal(BUSY, "The server has no time for this now; try again later.", 5)
 
-    def watched(self, items: Iterable[T], what: str, total: int) -> Iterable[T]:
-        """See `Audience.watched`; a clip whose frames grow beyond what was admitted is not read on."""
-        for item in items:
-            self.check()
-            height, width = item.image.shape[:2]
+    def admitted(self, frames: Iterable[T]) -> Iterable[T]:
+        """See `Audience.admitted`; a clip whose frames grow beyond what was admitted is not read on."""
+        for frame in frames:
+            height, width = frame.image.shape[:2]
             if height * width > self.clip.pixels:
                 raise Refusal(
                     TOO_LARGE, "The clip's frames grow on the way; export it at one size."
                 )
+            yield frame
+
+    def watched(self, items: Iterable[T], what: str, total: int) -> Iterable[T]:
+        """See `Audience.watched`."""
+        for item in items:
+            self.check()
             self.done += 1
             yield item
 
