@@ -152,7 +152,13 @@ def film(path: Path, height: int, frames: int | None = None) -> Path:
     wall += chance.normal(0, 8, wall.shape)
     noises = [chance.normal(0, NOISE, wall.shape).astype(np.float32) for _ in range(4)]
     left = (width - side) // 2
-    takes = [render_frame(0, 1, 0, take, RENDERED).image for take in range(TAKES)]
+    takes = []
+    for number in range(TAKES):
+        image = wall.astype(np.float32)
+        puppet = render_frame(0, 1, 0, number, RENDERED).image
+        image[-side:, left : left + side] = cv2.resize(puppet, (side, side))
+        image += noises[number % len(noises)]
+        takes.append(image.clip(0, 255).astype(np.uint8))
     # Forwards, then backwards
     takes += takes[-2:0:-1]
 
@@ -161,11 +167,7 @@ def film(path: Path, height: int, frames: int | None = None) -> Path:
         stream = container.add_stream("libx264", rate=RATE, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(frames or FRAMES.value):
-            image = wall.astype(np.float32)
-            puppet = cv2.resize(takes[number % len(takes)], (side, side))
-            image[-side:, left : left + side] = puppet
-            image += noises[number % len(noises)]
-            image = image.clip(0, 255).astype(np.uint8)
+            image = takes[number % len(takes)]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
         container.mux(stream.encode(None))
     return path
@@ -174,13 +176,13 @@ def film(path: Path, height: int, frames: int | None = None) -> Path:
 def print_memory(folder: Path) -> None:
     """Swaps clips of several lengths, each in a process of its own, and prints the memory that it held."""
     rows = []
-    for minutes in MINUTES.value:
+    for minutes in sorted(MINUTES.value, key=float):
         clip = film(folder / "long.mp4", 480, round(60 * RATE * float(minutes)))
-        arguments = [f"--workdir={WORKDIR.value}", f"--persona={PERSONA.value}", f"--input={clip}"]
+        arguments = [f"--workdir={WORKDIR.value}", f"--persona={PERSONA.value}"]
+        arguments += [clip, f"--output={folder / 'out.mp4'}"]
         command = [sys.executable, "-m", "faceswap_jax.cli", "swap", *arguments]
-        command.append(f"--output={folder / 'out.mp4'}")
         seconds = seconds_of(partial(subprocess.run, command, check=True))
-        # Of all processes so far; clips come the shortest first.
+        # Of all processes so far: the shortest clip comes first.
         most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         rows.append([f"{minutes} min", f"{most:.0f}", f"{seconds:.0f}"])
     print_table(["480 px", "largest memory, MiB", "seconds"], rows)
