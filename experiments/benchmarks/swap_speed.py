@@ -22,12 +22,9 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-import av
-import cv2
-import numpy as np
 from absl import app, flags
 
-from data_pipelines.puppets.tracks import render_frame
+from experiments.benchmarks.filmed import RATE, film
 from experiments.benchmarks.measuring import print_table, seconds_of, silence_orbax
 from faceswap_jax.artifacts.models import load
 from faceswap_jax.faces import blend, people, tracking, video
@@ -46,11 +43,6 @@ SIZES = flags.DEFINE_list("sizes", ["480", "1080", "2160"], "Heights of the film
 REPEATS = flags.DEFINE_integer("repeats", 2, "Whole swaps; the fastest counts.", 1)
 MINUTES = flags.DEFINE_list("minutes", [], "In place of all else: how long the clips last.")
 
-RATE = 25  # frames per second
-RENDERED = 384  # pixels of a puppet
-TAKES = 48  # frames of it, shown forwards and backwards
-FILLING = 2 / 3  # of the frame's height
-NOISE = 1.5  # of 255: standard deviation of the camera's
 STAGES = ("decode", "find", "align", "network", "blend", "encode")
 
 
@@ -67,7 +59,10 @@ def main(argv: Sequence[str]) -> None:
 
         clips = {Path(name).name: Path(name) for name in argv[1:]}
         if not clips:
-            clips = {f"{size} px": film(folder / f"{size}.mp4", int(size)) for size in SIZES.value}
+            clips = {
+                f"{size} px": film(folder / f"{size}.mp4", int(size), FRAMES.value)
+                for size in SIZES.value
+            }
         stages = []
         swaps = []
         for name, clip in clips.items():
@@ -141,36 +136,6 @@ def seconds_of_stages(
                 for frame in blended:
                     write(frame)
     return spent
-
-
-def film(path: Path, height: int, frames: int | None = None) -> Path:
-    """Writes a clip of a puppet in front of a wall: of 16:9, with a camera's noise."""
-    width = round(height * 16 / 9 / 2) * 2
-    side = round(FILLING * height)
-    chance = np.random.default_rng(0)
-    wall = cv2.resize(chance.uniform(60, 180, (9, 16, 3)), (width, height))
-    wall += chance.normal(0, 8, wall.shape)
-    noises = [chance.normal(0, NOISE, wall.shape).astype(np.float32) for _ in range(4)]
-    left = (width - side) // 2
-    takes = []
-    for number in range(TAKES):
-        image = wall.astype(np.float32)
-        puppet = render_frame(0, 1, 0, number, RENDERED).image
-        image[-side:, left : left + side] = cv2.resize(puppet, (side, side))
-        image += noises[number % len(noises)]
-        takes.append(image.clip(0, 255).astype(np.uint8))
-    # Forwards, then backwards
-    takes += takes[-2:0:-1]
-
-    with av.open(path, "w") as container:
-        options = {"crf": "18", "preset": "veryfast"}
-        stream = container.add_stream("libx264", rate=RATE, options=options)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number in range(frames or FRAMES.value):
-            image = takes[number % len(takes)]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
-        container.mux(stream.encode(None))
-    return path
 
 
 def print_memory(folder: Path) -> None:
