@@ -53,7 +53,7 @@ class Serve(Command):
         limit("clip_mib", 512, "Largest request with a clip, MiB.", 0, None, values)
         limit("megapixels", 16, "Largest frame, million pixels.", 0, None, values)
         limit("seconds", 600, "Longest clip.", 0, None, values)
-        limit("memory_gib", 4, "Memory for frames of all requests at once, GiB.", 0, None, values)
+        limit("memory_gib", 6, "Memory for frames of all requests at once, GiB.", 0, None, values)
         limit("keep_minutes", 60, "For how long results of clips are kept.", 0, None, values)
 
         # Past one machine

@@ -47,17 +47,18 @@ def ahead(items: Iterable[A], length: int) -> Iterator[A]:
             yield item
 
 
-def mapped(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """What a function makes of each item, in their order; THREADS are worked on at once.
+def mapped(function: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> Iterator[B]:
+    """What a function makes of each item, in their order.
 
     Args:
         function: may be called by several threads at once.
         items: iterated in the thread that asks for the results.
+        threads: how many items are worked on at once.
     """
-    with _waiting(THREADS) as (pool, waiting):
+    with _waiting(threads) as (pool, waiting):
         for item in items:
             waiting.append(pool.submit(copy_context().run, function, item))
-            if len(waiting) > THREADS:
+            if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -66,6 +66,9 @@ class Coding(NamedTuple):
 AS_TOLD = Coding()
 """All as the source says, and results as it is."""
 
+FINISHED_AT_ONCE = 2
+"""Frames that are blended, or written as pictures, by a thread each: for a large face that takes much memory."""
+
 GENERATED_AHEAD = 2
 """Frames that are generated, besides those of a batch, before they are finished."""
 
@@ -370,7 +373,7 @@ def blended_frames(
             )
         return replace(frame, image=result)
 
-    return mapped(blended, generated)
+    return mapped(blended, generated, FINISHED_AT_ONCE)
 
 
 def whole_frames(generated: Iterable[Generated]) -> Iterator[video.Frame]:
@@ -542,7 +545,7 @@ def _convert(
                 frames, there = _without_finished(frames, pictures)
             with (
                 closing(finished(frames)) as made,
-                closing(mapped(pictures.write, made)) as writing,
+                closing(mapped(pictures.write, made, FINISHED_AT_ONCE)) as writing,
             ):
                 for _ in writing:
                     pass

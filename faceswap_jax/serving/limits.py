@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from faceswap_jax.serving.refusal import BUSY, TOO_LARGE, TOO_MANY, Refusal
 
-BYTES_PER_PIXEL = 200
-"""Memory that a swap takes for each pixel of a frame: 120 were measured for blending a face that fills it, and eight
-frames are in flight."""
+BYTES_PER_PIXEL = 330
+"""Memory that a swap takes for each pixel of a frame: 120 were measured for blending a face that fills it, two of which
+are blended at once, and two dozen frames are in flight."""
 
-DEEP_BYTES_PER_PIXEL = 420
-"""Of a clip of more than 8 bits: 215 more were measured, most of them in the encoder of HEVC."""
+DEEP_BYTES_PER_PIXEL = 620
+"""Of a clip of more than 8 bits: 215 more were measured, most of them in the encoder of HEVC, and frames in flight are
+larger."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Limits:
     pixels: int = 16_000_000
     seconds: float = 600
     frames: int = 36_000
-    memory: int = 4 << 30
+    memory: int = 6 << 30
     patience: float = 10
     slowest: int = 8 << 10
     upload_seconds: float = 300

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from faceswap_jax.faces import align, video
-from faceswap_jax.faces.ahead import THREADS
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
 from faceswap_jax.faces.people import Person, find_people
@@ -134,7 +133,7 @@ def test_no_more_frames_are_held_however_long_the_clip_is(path, person, tmp_path
         assert len(list(video.read_frames(output))) == length
         most.append(holding.most)
     # Read ahead, generated together, generated ahead, blended at once, and one in each hand
-    bound = 2 * BATCH + clip.GENERATED_AHEAD + THREADS + 5
+    bound = 2 * BATCH + clip.GENERATED_AHEAD + clip.FINISHED_AT_ONCE + 5
     assert max(most) <= bound
 
 

@@ -99,7 +99,7 @@ def test_a_job_in_hdr(serve, clips, landmarks, tmp_path):
     assert (two.layout, two.tags, two.mastering) == (one.layout, one.tags, one.mastering)
 
     # It takes more memory than a clip of 8 bits.
-    small = serve(limits=Limits(memory=300 * SIZE**2))
+    small = serve(limits=Limits(memory=450 * SIZE**2))
     assert send(small).status_code == 413
 
 
