@@ -7,8 +7,9 @@ stay. The learning rate of a step is a pure function of the step number, so it i
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 ADAM = optax.scale_by_adam()
 
@@ -78,3 +79,24 @@ def apply(
         updates, states[name] = tx.update(gradients[name], opt[name], old)
         weights[name] = jax.tree.map(lambda w, u: w - learning_rate * u, old, updates)
     return weights, states
+
+
+def running_mean(mean: PyTree, weights: PyTree, steps: Int[Array, ""], decay: float) -> PyTree:
+    """The running mean of weights after one more step.
+
+    The first step's weights are the first mean; the mean is at first over few steps, lest those weigh too much.
+
+    Args:
+        mean: over the steps before.
+        weights: after this step.
+        steps: number of steps done, this one too.
+        decay: how much of the mean stays in the end, 0 to 1.
+    """
+    before = (steps - 1).astype(jnp.float32)
+    stays = jnp.minimum(decay, before / (before + 10))
+
+    def towards(old, new):
+        # What is held still stays so to the last bit.
+        return new + stays * (old - new)
+
+    return jax.tree.map(towards, mean, weights)

@@ -304,15 +304,9 @@ class Task(FaceTask):
         """The state with the running mean of its weights, if that is wanted."""
         if not self.config.average:
             return state
-        # The first step's weights are the first mean; at first over few steps, lest they weigh too much
-        before = (state.step - 1).astype(jnp.float32)
-        decay = jnp.minimum(self.config.average, before / (before + 10))
-
-        def towards(new, mean):
-            # What is held still stays so to the last bit.
-            return new + decay * (mean - new)
-
-        average = jax.tree.map(towards, state.params, state.extras[AVERAGE])
+        average = optimizers.running_mean(
+            state.extras[AVERAGE], state.params, state.step, self.config.average
+        )
         return replace(state, extras=state.extras | {AVERAGE: average})
 
     def _schedule(self, step: Array) -> schedules.StepValues:
