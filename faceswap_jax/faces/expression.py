@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from faceswap_jax.faces import ibug
+from faceswap_jax.faces.neutral import NEUTRAL_FACE
 
 MEASURES = {
     "right_gaze_x": 0.05,
@@ -42,6 +43,12 @@ def measures(
 ) -> Float[np.ndarray, "... 19"]:
     """The `ratios` of NumPy arrays, in the order of `MEASURES`."""
     return np.stack(ratios(landmarks, irises), -1)
+
+
+def at_rest() -> Float[np.ndarray, "19"]:
+    """The measures of a generic face at rest that looks straight ahead."""
+    eyes = [NEUTRAL_FACE[eye].mean(0) for eye in (ibug.RIGHT_EYE, ibug.LEFT_EYE)]
+    return measures(NEUTRAL_FACE, np.stack(eyes))
 
 
 def ratios(landmarks: Float[Any, "... 68 2"], irises: Float[Any, "... 2 2"]) -> list[Length]:

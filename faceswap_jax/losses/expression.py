@@ -1,9 +1,9 @@
-"""Whether latents tell what a face does, by the measures of `faces/expression.py`."""
+"""What a face does by the measures of `faces/expression.py`, and whether latents tell it."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from faceswap_jax.faces.expression import MEASURES, ratios
+from faceswap_jax.faces.expression import MEASURES, at_rest, ratios
 
 
 def measures(
@@ -11,6 +11,21 @@ def measures(
 ) -> Float[Array, "... 19"]:
     """The `ratios` of JAX arrays, in the order of `MEASURES`."""
     return jnp.stack(ratios(landmarks, irises), -1)
+
+
+def from_rest(
+    landmarks: Float[Array, "... 68 2"], irises: Float[Array, "... 2 2"]
+) -> Float[Array, "... 19"]:
+    """How far the `measures` are from those of a generic face at rest, in their spreads."""
+    spread = jnp.array(list(MEASURES.values()))
+    return (measures(landmarks, irises) - at_rest()) / spread
+
+
+def squared_errors(told: Float[Array, "b k"], wanted: Float[Array, "b k"]) -> Float[Array, "k"]:
+    """Mean squared error of each measure over a batch. Those that are unknown, NaN, do not count."""
+    known = ~jnp.isnan(wanted)
+    error = jnp.where(known, told - wanted, 0)
+    return (error**2).sum(0) / jnp.maximum(known.sum(0), 1)
 
 
 def unread(

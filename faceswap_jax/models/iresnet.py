@@ -140,7 +140,7 @@ class IResNet(nn.Module):
 
         x = _norm(self.train, c.dtype, "norm")(x)
         # Channels first, as the published weights have it.
-        x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
+        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
         x = nn.Dense(c.embedding, dtype=c.dtype, name="embed")(x)
         return _norm(self.train, jnp.float32, "embed_norm", scale=False)(x)
 

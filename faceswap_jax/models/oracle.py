@@ -91,7 +91,7 @@ class Tower(nn.Module):
             x = Level(channels, self.dtype, name=f"level_{i}")(x)
         x = conv(self.squeeze, 1, "squeeze")(x)
         # Laid flat, not averaged: where things are is what many of the values are about.
-        return x.reshape(len(x), -1)
+        return x.reshape(x.shape[0], -1)
 
 
 class Oracle(nn.Module):

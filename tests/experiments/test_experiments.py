@@ -26,6 +26,7 @@ from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.registry import task_class
 from faceswap_jax.train import train
+from tests.support.frozen import WRITERS
 from tests.support.tiny_run import rows
 
 RENEW = "If this is meant: python -m tests.experiments.test_experiments"
@@ -52,6 +53,9 @@ SMALL = {
         "model.embedding": 8,
         "model.side": SIDE,
     },
+    "expression": RUN
+    | {"resolution": SIDE, "steps": 2, "warm_up": 1, "data.test": 8}
+    | {"model.stem": 8, "model.levels": (8,), "model.squeeze": 4, "model.hidden": 8},
     "x2face": RUN
     | {"steps": 2, "data.test": 8, "data.sources": 1, "data.driving": 1}
     | {"model.resolution": SIDE, "model.width": 1 / 64, "model.inner": 8, "model.vector": 8},
@@ -65,17 +69,22 @@ SMALL = {
 
 
 def write_data(folder: Path) -> Path:
-    """Records of a few puppets, as `faceswap prepare` would make them."""
+    """Records of a few puppets, as `faceswap prepare` would make them, and runs of frozen networks."""
     sizes = {"frames": 2, "rate": 2.0, "resolution": SIDE}
     write_records(folder, 0, range(PERSONAS), range(1), **sizes, together=2)
+    for role, write in WRITERS.items():
+        write(folder / role)
     return folder
 
 
 def experiment(name: str, data: Path) -> ml_collections.ConfigDict:
-    """The values of an experiment, on these data if it wants any."""
+    """The values of an experiment, on these data and with these networks if it wants any."""
     config = configs.from_experiment(FILES[name])
     if "path" in config.data:
         config.data.path = str(data)
+    for role, path in config.get("features", {}).items():
+        if path:
+            config.features[role] = str(data / role)
     return config
 
 

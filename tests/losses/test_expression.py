@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from faceswap_jax.faces import expression as in_numpy
+from faceswap_jax.faces import ibug
+from faceswap_jax.faces.neutral import NEUTRAL_FACE
 from faceswap_jax.losses import expression
 
 NAMES = list(expression.MEASURES)
@@ -50,3 +52,24 @@ def test_unread_is_the_variance_of_the_error_and_skips_what_is_unknown(told):
     value, gradient = jax.value_and_grad(loss)(z)
     np.testing.assert_allclose(value, expected, rtol=1e-4)
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
+def test_a_face_at_rest_is_where_measures_count_from():
+    eyes = [NEUTRAL_FACE[eye].mean(0) for eye in (ibug.RIGHT_EYE, ibug.LEFT_EYE)]
+    at_rest = expression.from_rest(jnp.array(NEUTRAL_FACE), jnp.stack(eyes))
+    np.testing.assert_allclose(at_rest, 0, atol=1e-4)
+
+    # The lower lip falls: the mouth is open by so many spreads.
+    open_mouth = NEUTRAL_FACE.copy()
+    open_mouth[66, 1] += 0.1
+    moved = expression.from_rest(jnp.array(open_mouth), jnp.stack(eyes))
+    changed = {NAMES[i] for i in np.flatnonzero(np.abs(moved) > 1e-3)}
+    assert changed == {"mouth_corners", "mouth_open"} and moved[NAMES.index("mouth_open")] > 0
+
+
+def test_squared_errors_skip_what_is_unknown_also_in_their_slopes():
+    wanted = jnp.array([[1.0, np.nan], [3.0, 2.0]])
+    told = jnp.array([[2.0, 5.0], [3.0, 4.0]])
+    np.testing.assert_allclose(expression.squared_errors(told, wanted), [0.5, 4])
+    slope = jax.grad(lambda told: expression.squared_errors(told, wanted).sum())(told)
+    np.testing.assert_allclose(slope, [[1, 0], [0, 4]])

@@ -28,7 +28,8 @@ def test_a_network_of_this_package_has_a_short_name():
 @pytest.mark.parametrize("name", ["cmob", "json", ""])
 def test_what_is_no_task_is_refused_with_those_there_are(name):
     with pytest.raises(
-        InputError, match=rf"config\.task is '{name}'.*autoencoder, x2face, identity, sync, oracle"
+        InputError,
+        match=rf"config\.task is '{name}'.*autoencoder, x2face, identity, expression, sync, oracle",
     ):
         task_class(ml_collections.ConfigDict({"task": name}))
 

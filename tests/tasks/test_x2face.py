@@ -10,10 +10,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from experiments import identity as identity_experiment
 from experiments import x2face as experiment
 from faceswap_jax import config as configs
-from faceswap_jax.checkpoints.store import Checkpoints
 from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Edit, Faces, Who
 from faceswap_jax.inference.trained import load
@@ -21,15 +19,14 @@ from faceswap_jax.models import vgg, x2face
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.state import State
-from faceswap_jax.tasks import identity
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.x2face import Task
 from faceswap_jax.train import train
+from tests.support.frozen import IDENTITY, write_identity
 from tests.support.small_comb import one_device
 from tests.support.tiny_run import rows
 
 SIDE, BATCH, SOURCES, DRIVING = 16, 8, 2, 2
-SHAPE = {"blocks": [1, 1], "channels": [6, 8], "stem": 4, "embedding": 5, "side": 16}
 
 
 def config(**changes):
@@ -39,7 +36,7 @@ def config(**changes):
     c.model.update(resolution=SIDE, width=1 / 16, inner=8, vector=6)
     c.update(steps=4, content_steps=2, batch=BATCH, learning_rate=0.05, content_rate=0.02)
     c.loss.embedder = "given"
-    c.embedder = SHAPE
+    c.embedder = IDENTITY
     c.run.update(log=1, preview=3, checkpoint=3)
     c.mesh.cpu_devices = 8
     c.update_from_flattened_dict(changes)
@@ -250,14 +247,7 @@ def test_wrong_values(changes, message):
 def run(tmp_path_factory):
     """Two steps of stage I and one of stage II, with an embedder of a run."""
     folder = tmp_path_factory.mktemp("x2face")
-    c = identity_experiment.get_config()
-    c.update(identities=("ada", "ben"), alignment="box")
-    c.model.update(SHAPE)
-    task = identity.Task(c)
-    (folder / "identity").mkdir()
-    configs.save(c, folder / "identity" / "config.json")
-    with Checkpoints(folder / "identity", c, writing=True) as checkpoints:
-        checkpoints.save(jax.jit(partial(task.init_state, task.phases[0]))(jax.random.key(3)))
+    write_identity(folder / "identity", alignment="box")
 
     # One source, so that less is compiled
     given = {
