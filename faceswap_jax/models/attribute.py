@@ -178,11 +178,12 @@ class Block(nn.Module):
 
         found = []
         for i in range(self.layers):
-            # All but the last keep the channels.
-            channels = self.channels if i == self.layers - 1 else h.shape[-1]
             layer = Denormalisation(self.dtype, name=f"layer_{i}")
             h, masks = layer(h, attributes, features)
-            h = _conv(channels, 3, self.dtype, f"conv_{i}")(nn.relu(h))
+            # All but the last keep the channels, and the next layer takes a bias away.
+            last = i == self.layers - 1
+            channels = self.channels if last else h.shape[-1]
+            h = _conv(channels, 3, self.dtype, f"conv_{i}", use_bias=last)(nn.relu(h))
             found.append(masks)
         return bypass + h, sum(found) / len(found)
 

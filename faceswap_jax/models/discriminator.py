@@ -36,6 +36,11 @@ class DiscriminatorConfig:
     dtype: jnp.dtype = jnp.float32
 
 
+def channels_of(halvings: int, width: float) -> tuple[int, ...]:
+    """64, 128, 256 and so on, 512 at most, times a width, for so many halvings of the side."""
+    return tuple(max(4, round(width * min(64 * 2**i, 512))) for i in range(halvings))
+
+
 class Scale(nn.Module):
     """Images in [-1, 1] to a verdict on each patch."""
 

@@ -6,13 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import tunable, x2face
+from experiments import attribute, tunable, x2face
 from faceswap_jax.artifacts import archive, onnx, parity, stablehlo
 from faceswap_jax.artifacts.export import compiled
 from faceswap_jax.artifacts.programs import programs
 from faceswap_jax.artifacts.runtime import run_of
 from faceswap_jax.inference.trained import TrainedGenerator
 from faceswap_jax.tasks.registry import load_task
+from tests.support.frozen import EXPRESSION, IDENTITY
 from tests.support.small_comb import one_device
 
 pytest.importorskip("jax2onnx")
@@ -36,6 +37,16 @@ def x2face_config():
     return c
 
 
+def attribute_config():
+    c = attribute.get_config()
+    c.identities = ("a", "b")
+    c.model.update(resolution=16, levels=3, width=1 / 16)
+    c.model.discriminator.update(halvings=2, scales=1, width=1 / 16)
+    c.features.expression = "given"
+    c.shapes = {"identity": IDENTITY, "expression": EXPRESSION}
+    return c
+
+
 def untrained(config) -> TrainedGenerator:
     """Of weights that are nowhere zero."""
     task = load_task(config)
@@ -50,7 +61,7 @@ def untrained(config) -> TrainedGenerator:
     return TrainedGenerator(task.synthesis(phase), variables, 1, one_device())
 
 
-@pytest.mark.parametrize("config", [tunable_config, x2face_config])
+@pytest.mark.parametrize("config", [tunable_config, x2face_config, attribute_config])
 def test_programs_are_the_same_in_every_format(config, tmp_path):
     generator = untrained(config())
     made = programs(generator)

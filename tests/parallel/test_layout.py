@@ -6,9 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import comb, parts, tunable, x2face
+from experiments import attribute, comb, parts, tunable, x2face
+from faceswap_jax.models import iresnet
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.pretrained import embedder
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.registry import load_task
 
@@ -21,6 +23,9 @@ def state_of(experiment):
     c = experiment.get_config()
     if "personas" in c:
         c.personas = tuple(f"persona_{p}" for p in range(PERSONAS))
+    if "shapes" in c:
+        # Of a frozen network as it is published
+        c.shapes = {"identity": embedder.described(iresnet.IResNetConfig())}
     task = load_task(c)
     return abstract_state(task, task.phases[-1])
 
@@ -63,8 +68,10 @@ def test_the_layout_of_every_tensor_is_the_committed_one(network, abstract, tmp_
     assert_as_committed(network, header, abstract, make_mesh(4), tmp_path)
 
 
-def test_so_is_that_of_x2face(tmp_path):
-    assert_as_committed("x2face", "mesh data 8", state_of(x2face), make_mesh(), tmp_path)
+@pytest.mark.parametrize("experiment", [x2face, attribute])
+def test_so_is_that_of_systems_without_personas(experiment, tmp_path):
+    name = experiment.__name__.rpartition(".")[2]
+    assert_as_committed(name, "mesh data 8", state_of(experiment), make_mesh(), tmp_path)
 
 
 def per_device(abstract, mesh, group):

@@ -1,0 +1,84 @@
+"""MC-AAD, by its source (US 2023/0252687): anybody's attributes with anybody else's identity, at 256 px.
+
+Costs: not measured; work for accelerators. experiments/attribute_puppets.py is for a desk's CPU.
+Expect: not measured. The source gives no numbers.
+Reproduces: the generator whose layers choose by masks between the attributes of one picture and the identity of
+another; reconstruction of every picture, the attributes' and the features' loss, the cycle, and a multi-scale
+discriminator with cross entropy.
+
+    faceswap prepare VoxCeleb --output data --resolution 256 --interval 10
+    faceswap train --config experiments/identity.py --workdir runs/identity --config.data.path=data
+    faceswap train --config experiments/attribute.py --workdir runs/attribute --config.data.path=data
+
+InsightFace's IResNet serves as well, --config.features.identity=r50.onnx. A run of experiments/expression.py adds the
+role of the expression picture: --config.features.expression=runs/expression. Without the cycle:
+--config.loss.cycle=0.
+
+Public code, where the source is silent (FaceShifter's reimplementations): widths, weights 10, 10, 5 and 1, Adam with
+betas 0 and 0.999 at 4e-4, batches of 16. Choices: the weight of the cycle, averaged weights, the discriminator's
+widths; models/attribute.py, models/discriminator.py and tasks/attribute_losses.py have more.
+"""
+
+import ml_collections
+
+from faceswap_jax import config as configs
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """All values of the experiment."""
+    c = configs.defaults()
+    c.task = "attribute"
+    c.seed = 0
+    c.identities = ()  # taken from the data
+    c.shapes = ml_collections.ConfigDict()  # of the networks that c.features names, taken from them
+
+    # The networks that read what is taken from other pictures; "": the role is left out
+    c.features = ml_collections.ConfigDict()
+    c.features.identity = "runs/identity"  # a run of experiments/identity.py, or InsightFace's
+    c.features.expression = ""  # a run of experiments/expression.py
+
+    c.data = ml_collections.ConfigDict()
+    c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "tfds": by Beam; "puppets": rendered
+    c.data.path = "data"
+    c.data.split = "train"  # whose identities to take
+    c.data.manifest = ""  # digest of what the data are, taken from them
+    c.data.held_out = 0.1  # the last fraction of the identities, never trained on
+    c.data.test = 64  # images of these that a batch of the evaluations has
+    c.data.mirror = True  # mirrors half of the images
+    c.data.same = 0.0  # fraction of the pairs of pictures that keep a feature of their own
+
+    c.alignment = (
+        "eyes"  # how faces are cut, see faces/align.py; the networks of c.features know it
+    )
+
+    c.model = ml_collections.ConfigDict()
+    c.model.resolution = 256  # side of the images, pixels
+    c.model.levels = 8  # maps of the attributes, the smallest of 2 px
+    c.model.width = 1.0  # of all channels of encoder and generator
+    c.model.layers = 2  # of MC-AAD in each block
+    c.model.discriminator = ml_collections.ConfigDict()
+    c.model.discriminator.halvings = 6  # of what each scale sees
+    c.model.discriminator.scales = 3
+    c.model.discriminator.width = 1.0
+
+    c.loss = ml_collections.ConfigDict()
+    c.loss.reconstruction = 10.0  # of every picture as itself
+    c.loss.attributes = 10.0
+    c.loss.features = 5.0  # of each of c.features
+    c.loss.cycle = 1.0  # 0: no cycle, and a third less to compute
+    c.loss.adversarial = 1.0
+    c.loss.adversary = "cross_entropy"  # as in the source; "hinge"; "relativistic"
+    c.loss.warm_up = 0  # steps over which the adversarial weight rises
+    c.loss.penalty = (
+        0.0  # of the discriminator's gradients on real and on made images (R1 and R2); 0: none
+    )
+    c.loss.penalty_every = 16  # steps; it counts so many times as much
+
+    c.steps = 500_000
+    c.batch = 16
+    c.learning_rate = 4e-4
+    c.average = (
+        0.999  # of the weights, how much of their mean stays in a step; the mean is what is used
+    )
+    c.precision = "float32"
+    return c

@@ -1,0 +1,23 @@
+"""The losses of MC-AAD that compare images, and what the attribute encoder sees in them."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Maps = Float[Array, "b h w c"]
+Value = Float[Array, ""]
+
+
+def half_square(x: Maps, y: Maps) -> Value:
+    """Half of the mean squared difference, in float32.
+
+    A mean over pixels and channels where the source has a sum, as public code, for which the weights are.
+    """
+    difference = x.astype(jnp.float32) - y.astype(jnp.float32)
+    return 0.5 * (difference**2).mean()
+
+
+def unlike(x: Sequence[Maps], y: Sequence[Maps]) -> Value:
+    """How unlike the attributes of two batches are: the sum of `half_square` over the levels of their maps."""
+    return sum(half_square(a, b) for a, b in zip(x, y, strict=True))

@@ -1,0 +1,390 @@
+"""MC-AAD: the attributes of one picture with the identity, the expression or more of others (US 2023/0252687).
+
+Frozen networks read the features. Encoder and generator learn against a discriminator, in the same step.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import grain
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from data_pipelines import datasets, sources
+from data_pipelines.batches.assembly import batches
+from data_pipelines.batches.augmentation import Augmentation
+from data_pipelines.batches.roles import Identities
+from faceswap_jax.config import (
+    Demand,
+    at_least,
+    below,
+    between,
+    check,
+    inside,
+    one_of,
+    positive,
+)
+from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align
+from faceswap_jax.losses import attributes
+from faceswap_jax.losses.adversarial import ADVERSARIES
+from faceswap_jax.losses.identity import normalised
+from faceswap_jax.losses.measures import psnr
+from faceswap_jax.models import attribute, discriminator
+from faceswap_jax.ops import optimizers, precision
+from faceswap_jax.pretrained import embedder
+from faceswap_jax.pretrained.features import FEATURES, shapes_of
+from faceswap_jax.state import State
+from faceswap_jax.tasks.attribute_losses import Networks, lenders, lent, losses
+from faceswap_jax.tasks.base import (
+    Batch,
+    Evaluator,
+    FaceTask,
+    Metrics,
+    Phase,
+    Preview,
+    Step,
+    Synthesis,
+    held_out_identities,
+    mean_of,
+    trained_identities,
+    with_data,
+)
+
+OPTIMIZER = optax.scale_by_rms(decay=0.999, eps=1e-8, eps_in_sqrt=False, bias_correction=True)
+"""FaceShifter's Adam with betas 0 and 0.999, for all networks alike: it has no first moments to keep."""
+
+AVERAGED = ("encoder", "generator")
+"""Groups of weights whose running mean is what is used."""
+
+PREVIEW_COLUMNS = 8
+EVALUATED = 4  # batches
+
+TERMS = ("reconstruction", "attributes", "features", "cycle", "adversarial")
+"""Of the loss, as `config.loss` has their weights."""
+
+LENT = {"identity"}
+"""Roles whose features are taken from pictures of somebody when a face is changed; the others stay as they are."""
+
+
+class Task(FaceTask):
+    """One phase. Batches are single images."""
+
+    memory_advice = "lower config.batch or config.model.width"
+    may_grow = ("steps",)
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        super().__init__(config)
+        _check(config)
+        c = config
+        frozen = shapes_of(c.shapes)
+        lengths = [FEATURES[role].length(shape) for role, shape in frozen.items()]
+        dtype = precision.dtype(c.precision)
+        self.networks = Networks(
+            generator=attribute.AttributeConfig(
+                features=tuple(lengths),
+                resolution=c.model.resolution,
+                levels=c.model.levels,
+                width=c.model.width,
+                layers=c.model.layers,
+                dtype=dtype,
+            ),
+            discriminator=discriminator.DiscriminatorConfig(
+                channels=discriminator.channels_of(
+                    c.model.discriminator.halvings, c.model.discriminator.width
+                ),
+                scales=c.model.discriminator.scales,
+                dtype=dtype,
+            ),
+            frozen=frozen,
+        )
+        self.phases = [Phase(f"{c.model.resolution} px", 0, c.steps, stage=0)]
+
+    @classmethod
+    def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+        """Takes the identities to train on from the data, and the shapes of the frozen networks from their files."""
+        _check(config)
+        identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
+        config = with_data(config, identities=identities)
+        shapes = {}
+        for role in _roles(config):
+            shape, _ = FEATURES[role].load(config.features[role], config.alignment)
+            shapes[role] = embedder.described(shape)
+        config.shapes = ml_collections.ConfigDict(shapes)
+        return config
+
+    # State
+
+    def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
+        """Fresh weights, which are their own mean."""
+        generator_key, discriminator_key = jax.random.split(key)
+        params = attribute.init(self.networks.generator, generator_key)
+        judge = discriminator.init(self.networks.discriminator, discriminator_key)
+        params = params | {"discriminator": judge}
+        features = {}
+        for role, shape in self.networks.frozen.items():
+            features[role] = FEATURES[role].init(shape, key)
+        return State(
+            step=jnp.int32(phase.start),
+            key=key,
+            params=params,
+            opt=optimizers.init(OPTIMIZER, params),
+            extras={"average": {name: params[name] for name in AVERAGED}, "features": features},
+        )
+
+    def frozen_inputs(self) -> dict[str, PyTree]:
+        """The networks that read features, by role."""
+        c = self.config
+        weights = {}
+        for role in self.networks.frozen:
+            _, weights[role] = FEATURES[role].load(c.features[role], c.alignment)
+        return {"features": weights}
+
+    # Training
+
+    def steps(self, phase: Phase) -> Mapping[str, Step]:
+        """A step, and the same with gradient penalties, if there are any."""
+        found = {"train": partial(self._train_step, False)}
+        if self.config.loss.penalty:
+            found["regularised"] = partial(self._train_step, True)
+        return found
+
+    def step_name(self, phase: Phase, step: int) -> str:
+        """The first of every few is regularised."""
+        loss = self.config.loss
+        lazy = loss.penalty and step % loss.penalty_every == 0
+        return "regularised" if lazy else "train"
+
+    def _train_step(self, regularised: bool, state: State, batch: Batch) -> tuple[State, Metrics]:
+        """One update of encoder and generator, and one of the discriminator, each against the other as it was."""
+        c = self.config
+        key = jax.random.fold_in(state.key, state.step)
+        images = precision.from_bytes(batch["image"])
+        by = lenders(key, len(images), list(self.networks.frozen), c.data.same)
+        weight = c.loss.adversarial * _risen(state.step, c.loss.warm_up)
+
+        def loss(params):
+            frozen = state.extras["features"]
+            return losses(self.networks, c.loss, regularised, params, frozen, images, by, weight)
+
+        # Update step
+        gradients, metrics = jax.grad(loss, has_aux=True)(state.params)
+        params, opt = optimizers.apply(
+            OPTIMIZER, gradients, state.opt, state.params, c.learning_rate
+        )
+
+        step = state.step + 1
+        average = optimizers.running_mean(
+            state.extras["average"], {name: params[name] for name in AVERAGED}, step, c.average
+        )
+        extras = state.extras | {"average": average}
+        return replace(state, step=step, params=params, opt=opt, extras=extras), metrics
+
+    # Held-out data
+
+    def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
+        """People never seen, as themselves and with each other's features."""
+        return (mean_of(self._scores, EVALUATED),)
+
+    def _scores(self, state: State, batch: Batch) -> Metrics:
+        """Attributes and features apart, for the training fails in either.
+
+        "psnr" is of pictures as themselves. "attributes" is how unlike the attributes of swapped pictures are to their
+        own. Of each feature, the distance from what was lent, and of "untouched" pictures. "found" is how often a
+        swapped picture's identity is nearer to the one lent than to that of any other picture of the batch.
+        """
+        images = precision.from_bytes(batch["image"])
+        maps, own, wanted, swapped = self._swapped(state, images)
+        itself = self.networks.generate(state.extras["average"], maps, own).images
+        told = self.networks.read(state.extras["features"], swapped.images)
+        again = attribute.encode(self.networks.generator, state.extras["average"], swapped.images)
+
+        whole = jnp.ones((*images.shape[:3], 1))
+        metrics = {
+            "psnr": psnr(images, itself, whole).mean(),
+            "attributes": attributes.unlike(maps, again),
+        }
+        for role in self.networks.frozen:
+            distance = FEATURES[role].distance
+            metrics[role] = distance(told[role], wanted[role]).mean()
+            metrics[f"{role}/untouched"] = distance(own[role], wanted[role]).mean()
+        if "identity" in told:
+            metrics["identity/found"] = _found(told["identity"], wanted["identity"])
+        return metrics
+
+    def _swapped(self, state: State, images: Float[Array, "b r r 3"]):
+        """Maps and features of images, the features that they are lent, and what is made of these."""
+        maps = attribute.encode(self.networks.generator, state.extras["average"], images)
+        own = self.networks.read(state.extras["features"], images)
+        wanted = lent(own, self._all_lend(len(images)))
+        return maps, own, wanted, self.networks.generate(state.extras["average"], maps, wanted)
+
+    def _all_lend(self, batch: int):
+        return lenders(jax.random.key(0), batch, list(self.networks.frozen), same=0.0)
+
+    def preview(self, phase: Phase) -> Preview:
+        """Held-out people with each other's features; and for each level, whom its masks let it follow.
+
+        Red is for the attributes, green for the first feature, blue for the second.
+        """
+        lenders_rows = [f"{role} of" for role in self.networks.frozen]
+        masks = [f"masks, {side} px" for side in self.networks.generator.sides]
+        rows = ("attributes of", *lenders_rows, "result", "attributes of, as itself", *masks)
+        return Preview(self._preview, rows)
+
+    def _preview(self, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
+        images = precision.from_bytes(batch["image"][:PREVIEW_COLUMNS])
+        maps, own, _, swapped = self._swapped(state, images)
+        itself = self.networks.generate(state.extras["average"], maps, own).images
+        lending = [images[by] for by in self._all_lend(len(images)).values()]
+        side = self.networks.generator.resolution
+        masks = [_coloured(level, side) for level in swapped.masks]
+        return jnp.stack([images, *lending, swapped.images, itself, *masks])
+
+    # Use
+
+    def synthesis(self, phase: Phase) -> Synthesis:
+        """The faces that are cut out, with the identity of pictures; what they do stays.
+
+        `identity` is {"identity": a vector}.
+        """
+        networks = self.networks
+
+        def identity(variables, pictures) -> dict[str, Float[Array, "d"]]:
+            crops = precision.from_bytes(pictures)
+            features = networks.read(variables["features"], crops, LENT & networks.frozen.keys())
+            return {role: FEATURES[role].merge(found) for role, found in features.items()}
+
+        def images(variables, identity, inputs, edit) -> Float[Array, "b r r 3"]:
+            crops = precision.from_bytes(inputs["crops"])
+            features = networks.read(variables["features"], crops, networks.frozen.keys() - LENT)
+            for role, vector in identity.items():
+                features[role] = jnp.broadcast_to(vector, (crops.shape[0], vector.shape[0]))
+            maps = attribute.encode(networks.generator, variables["params"], crops)
+            return networks.generate(variables["params"], maps, features).images
+
+        return Synthesis(
+            alignment=self.config.alignment,
+            resolution=networks.generator.resolution,
+            placement="blended",
+            inputs=("crops",),
+            personas=(),
+            images=images,
+            identity=identity,
+        )
+
+    def variables(self, phase: Phase, state: State) -> PyTree:
+        """The mean of the weights, and the networks that read features."""
+        return {"params": state.extras["average"], "features": state.extras["features"]}
+
+    # Data
+
+    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
+        """Images of the training identities; those of a batch are of different people as long as there are any."""
+        c = self.config
+        return self._batches(
+            [self.data[name] for name in c.identities],
+            batch=c.batch,
+            seed=c.seed,
+            host=host,
+            hosts=hosts,
+            augmentation=Augmentation(mirror=c.data.mirror),
+        )
+
+    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
+        """Images of the identities that are never trained on."""
+        return self._batches(
+            held_out_identities(self.data, self.config.identities),
+            batch=self.config.data.test,
+            seed=0,
+            host=host,
+            hosts=hosts,
+        )
+
+    def _batches(self, identities: list[sources.PersonaSource], **options) -> grain.MapDataset:
+        return batches(
+            identities,
+            Identities(),
+            fields=("image", "record"),
+            alignment=self.config.alignment,
+            resolution=self.config.model.resolution,
+            **options,
+        )
+
+
+def _risen(step: Array, warm_up: int) -> Float[Array, ""]:
+    """How far a weight has risen that is at its full height after `warm_up` steps, 0 to 1."""
+    return jnp.minimum((step + 1) / max(warm_up, 1), 1.0)
+
+
+def _found(told: Float[Array, "b d"], wanted: Float[Array, "b d"]) -> Float[Array, ""]:
+    """How often a direction is nearer to the one that is wanted in its place than to those of all other places."""
+    nearest = (normalised(told) @ normalised(wanted).T).argmax(1)
+    return (nearest == jnp.arange(len(told))).mean()
+
+
+def _coloured(masks: Float[Array, "b h w m"], side: int) -> Float[Array, "b side side 3"]:
+    """The first three masks as red, green and blue; a level's pixels are squares of the image's."""
+    b, h, w, m = masks.shape
+    colours = jnp.zeros((b, h, w, 3)).at[..., : min(m, 3)].set(masks[..., :3])
+    return colours.repeat(side // h, 1).repeat(side // w, 2)
+
+
+def _roles(config: ml_collections.ConfigDict) -> list[str]:
+    """Of the features that are wanted.
+
+    Raises:
+        InputError: there are none, or one that is not known.
+    """
+    unknown = config.features.keys() - FEATURES.keys()
+    if unknown:
+        raise InputError(
+            f"config.features has '{min(unknown)}'; the features are {', '.join(FEATURES)}."
+        )
+    roles = [role for role in FEATURES if config.features.get(role)]
+    if not roles:
+        raise InputError(
+            "config.features names no network; set config.features.identity to a run of experiments/identity.py or to "
+            "InsightFace's weights, or config.features.expression to a run of experiments/expression.py."
+        )
+    return roles
+
+
+def _check(config: ml_collections.ConfigDict) -> None:
+    """Raises InputError for values that make no network or no training."""
+    # A picture is lent each feature by another picture: see `attribute_losses.lenders`.
+    together = 2 ** len(_roles(config))
+    judge = config.model.discriminator
+    demands = {
+        "seed": at_least(0),
+        "alignment": one_of(*align.ALIGNMENTS),
+        "batch": _multiple(together),
+        "steps": at_least(1),
+        "learning_rate": positive(),
+        "average": below(0, 1),
+        "data.test": _multiple(together),
+        "data.held_out": inside(0, 1),
+        "data.same": between(0, 1),
+        "model.levels": at_least(2),
+        "model.width": positive(),
+        "model.layers": at_least(1),
+        "model.discriminator.halvings": at_least(1),
+        "model.discriminator.scales": at_least(1),
+        "model.discriminator.width": positive(),
+        "loss.adversary": one_of(*ADVERSARIES),
+        "loss.warm_up": at_least(0),
+        "loss.penalty": at_least(0),
+        "loss.penalty_every": at_least(1),
+    }
+    demands |= {f"loss.{name}": at_least(0) for name in TERMS}
+    check(config, demands)
+    halvings = max(config.model.levels - 1, judge.halvings + judge.scales - 1)
+    check(config, {"model.resolution": _multiple(2**halvings)})
+
+
+def _multiple(unit: int) -> Demand:
+    return Demand(lambda value: value >= unit and value % unit == 0, f"give a multiple of {unit}")

@@ -1,0 +1,169 @@
+"""The losses of MC-AAD: every picture of a batch is changed, and every picture lends its features to another.
+
+So nothing is loaded, encoded or reconstructed twice, and of images that lie on several devices only vectors travel. The
+pairs of the source, (I_att, I_id) with Y_ac and Y_ca, are two pictures that lend each other their identities.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from jax.lax import stop_gradient
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from faceswap_jax.losses import adversarial, attributes
+from faceswap_jax.losses.adversarial import ADVERSARIES
+from faceswap_jax.models import attribute, discriminator
+from faceswap_jax.pretrained.features import FEATURES
+
+Images = Float[Array, "b r r 3"]
+Features = Mapping[str, Float[Array, "b d"]]
+"""By role."""
+
+Lenders = Mapping[str, Int[Array, "b"]]
+"""By role: which picture of the batch lends each picture its feature. If i lends to j, j lends to i."""
+
+Terms = dict[str, Float[Array, ""]]
+
+
+class Networks(NamedTuple):
+    """The shapes of all networks.
+
+    Attributes:
+        generator: of attribute encoder and generator.
+        discriminator: of the discriminator.
+        frozen: of the networks that read features, by role.
+    """
+
+    generator: attribute.AttributeConfig
+    discriminator: discriminator.DiscriminatorConfig
+    frozen: Mapping[str, Any]
+
+    def read(
+        self, weights: Mapping[str, PyTree], images: Images, roles: Collection[str] | None = None
+    ) -> Features:
+        """What the frozen networks, or those of some roles, read off images in [0, 1], by role."""
+        wanted = self.frozen if roles is None else roles
+        features = {}
+        for role in wanted:
+            features[role] = FEATURES[role].read(self.frozen[role], weights[role], images)
+        return features
+
+    def generate(
+        self, params: PyTree, maps: Sequence[Array], features: Features
+    ) -> attribute.Generated:
+        """Images with these attributes and features."""
+        in_order = [features[role] for role in self.frozen]
+        return attribute.generate(self.generator, params, maps, in_order)
+
+
+def lenders(key: PRNGKeyArray, batch: int, roles: Sequence[str], same: float) -> Lenders:
+    """Who lends a feature to whom.
+
+    Of identities, a picture of one half of the batch and one of the other; of the next role, of its quarters, and so
+    on: no picture has two features of the same other picture.
+
+    Args:
+        key: decides on the pairs that lend nothing.
+        batch: number of pictures, a multiple of 2**len(roles).
+        roles: of the features.
+        same: fraction of the pairs in which each picture keeps its own feature.
+    """
+    own = np.arange(batch)
+    found = {}
+    for i, role in enumerate(roles):
+        apart = batch // 2 ** (i + 1)
+        other = own.reshape(-1, 2, apart)[:, ::-1].reshape(-1)
+        # One draw for both of a pair
+        draws = jax.random.uniform(jax.random.fold_in(key, i), (batch,))
+        keeps = draws[np.minimum(own, other)] < same
+        found[role] = jnp.where(keeps, own, other)
+    return found
+
+
+def lent(features: Features, by: Lenders) -> dict[str, Float[Array, "b d"]]:
+    """The feature that each picture is lent, by role."""
+    return {role: vectors[by[role]] for role, vectors in features.items()}
+
+
+def losses(
+    networks: Networks,
+    weights: ml_collections.ConfigDict,
+    regularised: bool,
+    params: Mapping[str, PyTree],
+    frozen: Mapping[str, PyTree],
+    images: Images,
+    by: Lenders,
+    adversarial_weight: Float[Array, ""],
+) -> tuple[Float[Array, ""], Terms]:
+    """The sum that both sides go down, each with its own weights, and its terms, all means over the batch.
+
+    With the cycle these are the source's, halved, as a pair is two pictures. Without it the source counts the
+    reconstruction of all pictures of a pair to one swap, here to as many swaps as pictures (choice): so both differ in
+    the cycle alone, and config.loss.reconstruction can be raised.
+
+    Args:
+        networks: their shapes.
+        weights: `config.loss`; a cycle of weight 0 is left out of the program.
+        regularised: whether the discriminator is held by gradient penalties.
+        params: of encoder, generator and discriminator.
+        frozen: of the networks that read features, by role.
+        images: in [0, 1].
+        by: who lends features to whom.
+        adversarial_weight: of the generator's adversarial loss.
+    """
+    encode = partial(attribute.encode, networks.generator, params)
+    generate = partial(networks.generate, params)
+    read = partial(networks.read, frozen)
+    terms = {}
+
+    # Every picture as itself
+    maps, own = encode(images), read(images)
+    terms["reconstruction"] = attributes.half_square(generate(maps, own).images, images)
+
+    # Every picture with what others lend it
+    wanted = lent(own, by)
+    made = generate(maps, wanted).images
+    seen, told = encode(made), read(made)
+    terms["attributes"] = attributes.unlike(maps, seen)
+    for role in networks.frozen:
+        terms[role] = FEATURES[role].distance(told[role], wanted[role]).mean()
+
+    # Back again: whoever was lent a feature returns it.
+    if weights.cycle:
+        returned = generate(seen, lent(told, by)).images
+        terms["cycle"] = attributes.half_square(returned, images)
+
+    # The generator against a discriminator that stays as it is
+    adversary = ADVERSARIES[weights.adversary]
+    judge = partial(discriminator.apply, networks.discriminator)
+    still = stop_gradient(params["discriminator"])
+    real, fake = judge(still, images), judge(still, made)
+    terms["adversarial"] = adversarial.mean(adversary.generator, real, fake)
+
+    factors = {
+        "adversarial": adversarial_weight,
+        **dict.fromkeys(networks.frozen, weights.features),
+    }
+    total = 0.0
+    for name, term in terms.items():
+        factor = factors[name] if name in factors else weights[name]
+        total += factor * term
+    metrics = {"loss": total} | terms
+
+    # The discriminator against images that stay as they are
+    made = stop_gradient(made)
+    judge = partial(judge, params["discriminator"])
+    real, fake = judge(images), judge(made)
+    against = adversarial.mean(adversary.discriminator, real, fake)
+    metrics |= {"discriminator": against, "told_apart": adversarial.told_apart(real, fake)}
+    if regularised:
+        # R1 and R2. Lazily: what is done now and then counts the more.
+        slopes = [adversarial.gradient_penalty(judge, x) for x in (images, made)]
+        metrics["penalty"] = sum(slopes)
+        against += 0.5 * weights.penalty * weights.penalty_every * sum(slopes)
+    return total + against, metrics

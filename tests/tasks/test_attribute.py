@@ -1,0 +1,388 @@
+"""The MC-AAD task: who lends what to whom, all losses, both sides of the game, devices, scores, use, and a run."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from experiments import attribute as experiment
+from faceswap_jax import config as configs
+from faceswap_jax.errors import InputError
+from faceswap_jax.inference.generator import Faces, Who
+from faceswap_jax.inference.trained import load
+from faceswap_jax.losses import adversarial
+from faceswap_jax.losses.adversarial import ADVERSARIES
+from faceswap_jax.losses.identity import normalised
+from faceswap_jax.models import attribute, discriminator
+from faceswap_jax.parallel import rules
+from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.pretrained.features import FEATURES
+from faceswap_jax.state import State
+from faceswap_jax.tasks.attribute import AVERAGED, OPTIMIZER, Task
+from faceswap_jax.tasks.attribute_losses import lenders, losses
+from faceswap_jax.tasks.base import abstract_state
+from faceswap_jax.train import train
+from tests.support.drawn import drawn
+from tests.support.frozen import EXPRESSION, IDENTITY, WRITERS
+from tests.support.small_comb import one_device
+from tests.support.tiny_run import rows
+
+SIDE, BATCH = 16, 8
+TERMS = {"reconstruction", "attributes", "identity", "expression", "cycle", "adversarial"}
+
+
+def config(**changes):
+    c = experiment.get_config()
+    c.data.update(kind="puppets", held_out=0.4, test=8)
+    c.data.update({"world_seed": 3, "personas": 5, "frames": 4, "resolution": SIDE})
+    c.model.update(resolution=SIDE, levels=3, width=1 / 16)
+    c.model.discriminator.update(halvings=2, scales=2, width=1 / 16)
+    c.loss.update(adversary="relativistic", penalty=0.5, penalty_every=2)
+    c.update(steps=3, batch=BATCH, learning_rate=0.01, average=0.9)
+    c.features.update(identity="given", expression="given")
+    c.shapes = {"identity": IDENTITY, "expression": EXPRESSION}
+    c.run.update(log=1, preview=2, checkpoint=2)
+    c.mesh.cpu_devices = 8
+    c.update_from_flattened_dict(changes)
+    return c
+
+
+def task_and_state(**changes):
+    task = Task(config(**changes))
+    phase = task.phases[0]
+    empty = abstract_state(task, phase)
+    params, features = drawn(lambda _: (empty.params, empty.extras["features"]), seed=0)
+    for read in features.values():
+        for path, leaf in jax.tree_util.tree_leaves_with_path(read):
+            # Images are told apart where normalisations keep what differs.
+            if path[-1].key in ("var", "scale"):
+                leaf[:] = 1
+    opt = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), empty.opt)
+    average = {name: params[name] for name in AVERAGED}
+    extras = {"average": average, "features": features}
+    return task, State(jnp.int32(0), jax.random.key(0), params, opt, extras)
+
+
+@pytest.fixture(scope="module")
+def given():
+    """The task, and a state with weights that are nowhere zero."""
+    return task_and_state()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (BATCH, SIDE, SIDE, 3), np.uint8)
+
+
+def x_of(images):
+    return images / np.float32(255)
+
+
+def test_pictures_lend_each_other_what_no_two_roles_take_from_the_same_one():
+    by = lenders(jax.random.key(0), 8, ["identity", "expression"], same=0.0)
+    np.testing.assert_array_equal(by["identity"], [4, 5, 6, 7, 0, 1, 2, 3])
+    np.testing.assert_array_equal(by["expression"], [2, 3, 0, 1, 6, 7, 4, 5])
+
+
+def test_a_fraction_of_the_pairs_keeps_its_own():
+    by = lenders(jax.random.key(1), 4096, ["identity", "expression"], same=0.25)
+    for role, other in by.items():
+        np.testing.assert_array_equal(other[other], np.arange(4096))
+        keeps = np.asarray(other == np.arange(4096))
+        assert 0.2 < keeps.mean() < 0.3, role
+    kept = [np.asarray(other == np.arange(4096)) for other in by.values()]
+    assert 0.03 < (kept[0] & kept[1]).mean() < 0.1
+
+
+def by_hand(task, state, x, by):
+    """All terms of the source, picture by picture."""
+    model, frozen = task.networks.generator, task.networks.frozen
+
+    def encode(i):
+        return attribute.encode(model, state.params, i)
+
+    def generate(maps, features):
+        return attribute.generate(model, state.params, maps, features).images
+
+    def read(role, i):
+        return FEATURES[role].read(frozen[role], state.extras["features"][role], i)
+
+    maps = encode(x)
+    own = {role: read(role, x) for role in frozen}
+    wanted = {role: own[role][by[role]] for role in frozen}
+    itself = generate(maps, list(own.values()))
+    made = generate(maps, list(wanted.values()))
+    told = {role: read(role, made) for role in frozen}
+    lent = {role: told[role][by[role]] for role in frozen}
+    again = generate(encode(made), list(lent.values()))
+    units = [normalised(z) for z in (told["identity"], wanted["identity"])]
+    cosine = (units[0] * units[1]).sum(-1)
+    terms = {
+        "reconstruction": ((itself - x) ** 2).mean() / 2,
+        "cycle": ((again - x) ** 2).mean() / 2,
+        "attributes": sum(
+            ((a - b) ** 2).mean() / 2 for a, b in zip(maps, encode(made), strict=True)
+        ),
+        "identity": (1 - cosine).mean(),
+        "expression": ((told["expression"] - wanted["expression"]) ** 2).mean(),
+    }
+    return terms, made
+
+
+def test_every_term_is_the_sources_and_the_weights_are_those_of_the_config(given, images):
+    task, state = given
+    x = x_of(images)
+    by = lenders(jax.random.key(0), BATCH, list(task.networks.frozen), 0.3)
+    c = task.config.loss
+    total, found = jax.jit(partial(losses, task.networks, c, True))(
+        state.params, state.extras["features"], x, by, 0.5
+    )
+    expected, made = jax.jit(partial(by_hand, task))(state, x, by)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-3, err_msg=name)
+
+    # The game
+    judge = partial(discriminator.apply, task.networks.discriminator, state.params["discriminator"])
+    sides = ADVERSARIES["relativistic"]
+    against = adversarial.mean(sides.discriminator, judge(x), judge(made))
+    np.testing.assert_allclose(found["discriminator"], against, rtol=1e-3)
+    slopes = sum(adversarial.gradient_penalty(judge, i) for i in (x, made))
+    np.testing.assert_allclose(found["penalty"], slopes, rtol=1e-3)
+
+    weighted = 10 * (found["reconstruction"] + found["attributes"]) + found["cycle"]
+    weighted += 5 * (found["identity"] + found["expression"]) + 0.5 * found["adversarial"]
+    np.testing.assert_allclose(found["loss"], weighted, rtol=1e-4)
+    # Half of the penalty, which counts for two steps
+    np.testing.assert_allclose(total, weighted + against + 0.5 * 0.5 * 2 * slopes, rtol=1e-4)
+
+
+def test_each_side_goes_down_its_own_loss_alone(given, images):
+    task, state = given
+    by = lenders(jax.random.key(0), BATCH, list(task.networks.frozen), 0.0)
+
+    def of(name, params):
+        frozen = state.extras["features"]
+        return losses(
+            task.networks, task.config.loss, False, params, frozen, x_of(images), by, 0.0
+        )[1][name]
+
+    gradients = jax.jit(jax.grad(partial(of, "discriminator")))(state.params)
+    largest = {
+        group: max(np.abs(g).max() for g in jax.tree.leaves(tree))
+        for group, tree in gradients.items()
+    }
+    assert largest["discriminator"] > 1e-4 and largest["encoder"] == largest["generator"] == 0
+    gradients = jax.jit(jax.grad(partial(of, "adversarial")))(state.params)
+    largest = {
+        group: max(np.abs(g).max() for g in jax.tree.leaves(tree))
+        for group, tree in gradients.items()
+    }
+    assert largest["discriminator"] == 0 and min(largest["encoder"], largest["generator"]) > 1e-5
+
+
+@pytest.mark.parametrize("adversary", ["cross_entropy", "hinge"])
+def test_without_cycle_and_expression_the_other_terms_remain(adversary, images):
+    changes = {"loss.cycle": 0.0, "features.expression": "", "loss.penalty": 0.0}
+    task, state = task_and_state(
+        **changes, **{"loss.adversary": adversary, "shapes": {"identity": IDENTITY}}
+    )
+    assert list(task.steps(task.phases[0])) == ["train"]
+    _, metrics = jax.eval_shape(task.steps(task.phases[0])["train"], state, {"image": images})
+    assert set(metrics) == TERMS - {"cycle", "expression"} | {"loss", "discriminator", "told_apart"}
+
+
+def test_the_optimizer_is_adam_without_momentum():
+    adam = optax.scale_by_adam(b1=0.0, b2=0.999)
+    weights = np.zeros(5, np.float32)
+    states = [adam.init(weights), OPTIMIZER.init(weights)]
+    for gradient in np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32):
+        expected, states[0] = adam.update(gradient, states[0])
+        found, states[1] = OPTIMIZER.update(gradient, states[1])
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_steps_move_all_networks_and_keep_a_mean_of_those_that_make_images(given, images):
+    task, state = given
+    step = jax.jit(task.steps(task.phases[0])["train"])
+    once, _ = step(state, {"image": images})
+    twice, _ = step(once, {"image": images})
+    # The first step goes as far as the learning rate, wherever there is a slope.
+    for before, after in zip(state.params.values(), once.params.values(), strict=True):
+        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), after, before)
+        assert max(jax.tree.leaves(moved)) == pytest.approx(0.01, rel=0.01)
+
+    def mean(first, second):
+        return second + (first - second) / 11
+
+    expected = {
+        name: jax.tree.map(mean, once.params[name], twice.params[name]) for name in AVERAGED
+    }
+    same = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(same, twice.extras["average"], expected)
+
+
+def test_penalties_are_added_now_and_then(given):
+    task, _ = given
+    names = [task.step_name(task.phases[0], step) for step in range(3)]
+    assert names == ["regularised", "train", "regularised"]
+
+
+@pytest.mark.slow
+def test_eight_devices_do_what_one_does(given, images):
+    """In a step that has all terms."""
+    task, state = given
+    step = jax.jit(task.steps(task.phases[0])["regularised"])
+    ends = []
+    for where in (one_device(), make_mesh()):
+        layout = rules.shardings(jax.eval_shape(lambda: state), where)
+        here = jax.device_put(state, layout)
+        shown = jax.device_put({"image": images}, NamedSharding(where, P("data")))
+        with jax.set_mesh(where):
+            after, metrics = step(here, shown)
+        ends.append(jax.device_get((after.opt, metrics)))
+    # Adam's second moments tell the gradients; weights move by the learning rate, however small these are.
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-2, atol=1e-6), *ends)
+    assert ends[0][1]["penalty"] > 0
+
+
+def test_it_learns_to_lend_identities(images):
+    """On four pictures that stay the same."""
+    task, state = task_and_state(**{"batch": 4, "learning_rate": 2e-3, "loss.adversarial": 0.0})
+    step = jax.jit(task.steps(task.phases[0])["train"])
+    found = []
+    for _ in range(60):
+        state, metrics = step(state, {"image": images[:4]})
+        found.append(metrics)
+    for name in ("identity", "expression", "reconstruction"):
+        assert found[-1][name] < 0.7 * found[0][name], name
+
+
+def test_scores_tell_attributes_and_features_apart(given, images):
+    task, state = given
+    evaluator = task.evaluators(task.phases[0])[0]
+    scores = jax.jit(evaluator.measure)(state, {"image": images})
+    roles = {"identity", "expression"}
+    assert set(scores) == roles | {f"{role}/untouched" for role in roles} | {
+        "psnr",
+        "attributes",
+        "identity/found",
+    }
+    own = FEATURES["identity"].read(
+        task.networks.frozen["identity"], state.extras["features"]["identity"], x_of(images)
+    )
+    untouched = FEATURES["identity"].distance(own, np.roll(own, 4, 0)).mean()
+    np.testing.assert_allclose(scores["identity/untouched"], untouched, rtol=1e-3)
+
+
+def test_the_preview_shows_roles_result_and_masks(given, images):
+    task, state = given
+    shown = task.preview(task.phases[0])
+    grid = jax.jit(shown.draw)(state, {"image": images})
+    rows = dict(zip(shown.rows, grid, strict=True))
+    x = x_of(images)
+    np.testing.assert_allclose(rows["attributes of"], x, atol=1e-6)
+    np.testing.assert_allclose(rows["identity of"], np.roll(x, 4, 0), atol=1e-6)
+    np.testing.assert_allclose(rows["expression of"], x[[2, 3, 0, 1, 6, 7, 4, 5]], atol=1e-6)
+    for side in (4, 8, 16):
+        masks = rows[f"masks, {side} px"]
+        np.testing.assert_allclose(masks.sum(-1), 1, atol=1e-5)
+        squares = masks.reshape(BATCH, side, SIDE // side, side, SIDE // side, 3)
+        assert np.ptp(squares, axis=(2, 4)).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"features.identity": "", "features.expression": ""}, "config.features names no network"),
+        ({"model.resolution": 20}, "config.model.resolution is 20; give a multiple of 8"),
+        ({"batch": 6}, "config.batch is 6; give a multiple of 4"),
+        (
+            {"loss.adversary": "wasserstein"},
+            "config.loss.adversary is 'wasserstein'; choose cross_",
+        ),
+        ({"loss.cycle": -1.0}, "config.loss.cycle is -1.0; give 0 or more"),
+    ],
+)
+def test_wrong_values(changes, message):
+    with pytest.raises(InputError, match=message):
+        Task(config(**changes))
+
+
+def test_a_feature_that_is_not_known_is_refused():
+    c = config()
+    c.features.age = "runs/age"
+    with pytest.raises(InputError, match=r"config\.features has 'age'; the features are ident"):
+        Task(c)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with runs of both frozen networks."""
+    folder = tmp_path_factory.mktemp("attribute")
+    for role, write in WRITERS.items():
+        write(folder / role)
+    return folder
+
+
+def of_runs(runs, **changes):
+    """A config that names them, and knows nothing of their shapes yet."""
+    names = {f"features.{role}": str(runs / role) for role in WRITERS}
+    c = config(**names, **changes)
+    c.shapes = {}
+    return c
+
+
+@pytest.fixture(scope="module")
+def run(runs):
+    assert train(of_runs(runs), runs / "run")
+    return runs / "run"
+
+
+def test_a_run_trains_on_some_people_and_is_scored_on_others(run):
+    metrics = rows(run)
+    assert [row["step"] for row in metrics] == [1, 2, 3]
+    assert ["penalty" in row for row in metrics] == [True, False, True]
+    assert rows(run, evaluation=True)[-1]["eval/identity"] > 0
+    assert (run / "previews" / "step_0000003.png").exists()
+
+    task = Task(configs.load(run / "config.json"))
+    assert task.networks.frozen["identity"].embedding == 5
+    phase = task.phases[0]
+    for data, names in ((task.train_data, {0, 1, 2}), (task.eval_data, {3, 4})):
+        people = {record.split(":")[0] for record in data(phase, 0, 1)[0]["record"]}
+        assert people == {f"puppet{p:03}" for p in names}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_continued_is_the_one_that_never_stopped(run, runs):
+    c = of_runs(runs, steps=2)
+    assert train(c, runs / "stopped")
+    assert train(of_runs(runs), runs / "stopped")
+    assert rows(runs / "stopped")[-1] == rows(run)[-1]
+
+
+def test_its_generator_puts_anybodys_identity_into_faces(run, images):
+    generator = load(run)
+    assert (generator.placement, generator.alignment) == ("blended", "eyes")
+    assert generator.personas == () and generator.inputs == ("crops",)
+    who = generator.identity(Who(pictures=list(images[:2])))
+
+    # The mean direction of the pictures
+    task = Task(configs.load(run / "config.json"))
+    frozen = task.networks.read(generator.variables["features"], x_of(images))
+    mean = normalised(normalised(frozen["identity"][:2]).mean(0))
+    np.testing.assert_allclose(who["identity"], mean * np.sqrt(5), rtol=1e-3)
+
+    made = generator(who, Faces(crops=images[2:5]))
+    params = generator.variables["params"]
+    maps = attribute.encode(task.networks.generator, params, x_of(images[2:5]))
+    features = [np.tile(who["identity"], (3, 1)), frozen["expression"][2:5]]
+    expected = attribute.generate(task.networks.generator, params, maps, features).images
+    np.testing.assert_allclose(made, 255 * expected, atol=1)
+    with pytest.raises(InputError, match="knows nobody by name"):
+        generator.identity(Who({"ada": 1.0}))
