@@ -30,7 +30,7 @@ class Feature(NamedTuple):
         length: of the vectors that a network of this shape gives.
         read: (shape, weights, crops in [0, 1]) -> vectors, of about variance 1.
         merge: what several pictures [n, d] say together, [d].
-        distance: of one batch of vectors from another.
+        distance: of one batch of vectors from another, about 1 for faces that have nothing in common.
     """
 
     load: Callable[[str, str], tuple[Shape, PyTree]]
@@ -42,9 +42,7 @@ class Feature(NamedTuple):
     distance: Callable[[Vectors, Vectors], Float[Array, "b"]]
 
 
-def shapes_of(
-    described: ml_collections.ConfigDict,
-) -> dict[str, Shape]:
+def shapes_of(described: ml_collections.ConfigDict) -> dict[str, Shape]:
     """Shapes from what `embedder.described` gave of each, by role, in the order of `FEATURES`."""
     shapes = {}
     for role, feature in FEATURES.items():
@@ -111,7 +109,7 @@ FEATURES = {
         length=lambda shape: shape.outputs,
         read=_read_expression,
         merge=lambda vectors: vectors.mean(0),
-        distance=lambda x, y: ((x - y) ** 2).mean(-1),
+        distance=lambda x, y: 0.5 * ((x - y) ** 2).mean(-1),
     ),
 }
 """By role, as `config.features` names them."""

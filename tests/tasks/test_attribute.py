@@ -129,7 +129,7 @@ def by_hand(task, state, x, by):
             ((a - b) ** 2).mean() / 2 for a, b in zip(maps, encode(made), strict=True)
         ),
         "identity": (1 - cosine).mean(),
-        "expression": ((told["expression"] - wanted["expression"]) ** 2).mean(),
+        "expression": ((told["expression"] - wanted["expression"]) ** 2).mean() / 2,
     }
     return terms, made
 

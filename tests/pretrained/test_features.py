@@ -1,0 +1,66 @@
+"""What MC-AAD reads off pictures: from runs, compared, and several pictures together."""
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from faceswap_jax.errors import InputError
+from faceswap_jax.models import expression, iresnet
+from faceswap_jax.pretrained import embedder
+from faceswap_jax.pretrained.features import FEATURES, shapes_of
+from tests.support.frozen import WRITERS
+
+
+@pytest.fixture(scope="module", params=FEATURES)
+def role(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def run(role, tmp_path_factory):
+    """A run of the task that trains a network for it."""
+    folder = tmp_path_factory.mktemp("runs") / role
+    WRITERS[role](folder)
+    return str(folder)
+
+
+def test_a_run_gives_vectors_of_the_length_that_its_shape_tells(role, run):
+    feature = FEATURES[role]
+    shape, weights = feature.load(run, "eyes")
+    crops = np.random.default_rng(0).random((3, 16, 16, 3), np.float32)
+    vectors = feature.read(shape, weights, crops)
+    assert vectors.shape == (3, feature.length(shape))
+    fresh = jax.eval_shape(lambda key: feature.init(shape, key), jax.random.key(0))
+    assert jax.tree.map(jnp.shape, fresh) == jax.tree.map(jnp.shape, weights)
+
+
+def test_a_run_of_another_alignment_is_refused(role, run):
+    with pytest.raises(InputError, match=r"aligned as 'eyes'; set config\.alignment=eyes"):
+        FEATURES[role].load(run, "stable")
+
+
+def test_shapes_go_through_the_config_in_the_order_of_the_table():
+    shapes = {
+        "expression": expression.ExpressionConfig(19, levels=(4, 6)),
+        "identity": iresnet.IResNetConfig(),
+    }
+    described = {role: embedder.described(shape) for role, shape in shapes.items()}
+    found = shapes_of(ml_collections.ConfigDict(described))
+    assert list(found) == ["identity", "expression"] and found == shapes
+
+
+def test_distances_are_about_1_where_nothing_is_in_common_and_0_where_all_is():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 50, 500))
+    for kind in FEATURES.values():
+        np.testing.assert_allclose(kind.distance(x, y), 1, atol=0.2)
+        np.testing.assert_allclose(kind.distance(x, x), 0, atol=1e-5)
+
+
+def test_several_pictures_together_are_their_mean_and_identities_stay_as_long_as_they_were():
+    vectors = np.float32([[2.0, 0, 0, 0], [0, 2.0, 0, 0]])
+    np.testing.assert_allclose(FEATURES["expression"].merge(vectors), [1, 1, 0, 0])
+    merged = FEATURES["identity"].merge(vectors)
+    np.testing.assert_allclose(merged, [2**0.5, 2**0.5, 0, 0], rtol=1e-5)
