@@ -8,7 +8,8 @@ it, and once for each feature how that would. Masks, in sum 1 at every pixel, sa
 The source leaves numbers of levels, widths and kernels open. Those of the default are of FaceShifter's public
 reimplementations at 256 px. Choices of this project: the encoder normalises each image as a whole, not over the batch,
 and not at all behind its first convolution, so that brightness stays; it enlarges before 3 x 3 convolutions, where they
-have transposed ones; a bypass is a 1 x 1 convolution.
+have transposed ones; a bypass is a 1 x 1 convolution, and what it joins is scaled to stay as large; images are grey at
+first.
 
 Parameters are plain dictionaries {"encoder" or "generator": {module: weights}}.
 """
@@ -28,6 +29,7 @@ from faceswap_jax.ops.resample import upsample, upsample_linear
 
 LEAK = 0.1  # slope of the encoder's LeakyReLU below zero
 EPSILON = 1e-5  # added to variances
+HE = nn.initializers.he_normal()
 MOST = 1024  # channels, times the width
 
 Images = Float[Array, "b r r 3"]
@@ -76,7 +78,7 @@ class AttributeConfig:
 
 def _conv(features: int, side: int, dtype: jnp.dtype, name: str, **options) -> nn.Conv:
     defaults = {
-        "kernel_init": nn.initializers.he_normal(),
+        "kernel_init": HE,
         "conv_general_dilated": conv_general_dilated,
     }
     return nn.Conv(features, (side, side), dtype=dtype, name=name, **defaults | options)
@@ -163,10 +165,18 @@ def normalise(h: Map) -> Float[Array, "b h w c"]:
 
 
 class Block(nn.Module):
-    """A few times MC-AAD, ReLU, 3 x 3 convolution; and the input, through a 1 x 1 convolution if channels differ."""
+    """A few times MC-AAD, ReLU, 3 x 3 convolution; and the input, through a 1 x 1 convolution if channels differ.
+
+    Attributes:
+        channels: of the result.
+        layers: of MC-AAD.
+        kernel_init: of the weights that make the result.
+        dtype: type of the arithmetic.
+    """
 
     channels: int
     layers: int
+    kernel_init: nn.initializers.Initializer
     dtype: jnp.dtype
 
     @nn.compact
@@ -174,7 +184,14 @@ class Block(nn.Module):
         """What becomes of `h`, and the mean of the layers' masks."""
         bypass = h
         if h.shape[-1] != self.channels:
-            bypass = nn.Dense(self.channels, use_bias=False, dtype=self.dtype, name="bypass")(h)
+            dense = nn.Dense(
+                self.channels,
+                use_bias=False,
+                kernel_init=self.kernel_init,
+                dtype=self.dtype,
+                name="bypass",
+            )
+            bypass = dense(h)
 
         found = []
         for i in range(self.layers):
@@ -183,9 +200,12 @@ class Block(nn.Module):
             # All but the last keep the channels, and the next layer takes a bias away.
             last = i == self.layers - 1
             channels = self.channels if last else h.shape[-1]
-            h = _conv(channels, 3, self.dtype, f"conv_{i}", use_bias=last)(nn.relu(h))
+            init = self.kernel_init if last else HE
+            conv = _conv(channels, 3, self.dtype, f"conv_{i}", use_bias=last, kernel_init=init)
+            h = conv(nn.relu(h))
             found.append(masks)
-        return bypass + h, sum(found) / len(found)
+        # As large as each of both
+        return (bypass + h) * 0.5**0.5, sum(found) / len(found)
 
 
 class Generator(nn.Module):
@@ -208,7 +228,9 @@ class Generator(nn.Module):
             if level:
                 h = upsample(h)
             channels = 3 if last else c.generated(level + 1)
-            block = Block(channels, c.layers, c.dtype, name=f"block_{level}")
+            # It begins with grey images: tanh has no slope for large ones, and nothing would be learned.
+            init = nn.initializers.zeros if last else HE
+            block = Block(channels, c.layers, init, c.dtype, name=f"block_{level}")
             h, masks = block(h, given, features)
             found.append(masks)
         return jnp.tanh(h.astype(jnp.float32)), found

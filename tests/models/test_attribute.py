@@ -146,6 +146,21 @@ def test_images_are_in_0_to_1_and_depend_on_every_role(made):
         assert np.abs(other.images - made.images).max() > 1e-2
 
 
+def test_fresh_networks_make_grey_images_whose_every_channel_can_learn():
+    """At full depth what is made before tanh would be so large that it has no slope."""
+    params = jax.jit(partial(attribute.init, CONFIG))(jax.random.key(0))
+    _, images, features = inputs(CONFIG)
+
+    def loss(params):
+        made = make(CONFIG, params, images, features).images
+        return ((made - images) ** 2).mean(), made
+
+    gradients, made = jax.jit(jax.grad(loss, has_aux=True))(params)
+    np.testing.assert_array_equal(made, 0.5)
+    last = gradients["generator"]["block_3"]
+    assert np.abs(last["conv_1"]["kernel"]).max((0, 1, 2)).min() > 1e-4
+
+
 def test_every_weight_has_a_part_in_the_result():
     params, images, features = inputs(CONFIG)
 
