@@ -68,7 +68,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.loss.cycle = 1.0  # 0: no cycle, and a third less to compute
     c.loss.adversarial = 1.0
     c.loss.adversary = "cross_entropy"  # as in the source; "hinge"; "relativistic"
-    c.loss.warm_up = 0  # steps over which the adversarial weight rises
+    c.loss.adversarial_warm_up = 0  # steps over which the adversarial weight rises
     c.loss.penalty = (
         0.0  # of the discriminator's gradients on real and on made images (R1 and R2); 0: none
     )

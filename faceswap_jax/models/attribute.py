@@ -8,8 +8,8 @@ it, and once for each feature how that would. Masks, in sum 1 at every pixel, sa
 The source leaves numbers of levels, widths and kernels open. Those of the default are of FaceShifter's public
 reimplementations at 256 px. Choices of this project: the encoder normalises each image as a whole, not over the batch,
 and not at all behind its first convolution, so that brightness stays; it enlarges before 3 x 3 convolutions, where they
-have transposed ones; a bypass is a 1 x 1 convolution, and what it joins is scaled to stay as large; images are grey at
-first.
+have transposed ones; a bypass is a 1 x 1 convolution, and what it joins is scaled to stay as large; images are pale
+at first.
 
 Parameters are plain dictionaries {"encoder" or "generator": {module: weights}}.
 """
@@ -30,6 +30,8 @@ from faceswap_jax.ops.resample import upsample, upsample_linear
 LEAK = 0.1  # slope of the encoder's LeakyReLU below zero
 EPSILON = 1e-5  # added to variances
 HE = nn.initializers.he_normal()
+PALE = nn.initializers.variance_scaling(0.02, "fan_in", "truncated_normal")
+"""A tenth of it."""
 MOST = 1024  # channels, times the width
 
 Images = Float[Array, "b r r 3"]
@@ -228,8 +230,8 @@ class Generator(nn.Module):
             if level:
                 h = upsample(h)
             channels = 3 if last else c.generated(level + 1)
-            # It begins with grey images: tanh has no slope for large ones, and nothing would be learned.
-            init = nn.initializers.zeros if last else HE
+            # Pale images at first: tanh has no slope where they are strong. Not grey ones, whose variance is zero.
+            init = PALE if last else HE
             block = Block(channels, c.layers, init, c.dtype, name=f"block_{level}")
             h, masks = block(h, given, features)
             found.append(masks)

@@ -6,6 +6,7 @@ Frozen networks read the features. Encoder and generator learn against a discrim
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import grain
 import jax
@@ -39,7 +40,7 @@ from faceswap_jax.ops import optimizers, precision
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.pretrained.features import FEATURES, shapes_of
 from faceswap_jax.state import State
-from faceswap_jax.tasks.attribute_losses import Networks, lenders, lent, losses
+from faceswap_jax.tasks.attribute_losses import Features, Lenders, Networks, lenders, lent, losses
 from faceswap_jax.tasks.base import (
     Batch,
     Evaluator,
@@ -67,8 +68,24 @@ EVALUATED = 4  # batches
 TERMS = ("reconstruction", "attributes", "features", "cycle", "adversarial")
 """Of the loss, as `config.loss` has their weights."""
 
-LENT = {"identity"}
-"""Roles whose features are taken from pictures of somebody when a face is changed; the others stay as they are."""
+IDENTITY = "identity"
+"""The role whose feature is taken from pictures of somebody when faces of a clip are changed; the others stay."""
+
+
+class Swap(NamedTuple):
+    """Images with the features that others lend them.
+
+    Attributes:
+        maps: of their attributes.
+        own: features that they have, by role.
+        wanted: features that they are lent, by role.
+        made: what the generator makes of these.
+    """
+
+    maps: Sequence[Array]
+    own: Features
+    wanted: Features
+    made: attribute.Generated
 
 
 class Task(FaceTask):
@@ -165,7 +182,7 @@ class Task(FaceTask):
         key = jax.random.fold_in(state.key, state.step)
         images = precision.from_bytes(batch["image"])
         by = lenders(key, len(images), list(self.networks.frozen), c.data.same)
-        weight = c.loss.adversarial * _risen(state.step, c.loss.warm_up)
+        weight = c.loss.adversarial * _risen(state.step, c.loss.adversarial_warm_up)
 
         def loss(params):
             frozen = state.extras["features"]
@@ -198,32 +215,34 @@ class Task(FaceTask):
         swapped picture's identity is nearer to the one lent than to that of any other picture of the batch.
         """
         images = precision.from_bytes(batch["image"])
-        maps, own, wanted, swapped = self._swapped(state, images)
-        itself = self.networks.generate(state.extras["average"], maps, own).images
-        told = self.networks.read(state.extras["features"], swapped.images)
-        again = attribute.encode(self.networks.generator, state.extras["average"], swapped.images)
+        params = state.extras["average"]
+        swap = self._swap(state, images)
+        itself = self.networks.generate(params, swap.maps, swap.own).images
+        told = self.networks.read(state.extras["features"], swap.made.images)
+        seen = attribute.encode(self.networks.generator, params, swap.made.images)
 
         whole = jnp.ones((*images.shape[:3], 1))
         metrics = {
             "psnr": psnr(images, itself, whole).mean(),
-            "attributes": attributes.unlike(maps, again),
+            "attributes": attributes.unlike(swap.maps, seen),
         }
         for role in self.networks.frozen:
             distance = FEATURES[role].distance
-            metrics[role] = distance(told[role], wanted[role]).mean()
-            metrics[f"{role}/untouched"] = distance(own[role], wanted[role]).mean()
-        if "identity" in told:
-            metrics["identity/found"] = _found(told["identity"], wanted["identity"])
+            metrics[role] = distance(told[role], swap.wanted[role]).mean()
+            metrics[f"{role}/untouched"] = distance(swap.own[role], swap.wanted[role]).mean()
+        if IDENTITY in told:
+            metrics["identity/found"] = _found(told[IDENTITY], swap.wanted[IDENTITY])
         return metrics
 
-    def _swapped(self, state: State, images: Float[Array, "b r r 3"]):
-        """Maps and features of images, the features that they are lent, and what is made of these."""
-        maps = attribute.encode(self.networks.generator, state.extras["average"], images)
+    def _swap(self, state: State, images: Float[Array, "b r r 3"]) -> Swap:
+        """Every image with features of others."""
+        params = state.extras["average"]
+        maps = attribute.encode(self.networks.generator, params, images)
         own = self.networks.read(state.extras["features"], images)
         wanted = lent(own, self._all_lend(len(images)))
-        return maps, own, wanted, self.networks.generate(state.extras["average"], maps, wanted)
+        return Swap(maps, own, wanted, self.networks.generate(params, maps, wanted))
 
-    def _all_lend(self, batch: int):
+    def _all_lend(self, batch: int) -> Lenders:
         return lenders(jax.random.key(0), batch, list(self.networks.frozen), same=0.0)
 
     def preview(self, phase: Phase) -> Preview:
@@ -231,21 +250,25 @@ class Task(FaceTask):
 
         Red is for the attributes, green for the first feature, blue for the second.
         """
-        lenders_rows = [f"{role} of" for role in self.networks.frozen]
+        roles = [f"{role} of" for role in ("attributes", *self.networks.frozen)]
         masks = [f"masks, {side} px" for side in self.networks.generator.sides]
-        rows = ("attributes of", *lenders_rows, "result", "attributes of, as itself", *masks)
-        return Preview(self._preview, rows)
+        return Preview(self._preview, (*roles, "result", "first row as itself", *masks))
 
     def _preview(self, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
         images = precision.from_bytes(batch["image"][:PREVIEW_COLUMNS])
-        maps, own, _, swapped = self._swapped(state, images)
-        itself = self.networks.generate(state.extras["average"], maps, own).images
+        swap = self._swap(state, images)
+        itself = self.networks.generate(state.extras["average"], swap.maps, swap.own).images
         lending = [images[by] for by in self._all_lend(len(images)).values()]
         side = self.networks.generator.resolution
-        masks = [_coloured(level, side) for level in swapped.masks]
-        return jnp.stack([images, *lending, swapped.images, itself, *masks])
+        masks = [_coloured(level, side) for level in swap.made.masks]
+        return jnp.stack([images, *lending, swap.made.images, itself, *masks])
 
     # Use
+
+    @property
+    def makes_images(self) -> bool:
+        """Whether the identity is among the features: nothing else is lent to the faces of a clip."""
+        return IDENTITY in self.networks.frozen
 
     def synthesis(self, phase: Phase) -> Synthesis:
         """The faces that are cut out, with the identity of pictures; what they do stays.
@@ -256,14 +279,15 @@ class Task(FaceTask):
 
         def identity(variables, pictures) -> dict[str, Float[Array, "d"]]:
             crops = precision.from_bytes(pictures)
-            features = networks.read(variables["features"], crops, LENT & networks.frozen.keys())
-            return {role: FEATURES[role].merge(found) for role, found in features.items()}
+            features = networks.read(variables["features"], crops, [IDENTITY])
+            return {IDENTITY: FEATURES[IDENTITY].merge(features[IDENTITY])}
 
         def images(variables, identity, inputs, edit) -> Float[Array, "b r r 3"]:
             crops = precision.from_bytes(inputs["crops"])
-            features = networks.read(variables["features"], crops, networks.frozen.keys() - LENT)
-            for role, vector in identity.items():
-                features[role] = jnp.broadcast_to(vector, (crops.shape[0], vector.shape[0]))
+            stay = [role for role in networks.frozen if role != IDENTITY]
+            features = networks.read(variables["features"], crops, stay)
+            vector = identity[IDENTITY]
+            features[IDENTITY] = jnp.broadcast_to(vector, (crops.shape[0], vector.shape[0]))
             maps = attribute.encode(networks.generator, variables["params"], crops)
             return networks.generate(variables["params"], maps, features).images
 
@@ -376,7 +400,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "model.discriminator.scales": at_least(1),
         "model.discriminator.width": positive(),
         "loss.adversary": one_of(*ADVERSARIES),
-        "loss.warm_up": at_least(0),
+        "loss.adversarial_warm_up": at_least(0),
         "loss.penalty": at_least(0),
         "loss.penalty_every": at_least(1),
     }

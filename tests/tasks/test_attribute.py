@@ -196,6 +196,12 @@ def test_without_cycle_and_expression_the_other_terms_remain(adversary, images):
     assert set(metrics) == TERMS - {"cycle", "expression"} | {"loss", "discriminator", "told_apart"}
 
 
+def test_without_an_identity_to_lend_it_makes_no_images_of_clips(given):
+    task, _ = given
+    others = Task(config(**{"features.identity": "", "shapes": {"expression": EXPRESSION}}))
+    assert task.makes_images and not others.makes_images
+
+
 def test_the_optimizer_is_adam_without_momentum():
     adam = optax.scale_by_adam(b1=0.0, b2=0.999)
     weights = np.zeros(5, np.float32)
