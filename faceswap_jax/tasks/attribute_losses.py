@@ -128,21 +128,24 @@ def losses(
     # Every picture with what others lend it
     wanted = lent(own, by)
     made = generate(maps, wanted).images
-    seen, told = encode(made), read(made)
-    terms["attributes"] = attributes.unlike(maps, seen)
+    told = read(made)
+    # The source doesn't say who learns from this. Not the encoder (choice): it would learn to see nothing.
+    still = stop_gradient(params)
+    seen = attribute.encode(networks.generator, still, made)
+    terms["attributes"] = attributes.unlike(stop_gradient(maps), seen)
     for role in networks.frozen:
         terms[role] = FEATURES[role].distance(told[role], wanted[role]).mean()
 
     # Back again: whoever was lent a feature returns it.
     if weights.cycle:
-        returned = generate(seen, lent(told, by)).images
+        returned = generate(encode(made), lent(told, by)).images
         terms["cycle"] = attributes.half_square(returned, images)
 
     # The generator against a discriminator that stays as it is
     adversary = ADVERSARIES[weights.adversary]
     judge = partial(discriminator.apply, networks.discriminator)
-    still = stop_gradient(params["discriminator"])
-    real, fake = judge(still, images), judge(still, made)
+    judge_still = partial(judge, still["discriminator"])
+    real, fake = judge_still(images), judge_still(made)
     terms["adversarial"] = adversarial.mean(adversary.generator, real, fake)
 
     factors = {

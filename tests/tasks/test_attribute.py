@@ -15,7 +15,7 @@ from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Faces, Who
 from faceswap_jax.inference.trained import load
-from faceswap_jax.losses import adversarial
+from faceswap_jax.losses import adversarial, attributes
 from faceswap_jax.losses.adversarial import ADVERSARIES
 from faceswap_jax.losses.identity import normalised
 from faceswap_jax.models import attribute, discriminator
@@ -24,7 +24,7 @@ from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained.features import FEATURES
 from faceswap_jax.state import State
 from faceswap_jax.tasks.attribute import AVERAGED, OPTIMIZER, Task
-from faceswap_jax.tasks.attribute_losses import lenders, losses
+from faceswap_jax.tasks.attribute_losses import lenders, lent, losses
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.train import train
 from tests.support.drawn import drawn
@@ -183,6 +183,30 @@ def test_each_side_goes_down_its_own_loss_alone(given, images):
         for group, tree in gradients.items()
     }
     assert largest["discriminator"] == 0 and min(largest["encoder"], largest["generator"]) > 1e-5
+
+
+def test_the_encoder_learns_nothing_from_what_it_sees_of_attributes_itself(given, images):
+    """But what it tells the generator, which is asked to keep them."""
+    task, state = given
+    model, x = task.networks.generator, x_of(images)
+    by = lenders(jax.random.key(0), BATCH, list(task.networks.frozen), 0.0)
+    frozen = state.extras["features"]
+
+    def term(encoder):
+        params = state.params | {"encoder": encoder}
+        return losses(task.networks, task.config.loss, False, params, frozen, x, by, 0.0)[1][
+            "attributes"
+        ]
+
+    def of_generator(encoder):
+        maps = attribute.encode(model, {"encoder": encoder}, x)
+        made = task.networks.generate(state.params, maps, lent(task.networks.read(frozen, x), by))
+        before = attribute.encode(model, state.params, x)
+        after = attribute.encode(model, state.params, made.images)
+        return attributes.unlike(before, after)
+
+    found, expected = (jax.jit(jax.grad(f))(state.params["encoder"]) for f in (term, of_generator))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), found, expected)
 
 
 @pytest.mark.parametrize("adversary", ["cross_entropy", "hinge"])
