@@ -54,7 +54,7 @@ def test_what_is_missing_is_named_beside_the_usage(refused, name):
         ("train --config no.py --workdir w", "'no.py'.*experiments/"),
         ("train --workdir w", "--config must be given"),
         ("train w --config", "--config"),
-        (COMPILE, "either --topology, e.g. v5e:4x4, or --devices"),
+        (COMPILE, "either --topology, e.g. v5e:4x4 or h100:8, or --devices"),
         (f"{COMPILE} --topology v5e:4x4 --devices 8", "either --topology"),
         (f"{COMPILE} --topology v5e:3x5", "no topology 'v5e:3x5'.*v5e:2x2, "),
         (f"{COMPILE} --devices 0", "--devices=0"),
