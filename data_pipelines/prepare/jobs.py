@@ -15,6 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -293,6 +294,7 @@ def outcomes(
     Raises:
         InputError: there is nothing to find faces with.
         ProcessExpired: a process that was to read a part has ended.
+        BrokenProcessPool: or one that had nothing to do yet.
         CancelledError: or it was stopped.
     """
     if isinstance(clip, RenderedClip):
@@ -311,7 +313,7 @@ def outcomes(
         yield from face_tracks(clip, settings, finder, apart, wanted, finish, each)
     except InputError as error:
         unreadable[clip.name] = " ".join(str(error).splitlines())
-    except (ProcessExpired, CancelledError):
+    except (ProcessExpired, BrokenProcessPool, CancelledError):
         raise
     # One clip in a million must not stop the others, whatever a decoder does with it.
     except Exception as error:

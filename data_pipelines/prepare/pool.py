@@ -7,6 +7,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from data_pipelines.prepare import jobs
 from data_pipelines.prepare.jobs import Job, Report
 from data_pipelines.prepare.settings import Settings
+from faceswap_jax.errors import JobError
 
 TRIES = 2
 """How often a clip may end the process that reads it before it is left out."""
@@ -43,6 +45,7 @@ def run_all(
 
     Raises:
         InputError: a shard cannot be written, or there is nothing to find faces with.
+        JobError: a process has ended before it had anything to do.
     """
     if not todo:
         return
@@ -128,6 +131,11 @@ def _in_processes(
                 except ProcessExpired as error:
                     hopeless.count(number, error.exitcode)
                     waiting.appendleft(number)
+                except BrokenProcessPool as error:
+                    raise JobError(
+                        "A process that was to prepare clips has ended before it began, for example because it was "
+                        "killed; the same command goes on with what is left."
+                    ) from error
             show()
     finally:
         parts.stop()

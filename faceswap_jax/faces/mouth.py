@@ -16,8 +16,8 @@ from faceswap_jax.faces.ibug import INNER_LIPS
 SIDE = 256
 """Pixels of the crop in which a mouth is edited, at least: those of RIM are many in a small image."""
 
-RIM = 5
-"""Pixels at the border of a mask that the editing leaves as they are: two are `blend`'s, three OpenCV's."""
+RIM = blend.REACH + 3
+"""Pixels at the border of a mask that the editing leaves as they are: `blend`'s, and three of OpenCV's."""
 
 OPEN = (0.08, 0.2)
 """Height of an open mouth over its width: nothing is taken up to the first, all from the second on."""

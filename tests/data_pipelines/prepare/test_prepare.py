@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.clips import Clip
-from data_pipelines.prepare import jobs, tracks
+from data_pipelines.prepare import jobs, pool, tracks
 from data_pipelines.prepare.jobs import report_of
 from data_pipelines.prepare.prepare import prepare
 from data_pipelines.prepare.settings import Settings
@@ -24,7 +24,7 @@ from data_pipelines.prepare.verify import verify
 from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.tracks import render_frame
 from data_pipelines.records import MANIFEST, SETTINGS, SHARDS, Counts, Manifest
-from faceswap_jax.errors import InputError
+from faceswap_jax.errors import InputError, JobError
 from faceswap_jax.faces import video
 from faceswap_jax.faces.landmarks import sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import write_picture
@@ -231,6 +231,20 @@ def test_an_interruption_while_a_clip_is_divided(long_clip, tmp_path):
     prepare([long_clip], tmp_path / "undisturbed", SETTINGS_16)
     assert shards(output) == shards(tmp_path / "undisturbed")
     assert not [path for path in output.rglob(".*")]
+
+
+def dies(tally):
+    """What a process begins with that is killed before it has anything to do."""
+    os._exit(9)
+
+
+def test_a_process_that_dies_before_it_begins_is_no_clips_fault(folders, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(pool, "_begin", dies)
+        with pytest.raises(JobError, match="the same command goes on"):
+            prepare([folders], tmp_path / "data", SETTINGS_16, processes=2)
+    manifest = prepare([folders], tmp_path / "data", SETTINGS_16)
+    assert manifest == prepare([folders], tmp_path / "undisturbed", SETTINGS_16)
 
 
 SLOWLY = f"""
