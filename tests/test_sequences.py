@@ -10,6 +10,7 @@ from faceswap_jax.faces.picture import read_picture, write_picture
 from faceswap_jax.inference import clip as clips_through
 from faceswap_jax.inference.clip import Count
 from faceswap_jax.swap import swap
+from tests.support.hdr import write_deep
 from tests.support.outlines import outside_faces
 from tests.support.pictures import exr, exr_channels, light_seen_as
 from tests.support.tiny_run import FRAMES, SIZE
@@ -67,6 +68,20 @@ def test_a_sequence_becomes_a_clip_and_a_clip_a_sequence(run, clips, shot, tmp_p
     swap(run, "ada", clips / "ben.mp4", tmp_path / "out.%03d.png")
     assert (tmp_path / "out.001.png").exists() and (tmp_path / f"out.{FRAMES:03d}.png").exists()
     assert read_picture(tmp_path / "out.001.png").shape == (SIZE, SIZE, 3)
+
+
+def test_what_a_result_of_the_other_kind_loses_is_told(run, clips, shot, tmp_path, capfd):
+    swap(run, "ada", shot, tmp_path / "out.mov")
+    assert "it loses its depth beyond 8 bits" in capfd.readouterr().err
+    frames = [frame.image for frame in video.read_frames(clips / "ben.mp4")][:2]
+    cut_out = write_deep(tmp_path / "cut.mov", frames, 1, 1, "prores_ks", "yuva444p10le")
+    sidecar_path(cut_out).write_bytes(sidecar_path(clips / "ben.mp4").read_bytes())
+    swap(run, "ada", cut_out, tmp_path / "clip.mkv")
+    assert "it loses its transparency." in capfd.readouterr().err
+    swap(run, "ada", cut_out, tmp_path / "out.%03d.png")
+    assert "it loses its depth beyond 8 bits" in capfd.readouterr().err
+    swap(run, "ada", clips / "ben.mp4", tmp_path / "plain.mkv")
+    assert "loses" not in capfd.readouterr().err
 
 
 def test_a_job_that_stops_goes_on_where_it_was(run, shot, tmp_path, monkeypatch, capfd):

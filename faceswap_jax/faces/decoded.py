@@ -101,6 +101,13 @@ class Decoded:
         return self.bits <= 8 and self.encoding is SRGB
 
     @property
+    def kind(self) -> tuple:
+        """What all frames of a clip share whose planes are kept: layout, range, matrix, primaries and transfer."""
+        frame = self._frame
+        tags = frame.color_primaries, frame.color_trc
+        return self.layout, self.full_range, self.matrix, *tags
+
+    @property
     def layout(self) -> Layout:
         """Of upright planes that hold all of it."""
         if self.is_plain:

@@ -174,7 +174,7 @@ def find_people(
 
     is_cut = tracking.ShotCuts(CUT)
     watcher = Watcher()
-    frames = ahead(progress(_of_one_size(clip, colorspace)), READ_AHEAD)
+    frames = ahead(progress(_alike(clip, colorspace)), READ_AHEAD)
     with contextlib.closing(frames), contextlib.closing(mapped(look, frames)) as looked:
         for frame, faces in looked:
             cut = is_cut(frame.image) is not None
@@ -190,14 +190,21 @@ def find_people(
     return watcher.people(round(LOST * video.probe(clip).rate))
 
 
-def _of_one_size(clip: Path, colorspace: str | None) -> Iterator[video.Frame]:
+def _alike(clip: Path, colorspace: str | None) -> Iterator[video.Frame]:
     """The frames of a clip.
 
     Raises:
-        InputError: their size changes.
+        InputError: their size changes, or what their numbers stand for where these are kept.
     """
     size = None
     for frame in video.read_frames(clip, colorspace=colorspace):
+        kind = frame.decoded and frame.decoded.kind
+        if size is None:
+            first_kind = kind
+        if kind != first_kind:
+            raise InputError(
+                f"From frame {frame.index} on {clip} has another depth or other colours; export it with one of them."
+            )
         height, width, _ = frame.image.shape
         size = size or (width, height)
         if size != (width, height):

@@ -83,6 +83,7 @@ class VideoInfo:
         encoding: how red, green and blue stand for colours.
         layout: of the planes that hold all of an upright frame.
         mastering: what the file says of the display that its HDR was made on.
+        transparent: whether the frames have transparency, which nothing here reads.
     """
 
     width: int
@@ -100,6 +101,7 @@ class VideoInfo:
     encoding: Encoding = SRGB
     layout: Layout = PLAIN
     mastering: Mastering = NO_MASTERING
+    transparent: bool = False
 
 
 @dataclass(frozen=True)
@@ -354,6 +356,7 @@ def _info(
         encoding=decoded.encoding,
         layout=decoded.layout,
         mastering=read_mastering(frame),
+        transparent=any(component.is_alpha for component in frame.format.components),
     )
 
 

@@ -13,6 +13,7 @@ from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_
 from faceswap_jax.faces.people import STRETCH, Look, Person, find_people, recognise, reunite, split
 from faceswap_jax.faces.tracking import Track
 from tests.support.face_scenes import face_landmarks, smooth_picture, write_clip
+from tests.support.hdr import write_deep
 
 SIZE = 128
 
@@ -268,4 +269,15 @@ def test_frames_that_change_their_size_are_refused_before_any_image_is_made(tmp_
     path = tmp_path / "both.ts"
     path.write_bytes(b"".join(parts))
     with pytest.raises(InputError, match=r"From frame 4 on .*both\.ts has 96 x 64 .* 64 x 48"):
+        find_people(path, lambda image, index: [face()])
+
+
+def test_frames_that_change_their_colours_are_refused_before_any_image_is_made(tmp_path):
+    """Their planes are kept, and a result has tags for one kind."""
+    images = [smooth_picture(64, 64, index / 5) for index in range(4)]
+    hdr = write_deep(tmp_path / "hdr.ts", images)
+    sdr = write_deep(tmp_path / "sdr.ts", images, 1, 1, mastering=False)
+    path = tmp_path / "both.ts"
+    path.write_bytes(hdr.read_bytes() + sdr.read_bytes())
+    with pytest.raises(InputError, match=r"From frame 4 on .*both\.ts has another depth or other"):
         find_people(path, lambda image, index: [face()])
