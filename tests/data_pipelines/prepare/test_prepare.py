@@ -248,7 +248,7 @@ def test_a_process_that_dies_before_it_begins_is_no_clips_fault(folders, tmp_pat
 
 
 SLOWLY = f"""
-import sys, time
+import signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {str(Path.cwd())!r})
 from faceswap_jax.faces import landmarks
@@ -261,6 +261,8 @@ def slowly(self, image, index):
 landmarks.SidecarLandmarker.__call__ = slowly
 
 if __name__ == "__main__":
+    # A shell in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from data_pipelines.prepare.prepare import prepare
     from data_pipelines.prepare.settings import Settings
     settings = Settings(resolution=16, clips_per_shard=1)
@@ -433,6 +435,8 @@ def remember(self, path):
 landmarks.SidecarLandmarker.__init__, landmarks.SidecarLandmarker.__call__ = remember, deadly
 
 if __name__ == "__main__":
+    # A shell in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from data_pipelines.prepare.prepare import prepare
     from data_pipelines.prepare.settings import Settings
     folders, output, processes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
