@@ -14,14 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.align import (
-    Transform,
-    invert,
-    polygon_mask,
-    transform_points,
-    transform_scale,
-    warp,
-)
+from faceswap_jax.faces.align import Transform, invert, polygon_mask, transform_points, warp
 from faceswap_jax.faces.face import Image
 
 METHODS = ("multiband", "none", "poisson")
@@ -39,11 +32,8 @@ CHANGES = (8.0, 20.0)
 WIDER = 3
 """By how many 64ths of a face's width what counts as changed is wider than what has."""
 
-REACH = 3
-"""How far a change of a crop's pixel reaches when it is interpolated: that of a filter, 1, and of the cubic, 2."""
-
-COARSEST = 0.45
-"""Scale down to which such a filter is enough before an image is interpolated."""
+REACH = 2
+"""Radius of cubic interpolation, in pixels."""
 
 
 def check_method(method: str) -> None:
@@ -183,32 +173,10 @@ def paste(
     # Warp the change there, from its own rectangle
     back[:, 2] += back[:, :2] @ (columns.start, rows.start)
     back[:, 2] -= left, top
-    warped = _warped_back(change, back, right - left, bottom - top)
+    warped = warp(change, back, right - left, bottom - top, cv2.BORDER_CONSTANT)
     region = result[top:bottom, left:right]
     region[:] = _add(region, warped)
     return result
-
-
-def _warped_back(
-    change: Float[np.ndarray, "h w 3"], back: Transform, width: int, height: int
-) -> Float[np.ndarray, "a b 3"]:
-    """A change of a crop in the pixels of its frame; 0 outside of it.
-
-    A crop is a little finer than its frame. Then it is blurred as much as the mean of 2 x 2 samples of a frame's pixel
-    would blur it, and sampled once, in a third of the time.
-    """
-    scale = transform_scale(back)
-    if not COARSEST <= scale < 1:
-        return warp(change, back, width, height, cv2.BORDER_CONSTANT)
-
-    # The samples would lie a quarter of a frame's pixel off its middle.
-    variance = (0.25 / scale) ** 2
-    kernel = np.array([variance / 2, 1 - variance, variance / 2], np.float32)
-    reached = cv2.copyMakeBorder(change, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    blurred = cv2.sepFilter2D(reached, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
-    from_reached = back.copy()
-    from_reached[:, 2] -= back[:, :2].sum(1)
-    return cv2.warpAffine(blurred, from_reached, (width, height), flags=cv2.INTER_CUBIC)
 
 
 def _box(image: UInt8[np.ndarray, "h w ..."]) -> tuple[slice, slice] | None:

@@ -103,7 +103,7 @@ def test_no_seam(resolution):
 def expected_mask(polygon: np.ndarray, softness: float) -> tuple[np.ndarray, np.ndarray]:
     """Where the face may change, and how much of the new face is there: softened towards the inside."""
     covered = align.polygon_mask(polygon, RESOLUTION, RESOLUTION) == 1
-    inside = ndimage.binary_erosion(covered, np.ones((7, 7)))
+    inside = ndimage.binary_erosion(covered, np.ones((5, 5)))
     smooth = ndimage.gaussian_filter(inside.astype(float), softness * RESOLUTION, mode="constant")
     return inside, np.where(inside, np.clip(2 * smooth - 1, 0, 1), 0).astype(np.float32)
 
@@ -230,18 +230,6 @@ def test_a_smooth_edit_arrives_at_its_place_and_strength(scale):
     y, x = np.mgrid[:400, :400]
     expected = 100 + 100 * np.exp(-((x - 200) ** 2 + (y - 200) ** 2) * scale**2 / (2 * 25**2))
     assert np.abs(result[..., 0] - expected).max() < 2.5
-
-
-@pytest.mark.parametrize("scale", [1.25, 1.7, 2.1])
-def test_an_edit_takes_the_old_detail_away(scale):
-    """The crop is finer than the frame, as those of swaps are, and the edit leaves nothing in it."""
-    noise = np.random.default_rng(0).normal(0, 60, (200, 200, 3))
-    frame = np.clip(cv2.GaussianBlur(noise, (0, 0), 0.8) + 128, 0, 255).astype(np.uint8)
-    transform = similarity(scale, 4, 10, -8)
-    before = align.crop(frame, transform, int(200 * scale))
-    result = blend.paste(frame, before, np.full_like(before, 128), transform)
-    middle = np.s_[60:140, 60:140]
-    assert result[middle].std() < 0.09 * frame[middle].std()
 
 
 def test_face_beyond_the_frame_s_border():
