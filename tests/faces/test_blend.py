@@ -78,6 +78,16 @@ def test_multiband_takes_detail_from_the_generated_face(polygon):
     assert difference < 0.2 * np.abs(noise).mean()
 
 
+def test_a_small_face_is_replaced_but_for_a_narrow_rim():
+    """A rim that is a pixel wider leaves 0.55, and costs the demo's faces 1 dB."""
+    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    circle = 32 + 20 * np.stack([np.cos(angles), np.sin(angles)], 1)
+    target = np.full((64, 64, 3), 50, np.uint8)
+    blended = blend.blend(target + 100, target, circle, "none")
+    replaced = (blended[..., 0].astype(int) - 50).sum() / 100
+    assert 0.63 < replaced / (np.pi * 20**2) <= 1
+
+
 @pytest.mark.parametrize("resolution", [128, 256, 512])
 def test_no_seam(resolution):
     polygon = polygon_at(resolution)
