@@ -80,6 +80,10 @@ def test_what_a_result_of_the_other_kind_loses_is_told(run, clips, shot, tmp_pat
     assert "it loses its transparency." in capfd.readouterr().err
     swap(run, "ada", cut_out, tmp_path / "out.%03d.png")
     assert "it loses its depth beyond 8 bits" in capfd.readouterr().err
+    wide = write_deep(tmp_path / "wide.mkv", frames, 12, 1, "libx264", "yuv420p")
+    sidecar_path(wide).write_bytes(sidecar_path(clips / "ben.mp4").read_bytes())
+    swap(run, "ada", wide, tmp_path / "wide.%03d.png")
+    assert "HDR and wider colours" in capfd.readouterr().err
     swap(run, "ada", clips / "ben.mp4", tmp_path / "plain.mkv")
     assert "loses" not in capfd.readouterr().err
 

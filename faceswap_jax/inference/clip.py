@@ -27,6 +27,7 @@ from faceswap_jax.faces.encode import (
     write_made,
     write_video,
 )
+from faceswap_jax.faces.encoding import SRGB
 from faceswap_jax.faces.face import Face, Image, Landmarks
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.numbered import (
@@ -570,6 +571,8 @@ def _convert(
 
 def _lost(source: Path, output: Path) -> list[str]:
     """What a clip or numbered pictures have that a result of the other kind has not, in words."""
+    if is_picture(source):
+        return []
     becomes_pictures = pattern_of(source, output) is not None
     if sequence.is_sequence(source):
         if becomes_pictures:
@@ -577,11 +580,9 @@ def _lost(source: Path, output: Path) -> list[str]:
         first, *_ = sequence.open_sequence(source).pictures.values()
         still = read_still(first)
         deep, transparent = still.bits != 8, still.alpha is not None
-    elif is_picture(source):
-        return []
     else:
         info = video.probe(source)
-        deep = becomes_pictures and info.layout != PLAIN
+        deep = becomes_pictures and not (info.layout == PLAIN and info.encoding is SRGB)
         transparent = info.transparent
     kinds = {
         "its depth beyond 8 bits, HDR and wider colours": deep,
