@@ -435,8 +435,6 @@ def remember(self, path):
 landmarks.SidecarLandmarker.__init__, landmarks.SidecarLandmarker.__call__ = remember, deadly
 
 if __name__ == "__main__":
-    # A shell in the background has it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     from data_pipelines.prepare.prepare import prepare
     from data_pipelines.prepare.settings import Settings
     folders, output, processes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
