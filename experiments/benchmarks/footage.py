@@ -71,7 +71,7 @@ KINDS = (
 
 
 class Colours(NamedTuple):
-    """A kind of clip that an image of eight bits in sRGB does not hold; it shows what an SDR clip shows.
+    """A kind of clip that shows what an SDR clip shows.
 
     Attributes:
         name: what users call it.
@@ -86,11 +86,13 @@ class Colours(NamedTuple):
     pixels: str = "yuv420p10le"
 
 
+PQ = Colours("PQ, 10 bits", (9, 16, 9))
 COLOURS = (
+    Colours("BT.709, 8 bits", (1, 1, 1), "libx264", "yuv420p"),
     Colours("BT.709, 10 bits", (1, 1, 1), "libx264"),
     Colours("Display P3, 8 bits", (12, 1, 1), "libx264", "yuv420p"),
     Colours("BT.2020, 10 bits", (9, 14, 9)),
-    Colours("PQ, 10 bits", (9, 16, 9)),
+    PQ,
     Colours("PQ, 12 bits, 4:4:4", (9, 16, 9), pixels="yuv444p12le"),
     Colours("HLG, 10 bits", (9, 18, 9)),
     Colours("HLG, 10 bits, ProRes", (9, 18, 9), "prores_ks", "yuv422p10le"),
@@ -221,7 +223,7 @@ def row_of_colours(folder: Path, colours: Colours) -> list[str]:
 
 def rows_of_codecs(folder: Path) -> Iterator[list[str]]:
     """What each codec and container keeps of PQ."""
-    source = write_coloured(folder / "coloured.mov", COLOURS[3])
+    source = write_coloured(folder / "coloured.mov", PQ)
     old = video.probe(source)
     for codec in encode.CODECS:
         cells = []

@@ -1,7 +1,7 @@
 """Decoded frames: what is seen of their numbers, and a change of that put back into these numbers.
 
-A frame of eight bits in colours like sRGB's becomes an image, and that is all. Others are kept as their codec gave
-them, planes of luma and colour in their own depth: only what a change of the image touches is changed there.
+They are kept as their codec gave them, planes of luma and colour in their own depth: only what a change of the image
+touches is changed there.
 """
 
 import math
@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
-from jaxtyping import Float32, Float64, Shaped, UInt8, UInt16
+from jaxtyping import Float32, Float64, Shaped, UInt16
 
 from faceswap_jax.faces import film, tagged
 from faceswap_jax.faces.encoding import SRGB, Encoding
@@ -97,12 +97,20 @@ class Decoded:
 
     @property
     def is_plain(self) -> bool:
-        """Whether an image of eight bits tells all."""
+        """Whether eight bits of sRGB show all that it has."""
         return self.bits <= 8 and self.encoding is SRGB
 
     @property
+    def is_image(self) -> bool:
+        """Whether it is an image of eight bits already, without planes of luma and colour."""
+        form = self._frame.format
+        return self.is_plain and (form.is_rgb or form.has_palette)
+
+    @property
     def kind(self) -> tuple:
-        """What all frames of a clip share whose planes are kept: layout, range, matrix, primaries and transfer."""
+        """What all frames of a clip share: layout, and if they are not plain range, matrix, primaries and transfer."""
+        if self.is_plain:
+            return (self.layout,)
         frame = self._frame
         tags = frame.color_primaries, frame.color_trc
         return self.layout, self.full_range, self.matrix, *tags
@@ -140,20 +148,14 @@ class Decoded:
         layout = self.layout
         frame = self._upright(layout)
         size = frame.height, frame.width
-        where = _grown((before != after).any(2), *size)
-        # Samples of colour may reach a pixel further.
-        box = _box(cv2.dilate(where.view(np.uint8), np.ones((3, 3), np.uint8)), layout.steps)
+        box = _changed_box(before, after, size, layout.steps)
         if box is None:
             return frame
 
-        # The change of red, green and blue, then of luma and colour
-        where = where[box]
-        images = self._pixels(16, VideoReformatter()), before, after
-        pixels, before, after = (_grown(image, *size)[box][where] for image in images)
-        change = np.zeros((*where.shape, 3), np.float32)
-        change[where] = self.encoding.moved(pixels, before, after) - pixels
-        change = cv2.transform(change, self._to_samples(layout.bits))
-
+        before, after = (_grown(image, *size)[box] for image in (before, after))
+        change = cv2.transform(
+            self._change(before, after, box, size), self._to_samples(layout.bits)
+        )
         luma, *colours = _planes(frame)
         _add(luma[box], change[..., 0], layout.bits)
         colour = change[..., 1:]
@@ -165,6 +167,18 @@ class Decoded:
             moved = cv2.resize(colour[..., number], part.shape[::-1], interpolation=cv2.INTER_AREA)
             _add(part, moved, layout.bits)
         return frame
+
+    def _change(
+        self, before: Image, after: Image, box: tuple[slice, slice], size: tuple[int, int]
+    ) -> Float32[np.ndarray, "h w 3"]:
+        """The change of its own red, green and blue in a box of the upright frame; white is 65535."""
+        if self.encoding is SRGB:
+            return 257 * cv2.subtract(after, before, dtype=cv2.CV_32F)
+        where = (before != after).any(2)
+        pixels = _grown(self._pixels(16, VideoReformatter()), *size)[box][where]
+        change = np.zeros((*where.shape, 3), np.float32)
+        change[where] = self.encoding.moved(pixels, before[where], after[where]) - pixels
+        return change
 
     def _at_left_pixels(self, colour: Float32[np.ndarray, "h w 2"]) -> Float32[np.ndarray, "a b 2"]:
         """Colour where samples sit, at those pixels that are the left ones of two as stored."""
@@ -327,15 +341,28 @@ def _add(part: Shaped[np.ndarray, "h w"], change: Float32[np.ndarray, "h w"], bi
     part[:] = np.rint(part + change).clip(0, 2**bits - 1)
 
 
-def _box(where: UInt8[np.ndarray, "h w"], steps: tuple[int, int]) -> tuple[slice, slice] | None:
-    """The rows and columns around all that is not 0, in whole samples of colour; None if all is."""
-    x, y, width, height = cv2.boundingRect(where)
+def _changed_box(
+    before: Image, after: Image, size: tuple[int, int], steps: tuple[int, int]
+) -> tuple[slice, slice] | None:
+    """The rows and columns, in whole samples of colour, that a change can reach; None if there is none.
+
+    Args:
+        before: image.
+        after: the image, changed.
+        size: rows and columns of the frame, which may have one more than the images.
+        steps: rows and columns of luma to one of colour.
+    """
+    different = cv2.absdiff(before, after)
+    x, y, width, height = cv2.boundingRect(different.reshape(len(different), -1))
     if not width:
         return None
-    (first, left), (last, right) = (y, x), (y + height, x + width)
-    down, across = steps
-    rows = slice(first // down * down, -(-last // down) * down)
-    return rows, slice(left // across * across, -(-right // across) * across)
+    # Samples of colour may reach a pixel further, and the last pixel may be repeated.
+    edges = (y - 1, y + height + 1), (x // 3 - 1, (x + width - 1) // 3 + 2)
+    rows, columns = (
+        slice(max(first, 0) // step * step, min(-(-last // step) * step, side))
+        for (first, last), step, side in zip(edges, steps, size, strict=True)
+    )
+    return rows, columns
 
 
 def _reduced(box: tuple[slice, slice], steps: tuple[int, int]) -> tuple[slice, slice]:

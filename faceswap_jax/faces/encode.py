@@ -227,6 +227,7 @@ class _Muxer:
         codec: str | None,
     ) -> None:
         chosen = CODECS[codec or _usual_codec(info)]
+        self._planes = info.matrix, info.full_range  # what samples of kept planes stand for
         if not chosen.full_range:
             info = replace(info, full_range=False)
         self._output = output
@@ -264,11 +265,12 @@ class _Muxer:
             )
         self._write_rest(until=frame.time)
 
-        layout = self._layout
-        if frame.decoded is None:
+        decoded = frame.decoded
+        # Clips of SDR may change matrix or range midway; the result has those of their beginning.
+        if decoded is None or (decoded.matrix, decoded.full_range) != self._planes:
             encoded = _encodable(image, info, self._scalers)
         else:
-            encoded = _fitted(frame.decoded.changed(frame.own, image), info, layout)
+            encoded = _fitted(decoded.changed(frame.own, image), info, self._layout)
         # ProRes says of each frame what others say of the stream.
         encoded.color_primaries, encoded.color_trc, encoded.colorspace = info.tags
         # Players and x264 want strictly increasing times.

@@ -113,8 +113,8 @@ class Frame:
         time: of presentation, seconds from the file's start, see `faces.container`: sound may come before the first
             frame.
         index: in the file, from 0, in presentation order.
-        own: the same image in the clip's own pixels, if these are not square, or if the frame is more than the image.
-        decoded: the frame itself, if it is more than the image: deeper, or of other colours.
+        own: the image in the clip's own pixels, if these are not square, or if there are planes, too.
+        decoded: the frame itself, if its codec gave planes of luma and colour.
     """
 
     image: Image | UInt16[np.ndarray, "h w 3"]
@@ -243,7 +243,7 @@ def _frame(
     """A decoded frame with its image."""
     own = decoded.image(depth, reformatter)
     image = in_square_pixels(own, pixel_aspect)
-    if decoded.is_plain:
+    if decoded.is_image:
         return Frame(image, time, index, None if image is own else own)
     return Frame(image, time, index, own, decoded)
 

@@ -17,7 +17,7 @@ from tests.faces.test_encode import turn
 from tests.support.face_scenes import smooth_picture, write_clip
 from tests.support.hdr import MASTERING, hlg, pq, write_deep
 
-PQ, HLG = (9, 16), (9, 18)
+PQ, HLG, SDR = (9, 16), (9, 18), (1, 1)
 WIDE = {"pq": PQ, "hlg": HLG, "p3": (12, 13), "p3 of a camera": (12, 1), "bt2020": (9, 14)}
 """Code points of primaries and transfer."""
 
@@ -109,12 +109,21 @@ FRAMES = [
     ("libx264", "yuv420p", (12, 1), False),
     ("libx264", "yuv420p10le", (1, 1), False),
     ("png", "rgb48be", PQ, False),
+    ("libx264", "yuv420p", SDR, False),
+    ("libx264", "yuvj420p", SDR, True),
+    ("libx264", "yuv444p", SDR, False),
+    ("prores_ks", "yuv422p10le", SDR, False),
+    ("mjpeg", "yuvj422p", SDR, True),
 ]
 
 
 CASES = [(*kind, turned) for kind in FRAMES for turned in (False, True)]
 # No file of this codec can say that it is turned.
-CASES.append(("ffv1", "yuv420p10le", HLG, False, False))
+CASES += [
+    ("ffv1", "yuv420p10le", HLG, False, False),
+    ("ffv1", "yuv420p", SDR, False, False),
+    ("ffv1", "gray", SDR, False, False),
+]
 
 ODD = ("png", "prores_ks", "ffv1")
 """Encoders that take odd sizes."""
@@ -149,7 +158,7 @@ def test_samples_stay_where_nothing_is_changed(tmp_path, codec, pixel_format, ta
         assert moved.mean() > 0.1
 
     # What codecs give stays as it is, too.
-    if codec not in ODD and not turned:
+    if pixel_format.replace("j", "") == decoded.layout.format and codec not in ODD and not turned:
         with av.open(str(source)) as container:
             stored = next(container.decode(video=0))
         for old, new in zip(planes(stored), planes(plain), strict=True):
@@ -248,9 +257,26 @@ def test_plain_clips_become_the_usual_h264(tmp_path, pixel_format):
         tmp_path / "a.mkv", [smooth_picture(64, 96)] * 2, 1, 1, "ffv1", pixel_format
     )
     frames = list(video.read_frames(source))
-    assert all(frame.decoded is None and frame.own is None for frame in frames)
     encode.write_video(tmp_path / "out.mp4", source, frames)
     assert codec_of(tmp_path / "out.mp4")[::2] == ("h264", "yuv420p")
+
+
+def test_frames_of_an_sdr_clip_may_differ_in_matrix_and_range(tmp_path):
+    image = smooth_picture(64, 96)
+    one = write_deep(tmp_path / "one.mkv", [image], *SDR, "ffv1", "yuv420p")
+    other = write_clip(tmp_path / "other.mp4", [image], full_range=True, matrix=5)
+    (first,), (second,) = video.read_frames(one), video.read_frames(other)
+    assert first.decoded.matrix != second.decoded.matrix and second.decoded.full_range
+    assert first.decoded.kind == second.decoded.kind
+    output = tmp_path / "out.mp4"
+    encode.write_video(output, one, [first, replace(second, time=0.04)])
+    for before, after in zip((first, second), video.read_frames(output), strict=True):
+        assert np.abs(before.image.astype(int) - after.image).mean() < 1.5
+
+
+def test_rgb_of_eight_bits_is_an_image(tmp_path):
+    source = write_deep(tmp_path / "a.mkv", [smooth_picture(64, 96)] * 2, *SDR, "ffv1", "bgr0")
+    assert all(frame.decoded is None for frame in video.read_frames(source))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
