@@ -294,8 +294,8 @@ def define_run(values: flags.FlagValues) -> None:
     define_model(values, "Folder of a trained run.")
     define_step(values)
     meaning = (
-        "Picture or clip (.mp4) to write, or numbered pictures, such as out.%04d.exr; or a folder for these, if the "
-        "input is such."
+        "Picture or clip (.mp4, .mov, .mkv) to write, or numbered pictures, such as out.%04d.exr; or a folder for "
+        "these, if the input is such."
     )
     flags.DEFINE_string("output", None, meaning, values)
     meaning = (

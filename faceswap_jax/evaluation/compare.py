@@ -282,7 +282,7 @@ def _draw(a: Side, b: Side, likeness: Likeness) -> Image:
     pairs = [likeness.pairs[i] for i in chosen]
     faces = [(a.aligned(one), b.aligned(other)) for one, other in _side_by_side(a, b, pairs)]
     masks = [_mask(*pair) for pair in faces]
-    return draw_differences(faces, masks, (a.path.name, b.path.name), labels)
+    return draw_differences(faces, masks, (f"A: {a.path.name}", f"B: {b.path.name}"), labels)
 
 
 def _print(likeness: Likeness) -> None:

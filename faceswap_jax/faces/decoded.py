@@ -10,6 +10,7 @@ from typing import NamedTuple
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from jaxtyping import Float32, Float64, Shaped, UInt16
 
@@ -229,7 +230,8 @@ class Decoded:
         stored = self._frame
         # As stored, colour may be where no layout has it, or packed, or in another depth.
         if stored.format.name.replace("yuvj", "yuv") != layout.format:
-            stored = stored.reformat(
+            stored = VideoReformatter().reformat(
+                stored,
                 format=layout.format,
                 src_colorspace=self.matrix,
                 dst_colorspace=self.matrix,
@@ -262,11 +264,19 @@ class Decoded:
         return np.stack([luma, to_blue, to_red]) * units[:, None] / 65535
 
 
+def side_data_of(frame: av.VideoFrame) -> SideDataContainer:
+    """What FFmpeg tells beside the samples.
+
+    `frame.side_data` would be kept by the frame that it keeps: the memory of both waits for Python's garbage collector.
+    """
+    return SideDataContainer(frame)
+
+
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """What the file's display matrix says, to the next quarter of a turn."""
     # A stored point (x, y) is shown at (a x + c y, b x + d y).
     try:
-        matrix = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32).reshape(3, 3)
+        matrix = np.frombuffer(side_data_of(frame)["DISPLAYMATRIX"], np.int32).reshape(3, 3)
         (a, b), (c, d) = matrix[:2, :2].tolist()
     except KeyError:
         return Orientation()
@@ -328,7 +338,8 @@ def _sits_left(frame: av.VideoFrame) -> bool:
 
     PyAV does not tell, but swscale knows: it is asked what it makes of one sample.
     """
-    probe = frame.reformat(format="yuv422p", width=16, height=2)
+    small = {"width": 16, "height": 2, "interpolation": Interpolation.POINT}
+    probe = VideoReformatter().reformat(frame, format="yuv422p", **small)
     for plane in _planes(probe):
         plane[:] = 128
     _planes(probe)[2][:, 4] = 192
