@@ -15,7 +15,7 @@ import ml_collections
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from data_pipelines import datasets, sources
+from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities
@@ -44,17 +44,15 @@ from faceswap_jax.tasks.attribute_losses import Features, Lenders, Networks, len
 from faceswap_jax.tasks.base import (
     Batch,
     Evaluator,
-    FaceTask,
     Metrics,
     Phase,
     Preview,
     Step,
     Synthesis,
-    held_out_identities,
     mean_of,
-    trained_identities,
     with_data,
 )
+from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
 
 OPTIMIZER = optax.scale_by_rms(decay=0.999, eps=1e-8, eps_in_sqrt=False, bias_correction=True)
 """FaceShifter's Adam with betas 0 and 0.999, for all networks alike: it has no first moments to keep."""
@@ -88,7 +86,7 @@ class Swap(NamedTuple):
     made: attribute.Generated
 
 
-class Task(FaceTask):
+class Task(OpenSetTask):
     """One phase. Batches are single images."""
 
     memory_advice = "lower config.batch or config.model.width"
@@ -307,29 +305,13 @@ class Task(FaceTask):
 
     # Data
 
-    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Images of the training identities; those of a batch are of different people as long as there are any."""
-        c = self.config
-        return self._batches(
-            [self.data[name] for name in c.identities],
-            batch=c.batch,
-            seed=c.seed,
-            host=host,
-            hosts=hosts,
-            augmentation=Augmentation(mirror=c.data.mirror),
-        )
+    @property
+    def augmentation(self) -> Augmentation:
+        """See `OpenSetTask`."""
+        return Augmentation(mirror=self.config.data.mirror)
 
-    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Images of the identities that are never trained on."""
-        return self._batches(
-            held_out_identities(self.data, self.config.identities),
-            batch=self.config.data.test,
-            seed=0,
-            host=host,
-            hosts=hosts,
-        )
-
-    def _batches(self, identities: list[sources.PersonaSource], **options) -> grain.MapDataset:
+    def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
+        """Images of them; those of a batch are of different people as long as there are any."""
         return batches(
             identities,
             Identities(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,7 +15,6 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from data_pipelines import datasets, sources
-from faceswap_jax.errors import InputError
 from faceswap_jax.ops import precision
 from faceswap_jax.state import State
 
@@ -254,41 +253,6 @@ class FaceTask(Task):
     def corrupt(self) -> int:
         """Number of corrupt records that were met and skipped so far."""
         return sum(len(source.corrupt) for source in self.data.values())
-
-
-def trained_identities(
-    data: Mapping[str, sources.PersonaSource], held_out: float
-) -> tuple[str, ...]:
-    """Names of the identities to train on; the last ones are held out, at least two of each.
-
-    Args:
-        data: records of each identity.
-        held_out: fraction of the identities that is never trained on.
-
-    Raises:
-        InputError: there are too few.
-    """
-    names = [name for name, source in data.items() if len(source)]
-    trained = len(names) - max(round(held_out * len(names)), 2)
-    if trained < 2:
-        raise InputError(
-            f"The data have {len(names)} identities with pictures, but two to train on and two to hold out are "
-            "needed; add more."
-        )
-    return tuple(names[:trained])
-
-
-def held_out_identities(
-    data: Mapping[str, sources.PersonaSource], trained: Collection[str]
-) -> list[sources.PersonaSource]:
-    """The identities with images that are never trained on.
-
-    Args:
-        data: records of each identity.
-        trained: names of those that are.
-    """
-    known = set(trained)
-    return [source for name, source in data.items() if name not in known and len(source)]
 
 
 def with_data(config: ml_collections.ConfigDict, **decided: object) -> ml_collections.ConfigDict:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from data_pipelines import datasets, sources
+from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities
@@ -28,21 +28,19 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks.base import (
     Batch,
     Evaluator,
-    FaceTask,
     Metrics,
     Phase,
     Preview,
     Step,
-    held_out_identities,
     mean_of,
-    trained_identities,
     with_data,
 )
+from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
 
 PREVIEW_COLUMNS = 8
 
 
-class Task(FaceTask):
+class Task(OpenSetTask):
     """One phase. Batches are single images with their landmarks and irises."""
 
     def __init__(self, config: ml_collections.ConfigDict):
@@ -113,29 +111,13 @@ class Task(FaceTask):
         key = jax.random.fold_in(state.key, state.step)
         return jnp.stack([precision.from_bytes(batch["image"]), self._network_input(key, batch)])
 
-    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Images of the training identities."""
-        c = self.config
-        return self._batches(
-            [self.data[name] for name in c.identities],
-            batch=c.batch,
-            seed=c.seed,
-            host=host,
-            hosts=hosts,
-            augmentation=Augmentation(mirror=True, **c.data.jitter),
-        )
+    @property
+    def augmentation(self) -> Augmentation:
+        """See `OpenSetTask`."""
+        return Augmentation(mirror=True, **self.config.data.jitter)
 
-    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Images of the others, as they are."""
-        return self._batches(
-            held_out_identities(self.data, self.config.identities),
-            batch=self.config.data.test,
-            seed=0,
-            host=host,
-            hosts=hosts,
-        )
-
-    def _batches(self, identities: list[sources.PersonaSource], **options) -> grain.MapDataset:
+    def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
+        """Images of them."""
         return batches(
             identities,
             Identities(),

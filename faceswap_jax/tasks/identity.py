@@ -14,7 +14,7 @@ import ml_collections
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from data_pipelines import datasets, sources
+from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities
@@ -30,22 +30,20 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks.base import (
     Batch,
     Evaluator,
-    FaceTask,
     Metrics,
     Phase,
     Preview,
     Step,
-    held_out_identities,
     image_and_mask,
     mean_of,
-    trained_identities,
     with_data,
 )
+from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
 
 PREVIEW_COLUMNS = 8
 
 
-class Task(FaceTask):
+class Task(OpenSetTask):
     """One phase. Batches are single images and the numbers of their identities."""
 
     def __init__(self, config: ml_collections.ConfigDict):
@@ -168,29 +166,12 @@ class Task(FaceTask):
         return jnp.stack([whole, alone, trained])
 
     @property
-    def held_out(self) -> list[sources.PersonaSource]:
-        """The identities that are never trained on."""
-        return held_out_identities(self.data, self.config.identities)
+    def augmentation(self) -> Augmentation:
+        """See `OpenSetTask`."""
+        return Augmentation(mirror=True, **self.config.data.jitter)
 
-    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Images of the training identities."""
-        c = self.config
-        return self._batches(
-            [self.data[name] for name in c.identities],
-            batch=c.batch,
-            seed=c.seed,
-            host=host,
-            hosts=hosts,
-            augmentation=Augmentation(mirror=True, **c.data.jitter),
-        )
-
-    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Images of the others, as they are."""
-        return self._batches(
-            self.held_out, batch=self.config.data.test, seed=0, host=host, hosts=hosts
-        )
-
-    def _batches(self, identities: list[sources.PersonaSource], **options) -> grain.MapDataset:
+    def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
+        """Images of them."""
         return batches(
             identities,
             Identities(),

@@ -36,16 +36,14 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks.base import (
     Batch,
     Evaluator,
-    FaceTask,
     Metrics,
     Phase,
     Preview,
     Step,
-    held_out_identities,
     mean_of,
-    trained_identities,
     with_data,
 )
+from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
 
 OPTIMIZER = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-2))
 TRACK = "source"  # the role of a track's frames in a batch
@@ -56,7 +54,7 @@ Cosines = Float[Array, "b time time"]
 """Of each mouth of a track with each of its sounds."""
 
 
-class Task(FaceTask):
+class Task(OpenSetTask):
     """One phase. Batches are times of tracks: images, landmarks and "heard" [batch, time, ...], "speaks" [batch]."""
 
     memory_advice = "lower config.batch or config.data.times"
@@ -146,29 +144,13 @@ class Task(FaceTask):
         found = jnp.take_along_axis(mouths, nearest[..., None, None, None], 1)
         return jnp.stack([x.reshape(-1, *x.shape[2:]) for x in (mouths, found)])
 
-    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Tracks of the training identities."""
-        c = self.config
-        return self._batches(
-            [self.data[name] for name in c.identities],
-            batch=c.batch,
-            seed=c.seed,
-            host=host,
-            hosts=hosts,
-            augmentation=Augmentation(mirror=True, **c.data.jitter),
-        )
+    @property
+    def augmentation(self) -> Augmentation:
+        """See `OpenSetTask`."""
+        return Augmentation(mirror=True, **self.config.data.jitter)
 
-    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Tracks of the identities that are never trained on."""
-        return self._batches(
-            held_out_identities(self.data, self.config.identities),
-            batch=self.config.data.test,
-            seed=0,
-            host=host,
-            hosts=hosts,
-        )
-
-    def _batches(self, identities: list[sources.PersonaSource], **options) -> grain.MapDataset:
+    def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
+        """Tracks of them."""
         return batches(
             identities,
             Roles(source=self.config.data.times, driving=0),

@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from optax import contrib
 
-from data_pipelines import datasets, sources
+from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Roles
@@ -33,18 +33,16 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks.base import (
     Batch,
     Evaluator,
-    FaceTask,
     Metrics,
     Phase,
     Preview,
     Step,
     Synthesis,
     decoded,
-    held_out_identities,
     mean_of,
-    trained_identities,
     with_data,
 )
+from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
 
 STAGE_I, STAGE_II = 1, 2
 
@@ -57,7 +55,7 @@ RESOLUTIONS = (16, 32, 64, 128, 256)
 Frames = Float[Array, "b n h w 3"]
 
 
-class Task(FaceTask):
+class Task(OpenSetTask):
     """A phase for each stage. Batches are frames by their roles, [batch, frame, ...]."""
 
     memory_advice = "lower config.batch, config.data.sources or config.model.width"
@@ -272,38 +270,22 @@ class Task(FaceTask):
 
     # Data
 
-    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Frames of the training identities, of others too in stage II."""
-        c = self.config
-        return self._batches(
-            [self.data[name] for name in c.identities],
-            driving=c.data.driving,
-            others=int(phase.stage == STAGE_II),
-            batch=c.batch,
-            seed=c.seed,
-            host=host,
-            hosts=hosts,
-            augmentation=Augmentation(mirror=c.data.mirror),
-        )
+    @property
+    def augmentation(self) -> Augmentation:
+        """See `OpenSetTask`."""
+        return Augmentation(mirror=self.config.data.mirror)
 
-    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
-        """Frames of the identities that are never trained on."""
-        return self._batches(
-            held_out_identities(self.data, self.config.identities),
-            driving=1,
-            others=0,
-            batch=self.config.data.test,
-            seed=0,
-            host=host,
-            hosts=hosts,
+    def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
+        """Frames of them; to train stage II, of others among them, too."""
+        data = self.config.data
+        roles = Roles(
+            source=data.sources,
+            driving=data.driving if trained else 1,
+            other=int(trained and phase.stage == STAGE_II),
         )
-
-    def _batches(
-        self, identities: list[sources.PersonaSource], driving: int, others: int, **options
-    ) -> grain.MapDataset:
         return batches(
             identities,
-            Roles(source=self.config.data.sources, driving=driving, other=others),
+            roles,
             fields=("image", "record"),
             alignment=self.config.alignment,
             resolution=self.model.resolution,

@@ -1,0 +1,88 @@
+"""Tasks that learn from some people and are judged by others, whom they have never seen."""
+
+import abc
+from collections.abc import Mapping, Sequence
+
+import grain
+
+from data_pipelines.batches.augmentation import Augmentation
+from data_pipelines.sources import PersonaSource
+from faceswap_jax.errors import InputError
+from faceswap_jax.tasks.base import FaceTask, Phase
+
+
+class OpenSetTask(FaceTask):
+    """A task whose `config.identities` are those that it is trained on; all others of the data are held out.
+
+    A subclass says what a batch of some identities is, and how training images are changed at random.
+    """
+
+    @abc.abstractmethod
+    def batches_of(
+        self, identities: Sequence[PersonaSource], phase: Phase, trained: bool, **options
+    ) -> grain.MapDataset:
+        """Batches of some identities.
+
+        Args:
+            identities: whose records these are.
+            phase: of the run.
+            trained: whether they are trained on, or scored.
+            **options: of `data_pipelines.batches.assembly.batches`: size, seed, host, augmentation.
+        """
+
+    @property
+    @abc.abstractmethod
+    def augmentation(self) -> Augmentation:
+        """Random changes of what is trained on."""
+
+    @property
+    def held_out(self) -> list[PersonaSource]:
+        """The identities with images that are never trained on."""
+        known = set(self.config.identities)
+        return [source for name, source in self.data.items() if name not in known and len(source)]
+
+    def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
+        """Batches of the training identities."""
+        c = self.config
+        return self.batches_of(
+            [self.data[name] for name in c.identities],
+            phase,
+            trained=True,
+            batch=c.batch,
+            seed=c.seed,
+            host=host,
+            hosts=hosts,
+            augmentation=self.augmentation,
+        )
+
+    def eval_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
+        """Batches of the others, as they are."""
+        return self.batches_of(
+            self.held_out,
+            phase,
+            trained=False,
+            batch=self.config.data.test,
+            seed=0,
+            host=host,
+            hosts=hosts,
+        )
+
+
+def trained_identities(data: Mapping[str, PersonaSource], held_out: float) -> tuple[str, ...]:
+    """Names of the identities to train on; the last ones are held out, at least two of each.
+
+    Args:
+        data: records of each identity.
+        held_out: fraction of the identities that is never trained on.
+
+    Raises:
+        InputError: there are too few.
+    """
+    names = [name for name, source in data.items() if len(source)]
+    trained = len(names) - max(round(held_out * len(names)), 2)
+    if trained < 2:
+        raise InputError(
+            f"The data have {len(names)} identities with pictures, but two to train on and two to hold out are "
+            "needed; add more."
+        )
+    return tuple(names[:trained])
