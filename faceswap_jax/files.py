@@ -167,6 +167,17 @@ def write_json(path: Path, content: Any) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def read_rows(path: Path) -> list[dict]:
+    """The rows of a file of JSON lines, without one that is just being written; none if there is no file."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
 @contextmanager
 def locked(directory: Path, patience: float = 0.5) -> Iterator[int]:
     """Keeps other processes of this machine from writing into a folder meanwhile.

@@ -285,10 +285,9 @@ class Training:
     ) -> dict[str, float]:
         """Reports scores of held-out data and a preview."""
         with self.compiler.clock("evaluation"):
-            path = None
-            if held_out.preview:
-                path = reporter.preview(step, held_out.preview, held_out.images(state))
-            return reporter.evaluation(step, held_out.scores(state), path)
+            scores = held_out.scores(state)
+            images = held_out.images(state) if held_out.preview else None
+            return reporter.evaluation(step, scores, held_out.preview, images)
 
     def save_on_data_failure(self, state: State, reporter: Reporter) -> None:
         """Saves what has been learned; several processes cannot, for the others do not know of the failure."""

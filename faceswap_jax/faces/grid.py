@@ -22,6 +22,7 @@ def draw_grid(
     images: UInt8[np.ndarray, "rows columns h w 3"],
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
+    below: Sequence[str] = (),
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Images side by side, black labels on white.
 
@@ -31,6 +32,7 @@ def draw_grid(
         images: of one size.
         rows: what each row shows; () for no labels.
         columns: what each column shows; () for no labels.
+        below: lines of text beneath the images.
     """
     row_count, column_count, height, width, _ = images.shape
     factor = max(1, CELL // height)
@@ -45,7 +47,9 @@ def draw_grid(
     pitch_x = max([width, *(_text_width(lines) + GAP for lines in above)])
     pitch_y = max([height, *(_text_height(lines) + GAP for lines in beside)])
     canvas_width = left + pitch_x * column_count
-    canvas_height = top + pitch_y * row_count
+    images_end = top + pitch_y * row_count
+    text = [line for paragraph in below for line in _wrap(paragraph, canvas_width)]
+    canvas_height = images_end + (_text_height(text) + GAP if text else 0)
     canvas = PIL.Image.new("RGB", (canvas_width, canvas_height), "white")
 
     # Write the labels
@@ -56,6 +60,8 @@ def draw_grid(
     for i, lines in enumerate(above):
         x = left + i * pitch_x + 1
         _write(draw, lines, x, top - _text_height(lines) - GAP // 2)
+
+    _write(draw, text, GAP // 2, images_end + GAP // 2)
 
     # Put in the images
     grid = np.array(canvas)

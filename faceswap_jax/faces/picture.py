@@ -72,6 +72,7 @@ def save_grid(
     images: Float[np.ndarray, "rows columns h w 3"],
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
+    below: Sequence[str] = (),
 ) -> None:
     """Writes a grid of images in [0, 1] with their labels, and makes the folder for it.
 
@@ -80,10 +81,11 @@ def save_grid(
         images: of one size; small ones are enlarged.
         rows: what each row shows; () for no labels.
         columns: what each column shows; () for no labels.
+        below: lines of text beneath the images.
 
     Raises:
         InputError: it cannot be written.
     """
     cells = np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, draw_grid(cells, rows, columns))
+    write_picture(path, draw_grid(cells, rows, columns, below))

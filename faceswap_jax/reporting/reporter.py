@@ -14,8 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from faceswap_jax.errors import DivergedError, InputError
 from faceswap_jax.faces import picture
+from faceswap_jax.files import read_rows
 from faceswap_jax.reporting import progress
 from faceswap_jax.reporting.board import Board
+from faceswap_jax.reporting.health import warnings_of
 from faceswap_jax.reporting.terminal import Terminal
 from faceswap_jax.tasks.base import Metrics, Phase, Preview
 
@@ -157,24 +159,20 @@ class Reporter:
             self._write({"step": step, "phase": phase.name} | self._times(speed) | read)
             self._show(step, phase, read, speed)
 
-    def preview(
-        self, step: int, preview: Preview, images: Float[np.ndarray, "rows columns h w 3"]
-    ) -> Path | None:
-        """Saves the images of a preview with its labels.
-
-        Returns:
-            Where they are; None if this is not the process that writes.
-        """
-        if not self._main:
-            return None
-        path = self._workdir / "previews" / f"step_{step:07d}.png"
-        picture.save_grid(path, images, preview.rows, preview.columns)
-        return path
-
     def evaluation(
-        self, step: int, scores: Mapping[str, float], preview: Path | None = None
+        self,
+        step: int,
+        scores: Mapping[str, float],
+        preview: Preview | None = None,
+        images: Float[np.ndarray, "rows columns h w 3"] | None = None,
     ) -> dict[str, float]:
-        """Reports scores of held-out data, and their picture, at once; returns the scores.
+        """Reports scores of held-out data at once, with a picture and with what seems to go wrong; returns the scores.
+
+        Args:
+            step: number of steps done.
+            scores: by name.
+            preview: whose labels the picture has; None if there is none.
+            images: of the preview.
 
         Raises:
             DivergedError: a score is not a number any more.
@@ -187,10 +185,29 @@ class Reporter:
                     "config.learning_rate."
                 )
         row = {f"eval/{name}": value for name, value in scores.items()}
-        self._write({"step": step} | self._times(None) | row, preview)
         text = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
+        self._write({"step": step} | self._times(None) | row)
         self.message(f"step {step:,}  {text}")
+        if self._main:
+            warnings = warnings_of(read_rows(self._workdir / METRICS))
+            for warning in warnings:
+                self.message(f"Warning: {warning}")
+            if preview:
+                self._draw(step, preview, images, [f"step {step:,}  {text}", *warnings])
         return scores
+
+    def _draw(
+        self,
+        step: int,
+        preview: Preview,
+        images: Float[np.ndarray, "rows columns h w 3"],
+        below: Sequence[str],
+    ) -> None:
+        """Saves the images of a preview with its labels, and lines below them."""
+        path = self._workdir / "previews" / f"step_{step:07d}.png"
+        picture.save_grid(path, images, preview.rows, preview.columns, below)
+        if self._board:
+            self._board.log({"step": step}, path)
 
     def message(self, text: str) -> None:
         """A line for people."""
@@ -216,11 +233,11 @@ class Reporter:
             with (self._workdir / "goodput.jsonl").open("a") as file:
                 print(json.dumps(row), file=file)
 
-    def _write(self, row: dict, preview: Path | None = None) -> None:
+    def _write(self, row: dict) -> None:
         if self._main:
             print(json.dumps(row), file=self._file, flush=True)
         if self._board:
-            self._board.log(row, preview)
+            self._board.log(row)
 
     def _times(self, speed: float | None) -> dict[str, float]:
         """The fields `TIMES` of a row, as far as they are known."""

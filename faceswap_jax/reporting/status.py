@@ -1,6 +1,5 @@
 """What runs have come to, for people at a terminal; it disturbs nothing and starts no JAX."""
 
-import json
 import socket
 import time
 from collections import Counter
@@ -9,9 +8,10 @@ from pathlib import Path
 
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import is_locked
+from faceswap_jax.files import is_locked, read_rows
 from faceswap_jax.reporting import progress
 from faceswap_jax.reporting.curves import curves_of, marks_of, plain, plot
+from faceswap_jax.reporting.health import warnings_of
 from faceswap_jax.reporting.progress import duration
 
 CURVES = 4  # losses come first, then scores
@@ -48,11 +48,12 @@ def _detailed(workdir: Path) -> str:
     """State, place and checkpoints of a run, and its curves."""
     config = configs.load(workdir / CONFIG)
     note = progress.read(workdir)
-    rows = _rows(workdir / "metrics.jsonl")
+    rows = read_rows(workdir / "metrics.jsonl")
     lines = [
         f"{workdir}: {config.task}, {_state(workdir, note)}",
         _place(rows, note),
         _checkpoints(workdir / "checkpoints"),
+        *(f"warning: {warning}" for warning in warnings_of(rows)),
     ]
     # Where levels begin
     marks = marks_of(rows)
@@ -83,7 +84,7 @@ def _line_of_run(workdir: Path) -> str:
     except InputError as error:
         return f"{workdir}: {error}"
     note = progress.read(workdir)
-    rows = _rows(workdir / "metrics.jsonl")
+    rows = read_rows(workdir / "metrics.jsonl")
     parts = [f"{workdir}: {config.task}, {_state(workdir, note)}", _place(rows, note)]
     scores = [(name, points) for name, points in curves_of(rows).items() if "/" in name]
     for name, points in scores[:SCORES]:
@@ -115,7 +116,7 @@ def _line_of_sweep(folder: Path) -> str:
 
 def _trials(folder: Path) -> dict[int, dict]:
     """What is known of the trials of a sweep, by number."""
-    return {row["number"]: row for row in _rows(folder / TRIALS) if "number" in row}
+    return {row["number"]: row for row in read_rows(folder / TRIALS) if "number" in row}
 
 
 def _is_run(folder: Path) -> bool:
@@ -170,14 +171,3 @@ def _checkpoints(folder: Path) -> str:
     age = max(time.time() - (folder / str(steps[-1])).stat().st_mtime, 0)
     names = ", ".join(f"{step:,}" for step in steps)
     return f"checkpoints of steps {names}; the newest {duration(age)} old"
-
-
-def _rows(path: Path) -> list[dict]:
-    """The rows of a file of JSON lines, without one that is just being written."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows

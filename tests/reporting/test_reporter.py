@@ -4,13 +4,16 @@ import json
 import math
 
 import jax.numpy as jnp
+import numpy as np
+import PIL.Image
 import pytest
 
 from faceswap_jax.errors import DivergedError
+from faceswap_jax.faces.picture import save_grid
 from faceswap_jax.reporting import progress
 from faceswap_jax.reporting import reporter as metrics
 from faceswap_jax.reporting.reporter import Reporter
-from faceswap_jax.tasks.base import Phase
+from faceswap_jax.tasks.base import Phase, Preview
 from tests.support.tiny_run import all_rows
 
 PHASES = [Phase("small", 0, 10, stage=0, cost=1.0), Phase("large", 10, 30, stage=1, cost=4.0)]
@@ -47,6 +50,24 @@ def test_logged_steps_and_ends_of_phases_are_written(tmp_path, capfd):
     assert rows[0] == {"step": 4, "phase": "small", "loss": 4.0, "loss/ada": 0.25}
     assert {"step": 12, "eval/psnr": 30.0} in rows
     assert "step 12  eval/psnr 30" in capfd.readouterr().err
+
+
+def test_a_preview_tells_the_scores_and_what_goes_wrong(tmp_path, capfd):
+    images = np.zeros((2, 3, 32, 32, 3), np.float32)
+    shown = Preview(draw=None, rows=("one", "two"))
+    with Reporter(tmp_path, PHASES, 0, log_every=1) as reporter:
+        for step in range(1, 12):
+            reporter.train(step, PHASES[step > 10], values() | {"told_apart": jnp.float32(1)})
+        scores = {"psnr": jnp.float32(30)}
+        reporter.evaluation(11, scores, shown, images)
+    assert "Warning: The discriminator has won" in capfd.readouterr().err
+    seen = np.array(PIL.Image.open(tmp_path / "previews" / "step_0000011.png"))
+    save_grid(tmp_path / "plain.png", images, shown.rows)
+    plain = np.array(PIL.Image.open(tmp_path / "plain.png"))
+    np.testing.assert_array_equal(seen[: len(plain)], plain)
+    # Dark lines of text, as many as they take
+    below = (seen[len(plain) :] < 128).any((1, 2))
+    assert 3 * 8 < below.sum() < len(below)
 
 
 def test_time_left_weighs_the_phases(tmp_path, clock, capfd):

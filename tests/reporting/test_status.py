@@ -59,6 +59,13 @@ def test_a_finished_run(workdir):
     assert "\x1b" not in "".join(curves)
 
 
+def test_what_goes_wrong_is_told(workdir):
+    with (workdir / "metrics.jsonl").open("a") as file:
+        for step in range(9, 20):
+            file.write(json.dumps({"step": step, "told_apart": 0.99}) + "\n")
+    assert "warning: The discriminator has won: it tells 99 %" in status([workdir])
+
+
 def test_curves_have_plain_numbers_and_marks_of_the_levels(workdir):
     text = status([workdir])
     loss, psnr = text.split("\n\n")[1:3]

@@ -127,8 +127,8 @@ def test_the_best_checkpoint_stays(toy, tmp_path, monkeypatch):
     errors = iter([9.0, 1.0, 2.0, 0.5, 7.0, 4.0, 3.0, 5.0, 6.0])
     evaluation = Reporter.evaluation
 
-    def scored(self, step, values, preview):
-        return evaluation(self, step, {"error": next(errors)}, preview)
+    def scored(self, step, values, *shown):
+        return evaluation(self, step, {"error": next(errors)}, *shown)
 
     monkeypatch.setattr(Reporter, "evaluation", scored)
     assert train(toy, tmp_path)
