@@ -16,6 +16,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,7 +103,8 @@ def face_tracks(
         return
     sound = np.zeros(0, np.int16)
     if settings.sound:
-        sound = read_audio(clip.path, start=seen.times[0], end=seen.times[-1] + seen.spacing)
+        hear = partial(_heard, start=seen.times[0], end=seen.times[-1] + seen.spacing)
+        (sound,) = each(hear, [clip.path])
     cut = partial(_records, settings=settings, finish=finish)
     for layer in _layers(kept):
         yield from _with_sound(each(cut, _pieces(parts, layer, seen)), sound, seen)
@@ -391,6 +393,11 @@ def _flaw(record: FaceRecord, face: Face, settings: Settings) -> Dropped | None:
     if record.sharpness < settings.min_sharpness:
         return Dropped.BLURRED
     return None
+
+
+def _heard(path: Path, start: float, end: float) -> Iterator[Int16[np.ndarray, "n"]]:
+    """The sound of a clip, all of it at once."""
+    yield read_audio(path, start=start, end=end)
 
 
 def _with_sound(

@@ -421,13 +421,22 @@ DEADLY = f"""
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path.cwd())!r})
+from data_pipelines.prepare import tracks
 from faceswap_jax.faces import landmarks
+
+def end_at(place, path):
+    if str(place) == sys.argv[4] and "ann" in str(path) and path.name.startswith("1"):
+        os.kill(os.getpid(), 11)
 
 original = landmarks.SidecarLandmarker.__call__
 def deadly(self, image, index):
-    if index == int(sys.argv[4]) and "ann" in str(self.path) and self.path.name.startswith("1"):
-        os.kill(os.getpid(), 11)
+    end_at(index, self.path)
     return original(self, image, index)
+heard = tracks.read_audio
+def deadly_sound(path, **times):
+    end_at("sound", path)
+    return heard(path, **times)
+tracks.read_audio = deadly_sound
 init = landmarks.SidecarLandmarker.__init__
 def remember(self, path):
     init(self, path)
@@ -440,14 +449,16 @@ if __name__ == "__main__":
     folders, output, processes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     prepare([folders], output, Settings(resolution=16), processes)
 """
-"""Prepares; one frame of one clip ends its process, as a decoder may."""
+"""Prepares; one frame of one clip, or its sound, ends its process, as a decoder may."""
 
 
-def kept_without_the_deadly(folders: Path, tmp_path: Path, processes: int, index: int) -> dict:
-    """How much of each persona is kept, where the frame of that index is the deadly one."""
+def kept_without_the_deadly(
+    folders: Path, tmp_path: Path, processes: int, place: int | str
+) -> dict:
+    """How much of each persona is kept, where the frame of that index, or "sound", is deadly."""
     script, output = tmp_path / "deadly.py", tmp_path / "data"
     script.write_text(DEADLY)
-    arguments = [sys.executable, script, folders, output, str(processes), str(index)]
+    arguments = [sys.executable, script, folders, output, str(processes), str(place)]
     subprocess.run(arguments, check=True, timeout=120)
     manifest = Manifest.load(output)
     why = next(why for name, why in manifest.unreadable.items() if name.endswith("ann/1.mp4"))
@@ -462,9 +473,10 @@ def test_a_clip_that_kills_its_process_is_left_out(folders, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_divided_clip_that_kills_a_process_is_left_out(folders, long_clip, tmp_path):
+@pytest.mark.parametrize("place", [100, "sound"])
+def test_a_divided_clip_that_kills_a_process_is_left_out(folders, long_clip, tmp_path, place):
     copy_clip(long_clip, folders / "ann" / "1.mp4")
-    assert kept_without_the_deadly(folders, tmp_path, 3, 100) == {"ann": 6, "bob": 12}
+    assert kept_without_the_deadly(folders, tmp_path, 3, place) == {"ann": 6, "bob": 12}
 
 
 def command(output: Path, folders: Path) -> list[str]:
