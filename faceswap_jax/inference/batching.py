@@ -3,12 +3,13 @@
 The only place that cuts crops, moves landmarks, measures pose, cuts windows of sound and fills batches up.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int16
+from jaxtyping import Float, Float32, Int, Int16, UInt8
 
 from faceswap_jax.faces import align, audio
 from faceswap_jax.faces.face import Face
@@ -20,6 +21,23 @@ BATCH = 8
 """Frames that go through the generator together."""
 
 
+class Lent(NamedTuple):
+    """A feature that others lend, over time.
+
+    Attributes:
+        times: seconds, in order; one alone if it stays the same.
+        vectors: what is lent at each of them.
+    """
+
+    times: Float[np.ndarray, "n"]
+    vectors: Float32[np.ndarray, "n d"]
+
+    def at(self, times: Sequence[float]) -> Float32[np.ndarray, "m d"]:
+        """What is lent at other times: that of the nearest, so before the first and after the last what these have."""
+        borders = (self.times[1:] + self.times[:-1]) / 2
+        return self.vectors[np.searchsorted(borders, times)]
+
+
 @dataclass(frozen=True)
 class Performance:
     """What is to be acted: some frames of a clip.
@@ -28,11 +46,13 @@ class Performance:
         frames: in any order.
         faces: the face of each frame; not read if the generator hears only.
         sound: of the whole clip, 16 kHz mono from time 0 on; None if the generator does not hear.
+        expression: that is lent to the faces; None if theirs stays.
     """
 
     frames: Sequence[Frame]
     faces: Sequence[Face]
     sound: Int16[np.ndarray, "n"] | None = None
+    expression: Lent | None = None
 
 
 def generate(
@@ -65,6 +85,18 @@ def latents(generator: Generator, performance: Performance) -> Float[np.ndarray,
     return np.concatenate(found)
 
 
+def features(
+    generator: Generator, role: str, crops: Iterable[UInt8[np.ndarray, "r r 3"]]
+) -> Float32[np.ndarray, "n d"]:
+    """What each of some crops, of which there is at least one, says of a role; they are taken as they are needed."""
+    waiting = iter(crops)
+    found = []
+    while group := list(itertools.islice(waiting, BATCH)):
+        batch = np.stack(group)[filled(range(len(group)))]
+        found.append(generator.features(role, batch)[: len(group)])
+    return np.concatenate(found)
+
+
 def _batches_of(performance: Performance) -> Iterator[range]:
     """Numbers of the frames that go through the generator together."""
     count = len(performance.frames)
@@ -75,7 +107,7 @@ def _batches_of(performance: Performance) -> Iterator[range]:
 def _read_batch(generator: Generator, performance: Performance, frames: range) -> Faces:
     """What the generator reads of some frames, BATCH of them."""
     part = slice(frames.start, frames.stop)
-    group = Performance(performance.frames[part], performance.faces[part], performance.sound)
+    group = replace(performance, frames=performance.frames[part], faces=performance.faces[part])
     return fill_up(read_inputs(generator, group))
 
 
@@ -85,11 +117,13 @@ def filled(frames: range) -> Int[np.ndarray, "batch"]:
 
 
 def read_inputs(generator: Generator, performance: Performance) -> Faces:
-    """The fields of `Faces` that the generator reads, and no others."""
+    """The fields of `Faces` that the generator reads, with what is lent, and no others."""
     read = [_read_frame(generator, performance, i) for i in range(len(performance.frames))]
     fields = {}
     for name in generator.inputs:
         fields[name] = np.stack([of_frame[name] for of_frame in read])
+    if performance.expression is not None:
+        fields["expression"] = performance.expression.at([f.time for f in performance.frames])
     return Faces(**fields)
 
 

@@ -40,7 +40,7 @@ from faceswap_jax.faces.numbered import (
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.faces.still import check_kept, read_still, write_still
 from faceswap_jax.inference.audience import admitted, tell, watched
-from faceswap_jax.inference.batching import BATCH, Performance, generate, latents
+from faceswap_jax.inference.batching import BATCH, Lent, Performance, generate, latents
 from faceswap_jax.inference.generator import Edit, Generator, Identity
 from faceswap_jax.inference.who import Source
 
@@ -91,12 +91,14 @@ class Role(NamedTuple):
         identity: who is shown, as the generator's `identity` gave it.
         shift: what is added to the latents, if the performance is edited.
         only_changes: whether the person's own face stays where the edit changes nothing.
+        expression: that others lend to the person's faces.
     """
 
     person: people.Person | None
     identity: Identity
     shift: Shift | None = None
     only_changes: bool = False
+    expression: Lent | None = None
 
 
 class Generated(NamedTuple):
@@ -318,7 +320,7 @@ def generate_frames(
             # Those frames that show what the generator needs
             useful = [i for i, frame in enumerate(group) if _acts(role, frame)]
             faces = [_face(role, group[i]) for i in useful]
-            performance = Performance([group[i] for i in useful], faces, sound)
+            performance = Performance([group[i] for i in useful], faces, sound, role.expression)
             edit = _edit(generator, role, performance)
             generated = generate(generator, role.identity, performance, edit)
             for i, image in zip(useful, generated, strict=True):

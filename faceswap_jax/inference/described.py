@@ -81,6 +81,8 @@ class Description:
 class DescribedGenerator(abc.ABC):
     """A `Generator` of a few functions of arrays. An identity is a dictionary of arrays."""
 
+    roles: Sequence[str] = ()
+
     def __init__(self, description: Description):
         self.description = description
         self.alignment = description.alignment
@@ -136,4 +138,7 @@ class DescribedGenerator(abc.ABC):
 
     def _read(self, faces: Faces) -> dict[str, np.ndarray]:
         """What is read of faces, by name."""
-        return {name: getattr(faces, name) for name in self.inputs}
+        read = {name: getattr(faces, name) for name in self.inputs}
+        if faces.expression is not None:
+            read["expression"] = faces.expression
+        return read

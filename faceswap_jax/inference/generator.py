@@ -41,12 +41,14 @@ class Faces:
         landmarks: in pixels of the crops, iBUG order.
         pose: yaw, pitch, roll in degrees.
         sound: 16 kHz mono around each frame, the frame in the middle.
+        expression: what others lend of the role "expression", as `Generator.features` gives it; None: the crops' own.
     """
 
     crops: UInt8[np.ndarray, "b r r 3"] | None = None
     landmarks: Float[np.ndarray, "b 68 2"] | None = None
     pose: Float[np.ndarray, "b 3"] | None = None
     sound: Float[np.ndarray, "b n"] | None = None
+    expression: Float[np.ndarray, "b d"] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Generator(Protocol):
         step: how many steps it was trained.
         parts: where each part of its latents lies in them, by its name; {} if it has none to edit.
         paintable: whether its identities hold a face that can be painted on, such as X2Face's embedded face.
+        roles: features of a face that others can lend it, such as "identity" and "expression"; () if it knows none.
+            With roles an identity is {"identity": a vector of `features`}, or {}: the performer's own.
         digest: of the weights that its personas share, 16 hexadecimal digits: what was learned of its latents belongs
             to these.
         version: another one for every other generator, 16 hexadecimal digits.
@@ -87,6 +91,7 @@ class Generator(Protocol):
     step: int
     parts: Mapping[str, slice]
     paintable: bool
+    roles: Sequence[str]
     digest: str
     version: str
 
@@ -104,6 +109,16 @@ class Generator(Protocol):
 
     def painted(self, identity: Identity, face: EmbeddedFace) -> Identity:
         """The identity with another embedded face. Only where it is `paintable`."""
+        ...
+
+    def features(
+        self, role: str, crops: UInt8[np.ndarray, "n r r 3"]
+    ) -> Float32[np.ndarray, "n d"]:
+        """What each of some crops says of one of the `roles`."""
+        ...
+
+    def merged(self, role: str, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:
+        """What several crops say together of one of the `roles`."""
         ...
 
     def latents(self, faces: Faces) -> Float[np.ndarray, "b latent"]:

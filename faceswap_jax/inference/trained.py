@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, PyTree
+from jaxtyping import Float, Float32, PyTree
 
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.digests import digests
@@ -52,6 +52,7 @@ class TrainedGenerator(DescribedGenerator):
         """
         super().__init__(describe(synthesis, step))
         self.synthesis = synthesis
+        self.roles = tuple(synthesis.roles)
         self.variables = variables
         self._mesh = mesh
         self._digest = digest
@@ -61,6 +62,8 @@ class TrainedGenerator(DescribedGenerator):
             "latents": jax.jit(synthesis.latents) if synthesis.latents else None,
             "decode": jax.jit(_in_bytes(synthesis.decode)) if synthesis.decode else None,
             "identity": jax.jit(synthesis.identity) if synthesis.identity else None,
+            # A program for each role
+            "features": jax.jit(synthesis.features, static_argnums=1) if self.roles else None,
         }
 
     def _run(self, name: str, *arguments: PyTree) -> PyTree:
@@ -80,6 +83,14 @@ class TrainedGenerator(DescribedGenerator):
 
     def _identity(self, pictures: Pictures) -> Arrays:
         return self._run("identity", pictures)
+
+    def features(self, role: str, crops: Pictures) -> Float32[np.ndarray, "n d"]:
+        """See `Generator.features`."""
+        return np.asarray(self._run("features", role, crops))
+
+    def merged(self, role: str, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:
+        """See `Generator.merged`."""
+        return np.asarray(self.synthesis.merge(role, vectors))
 
     @cached_property
     def digest(self) -> str:

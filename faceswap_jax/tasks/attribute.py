@@ -269,25 +269,31 @@ class Task(OpenSetTask):
         return IDENTITY in self.networks.frozen
 
     def synthesis(self, phase: Phase) -> Synthesis:
-        """The faces that are cut out, with the identity of pictures; what they do stays.
-
-        `identity` is {"identity": a vector}.
-        """
+        """The faces that are cut out, with the features that others lend; their own stay otherwise."""
         networks = self.networks
 
-        def identity(variables, pictures) -> dict[str, Float[Array, "d"]]:
+        def features(variables, role, pictures) -> Float[Array, "n d"]:
             crops = precision.from_bytes(pictures)
-            features = networks.read(variables["features"], crops, [IDENTITY])
-            return {IDENTITY: FEATURES[IDENTITY].merge(features[IDENTITY])}
+            return networks.read(variables["features"], crops, [role])[role]
+
+        def merge(role, vectors) -> Float[Array, "d"]:
+            return FEATURES[role].merge(vectors)
+
+        def identity(variables, pictures) -> dict[str, Float[Array, "d"]]:
+            return {IDENTITY: merge(IDENTITY, features(variables, IDENTITY, pictures))}
 
         def images(variables, identity, inputs, edit) -> Float[Array, "b r r 3"]:
             crops = precision.from_bytes(inputs["crops"])
-            stay = [role for role in networks.frozen if role != IDENTITY]
-            features = networks.read(variables["features"], crops, stay)
-            vector = identity[IDENTITY]
-            features[IDENTITY] = jnp.broadcast_to(vector, (crops.shape[0], vector.shape[0]))
+            given = {**identity, **inputs}
+            lent = [role for role in networks.frozen if role in given]
+            own = [role for role in networks.frozen if role not in given]
+            wanted = networks.read(variables["features"], crops, own)
+            for role in lent:
+                # One vector for all crops, or one for each
+                length = given[role].shape[-1]
+                wanted[role] = jnp.broadcast_to(given[role], (crops.shape[0], length))
             maps = attribute.encode(networks.generator, variables["params"], crops)
-            return networks.generate(variables["params"], maps, features).images
+            return networks.generate(variables["params"], maps, wanted).images
 
         return Synthesis(
             alignment=self.config.alignment,
@@ -297,6 +303,9 @@ class Task(OpenSetTask):
             personas=(),
             images=images,
             identity=identity,
+            roles=tuple(networks.frozen),
+            features=features,
+            merge=merge,
         )
 
     def variables(self, phase: Phase, state: State) -> PyTree:

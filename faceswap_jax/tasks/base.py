@@ -103,6 +103,10 @@ class Synthesis:
         parts: length of each part of the latents, by its name, in their order.
         paintable: whether `identity` gives an embedded face, {"embedded": [r, r, 3] in [0, 1]}, which people may paint
             on.
+        roles: features that others can lend, see `inference.generator.Generator.roles`. `images` then takes
+            {"identity": [d]} or {}, and `inputs` may have vectors [batch, d] of other roles by name.
+        features: (variables, role, pictures) -> what each of uint8 pictures [n, r, r, 3] says of a role, [n, d].
+        merge: (role, vectors [n, d]) -> what several pictures say of it together, [d].
     """
 
     alignment: str
@@ -118,6 +122,9 @@ class Synthesis:
     decode: Callable[..., Array] | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
     paintable: bool = False
+    roles: Sequence[str] = ()
+    features: Callable[..., Array] | None = None
+    merge: Callable[..., Array] | None = None
 
 
 def decoded(latents: Callable[..., Array], decode: Callable[..., Array]) -> Callable[..., Array]:

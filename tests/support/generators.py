@@ -23,6 +23,7 @@ class PixelGenerator:
     step: int = 0
     parts: Mapping[str, slice] = field(default_factory=dict)
     paintable: bool = False
+    roles: tuple[str, ...] = ()
     digest: str = "0123456789abcdef"
     version: str = "0123456789abcdef"
 

@@ -3,14 +3,12 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from experiments import attribute as experiment
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Faces, Who
@@ -22,50 +20,15 @@ from faceswap_jax.models import attribute, discriminator
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained.features import FEATURES
-from faceswap_jax.state import State
 from faceswap_jax.tasks.attribute import AVERAGED, OPTIMIZER, Task
 from faceswap_jax.tasks.attribute_losses import lenders, lent, losses
-from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.train import train
-from tests.support.drawn import drawn
 from tests.support.frozen import EXPRESSION, IDENTITY, WRITERS
 from tests.support.small_comb import one_device
+from tests.support.tiny_attribute import BATCH, SIDE, config, task_and_state
 from tests.support.tiny_run import rows
 
-SIDE, BATCH = 16, 8
 TERMS = {"reconstruction", "attributes", "identity", "expression", "cycle", "adversarial"}
-
-
-def config(**changes):
-    c = experiment.get_config()
-    c.data.update(kind="puppets", held_out=0.4, test=8)
-    c.data.update({"world_seed": 3, "personas": 5, "frames": 4, "resolution": SIDE})
-    c.model.update(resolution=SIDE, levels=3, width=1 / 16)
-    c.model.discriminator.update(halvings=2, scales=2, width=1 / 16)
-    c.loss.update(adversary="relativistic", penalty=0.5, penalty_every=2)
-    c.update(steps=3, batch=BATCH, learning_rate=0.01, average=0.9)
-    c.features.update(identity="given", expression="given")
-    c.shapes = {"identity": IDENTITY, "expression": EXPRESSION}
-    c.run.update(log=1, preview=2, checkpoint=2)
-    c.mesh.cpu_devices = 8
-    c.update_from_flattened_dict(changes)
-    return c
-
-
-def task_and_state(**changes):
-    task = Task(config(**changes))
-    phase = task.phases[0]
-    empty = abstract_state(task, phase)
-    params, features = drawn(lambda _: (empty.params, empty.extras["features"]), seed=0)
-    for read in features.values():
-        for path, leaf in jax.tree_util.tree_leaves_with_path(read):
-            # Images are told apart where normalisations keep what differs.
-            if path[-1].key in ("var", "scale"):
-                leaf[:] = 1
-    opt = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), empty.opt)
-    average = {name: params[name] for name in AVERAGED}
-    extras = {"average": average, "features": features}
-    return task, State(jnp.int32(0), jax.random.key(0), params, opt, extras)
 
 
 @pytest.fixture(scope="module")
@@ -416,3 +379,32 @@ def test_its_generator_puts_anybodys_identity_into_faces(run, images):
     np.testing.assert_allclose(made, 255 * expected, atol=1)
     with pytest.raises(InputError, match="knows nobody by name"):
         generator.identity(Who({"ada": 1.0}))
+
+
+def test_what_is_lent_to_faces_takes_the_place_of_their_own_feature_alone(given, images):
+    task, state = given
+    use = task.synthesis(task.phases[0])
+    assert use.roles == ("identity", "expression")
+    variables = task.variables(task.phases[0], state)
+    crops = images[:4]
+
+    def made(identity, lent):
+        return use.images(variables, identity, {"crops": crops, **lent}, None)
+
+    own = {role: use.features(variables, role, crops) for role in use.roles}
+    other = {role: use.features(variables, role, images[4:]) for role in use.roles}
+    untouched = made({}, {})
+    # To lend what is there already changes not one bit: so no other feature is another one.
+    np.testing.assert_array_equal(made({}, {"expression": own["expression"]}), untouched)
+    np.testing.assert_array_equal(made({"identity": own["identity"][0]}, {})[0], untouched[0])
+
+    # One identity for all, an expression for each
+    changed = made({"identity": other["identity"][0]}, {"expression": other["expression"]})
+    maps = attribute.encode(task.networks.generator, variables["params"], x_of(crops))
+    features = [np.tile(other["identity"][:1], (4, 1)), other["expression"]]
+    expected = attribute.generate(task.networks.generator, variables["params"], maps, features)
+    np.testing.assert_allclose(changed, expected.images, atol=1e-5)
+    assert np.abs(changed - untouched).max() > 0.01
+    np.testing.assert_allclose(
+        use.merge("expression", other["expression"]), other["expression"].mean(0), rtol=1e-5
+    )
