@@ -1,4 +1,4 @@
-"""The verb `swap`: personas' faces in a picture or a clip."""
+"""The verb `swap`: personas' faces, or others' identity and expression, in a picture or a clip."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +19,9 @@ from faceswap_jax.inference.clip import (
     identity_of,
     swap_clip,
 )
-from faceswap_jax.inference.generator import Generator
+from faceswap_jax.inference.generator import Generator, Identity
 from faceswap_jax.inference.who import who_is
+from faceswap_jax.roles.lending import check_lenders, expression_of
 
 
 def swap(
@@ -30,19 +31,20 @@ def swap(
     output: Path,
     method: str = blend.DEFAULT_METHOD,
     step: int | None = None,
-    pictures: Sequence[Path] = (),
+    identity: Sequence[Path] = (),
     **choices,
 ) -> Count:
     """Gives somebody's face to a person of a picture or clip, or several faces to several.
 
     Args:
         workdir: folder of a trained run, or of an artifact.
-        persona: one of its personas; None if `pictures` or `personas` say whom to show.
+        persona: one of its personas; None if `identity` or `personas` say whom to show, or `expression` changes the
+            performers.
         source: picture or clip of the performers.
         output: picture, or clip with the source's frame rate and sound.
         method: of blending, see `faces.blend.blend`.
         step: which checkpoint to use, by its number of steps; the newest if not given.
-        pictures: pictures or clips of the person to show, if the run knows no personas by name.
+        identity: pictures or clips of the person to show, if the run knows no personas by name.
         **choices: other arguments of `swap_with`.
 
     Raises:
@@ -58,7 +60,7 @@ def swap(
             )
         return generator
 
-    return swap_with(open_run, persona, source, output, method, pictures, **choices)
+    return swap_with(open_run, persona, source, output, method, identity, **choices)
 
 
 def swap_with(
@@ -67,8 +69,9 @@ def swap_with(
     source: Path,
     output: Path,
     method: str = blend.DEFAULT_METHOD,
-    pictures: Sequence[Path] = (),
+    identity: Sequence[Path] = (),
     *,
+    expression: Sequence[Path] = (),
     face: int | None = None,
     reference: Path | None = None,
     personas: Mapping[int, str] | None = None,
@@ -84,7 +87,9 @@ def swap_with(
         source: as for `swap`.
         output: as for `swap`.
         method: as for `swap`.
-        pictures: as for `swap`.
+        identity: as for `swap`.
+        expression: pictures of somebody whose expression the faces take on, or a clip whose largest face drives them;
+            where nothing says whom to show, the performers themselves are.
         face: number of the person in `source` whose face is replaced, see `faces.people.find_people`; the one who
             fills most of it if nobody is chosen.
         reference: picture or clip of that person, in place of the number.
@@ -99,15 +104,17 @@ def swap_with(
     blend.check_method(method)
     align.check_outline(outline)
     check_output(source, output, coding=coding)
-    chosen = _check_choice(face, reference, personas, bool(persona or pictures))
+    check_lenders(expression, source)
+    chosen = _check_choice(face, reference, personas, bool(persona or identity))
     generator = open_generator()
     if edits:
         edits.check(generator)
 
-    # Whom to show, by number of the face
+    # What is lent, and whom to show, by number of the face
+    lent = expression_of(generator, expression, source) if expression else None
     identities = {}
     for number, name in (personas or {face or 0: persona}).items():
-        identities[number] = generator.identity(who_is(generator, name, pictures))
+        identities[number] = _shown(generator, name, identity, stays=lent is not None)
 
     # Whose faces these are
     wanted = None if reference is None else identity_of(reference)
@@ -119,10 +126,19 @@ def swap_with(
     shifts = edits.of_faces(identities) if edits else {}
     only_changes = edits is not None and edits.only_changes
     roles = []
-    for number, identity in identities.items():
+    for number, shown in identities.items():
         person = person_of(source, people, number)
-        roles.append(Role(person, identity, shifts.get(number), only_changes))
+        roles.append(Role(person, shown, shifts.get(number), only_changes, lent))
     return swap_clip(generator, roles, source, output, method, outline, coding)
+
+
+def _shown(
+    generator: Generator, persona: str | None, sources: Sequence[Path], stays: bool
+) -> Identity:
+    """The identity to show; if nobody is named, the performer's own where that `stays`."""
+    if stays and persona is None and not sources:
+        return {}
+    return generator.identity(who_is(generator, persona, sources))
 
 
 def _check_choice(
@@ -141,7 +157,7 @@ def _check_choice(
     """
     if personas and shown:
         raise InputError(
-            "--personas says already whom to show; leave --persona and --pictures out."
+            "--personas says already whom to show; leave --persona and --identity out."
         )
     ways = [face is not None, reference is not None, bool(personas)]
     if sum(ways) > 1:

@@ -29,15 +29,25 @@ class People(Command):
 
 
 class Swap(Command):
-    """Give a persona's face to a picture or a clip."""
+    """Give a persona's face, or others' identity and expression, to a picture or a clip."""
 
     name = "swap"
-    usage = "INPUT (--workdir DIR | --model DIR) --persona NAME --output OUTPUT"
+    usage = (
+        "INPUT (--workdir DIR | --model DIR) (--persona NAME | --identity FILE,... | --expression FILE,...) "
+        "--output OUTPUT"
+    )
     inputs = (1, 1)
     required = ("output", "blend", "outline")
 
     def define(self, values, arguments):
         define_swap(values)
+        flags.DEFINE_list(
+            "expression",
+            [],
+            "For a run with that role: a clip whose largest face drives the expression, time by time, or pictures, "
+            "separated by commas, that hold one. It goes with --identity, or alone: the person stays.",
+            values,
+        )
 
     def run(self, values, inputs):
         from faceswap_jax.swap import swap
@@ -47,6 +57,7 @@ class Swap(Command):
             values.persona,
             footage(inputs[0], values),
             Path(values.output),
+            expression=paths(values.expression),
             **swap_choices(values),
         )
 
@@ -247,15 +258,14 @@ def define_swap(values: flags.FlagValues) -> None:
     meaning = "Whom to show: one of the run's personas, or a mix, such as alice:0.7,bob:0.3, where the run can."
     flags.DEFINE_string("persona", None, meaning, values)
     flags.DEFINE_list(
-        "pictures",
+        "identity",
         [],
         "In place of --persona, for a run that takes anybody: pictures or clips of one person, separated by commas.",
         values,
     )
 
     # How
-    meaning = "How the face is blended in: multiband, poisson or none."
-    flags.DEFINE_string("blend", "multiband", meaning, values)
+    define_blend(values)
     meaning = (
         "Outline of the face: hull; inner, which leaves out temples and sideburns; or forehead, with room for brows "
         "that an edit raises."
@@ -271,6 +281,12 @@ def define_swap(values: flags.FlagValues) -> None:
     flags.DEFINE_list("personas", [], meaning, values)
 
 
+def define_blend(values: flags.FlagValues) -> None:
+    """The flag that says how generated faces become part of pictures."""
+    meaning = "How the face is blended in: multiband, poisson or none."
+    flags.DEFINE_string("blend", "multiband", meaning, values)
+
+
 def swap_choices(values: flags.FlagValues) -> dict[str, object]:
     """What these flags say, as arguments of `swap`.
 
@@ -280,7 +296,7 @@ def swap_choices(values: flags.FlagValues) -> dict[str, object]:
     return {
         "method": values.blend,
         "step": values.step,
-        "pictures": paths(values.pictures),
+        "identity": paths(values.identity),
         "face": values.face,
         "reference": _path(values.reference),
         "personas": numbered(values.personas),

@@ -30,14 +30,14 @@ def test_help_names_every_command(faceswap, arguments):
         ("people", "output"),
         (
             "swap",
-            "workdir model persona pictures output blend step outline face reference personas",
+            "workdir model persona identity expression output blend step outline face reference personas",
         ),
         ("reenact", "workdir model persona drive output step paint write_embedded"),
         ("fit-control", "workdir data step sound"),
         ("vector", "workdir step name part method positive negative query against data"),
         (
             "edit",
-            "workdir model persona pictures output blend step outline face personas keyframes weights only_changes",
+            "workdir model persona identity output blend step outline face personas keyframes weights only_changes",
         ),
         ("evaluate", "workdir model data blend embedder"),
         ("compare", "output face"),

@@ -1,0 +1,1 @@
+"""What faces are made into that others lend features: expressions, data sets, people who do not exist."""
