@@ -49,6 +49,11 @@ class RenderedClip(Clip, abc.ABC):
     _: dataclasses.KW_ONLY
     frames: int
 
+    @property
+    def fingerprint(self) -> list[str]:
+        """What tells the frames from all others."""
+        return [str(value) for value in dataclasses.astuple(self)]
+
     @abc.abstractmethod
     def records(self, resolution: int) -> Iterator[FaceRecord]:
         """The face record of each frame, made for crops of `resolution` pixels."""

@@ -163,7 +163,7 @@ def tells_apart(clip: Clip, settings: Settings) -> bool:
 def _identity(clip: Clip) -> list:
     """What tells a clip from every other, and from itself after a change."""
     if isinstance(clip, RenderedClip):
-        return [str(value) for value in dataclasses.astuple(clip)]
+        return clip.fingerprint
     sidecar = landmarks.sidecar_path(clip.path)
     return [clip.name, clip.start, clip.end, _stat(clip.path), _stat(sidecar)]
 
