@@ -23,6 +23,7 @@ PAGES += [
     "docs/export.md",
     "docs/footage.md",
     "docs/reenact.md",
+    "docs/roles.md",
     "docs/scale.md",
     "docs/speed.md",
     "launch/README.md",

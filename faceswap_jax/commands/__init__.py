@@ -14,6 +14,8 @@ GROUPS: Mapping[str, Sequence[Command]] = {
     "Results": (
         results.People(),
         results.Swap(),
+        results.Anonymise(),
+        results.Synthesize(),
         results.Reenact(),
         results.Evaluate(),
         results.Compare(),

@@ -62,6 +62,80 @@ class Swap(Command):
         )
 
 
+class Synthesize(Command):
+    """Make a data set: everybody's identity in every picture of attributes; run it again to continue."""
+
+    name = "synthesize"
+    usage = (
+        "(--workdir DIR | --model DIR) --identities INPUT,... --attributes INPUT,... --output DIR"
+    )
+    required = ("identities", "attributes", "output", "blend")
+
+    def define(self, values, arguments):
+        define_model(values, "Folder of a trained run.")
+        define_step(values)
+        meaning = "Who is lent: clips, pictures or folders of them, as 'prepare' takes them, separated by commas."
+        flags.DEFINE_list("identities", [], meaning, values)
+        meaning = "What is changed: likewise. Of a clip eight frames are, evenly over its time."
+        flags.DEFINE_list("attributes", [], meaning, values)
+        flags.DEFINE_string(
+            "output", None, "Folder of the data set, to make or to continue.", values
+        )
+        define_blend(values)
+        meaning = "Side of the records' crops in pixels, a power of two. By default the run's."
+        flags.DEFINE_integer("resolution", None, meaning, flag_values=values)
+
+    def run(self, values, inputs):
+        from faceswap_jax.roles.synthesize import synthesize
+
+        synthesize(
+            model_of(values),
+            paths(values.identities),
+            paths(values.attributes),
+            Path(values.output),
+            values.blend,
+            values.resolution,
+            values.step,
+        )
+
+
+class Anonymise(Command):
+    """Give everybody in a picture or clip an identity that nobody has."""
+
+    name = "anonymise"
+    usage = "INPUT (--workdir DIR | --model DIR) --output OUTPUT [--key TEXT]"
+    inputs = (1, 1)
+    required = ("output", "blend")
+
+    def define(self, values, arguments):
+        define_run(values)
+        define_blend(values)
+        meaning = "Text that decides who is drawn: the same people again. By default a random one, which is told."
+        flags.DEFINE_string("key", None, meaning, values)
+        meaning = (
+            "Least distance, 1 - cosine by the run's own embedder, of a new identity from everybody known and from "
+            "everybody in the input."
+        )
+        flags.DEFINE_float("distance", 0.5, meaning, flag_values=values)
+        meaning = "Folder of a data set with the people known. By default the one that the run was trained on."
+        flags.DEFINE_string("known", None, meaning, values)
+
+    def run(self, values, inputs):
+        from faceswap_jax.roles.anonymise import anonymise
+
+        anonymise(
+            model_of(values),
+            footage(inputs[0], values),
+            Path(values.output),
+            method=values.blend,
+            key=values.key,
+            least=values.distance,
+            known=_path(values.known),
+            step=values.step,
+            coding=coding_of(values),
+        )
+
+
 class Reenact(Command):
     """Let somebody act as a clip does, turn the head or speak, in whole images of the model's own."""
 

@@ -32,6 +32,8 @@ def test_help_names_every_command(faceswap, arguments):
             "swap",
             "workdir model persona identity expression output blend step outline face reference personas",
         ),
+        ("synthesize", "workdir model step identities attributes output blend resolution"),
+        ("anonymise", "workdir model step output blend key distance known codec colorspace fps"),
         ("reenact", "workdir model persona drive output step paint write_embedded"),
         ("fit-control", "workdir data step sound"),
         ("vector", "workdir step name part method positive negative query against data"),
