@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from faceswap_jax.artifacts.export import export
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
@@ -151,3 +152,13 @@ def test_who_can_be_lent_no_expression_says_so(clips, stills, tmp_path):
     for generator in (knows_identities, PixelGenerator(np.invert, 16)):
         with pytest.raises(InputError, match="takes no expression from others"):
             expression_of(generator, [photo], clip)
+
+
+def test_an_artifact_of_the_weights_takes_an_expression_too(lending, stills, tmp_path):
+    export(lending, tmp_path / "model", None, ["safetensors"], "float32", None)
+    photo = stills / "ben" / "7.png"
+    results = []
+    for model in (lending, tmp_path / "model"):
+        swap(model, None, photo, tmp_path / "out.png", expression=[stills / "ada" / "0.png"])
+        results.append(read_picture(tmp_path / "out.png").astype(int))
+    np.testing.assert_allclose(*results, atol=1)
