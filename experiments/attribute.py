@@ -10,9 +10,12 @@ discriminator with cross entropy.
     faceswap train --config experiments/identity.py --workdir runs/identity --config.data.path=data
     faceswap train --config experiments/attribute.py --workdir runs/attribute --config.data.path=data
 
-InsightFace's IResNet serves as well, --config.features.identity=r50.onnx. A run of experiments/expression.py adds the
-role of the expression picture: --config.features.expression=runs/expression. Without the cycle:
---config.loss.cycle=0.
+InsightFace's IResNet serves as well, --config.features.identity=r50.onnx. Without the cycle: --config.loss.cycle=0.
+
+The role of the expression picture is added by a network that reads expressions. For real faces it is
+--config.features.expression=mediapipe: the 51 blendshapes of MediaPipe's face landmarker, of every alignment. They need
+the extra `faces` where the training begins; checkpoints and exports hold the weights (Apache-2.0). For puppets, and for
+data with landmarks of your own, it is a run of experiments/expression.py: --config.features.expression=runs/expression.
 
 Public code, where the source is silent (FaceShifter's reimplementations): widths, weights 10, 10, 5 and 1, Adam with
 betas 0 and 0.999 at 4e-4, batches of 16. Choices: the weight of the cycle, averaged weights, the discriminator's
@@ -35,7 +38,9 @@ def get_config() -> ml_collections.ConfigDict:
     # The networks that read what is taken from other pictures; "": the role is left out
     c.features = ml_collections.ConfigDict()
     c.features.identity = "runs/identity"  # a run of experiments/identity.py, or InsightFace's
-    c.features.expression = ""  # a run of experiments/expression.py
+    c.features.expression = (
+        ""  # "mediapipe": its blendshapes; or a run of experiments/expression.py
+    )
 
     c.data = ml_collections.ConfigDict()
     c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "tfds": by Beam; "puppets": rendered

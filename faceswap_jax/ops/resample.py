@@ -63,3 +63,9 @@ def pooled(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
     squares = (1, 2, 2, 1)
     sums = lax.reduce_window(x.astype(jnp.float32), 0.0, lax.add, squares, squares, "VALID")
     return (sums / 4).astype(x.dtype)
+
+
+def max_pooled(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
+    """Maxima of 2 x 2 pixels; sides are even."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))

@@ -11,10 +11,8 @@ import ml_collections
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.losses import identity
-from faceswap_jax.models import expression as expression_model
 from faceswap_jax.models import iresnet
-from faceswap_jax.pretrained import embedder
-from faceswap_jax.pretrained import expression as expression_run
+from faceswap_jax.pretrained import embedder, expression
 
 Shape = Any  # of a network, a dataclass
 Vectors = Float[Array, "b d"]
@@ -25,7 +23,7 @@ class Feature(NamedTuple):
 
     Attributes:
         load: from a path and the alignment of the faces to shape and weights; InputError if it does not fit.
-        shape: class of the shape.
+        described_shape: a shape from what `embedder.described` gave.
         init: from a shape and a key to fresh weights.
         length: of the vectors that a network of this shape gives.
         read: (shape, weights, crops in [0, 1]) -> vectors, of about variance 1.
@@ -34,7 +32,7 @@ class Feature(NamedTuple):
     """
 
     load: Callable[[str, str], tuple[Shape, PyTree]]
-    shape: type
+    described_shape: Callable[[ml_collections.ConfigDict], Shape]
     init: Callable[[Shape, PRNGKeyArray], PyTree]
     length: Callable[[Shape], int]
     read: Callable[[Shape, PyTree, Float[Array, "b h w 3"]], Vectors]
@@ -47,7 +45,7 @@ def shapes_of(described: ml_collections.ConfigDict) -> dict[str, Shape]:
     shapes = {}
     for role, feature in FEATURES.items():
         if role in described:
-            shapes[role] = embedder.described_shape(described[role], feature.shape)
+            shapes[role] = feature.described_shape(described[role])
     return shapes
 
 
@@ -76,26 +74,26 @@ def _of_variance_1(directions):
     return directions * jnp.sqrt(directions.shape[-1])
 
 
-# What it does: how far each measure is from that of a face at rest
+# What it does: how far each measure is from that of a face at rest, or MediaPipe's blendshapes
 
 
 def _load_expression(path, alignment):
-    given = expression_run.load_for(path, alignment)
+    given = expression.load_for(path, alignment)
     return given.config, {"params": given.params}
 
 
 def _init_expression(shape, key):
-    return {"params": expression_model.init(shape, key)}
+    return {"params": expression.init(shape, key)}
 
 
 def _read_expression(shape, weights, crops):
-    return expression_model.apply(shape, **weights, crops=crops)
+    return expression.vectors(shape, **weights, crops=crops)
 
 
 FEATURES = {
     "identity": Feature(
         load=_load_identity,
-        shape=iresnet.IResNetConfig,
+        described_shape=embedder.described_shape,
         init=_init_identity,
         length=lambda shape: shape.embedding,
         read=_read_identity,
@@ -104,9 +102,9 @@ FEATURES = {
     ),
     "expression": Feature(
         load=_load_expression,
-        shape=expression_model.ExpressionConfig,
+        described_shape=expression.described_shape,
         init=_init_expression,
-        length=lambda shape: shape.outputs,
+        length=expression.length,
         read=_read_expression,
         merge=lambda vectors: vectors.mean(0),
         distance=lambda x, y: 0.5 * ((x - y) ** 2).mean(-1),

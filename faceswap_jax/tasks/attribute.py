@@ -364,7 +364,8 @@ def _roles(config: ml_collections.ConfigDict) -> list[str]:
     if not roles:
         raise InputError(
             "config.features names no network; set config.features.identity to a run of experiments/identity.py or to "
-            "InsightFace's weights, or config.features.expression to a run of experiments/expression.py."
+            "InsightFace's weights, or config.features.expression to a run of experiments/expression.py or to "
+            "mediapipe."
         )
     return roles
 

@@ -1,5 +1,7 @@
 """What MC-AAD reads off pictures: from runs, compared, and several pictures together."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -8,6 +10,7 @@ import pytest
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import expression, iresnet
+from faceswap_jax.models.blendshapes import BlendshapesConfig
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.pretrained.features import FEATURES, shapes_of
 from tests.support.frozen import WRITERS
@@ -41,11 +44,21 @@ def test_a_run_of_another_alignment_is_refused(role, run):
         FEATURES[role].load(run, "stable")
 
 
-def test_shapes_go_through_the_config_in_the_order_of_the_table():
-    shapes = {
-        "expression": expression.ExpressionConfig(19, levels=(4, 6)),
-        "identity": iresnet.IResNetConfig(),
-    }
+def test_blendshapes_of_mediapipe_are_a_feature_for_every_alignment():
+    feature = FEATURES["expression"]
+    shape, weights = feature.load("mediapipe", "ffhq")
+    vectors = jax.eval_shape(partial(feature.read, shape), weights, jnp.zeros((3, 16, 16, 3)))
+    assert vectors.shape == (3, feature.length(shape)) == (3, 51)
+    fresh = jax.eval_shape(lambda key: feature.init(shape, key), jax.random.key(0))
+    assert jax.tree.map(jnp.shape, fresh) == jax.tree.map(jnp.shape, weights)
+
+
+@pytest.mark.parametrize(
+    "of_expression",
+    [expression.ExpressionConfig(19, levels=(4, 6)), BlendshapesConfig(0.5, 0.6, 1.1)],
+)
+def test_shapes_go_through_the_config_in_the_order_of_the_table(of_expression):
+    shapes = {"expression": of_expression, "identity": iresnet.IResNetConfig()}
     described = {role: embedder.described(shape) for role, shape in shapes.items()}
     found = shapes_of(ml_collections.ConfigDict(described))
     assert list(found) == ["identity", "expression"] and found == shapes
