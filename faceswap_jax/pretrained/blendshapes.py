@@ -22,8 +22,8 @@ WINDOWS = {
 }
 """Where MediaPipe looks for a face, in crops of each alignment.
 
-The means over six real people, measured: MediaPipe follows the mesh of each frame, from which these are 1 to 5 % of the
-side away. The mesh expects some: what is read agrees with MediaPipe as well as where its own window is followed.
+Means over six real people. MediaPipe's own window follows the mesh, and lies some hundredths of the side away: what is
+read agrees with MediaPipe no less for that. experiments/benchmarks/blendshapes.py measures both.
 """
 
 LENGTH = len(NAMES) - 1
@@ -47,8 +47,8 @@ def vectors(
 ) -> Float[Array, "b 51"]:
     """Blendshapes of aligned square crops in [0, 1], without "neutral", which is always 0; of about variance 1.
 
-    All are divided by one spread, for their unit is one: 0 at rest, 1 as far as a face goes. So what moves counts, and
-    what hardly ever does, such as puffed cheeks, adds no noise.
+    All are divided by one spread, for their unit is one: 0 at rest, 1 as far as a face goes. So squared errors count
+    what is seen to move, and what hardly ever does, such as puffed cheeks, adds no noise.
     """
     return blendshapes.apply(config, params, crops)[:, 1:] / SPREAD
 
