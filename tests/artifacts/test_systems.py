@@ -9,9 +9,10 @@ import pytest
 from experiments import attribute, tunable, x2face
 from faceswap_jax.artifacts import archive, onnx, parity, stablehlo
 from faceswap_jax.artifacts.export import compiled
-from faceswap_jax.artifacts.programs import programs
+from faceswap_jax.artifacts.programs import BATCH, Input, Program, programs
 from faceswap_jax.artifacts.runtime import run_of
 from faceswap_jax.inference.trained import TrainedGenerator
+from faceswap_jax.pretrained import blendshapes
 from faceswap_jax.tasks.registry import load_task
 from tests.support.frozen import EXPRESSION, IDENTITY
 from tests.support.small_comb import one_device
@@ -73,3 +74,19 @@ def test_programs_are_the_same_in_every_format(config, tmp_path):
     for kind in ("stablehlo", "onnx"):
         found = parity.differences(generator, made, reference, run_of(tmp_path, kind, list(made)))
         assert found.keys() == {*made, parity.WORST} and max(found.values()) < 1e-4
+
+
+@pytest.mark.slow
+def test_blendshapes_of_crops_are_the_same_in_onnx(tmp_path):
+    """A system that reads them off its faces takes them along."""
+    params = blendshapes.read()
+    read = partial(blendshapes.vectors, blendshapes.WINDOWS["eyes"])
+    crops = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    program = Program(
+        lambda variables, arrays: {"vectors": read(variables, arrays["crops"])},
+        {"crops": Input((BATCH, *crops.shape[1:]), "float32")},
+        ["vectors"],
+    )
+    onnx.write(tmp_path, {"read": program}, archive.stored(params, "float32"), {})
+    found = run_of(tmp_path, "onnx", ["read"])("read", {"crops": crops})
+    np.testing.assert_allclose(found["vectors"], jax.jit(read)(params, crops), atol=1e-3)
