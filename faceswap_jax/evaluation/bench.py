@@ -14,6 +14,7 @@ from faceswap_jax.artifacts.models import load
 from faceswap_jax.editing.control import FILE, Control
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.acting import Judge, read_actors, score_all
+from faceswap_jax.evaluation.frames import pairs_of
 from faceswap_jax.evaluation.report import Scored, Summary, summarise
 from faceswap_jax.evaluation.speaking import score_speech
 from faceswap_jax.evaluation.swapping import Bench, score_swaps
@@ -34,8 +35,9 @@ def evaluate(
 ) -> Path:
     """Shows every persona, or everybody who has a clip in the folder, with the performance of the clips, and scores it.
 
-    Faces of a run that makes such are blended into the clips of others. A run that makes whole images is given pictures
-    of everybody, who is driven by the own clip and by those of the others.
+    Faces of a run that makes such are blended into the clips of others. A run that knows nobody by name, but can be
+    lent identities, is shown everybody of the folder, each by the first clip. A run that makes whole images is given
+    pictures of everybody, who is driven by the own clip and by those of the others.
 
     Args:
         workdir: folder of a trained run, or of an artifact.
@@ -78,12 +80,14 @@ def evaluate(
         if control and control.by_sound:
             tables |= score_speech(generator, control, actors)
     else:
-        bench = _open_bench(data, are_puppets, embedder)
-        pairs = bench.pairs(generator.personas)
+        lends = bool(generator.roles)
+        bench = _open_bench(data, are_puppets, embedder, lends)
+        people = dict.fromkeys(clip.persona for clip in bench.clips)
+        pairs = pairs_of(people if lends else generator.personas, bench.clips)
         if not pairs:
+            whom = f"no persona of '{workdir}' ({', '.join(generator.personas)})"
             raise InputError(
-                f"'{data}' has no persona of '{workdir}' ({', '.join(generator.personas)}) beside a "
-                "clip of somebody else; add both."
+                f"'{data}' has {'nobody' if lends else whom} beside a clip of somebody else; add both."
             )
         clips = output / "clips"
         make_folder(clips)
@@ -135,12 +139,12 @@ def _find_control(workdir: Path, generator: Generator) -> Control | None:
 
 
 # Imported where needed: puppets need the oracle, real clips MediaPipe and an identity network.
-def _open_bench(data: Path, are_puppets: bool, embedder: Path | None) -> Bench:
-    """The way to score the swapped clips of a folder."""
+def _open_bench(data: Path, are_puppets: bool, embedder: Path | None, lends: bool) -> Bench:
+    """The way to score the swapped clips of a folder; `lends`: of people who are lent an identity alone."""
     if are_puppets:
         from faceswap_jax.evaluation.with_truth import PuppetBench
 
-        return PuppetBench(data, PuppetClips.load(data))
+        return PuppetBench(data, PuppetClips.load(data), attributes_stay=lends)
     from faceswap_jax.evaluation.without_truth import ClipBench
 
     return ClipBench(data, embedder)

@@ -1,6 +1,6 @@
 """A folder of puppets' clips as the benches see it: the truth of every frame, and what the oracle reads of others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,21 @@ from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
 OPEN_LIDS = 0.3  # a less open eye shows no gaze
 
 HAIR = ("hair_line", "hair_volume", "hair_length")
-FACE = [i for i, name in enumerate(PERSONA_SPANS) if name not in HAIR]
-"""Numbers of the parameters that the face shows of a persona; in a swap hair stays the target's."""
+"""Of a persona, what a swap leaves as it is in the target."""
+
+
+def shown(kept: Collection[str] = HAIR) -> list[int]:
+    """Numbers of the parameters that a face shows of its persona, if some are kept of the target."""
+    return [i for i, name in enumerate(PERSONA_SPANS) if name not in kept]
+
+
+FACE = shown()
+
+SEEN = ("skin_tone", "skin_warmth", "beard", "glasses")
+"""Of what MC-AAD keeps of the target, what is seen in the face."""
+
+WORN = 0.25
+"""Of the range of glasses: from here on they are seen."""
 
 READ = "performance"
 """Under this name stands what the oracle reads, until a clip's motion has been told from it."""
@@ -60,6 +73,13 @@ READINGS: Mapping[str, Score] = {
 """Scores of what the oracle reads."""
 
 
+KEPT: Mapping[str, Score] = {
+    "glasses": Score("glasses kept (%)", "higher", 1, (0, 100)),
+    "attributes": Score("attribute error (%)", "lower", 1),
+}
+"""Scores of what is kept of the target: of those who wear glasses, who has some; and the mean error of `SEEN`."""
+
+
 class PuppetWorld:
     """Clips of puppets, their truth, and the oracle that reads them.
 
@@ -69,7 +89,15 @@ class PuppetWorld:
         numbers: of each persona in the puppets' world, by name.
     """
 
-    def __init__(self, folder: Path, puppets: PuppetClips):
+    def __init__(self, folder: Path, puppets: PuppetClips, kept: Collection[str] = HAIR):
+        """See the class.
+
+        Args:
+            folder: of the clips.
+            puppets: what it holds.
+            kept: parameters of a persona that results keep of the target.
+        """
+        self._shown = shown(kept)
         self.puppets = puppets
         self.clips = {folder / clip.file: clip for clip in puppets.clips}
         self.numbers = {clip.name: clip.persona for clip in puppets.clips}
@@ -77,9 +105,9 @@ class PuppetWorld:
 
         # What identities are told apart by, [personas, parameters of the face]
         personas = [sample_persona(puppets.world_seed, p) for p in self.numbers.values()]
-        self._identities = parameters(personas)[:, FACE]
+        self._identities = parameters(personas)[:, self._shown]
         errors = [self._oracle.errors[name] for name in PERSONA_SPANS]
-        self._tolerances = np.array(errors)[FACE]
+        self._tolerances = np.array(errors)[self._shown]
 
     @property
     def floor(self) -> Mapping[str, float]:
@@ -145,8 +173,9 @@ class PuppetWorld:
         masks: Masks,
         performance: Float[np.ndarray, "n 14"],
         persona: int,
+        target: int | None = None,
     ) -> Values:
-        """What the oracle reads of the faces: whether it is the persona, the performance, and its errors.
+        """What the oracle reads of the faces: whether it is the persona, the performance, and errors.
 
         Args:
             frames: as large as the puppets'.
@@ -154,9 +183,10 @@ class PuppetWorld:
             masks: of the faces, 0..1; nothing outside has an influence.
             performance: the true one.
             persona: number of the true one in the world.
+            target: of the one in whose clip the face is, if it is to keep their attributes.
         """
         reading = self._oracle(frames, landmarks, masks)
-        read = reading.persona[:, FACE]
+        read = reading.persona[:, self._shown]
         distance = identity.distances(read, self._identities, self._tolerances)
         number = list(self.numbers.values()).index(persona)
         found = 100 * identity.retrieved(distance, number)
@@ -165,12 +195,27 @@ class PuppetWorld:
         # An eye that is nearly closed shows no gaze.
         open_eyes = performance[:, LIDS].min(1) > OPEN_LIDS
         errors["gaze"] = np.where(open_eyes, errors["gaze"], np.nan)
-        return {
+        values = {
             "identity": found,
             "distance": distance[:, number],
             READ: reading.performance,
             **errors,
         }
+        if target is not None:
+            values |= kept_of(reading.persona, sample_persona(self.puppets.world_seed, target))
+        return values
+
+
+def kept_of(read: Float[np.ndarray, "n 26"], target: Persona) -> Values:
+    """What faces keep of the one in whose place they are, see `KEPT`."""
+    found = dict(zip(PERSONA_SPANS, read.T, strict=True))
+    errors = []
+    for name in SEEN:
+        span = PERSONA_SPANS[name]
+        errors.append(np.abs(found[name] - getattr(target, name)) / (span.high - span.low))
+    wears = target.glasses > WORN
+    glasses = 100.0 * (found["glasses"] > WORN) if wears else np.full(len(read), np.nan)
+    return {"glasses": glasses, "attributes": 100 * np.mean(errors, axis=0)}
 
 
 def parameters(

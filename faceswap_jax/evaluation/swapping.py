@@ -1,4 +1,4 @@
-"""Swapped clips that are scored: every persona of a run in every clip of somebody else."""
+"""Swapped clips that are scored: every persona of a run, or of the folder, in every clip of somebody else."""
 
 import contextlib
 import os
@@ -11,14 +11,15 @@ from typing import Protocol
 from rich.console import Console
 
 from data_pipelines.clips import Clip
-from faceswap_jax.evaluation.frames import Performer, Swapped
+from faceswap_jax.evaluation.frames import Performer, Swapped, first_of_each
 from faceswap_jax.evaluation.report import Comparison, Score, Scored
 from faceswap_jax.faces import video
 from faceswap_jax.faces.encode import video_writer
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.people import Person, find_people
 from faceswap_jax.inference.clip import Count, Place, Role, blend_side, generate_frames
-from faceswap_jax.inference.generator import Generator, Identity, Who
+from faceswap_jax.inference.generator import Generator, Identity
+from faceswap_jax.inference.who import who_is
 
 TOGETHER = 4
 """Personas whose results are written at a time: an encoder of 1080p holds 125 MiB."""
@@ -31,15 +32,13 @@ class Bench(Protocol):
         scores: what it measures.
         floor: what the measure itself gets wrong on average, of those scores where that is known.
         shares: whether the results of a target share measures, and are best compared in one call.
+        clips: of the folder.
     """
 
     scores: Mapping[str, Score]
     floor: Mapping[str, float]
     shares: bool
-
-    def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
-        """Every persona with every clip of somebody else."""
-        ...
+    clips: Sequence[Clip]
 
     def compare(
         self, clip: Clip, generator: Generator, performer: Performer, swapped: Swapped
@@ -75,7 +74,8 @@ def score_swaps(
         methods: of blending.
         folder: for the swapped clips.
     """
-    compared = _compare_all(bench, generator, pairs, methods, folder)
+    identities = _identities(bench, generator, [persona for persona, _ in pairs])
+    compared = _compare_all(bench, generator, identities, pairs, methods, folder)
     results: dict[str, list[Comparison]] = {}
     for persona, clip in pairs:
         name = f"{clip.persona} as {persona}"
@@ -83,9 +83,23 @@ def score_swaps(
     return Scored(results, bench.scores, bench.floor, bench.columns(methods))
 
 
+def _identities(bench: Bench, generator: Generator, personas: Iterable[str]) -> dict[str, Identity]:
+    """The identities of personas: by name, or of people whom the generator does not know by their first clip."""
+    first = {clip.persona: clip for clip in first_of_each(bench.clips)}
+    identities = {}
+    for persona in dict.fromkeys(personas):
+        known = persona in generator.personas
+        sources = [] if known else [first[persona].path]
+        identities[persona] = generator.identity(
+            who_is(generator, persona if known else None, sources)
+        )
+    return identities
+
+
 def _compare_all(
     bench: Bench,
     generator: Generator,
+    identities: Mapping[str, Identity],
     pairs: Sequence[tuple[str, Clip]],
     methods: Sequence[str],
     folder: Path,
@@ -94,7 +108,6 @@ def _compare_all(
     personas: dict[Clip, list[str]] = {}
     for persona, clip in pairs:
         personas.setdefault(clip, []).append(persona)
-    identities = {persona: generator.identity(Who({persona: 1.0})) for persona, _ in pairs}
 
     def swap(clip: Clip) -> tuple[Person, Swapped]:
         shown = {persona: identities[persona] for persona in personas[clip]}

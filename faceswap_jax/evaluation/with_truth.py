@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from data_pipelines.clips import Clip
 from data_pipelines.puppets import renderer
 from data_pipelines.puppets.dataset import PuppetClips
+from data_pipelines.puppets.parameters import ACCESSORIES
 from data_pipelines.puppets.tracks import Cast
 from faceswap_jax.evaluation import motion, scores, seam
 from faceswap_jax.evaluation.ceiling import Ceiling
@@ -19,12 +20,19 @@ from faceswap_jax.evaluation.frames import (
     Performer,
     Points,
     Swapped,
-    pairs_of,
     row_name,
     side_by_side,
     spread,
 )
-from faceswap_jax.evaluation.puppet_world import READ, READINGS, PuppetWorld, motion_of, parameters
+from faceswap_jax.evaluation.puppet_world import (
+    HAIR,
+    KEPT,
+    READ,
+    READINGS,
+    PuppetWorld,
+    motion_of,
+    parameters,
+)
 from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
 from faceswap_jax.faces import align
 from faceswap_jax.faces.face import Image
@@ -41,6 +49,9 @@ class PuppetBench:
     Rows: "do nothing", the untouched target; "swap"; "ceiling", the truth's own face at the generator's resolution,
     behind the generator's alignment and the blending: the best that any network could do there; "truth", the rendered
     perfect swap.
+
+    Attributes:
+        clips: of the folder.
     """
 
     scores: Mapping[str, Score] = {
@@ -54,13 +65,21 @@ class PuppetBench:
     }
     shares = False
 
-    def __init__(self, folder: Path, puppets: PuppetClips):
-        self._world = PuppetWorld(folder, puppets)
-        self.floor = self._world.floor
+    def __init__(self, folder: Path, puppets: PuppetClips, attributes_stay: bool = False):
+        """See the class.
 
-    def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
-        """Every persona that the folder knows, with every clip of the others."""
-        return pairs_of(personas, self._world.all_clips())
+        Args:
+            folder: of the clips.
+            puppets: what it holds.
+            attributes_stay: whether glasses, hair, beard and skin tone are to stay the target's, as with MC-AAD.
+        """
+        self._attributes_stay = attributes_stay
+        self._cast = Cast.attribute if attributes_stay else Cast.swap
+        self._world = PuppetWorld(folder, puppets, ACCESSORIES if attributes_stay else HAIR)
+        self.clips = self._world.all_clips()
+        self.floor = self._world.floor
+        if attributes_stay:
+            self.scores = {**self.scores, **KEPT}
 
     def columns(self, methods: Sequence[str]) -> list[str]:
         """Source and target, the swaps, the truth, and how the first swap differs from it."""
@@ -90,10 +109,11 @@ class PuppetBench:
         lines = []
         for chunk in side_by_side([clip.path, *swapped.values()], CHUNK):
             takes = [world.take(clip.path, i) for i in chunk.numbers]
-            perfect = [world.truth(Cast.swap(number, take)) for take in takes]
+            perfect = [world.truth(self._cast(number, take)) for take in takes]
             points = landmarks[chunk.numbers.start : chunk.numbers.stop]
             rows = _rows(chunk, perfect, points, ceiling, list(swapped))
-            values.append(self._values(rows, perfect, points, number, chunk.repeated))
+            target = takes[0].persona if self._attributes_stay else None
+            values.append(self._values(rows, perfect, points, number, target, chunk.repeated))
             new = perfect[chunk.repeated :]
             performances.append(parameters([frame.performance for frame in new]))
 
@@ -119,23 +139,24 @@ class PuppetBench:
         perfect: Sequence[renderer.Frame],
         landmarks: Landmarks,
         persona: int,
+        target: int | None,
         repeated: int,
     ) -> dict[str, Values]:
         """All scores of all rows; the first `repeated` frames serve the flicker alone."""
-        target = rows["do nothing"]
-        height, width = target.shape[1:3]
+        untouched = rows["do nothing"]
+        height, width = untouched.shape[1:3]
         polygons = [align.face_polygon(points) for points in landmarks]
         masks = np.stack([align.polygon_mask(polygon, height, width) for polygon in polygons])
         performance = parameters([frame.performance for frame in perfect])
 
         # Of all rows at once: they share the target's flow and edge.
-        flicker = motion.flicker(rows, target, masks)
-        seams = seam.seam_ratios(rows, target, landmarks)
+        flicker = motion.flicker(rows, untouched, masks)
+        seams = seam.seam_ratios(rows, untouched, landmarks)
         result = {}
         for row, frames in rows.items():
             values = {
                 **scores.compare(frames, rows["truth"], masks),
-                **self._world.read(frames, landmarks, masks, performance, persona),
+                **self._world.read(frames, landmarks, masks, performance, persona, target),
                 "seam": seams[row],
             }
             result[row] = {name: value[repeated:] for name, value in values.items()}

@@ -26,7 +26,6 @@ from faceswap_jax.evaluation.frames import (
     Performer,
     PerFrame,
     Swapped,
-    pairs_of,
     row_name,
     side_by_side,
     spread,
@@ -67,6 +66,7 @@ class ClipBench:
             InputError: there are none, or the embedder cannot be used.
         """
         self._world = ClipWorld(folder, embedder)
+        self.clips = self._world.clips
         self.scores = {
             **self._world.scores,
             "flicker": Score("flicker (of 255)", "lower"),
@@ -74,10 +74,6 @@ class ClipBench:
             "seam": Score("seam (target 1)", "1"),
             "found": expression.FOUND,
         }
-
-    def pairs(self, personas: Sequence[str]) -> list[tuple[str, Clip]]:
-        """Every persona of which the folder has a clip, with every clip of the others."""
-        return pairs_of(personas, self._world.clips)
 
     def columns(self, methods: Sequence[str]) -> list[str]:
         """The persona, the target, the swaps."""

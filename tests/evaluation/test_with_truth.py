@@ -1,13 +1,16 @@
 """Swaps of puppets against the rendered truth."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from data_pipelines.puppets.dataset import PuppetClips
-from data_pipelines.puppets.parameters import PERFORMANCE_SPANS
+from data_pipelines.puppets.parameters import PERFORMANCE_SPANS, PERSONA_SPANS, sample_persona
 from data_pipelines.puppets.tracks import performance_track
 from faceswap_jax.evaluation.ceiling import Ceiling
-from faceswap_jax.evaluation.puppet_world import PuppetWorld, motion_of
+from faceswap_jax.evaluation.frames import pairs_of
+from faceswap_jax.evaluation.puppet_world import PuppetWorld, kept_of, motion_of
 from faceswap_jax.evaluation.with_truth import PuppetBench
 from faceswap_jax.faces import align
 from faceswap_jax.inference.clip import blend_side, put_face
@@ -23,7 +26,7 @@ def bench(large):
 
 def test_a_perfect_swap_against_the_truth(bench, large, generator):
     _, perfect = large
-    [(persona, clip)] = bench.pairs(["ada", "eve"])
+    [(persona, clip)] = pairs_of(["ada", "eve"], bench.clips)
     assert (persona, clip.persona) == ("ada", "ben")
     result = bench.compare(clip, generator, {}, {persona: {"multiband": perfect}})[persona]
     assert result.images.shape == (2, 5, 128, 128, 3)
@@ -45,7 +48,7 @@ def test_a_perfect_swap_against_the_truth(bench, large, generator):
 def test_a_wrong_performance_is_measured(bench, large, generator):
     """The persona's own clip in place of the swap: right identity, other performance."""
     folder, _ = large
-    [(persona, clip)] = bench.pairs(["ada"])
+    [(persona, clip)] = pairs_of(["ada"], bench.clips)
     swapped = {persona: {"multiband": folder / "ada.mp4"}}
     result = bench.compare(clip, generator, {}, swapped)[persona]
     for name in ("gaze correlation", "mouth correlation"):
@@ -104,3 +107,32 @@ def test_the_ceiling_is_cut_as_the_generator_cuts(large, alignment):
     core = align.polygon_mask(face.mean(0) + (face - face.mean(0)) / 2, 16, 16) == 1
     error = np.abs(small - align.crop(perfect, transform, 16))[core].mean()
     assert error < 4 < np.abs(small - align.crop(target, transform, 16))[core].mean()
+
+
+def test_attributes_stay_where_an_identity_alone_is_lent(large, generator):
+    """The target untouched, scored as a swap: it keeps everything, and is somebody else."""
+    folder, _ = large
+    puppets = PuppetClips.load(folder)
+    tables = {}
+    for stay in (False, True):
+        bench = PuppetBench(folder, puppets, attributes_stay=stay)
+        [(persona, clip)] = pairs_of(["ada"], bench.clips)
+        tables[stay] = bench.compare(clip, generator, {}, {persona: {"multiband": clip.path}})
+    swap, lent = tables[False]["ada"], tables[True]["ada"]
+    assert mean(lent, "truth", "identity") == 100 and mean(lent, "do nothing", "identity") < 50
+    # Less of the truth is another's, so less is missing.
+    assert mean(lent, "do nothing", "psnr") > mean(swap, "do nothing", "psnr") + 1
+    assert mean(lent, "truth", "attributes") < 20
+    assert "attributes" not in swap.rows["truth"] and "attributes" in bench.scores
+
+
+def test_what_is_kept_of_the_target():
+    target = sample_persona(5, 0)
+    read = np.tile(list(vars(target).values()), (2, 1))
+    glasses = list(PERSONA_SPANS).index("glasses")
+    read[:, glasses] = 1, 0
+    wearing, bare = (dataclasses.replace(target, glasses=worn) for worn in (1.0, 0.0))
+    np.testing.assert_array_equal(kept_of(read, wearing)["glasses"], [100, 0])
+    np.testing.assert_allclose(kept_of(read, wearing)["attributes"], [0, 25])
+    assert np.isnan(kept_of(read, bare)["glasses"]).all()
+    np.testing.assert_allclose(kept_of(read, bare)["attributes"], [25, 0])

@@ -7,6 +7,7 @@ import pytest
 
 from faceswap_jax.evaluation.clip_world import ClipWorld
 from faceswap_jax.evaluation.expression import GROUPS
+from faceswap_jax.evaluation.frames import pairs_of
 from faceswap_jax.evaluation.swapping import score_swaps
 from faceswap_jax.evaluation.without_truth import ClipBench
 from faceswap_jax.faces import video
@@ -24,7 +25,7 @@ def test_a_perfect_swap_without_truth(large, generator, tmp_path):
     shutil.copy(folder / "ada.mp4", data / "ada" / "a.mp4")
     shutil.copy(folder / "ben.mp4", data)
     bench = ClipBench(data)
-    [(_, clip)] = bench.pairs(["ada", "eve"])
+    [(_, clip)] = pairs_of(["ada", "eve"], bench.clips)
     landmarker = SidecarLandmarker(sidecar_path(folder / "ben.mp4"))
     performer = {number: landmarker(None, number)[0] for number in range(SEEN)}
     swapped = {"ada": {"multiband": perfect}, "ben": {"multiband": clip.path}}
@@ -77,7 +78,7 @@ def test_numbered_pictures_are_scored(large, tmp_path):
     for frame in video.read_frames(folder / "ben.mp4"):
         write_picture(data / "ben" / f"{frame.index:03d}.png", frame.image)
     bench, generator = ClipBench(data), PixelGenerator(np.copy, 64, personas=("ada",))
-    scored = score_swaps(bench, generator, bench.pairs(["ada"]), ["none"], tmp_path)
+    scored = score_swaps(bench, generator, pairs_of(["ada"], bench.clips), ["none"], tmp_path)
     [(comparison,)] = scored.results.values()
     assert mean(comparison, "swap --blend none", "found") > 80
     assert video.probe(tmp_path / "ben_%03d.png_as_ada_none.mp4").frames == SEEN
@@ -98,7 +99,7 @@ def test_frames_without_the_performer_are_not_measured(large, generator, tmp_pat
     folder, perfect = large
     data = shutil.copytree(folder, tmp_path / "data", ignore=shutil.ignore_patterns("*.json"))
     bench = ClipBench(data)
-    [(_, clip)] = bench.pairs(["ada", "eve"])
+    [(_, clip)] = pairs_of(["ada", "eve"], bench.clips)
     landmarker = SidecarLandmarker(sidecar_path(folder / "ben.mp4"))
     performer = {number: landmarker(None, number)[0] for number in range(6)}
     result = bench.compare(clip, generator, performer, {"ada": {"multiband": perfect}})["ada"]
