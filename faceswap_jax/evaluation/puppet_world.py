@@ -43,9 +43,6 @@ FACE = shown()
 SEEN = ("skin_tone", "skin_warmth", "beard", "glasses")
 """Of what MC-AAD keeps of the target, what is seen in the face."""
 
-WORN = 0.25
-"""Of the range of glasses: from here on they are seen."""
-
 READ = "performance"
 """Under this name stands what the oracle reads, until a clip's motion has been told from it."""
 
@@ -213,8 +210,10 @@ def kept_of(read: Float[np.ndarray, "n 26"], target: Persona) -> Values:
     for name in SEEN:
         span = PERSONA_SPANS[name]
         errors.append(np.abs(found[name] - getattr(target, name)) / (span.high - span.low))
-    wears = target.glasses > WORN
-    glasses = 100.0 * (found["glasses"] > WORN) if wears else np.full(len(read), np.nan)
+    # 0 are none, and styles begin there.
+    glasses = np.full(len(read), np.nan)
+    if target.glasses > 0:
+        glasses = 100.0 * (found["glasses"] > target.glasses / 2)
     return {"glasses": glasses, "attributes": 100 * np.mean(errors, axis=0)}
 
 
