@@ -13,7 +13,7 @@ from faceswap_jax.inference.clip import (
     AS_TOLD,
     Coding,
     Count,
-    Role,
+    Replacement,
     check_output,
     find_people,
     identity_of,
@@ -125,11 +125,11 @@ def swap_with(
         _tell_of_others(source, people)
     shifts = edits.of_faces(identities) if edits else {}
     only_changes = edits is not None and edits.only_changes
-    roles = []
+    replacements = []
     for number, shown in identities.items():
         person = person_of(source, people, number)
-        roles.append(Role(person, shown, shifts.get(number), only_changes, lent))
-    return swap_clip(generator, roles, source, output, method, outline, coding)
+        replacements.append(Replacement(person, shown, shifts.get(number), only_changes, lent))
+    return swap_clip(generator, replacements, source, output, method, outline, coding)
 
 
 def _shown(

@@ -31,7 +31,7 @@ from faceswap_jax.faces import blend, people, tracking, video
 from faceswap_jax.faces.encode import video_writer
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.inference.batching import BATCH, Performance, fill_up, read_inputs
-from faceswap_jax.inference.clip import Generated, Role, blended_frames, find_people
+from faceswap_jax.inference.clip import Generated, Replacement, blended_frames, find_people
 from faceswap_jax.inference.generator import Generator, Identity
 from faceswap_jax.inference.who import who_is
 from faceswap_jax.swap import swap_with
@@ -109,7 +109,7 @@ def seconds_of_stages(
         spent[name] += cpu() - begin
 
     # Who is in the clip, as `find_people` does it
-    role = Role(find_people(clip)[0], identity)
+    replacement = Replacement(find_people(clip)[0], identity)
     is_cut = tracking.ShotCuts(people.CUT)
     watcher = people.Watcher()
     with closing(open_landmarker(clip)) as landmarker, video_writer(output, clip) as write:
@@ -124,14 +124,14 @@ def seconds_of_stages(
                     cut = is_cut(frame.image) is not None
                     watcher(frame.image, landmarker(frame.image, frame.index), cut)
             with stage("align"):
-                faces = [role.person.faces[frame.index] for frame in group]
+                faces = [replacement.person.faces[frame.index] for frame in group]
                 inputs = fill_up(read_inputs(generator, Performance(group, faces)))
             with stage("network"):
                 images = generator(identity, inputs)
             with stage("blend"):
                 pairs = zip(group, images, strict=False)
                 made = [Generated(frame, {0: image}, {}) for frame, image in pairs]
-                blended = list(blended_frames(made, [role], generator, blend.DEFAULT_METHOD))
+                blended = list(blended_frames(made, [replacement], generator, blend.DEFAULT_METHOD))
             with stage("encode"):
                 for frame in blended:
                     write(frame)

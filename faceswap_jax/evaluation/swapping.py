@@ -17,7 +17,7 @@ from faceswap_jax.faces import video
 from faceswap_jax.faces.encode import video_writer
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.people import Person, find_people
-from faceswap_jax.inference.clip import Count, Place, Role, blend_side, generate_frames
+from faceswap_jax.inference.clip import Count, Place, Replacement, blend_side, generate_frames
 from faceswap_jax.inference.generator import Generator, Identity
 from faceswap_jax.inference.who import who_is
 
@@ -156,24 +156,29 @@ def _swap_all(
     """Writes all results of a clip; returns who performs in it, and the files."""
     with contextlib.closing(open_landmarker(clip.path)) as landmarker:
         performer = find_people(clip.path, landmarker)[0]
-    roles = {}
+    replacements = {}
     swapped = {}
     for persona, identity in identities.items():
-        roles[persona] = Role(performer, identity)
+        replacements[persona] = Replacement(performer, identity)
         # Names of clips may have folders: "ann/monday.mp4".
         stem = f"{clip.name.replace('/', '_')}_as_{persona}"
         swapped[persona] = {method: folder / f"{stem}_{method}.mp4" for method in methods}
 
-    names = list(roles)
+    names = list(replacements)
     for start in range(0, len(names), TOGETHER):
         group = names[start : start + TOGETHER]
-        _swap(generator, [roles[name] for name in group], clip.path, [swapped[n] for n in group])
+        _swap(
+            generator,
+            [replacements[name] for name in group],
+            clip.path,
+            [swapped[n] for n in group],
+        )
     return performer, swapped
 
 
 def _swap(
     generator: Generator,
-    roles: Sequence[Role],
+    replacements: Sequence[Replacement],
     clip: Path,
     results: Sequence[Mapping[str, Path]],
 ) -> None:
@@ -183,11 +188,11 @@ def _swap(
 
     Args:
         generator: makes the faces.
-        roles: of the performer.
+        replacements: of the performer.
         clip: the performer's.
-        results: of each role, of each method.
+        results: of each replacement, of each method.
     """
-    performing = roles[0].person.faces
+    performing = replacements[0].person.faces
     landmarks = {number: face.landmarks for number, face in performing.items()}
     side = blend_side(landmarks.values(), generator.alignment, generator.resolution)
     frames = iter(video.read_frames(clip))
@@ -199,7 +204,7 @@ def _swap(
             }
             for paths in results
         ]
-        for frame, images, _ in generate_frames(generator, roles, frames, Count()):
+        for frame, images, _ in generate_frames(generator, replacements, frames, Count()):
             place = None
             if images:
                 points = landmarks[frame.index]

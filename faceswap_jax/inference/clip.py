@@ -83,7 +83,7 @@ Shift = Callable[
 """From some frames and the latents of a face in them to what is added to these."""
 
 
-class Role(NamedTuple):
+class Replacement(NamedTuple):
     """Somebody in a clip, and who is shown instead.
 
     Attributes:
@@ -102,7 +102,7 @@ class Role(NamedTuple):
 
 
 class Generated(NamedTuple):
-    """A frame of the driving clip, and what is made of its faces, by number of the role.
+    """A frame of the driving clip, and what is made of its faces, by number of the replacement.
 
     Attributes:
         frame: as it was.
@@ -137,7 +137,7 @@ def identity_of(picture: Path) -> Embedding:
 
 def swap_clip(
     generator: Generator,
-    roles: Sequence[Role],
+    replacements: Sequence[Replacement],
     source: Path,
     output: Path,
     method: str,
@@ -148,7 +148,7 @@ def swap_clip(
 
     Args:
         generator: of placement "blended".
-        roles: who is shown instead of whom.
+        replacements: who is shown instead of whom.
         source: picture or clip.
         output: picture, clip with the source's frame rate and sound, or numbered pictures; see `check_output`.
         method: of blending, see `faces.blend.blend`.
@@ -157,10 +157,12 @@ def swap_clip(
     """
 
     def finish(generated: Iterable[Generated]) -> Iterator[video.Frame]:
-        return blended_frames(generated, roles, generator, method, outline)
+        return blended_frames(generated, replacements, generator, method, outline)
 
     choices = (method, outline)
-    return _convert(generator, roles, source, output, finish, choices, "left unchanged", coding)
+    return _convert(
+        generator, replacements, source, output, finish, choices, "left unchanged", coding
+    )
 
 
 def reenact_clip(
@@ -189,7 +191,7 @@ def reenact_clip(
     if hears_only and restores_mouth:
         raise InputError("This model only hears the performer; leave --restore_mouth out.")
     person = None if hears_only else find_people(driving, coding.colorspace)[0]
-    roles = [Role(person, identity)]
+    replacements = [Replacement(person, identity)]
 
     def finish(generated: Iterable[Generated]) -> Iterator[video.Frame]:
         if restores_mouth:
@@ -198,7 +200,7 @@ def reenact_clip(
 
     choices = (restores_mouth,)
     fate = "repeat their neighbour"
-    return _convert(generator, roles, driving, output, finish, choices, fate, coding)
+    return _convert(generator, replacements, driving, output, finish, choices, fate, coding)
 
 
 def reenact_shifted(
@@ -299,7 +301,7 @@ def check_folder(folder: Path) -> None:
 
 def generate_frames(
     generator: Generator,
-    roles: Sequence[Role],
+    replacements: Sequence[Replacement],
     frames: Iterator[video.Frame],
     count: Count,
     sound: Int16[np.ndarray, "n"] | None = None,
@@ -308,7 +310,7 @@ def generate_frames(
 
     Args:
         generator: of any placement.
-        roles: who is shown instead of whom.
+        replacements: who is shown instead of whom.
         frames: of a clip or a picture, in order.
         count: counts the frames that went through.
         sound: of the clip, if the generator hears.
@@ -316,17 +318,19 @@ def generate_frames(
     while group := list(itertools.islice(frames, BATCH)):
         images: list[dict[int, Image]] = [{} for _ in group]
         masks: list[dict[int, np.ndarray]] = [{} for _ in group]
-        for number, role in enumerate(roles):
+        for number, replacement in enumerate(replacements):
             # Those frames that show what the generator needs
-            useful = [i for i, frame in enumerate(group) if _acts(role, frame)]
-            faces = [_face(role, group[i]) for i in useful]
-            performance = Performance([group[i] for i in useful], faces, sound, role.expression)
-            edit = _edit(generator, role, performance)
-            generated = generate(generator, role.identity, performance, edit)
+            useful = [i for i, frame in enumerate(group) if _acts(replacement, frame)]
+            faces = [_face(replacement, group[i]) for i in useful]
+            performance = Performance(
+                [group[i] for i in useful], faces, sound, replacement.expression
+            )
+            edit = _edit(generator, replacement, performance)
+            generated = generate(generator, replacement.identity, performance, edit)
             for i, image in zip(useful, generated, strict=True):
                 images[i][number] = image
-            if role.only_changes:
-                plain = generate(generator, role.identity, performance)
+            if replacement.only_changes:
+                plain = generate(generator, replacement.identity, performance)
                 for i, *pair in zip(useful, generated, plain, strict=True):
                     masks[i][number] = blend.where_changed(*pair)
 
@@ -339,7 +343,7 @@ def generate_frames(
 
 def blended_frames(
     generated: Iterable[Generated],
-    roles: Sequence[Role],
+    replacements: Sequence[Replacement],
     generator: Generator,
     method: str,
     outline: str = align.DEFAULT_OUTLINE,
@@ -348,7 +352,7 @@ def blended_frames(
 
     Args:
         generated: frames and generated images.
-        roles: whose faces these are.
+        replacements: whose faces these are.
         generator: of the images.
         method: of blending, see `faces.blend.blend`.
         outline: of the face, see `faces.align.face_polygon`.
@@ -356,15 +360,15 @@ def blended_frames(
     alignment = generator.alignment
     # One side for the whole clip, so that nothing changes from frame to frame
     sides = []
-    for role in roles:
-        faces = [face.landmarks for face in role.person.faces.values()]
+    for replacement in replacements:
+        faces = [face.landmarks for face in replacement.person.faces.values()]
         sides.append(blend_side(faces, alignment, generator.resolution))
 
     def blended(made: Generated) -> video.Frame:
         frame, images, masks = made
         result = frame.image
         for number, image in images.items():
-            landmarks = roles[number].person.faces[frame.index].landmarks
+            landmarks = replacements[number].person.faces[frame.index].landmarks
             result = put_face(
                 result,
                 image,
@@ -483,26 +487,26 @@ def blend_side(faces: Iterable[Landmarks], alignment: str, resolution: int) -> i
     return max(side, resolution)
 
 
-def _acts(role: Role, frame: video.Frame) -> bool:
-    """Whether a frame shows what the generator needs of a role."""
-    return role.person is None or frame.index in role.person.faces
+def _acts(replacement: Replacement, frame: video.Frame) -> bool:
+    """Whether a frame shows what the generator needs."""
+    return replacement.person is None or frame.index in replacement.person.faces
 
 
-def _edit(generator: Generator, role: Role, performance: Performance) -> Edit | None:
-    """How a role's performance is changed."""
-    if role.shift is None or not performance.frames:
+def _edit(generator: Generator, replacement: Replacement, performance: Performance) -> Edit | None:
+    """How a replacement's performance is changed."""
+    if replacement.shift is None or not performance.frames:
         return None
-    return Edit(role.shift(performance.frames, latents(generator, performance)))
+    return Edit(replacement.shift(performance.frames, latents(generator, performance)))
 
 
-def _face(role: Role, frame: video.Frame) -> Face | None:
-    """The face of a role in a frame; None if the generator only hears."""
-    return None if role.person is None else role.person.faces[frame.index]
+def _face(replacement: Replacement, frame: video.Frame) -> Face | None:
+    """The face that is replaced in a frame; None if the generator only hears."""
+    return None if replacement.person is None else replacement.person.faces[frame.index]
 
 
 def _convert(
     generator: Generator,
-    roles: Sequence[Role],
+    replacements: Sequence[Replacement],
     source: Path,
     output: Path,
     finish: Callable[[Iterable[Generated]], Iterator[video.Frame]],
@@ -514,7 +518,7 @@ def _convert(
 
     Args:
         generator: makes the images.
-        roles: who is shown instead of whom.
+        replacements: who is shown instead of whom.
         source: picture or clip.
         output: what to write.
         finish: from generated images to the frames that are written.
@@ -534,7 +538,7 @@ def _convert(
     # Frames are read and generated by threads while others are finished and written.
     def finished(frames: Iterator[video.Frame]) -> Iterator[video.Frame]:
         with closing(ahead(frames, BATCH)) as read:
-            made = generate_frames(generator, roles, read, count, sound)
+            made = generate_frames(generator, replacements, read, count, sound)
             with closing(ahead(made, GENERATED_AHEAD)) as generated:
                 yield from _watched(finish(generated), source, "images")
 
@@ -547,7 +551,7 @@ def _convert(
             still = read_still(source)
             write_still(output, still.changed(own_pixels(frame, still.pixel_aspect)))
     elif pattern_of(source, output):
-        job = _job(generator, roles, source, (choices, coding.colorspace))
+        job = _job(generator, replacements, source, (choices, coding.colorspace))
         with numbered_pictures(output, source, job, changes=not is_whole) as pictures:
             if not is_whole:
                 frames, there = _without_finished(frames, pictures)
@@ -610,12 +614,20 @@ def _without_finished(
 
 
 def _job(
-    generator: Generator, roles: Sequence[Role], source: Path, choices: Sequence[object]
+    generator: Generator,
+    replacements: Sequence[Replacement],
+    source: Path,
+    choices: Sequence[object],
 ) -> str:
     """Names all that decides what the frames of a result will be."""
     stats = [file.stat() for file in sequence.files_of(source)]
     stamps = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
-    everything = generator.version, [tuple(role) for role in roles], stamps, choices
+    everything = (
+        generator.version,
+        [tuple(replacement) for replacement in replacements],
+        stamps,
+        choices,
+    )
     return hashlib.sha256(pickle.dumps(everything)).hexdigest()
 
 

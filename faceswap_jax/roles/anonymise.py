@@ -24,7 +24,7 @@ from faceswap_jax.inference.clip import (
     AS_TOLD,
     Coding,
     Count,
-    Role,
+    Replacement,
     check_output,
     find_people,
     swap_clip,
@@ -106,16 +106,16 @@ def anonymise(
 
     # Who they become
     others = np.stack([each.own for each in seen])
-    roles = []
+    replacements = []
     for number, each in enumerate(seen):
         drawn = nobody(everybody, others, least, _random(key, number))
         identity = generator.merged(IDENTITY, drawn[None])
         others = np.concatenate([others, identity[None]])
-        roles.append(Role(each.person, {IDENTITY: identity}))
+        replacements.append(Replacement(each.person, {IDENTITY: identity}))
         frames = f"{len(each.person.faces)} of {video.probe(source).frames} frames"
         told = _distances(generator, each, identity, everybody)
         tell(f"face {number}, in {frames}: {told}")
-    return swap_clip(generator, roles, source, output, method, coding=coding)
+    return swap_clip(generator, replacements, source, output, method, coding=coding)
 
 
 def _open_known(workdir: Path, known: Path | None) -> Mapping[str, PersonaSource]:

@@ -4,7 +4,7 @@ from faceswap_jax.evaluation.swapping import _swap
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
 from faceswap_jax.faces.people import Person, find_people
 from faceswap_jax.faces.tracking import Track
-from faceswap_jax.inference.clip import Role, swap_clip
+from faceswap_jax.inference.clip import Replacement, swap_clip
 from tests.support.generators import PixelGenerator
 
 METHODS = ("multiband", "none")
@@ -24,17 +24,20 @@ def test_one_reading_makes_the_files_that_swapping_one_by_one_makes(clips, tmp_p
     faces = {i: face for i, face in person.faces.items() if i != 3}
     person = Person([Track(list(faces), list(faces.values()))])
     generator = Darkening(lambda crops: 255 - crops, 32)
-    roles = [Role(person, identity) for identity in (1, 3)]
-    results = [{m: tmp_path / f"{role.identity}_{m}.mp4" for m in METHODS} for role in roles]
-    _swap(generator, roles, clip, results)
+    replacements = [Replacement(person, identity) for identity in (1, 3)]
+    results = [
+        {m: tmp_path / f"{replacement.identity}_{m}.mp4" for m in METHODS}
+        for replacement in replacements
+    ]
+    _swap(generator, replacements, clip, results)
     # Each face is generated once for all methods: 10 frames are two batches.
-    assert len(generator.batches) == 2 * len(roles)
+    assert len(generator.batches) == 2 * len(replacements)
 
     contents = set()
-    for role, paths in zip(roles, results, strict=True):
+    for replacement, paths in zip(replacements, results, strict=True):
         for method, path in paths.items():
             alone = tmp_path / "alone.mp4"
-            swap_clip(generator, [role], clip, alone, method)
+            swap_clip(generator, [replacement], clip, alone, method)
             assert path.read_bytes() == alone.read_bytes()
             contents.add(path.read_bytes())
     assert len(contents) == 4

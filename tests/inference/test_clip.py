@@ -15,7 +15,7 @@ from faceswap_jax.faces.tracking import Track
 from faceswap_jax.inference import clip
 from faceswap_jax.inference.audience import told_to
 from faceswap_jax.inference.batching import BATCH
-from faceswap_jax.inference.clip import Count, Generated, Role
+from faceswap_jax.inference.clip import Count, Generated, Replacement
 from tests.support.face_scenes import smooth_picture, write_clip
 from tests.support.generators import PixelGenerator
 from tests.support.outlines import outside_faces
@@ -44,9 +44,9 @@ def one_person(faces: Mapping[int, Face]) -> Person:
 
 def blended(generator, frames, people, method="none", count=None):
     count = Count() if count is None else count
-    roles = [Role(person, None) for person in people]
-    generated = clip.generate_frames(generator, roles, iter(frames), count)
-    return list(clip.blended_frames(generated, roles, generator, method))
+    replacements = [Replacement(person, None) for person in people]
+    generated = clip.generate_frames(generator, replacements, iter(frames), count)
+    return list(clip.blended_frames(generated, replacements, generator, method))
 
 
 @pytest.mark.parametrize("alignment", ["eyes", "stable", "box"])
@@ -85,10 +85,10 @@ def test_several_roles_go_through_one_pass(frames, person):
         for number, face in person.faces.items()
         if number >= 4
     }
-    roles = [Role(person, 0), Role(one_person(beside), 255)]
+    replacements = [Replacement(person, 0), Replacement(one_person(beside), 255)]
     painter, count = Painter(np.copy, 32), Count()
-    generated = clip.generate_frames(painter, roles, iter(wide), count)
-    results = list(clip.blended_frames(generated, roles, painter, "none"))
+    generated = clip.generate_frames(painter, replacements, iter(wide), count)
+    results = list(clip.blended_frames(generated, replacements, painter, "none"))
 
     assert count == Count(FRAMES, 0)
     for before, after in zip(wide, results, strict=True):
@@ -128,8 +128,8 @@ def test_no_more_frames_are_held_however_long_the_clip_is(path, person, tmp_path
         holding = Holding()
         with told_to(holding):
             output = tmp_path / "out.mp4"
-            roles = [Role(one_person(faces), None)]
-            clip.swap_clip(PixelGenerator(np.invert, 32), roles, long, output, "none")
+            replacements = [Replacement(one_person(faces), None)]
+            clip.swap_clip(PixelGenerator(np.invert, 32), replacements, long, output, "none")
         assert len(list(video.read_frames(output))) == length
         most.append(holding.most)
     # Read ahead, generated together, generated ahead, blended at once, and one in each hand
@@ -179,10 +179,10 @@ def test_a_mask_leaves_every_pixel_between_the_frame_and_the_whole_face(frames, 
 
 @pytest.mark.parametrize("outline", align.OUTLINES)
 def test_only_the_outline_changes(frames, person, outline):
-    roles = [Role(person, None)]
+    replacements = [Replacement(person, None)]
     inverting = PixelGenerator(np.invert, 32)
-    generated = clip.generate_frames(inverting, roles, iter(frames[:1]), Count())
-    (swapped,) = clip.blended_frames(generated, roles, inverting, "none", outline)
+    generated = clip.generate_frames(inverting, replacements, iter(frames[:1]), Count())
+    (swapped,) = clip.blended_frames(generated, replacements, inverting, "none", outline)
     changed = (swapped.image != frames[0].image).any(-1)
     polygon = align.face_polygon(person.faces[0].landmarks, outline)
     inside = align.polygon_mask(polygon, SIZE, SIZE) > 0
@@ -206,6 +206,6 @@ def test_faces_are_not_needed_where_sound_suffices(frames):
 
     hearing, count = Hearing(np.copy, 8, placement="whole", inputs=("sound",)), Count()
     sound = np.zeros(16000, np.int16)
-    generated = clip.generate_frames(hearing, [Role(None, None)], iter(frames), count, sound)
+    generated = clip.generate_frames(hearing, [Replacement(None, None)], iter(frames), count, sound)
     assert len(list(clip.whole_frames(generated))) == FRAMES
     assert count == Count(FRAMES, 0)
