@@ -60,9 +60,9 @@ SMALL = {
     | {"steps": 2, "data.test": 8, "data.sources": 1, "data.driving": 1}
     | {"model.resolution": SIDE, "model.width": 1 / 64, "model.inner": 8, "model.vector": 8},
     "attribute": RUN
-    | {"steps": 2, "data.test": 8}
-    | {"model.resolution": SIDE, "model.levels": 3, "model.width": 1 / 64}
-    | {"model.discriminator.halvings": 2, "model.discriminator.scales": 2}
+    | {"steps": 2, "data.test": 8, "loss.penalty_every": 1}
+    | {"model.resolution": SIDE, "model.levels": 2, "model.layers": 1, "model.width": 1 / 64}
+    | {"model.discriminator.halvings": 2, "model.discriminator.scales": 1}
     | {"model.discriminator.width": 1 / 16},
     "sync": RUN
     | {"steps": 2, "warm_up": 1, "data.times": 2, "data.test": 8, "resolution": SIDE}

@@ -351,14 +351,6 @@ def test_a_run_trains_on_some_people_and_is_scored_on_others(run):
         assert people == {f"puppet{p:03}" for p in names}
 
 
-@pytest.mark.slow
-def test_a_run_that_is_continued_is_the_one_that_never_stopped(run, runs):
-    c = of_runs(runs, steps=2)
-    assert train(c, runs / "stopped")
-    assert train(of_runs(runs), runs / "stopped")
-    assert rows(runs / "stopped")[-1] == rows(run)[-1]
-
-
 def test_its_generator_puts_anybodys_identity_into_faces(run, images):
     generator = load(run)
     assert (generator.placement, generator.alignment) == ("blended", "eyes")
