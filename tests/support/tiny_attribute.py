@@ -21,7 +21,7 @@ def config(**changes):
     c = experiment.get_config()
     c.data.update(kind="puppets", held_out=0.4, test=8)
     c.data.update({"world_seed": 3, "personas": 5, "frames": 4, "resolution": SIDE})
-    c.model.update(resolution=SIDE, levels=3, width=1 / 16)
+    c.model.update(resolution=SIDE, levels=2, layers=1, width=1 / 16)
     c.model.discriminator.update(halvings=2, scales=2, width=1 / 16)
     c.loss.update(adversary="relativistic", penalty=0.5, penalty_every=2)
     c.update(steps=3, batch=BATCH, learning_rate=0.01, average=0.9)

@@ -245,7 +245,8 @@ def test_eight_devices_do_what_one_does(given, images):
 
 def test_it_learns_to_lend_identities(images):
     """On four pictures that stay the same."""
-    task, state = task_and_state(**{"batch": 4, "learning_rate": 2e-3, "loss.adversarial": 0.0})
+    alone = {"batch": 4, "learning_rate": 2e-3, "loss.adversarial": 0.0}
+    task, state = task_and_state(**alone, **{"model.levels": 3, "model.layers": 2})
     step = jax.jit(task.steps(task.phases[0])["train"])
     found = []
     for _ in range(60):
@@ -281,7 +282,7 @@ def test_the_preview_shows_roles_result_and_masks(given, images):
     np.testing.assert_allclose(rows["attributes of"], x, atol=1e-6)
     np.testing.assert_allclose(rows["identity of"], np.roll(x, 4, 0), atol=1e-6)
     np.testing.assert_allclose(rows["expression of"], x[[2, 3, 0, 1, 6, 7, 4, 5]], atol=1e-6)
-    for side in (4, 8, 16):
+    for side in (8, 16):
         masks = rows[f"masks, {side} px"]
         np.testing.assert_allclose(masks.sum(-1), 1, atol=1e-5)
         squares = masks.reshape(BATCH, side, SIDE // side, side, SIDE // side, 3)
