@@ -4,12 +4,14 @@
         [--personas 3] [--swapped 3]
 
 Trains `demo.py` on a few puppets, from nothing unless a row says otherwise, and scores swaps of clips that were never
-trained on against the truth, blended with --blend none. Before each training the speed of its steps is measured, so
-that all would take equally long on a quiet machine, whatever a step costs. What is finished is kept: the same command
-continues; other --minutes or --personas want another --workdir.
+trained on against the truth, blended with --blend none. Before all trainings the speed of the steps of each is
+measured, so that all would take equally long on a quiet machine, whatever a step costs. What is finished is kept: the
+same command continues; other --minutes or --personas want another --workdir.
 """
 
+import itertools
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -114,12 +116,14 @@ def main(_) -> None:
     workdir = Path(WORKDIR.value)
     make_data(workdir)
     chosen = ONLY.value or list(CHOICES)
+    for name in chosen:
+        if name not in CHOICES:
+            raise app.UsageError(f"There is no choice '{name}'; choose of {', '.join(CHOICES)}.")
+    # All speeds in the same minutes: what else the machine does changes.
+    for name in chosen:
+        train(experiment(name, 0, workdir, PROBE), workdir / "probes" / name)
     for seed in range(SEEDS.value):
         for name in chosen:
-            if name not in CHOICES:
-                raise app.UsageError(
-                    f"There is no choice '{name}'; choose of {', '.join(CHOICES)}."
-                )
             result = workdir / "results" / f"{name}, {seed}.json"
             if not result.exists():
                 result.parent.mkdir(exist_ok=True)
@@ -137,11 +141,8 @@ def make_data(workdir: Path) -> None:
 
 def scores_of(name: str, seed: int, workdir: Path) -> dict[str, float]:
     """Trains one choice as long as all, and scores its swaps."""
-    probe = workdir / "probes" / f"{name}, {seed}"
-    train(experiment(name, seed, workdir, PROBE), probe)
-    steps = round(60 * MINUTES.value * speed(probe))
-
-    run = workdir / "runs" / probe.name
+    steps = round(60 * MINUTES.value * speed(workdir / "probes" / name))
+    run = workdir / "runs" / f"{name}, {seed}"
     train(experiment(name, seed, workdir, steps), run)
     output = evaluate(run, workdir / "held_out", (BLENDING,))
     rows = json.loads((output / "scores.json").read_text())["overall"]
@@ -162,9 +163,16 @@ def experiment(name: str, seed: int, workdir: Path, steps: int) -> ml_collection
 
 
 def speed(run: Path) -> float:
-    """Steps per second where they were fastest: other work on the machine can only slow them."""
-    rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return max(row["steps_per_second"] for row in rows if "steps_per_second" in row)
+    """Steps per second, each phase as fast as it ever was: other work on the machine can only slow it."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if "phase" in row]
+    steps, fastest = Counter(), {}
+    for before, row in itertools.pairwise([{"step": 0}, *rows]):
+        phase = row["phase"]
+        steps[phase] += row["step"] - before["step"]
+        fastest[phase] = max(fastest.get(phase, 0), row.get("steps_per_second", 0))
+    seconds = sum(count / fastest[phase] for phase, count in steps.items())
+    return steps.total() / seconds
 
 
 def show(results: Path) -> None:
