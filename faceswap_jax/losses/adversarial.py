@@ -55,6 +55,11 @@ def mean(loss: Callable[[Patches, Patches], Patches], real: Verdicts, fake: Verd
     return jnp.stack(scales).mean()
 
 
+def of_images(verdicts: Verdicts) -> Float[Array, "b"]:
+    """The verdict on each image: the mean over the patches of each scale, then over the scales."""
+    return jnp.stack([scale.mean((1, 2)) for scale in verdicts]).mean(0)
+
+
 def told_apart(real: Verdicts, fake: Verdicts) -> Value:
     """How often the real patch of a pair has the higher verdict: 0.5 if they look alike."""
     return mean(lambda a, b: (a > b).astype(jnp.float32), real, fake)

@@ -1,7 +1,7 @@
-"""Scores of images in [0, 1] against a reference, inside a mask."""
+"""Scores of images in [0, 1] against a reference, inside a mask; and of what is told apart by a number."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from faceswap_jax.losses.arrays import Images, Masks, PerImage
 from faceswap_jax.losses.ssim import LEAST_TERM, WINDOW, scale_terms, ssim_map
@@ -33,6 +33,21 @@ def ms_ssim(x: Images, y: Images, mask: Masks) -> PerImage:
         product *= jnp.maximum(mean, LEAST_TERM) ** weight
         mask = downsample(mask)
     return product.mean(-1)
+
+
+def roc_area(
+    scores: Float[Array, "*n"], positive: Bool[Array, "*n"], negative: Bool[Array, "*n"]
+) -> Float[Array, ""]:
+    """Area under the ROC curve: how often a positive scores above a negative; equal scores count as half.
+
+    What is neither counts nothing. NaN if there is none of either.
+    """
+    # In ascending order; all others lie above whatever is looked up.
+    others = jnp.sort(jnp.where(negative, scores, jnp.inf).ravel())
+    below = jnp.searchsorted(others, scores, side="left")
+    not_above = jnp.searchsorted(others, scores, side="right")
+    fraction = (below + not_above) / (2 * negative.sum())
+    return (fraction * positive).sum() / positive.sum()
 
 
 def _at_windows(mask: Masks) -> Float[Array, "b h-10 w-10 1"]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
@@ -22,6 +22,7 @@ from faceswap_jax.config import Demand, at_least, below, between, check, inside,
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.losses import arcface
+from faceswap_jax.losses.measures import roc_area
 from faceswap_jax.models import iresnet
 from faceswap_jax.ops import augmentation, optimizers, schedules
 from faceswap_jax.ops.masks import masked
@@ -149,7 +150,7 @@ class Task(OpenSetTask):
             cosine = arcface.cosines(embeddings, embeddings)
             metrics[f"{way}/same"] = (cosine * same).sum() / same.sum()
             metrics[f"{way}/different"] = (cosine * different).sum() / different.sum()
-            metrics[f"{way}/area"] = _area(cosine, same, different)
+            metrics[f"{way}/area"] = roc_area(cosine, same, different)
         return metrics
 
     def preview(self, phase: Phase) -> Preview:
@@ -180,18 +181,6 @@ class Task(OpenSetTask):
             resolution=self.config.resolution,
             **options,
         )
-
-
-def _area(
-    scores: Float[Array, "b b"], same: Bool[Array, "b b"], different: Bool[Array, "b b"]
-) -> Float[Array, ""]:
-    """Area under the ROC curve: how often one of `same` scores above one of `different`."""
-    order = jnp.argsort(scores.ravel())
-    same = same.ravel()[order]
-    different = different.ravel()[order]
-    # For each pair, in ascending order: the fraction of the different ones that score no higher
-    below = jnp.cumsum(different) * same / different.sum()
-    return below.sum() / same.sum()
 
 
 def _check(config: ml_collections.ConfigDict) -> None:

@@ -8,7 +8,16 @@ import ml_collections
 from faceswap_jax.errors import InputError
 from faceswap_jax.tasks.base import Task
 
-TASKS = ("autoencoder", "x2face", "attribute", "identity", "expression", "sync", "oracle")
+TASKS = (
+    "autoencoder",
+    "x2face",
+    "attribute",
+    "identity",
+    "expression",
+    "sync",
+    "oracle",
+    "detector",
+)
 """Modules of this package that hold a class `Task`."""
 
 AUTOENCODERS = ("comb", "parts", "tunable")

@@ -67,6 +67,9 @@ SMALL = {
     "sync": RUN
     | {"steps": 2, "warm_up": 1, "data.times": 2, "data.test": 8, "resolution": SIDE}
     | {"model.side": 8, "model.stem": 4, "model.levels": (4,), "model.embedding": 8},
+    "detector": RUN
+    | {"resolution": SIDE, "steps": 2, "warm_up": 1, "data.test": 8}
+    | {"model.halvings": 2, "model.scales": 2, "model.width": 1 / 16},
     "oracle": RUN
     | {"steps": 2, "warm_up": 1, "data.test": 8}
     | {"model.stem": 8, "model.levels": (8, 8), "model.squeeze": 8},
@@ -87,6 +90,9 @@ def experiment(name: str, data: Path) -> ml_collections.ConfigDict:
     config = configs.from_experiment(FILES[name])
     if "path" in config.data:
         config.data.path = str(data)
+    for system, folders in config.get("fakes", {}).items():
+        if folders:
+            config.fakes[system] = (str(data),)
     for role, path in config.get("features", {}).items():
         if path:
             config.features[role] = str(data / role)

@@ -54,6 +54,11 @@ def test_told_apart_is_the_fraction_of_pairs_in_which_the_real_one_wins():
     assert adversarial.told_apart(real, fake) == 0.5
 
 
+def test_the_verdict_on_an_image_counts_scales_alike():
+    expected = (REAL[0].mean((1, 2)) + REAL[1].mean((1, 2))) / 2
+    np.testing.assert_allclose(adversarial.of_images(REAL), expected, rtol=1e-5)
+
+
 def test_the_penalty_is_the_squared_slope_of_an_image_on_average():
     slopes = RNG.normal(size=(3, 4, 4, 2)).astype(np.float32)
 
