@@ -99,11 +99,10 @@ class Task(OpenSetTask):
         real = self._network_input(real_key, batch["real"])
         fake = self._network_input(fake_key, batch["fake"])
 
+        # One after the other: to join them would move images between devices.
         def loss(params):
-            # At once, for one program does both.
-            together = discriminator.apply(self.model, params, jnp.concatenate([real, fake]))
-            of_real = [verdicts[: len(real)] for verdicts in together]
-            of_fake = [verdicts[len(real) :] for verdicts in together]
+            of_real = discriminator.apply(self.model, params, real)
+            of_fake = discriminator.apply(self.model, params, fake)
             verdicts = adversarial.of_images(of_real), adversarial.of_images(of_fake)
             return adversarial.mean(LOSS, of_real, of_fake), verdicts
 
