@@ -51,7 +51,7 @@ Images = Float[Array, "b r r 3"]
 
 
 class Task(OpenSetTask):
-    """One phase. A batch is real images and as many fake ones: "real", "fake"; held out "real", "fakes" by system."""
+    """One phase. A batch is "real" images and, of each system, as many "fakes"."""
 
     def __init__(self, config: ml_collections.ConfigDict):
         super().__init__(config)
@@ -95,24 +95,31 @@ class Task(OpenSetTask):
         """One update on the cross entropy of all patches; "accuracy" is that of the images of the batch."""
         c = self.config
         key = jax.random.fold_in(state.key, state.step)
-        real_key, fake_key = jax.random.split(key)
+        real_key, *fake_keys = jax.random.split(key, 1 + len(batch["fakes"]))
         real = self._network_input(real_key, batch["real"])
-        fake = self._network_input(fake_key, batch["fake"])
+        fakes = [
+            self._network_input(key, images)
+            for key, images in zip(fake_keys, batch["fakes"].values(), strict=True)
+        ]
 
         # One after the other: to join them would move images between devices.
         def loss(params):
             of_real = discriminator.apply(self.model, params, real)
-            of_fake = discriminator.apply(self.model, params, fake)
-            verdicts = adversarial.of_images(of_real), adversarial.of_images(of_fake)
-            return adversarial.mean(LOSS, of_real, of_fake), verdicts
+            of_fakes = [discriminator.apply(self.model, params, fake) for fake in fakes]
+            losses = [adversarial.mean(LOSS, of_real, of_fake) for of_fake in of_fakes]
+            accuracies = [
+                _accuracy(adversarial.of_images(of_real), adversarial.of_images(of_fake))
+                for of_fake in of_fakes
+            ]
+            return jnp.stack(losses).mean(), jnp.stack(accuracies).mean()
 
         # Update step
         gradient = jax.value_and_grad(loss, has_aux=True)
-        (value, verdicts), gradients = gradient(state.params)
+        (value, accuracy), gradients = gradient(state.params)
         rate = schedules.warm_up_cosine(state.step, c.learning_rate, c.warm_up, c.steps)
         params, opt = optimizers.apply(optimizers.ADAM, gradients, state.opt, state.params, rate)
 
-        metrics = {"loss": value, "accuracy": _accuracy(*verdicts), "learning_rate": rate}
+        metrics = {"loss": value, "accuracy": accuracy, "learning_rate": rate}
         return replace(state, step=state.step + 1, params=params, opt=opt), metrics
 
     def _network_input(self, key: PRNGKeyArray, batch: Batch) -> Images:
@@ -207,10 +214,7 @@ class Task(OpenSetTask):
     def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
         """Real images of them, and fakes: of the same people if they are trained on, of all others if not."""
         known = set(self.config.identities)
-        fakes = {
-            name: [source for source in sources if (source.name in known) == trained]
-            for name, sources in self.fakes.items()
-        }
+        systems = self.config.trained_on if trained else self.fakes
 
         def images(sources: Sequence[PersonaSource]) -> grain.MapDataset:
             return batches(
@@ -222,12 +226,14 @@ class Task(OpenSetTask):
                 **options,
             )
 
-        real = images(identities)
-        if not trained:
-            of_systems = {name: images(sources) for name, sources in fakes.items()}
-            return _side_by_side({"real": real, "fakes": _side_by_side(of_systems)})
-        learned = [source for name in self.config.trained_on for source in fakes[name]]
-        return _side_by_side({"real": real, "fake": images(learned)})
+        # Systems count alike, however many people each shows.
+        fakes = {
+            name: images(
+                [source for source in self.fakes[name] if (source.name in known) == trained]
+            )
+            for name in systems
+        }
+        return _side_by_side({"real": images(identities), "fakes": _side_by_side(fakes)})
 
 
 # Verdicts

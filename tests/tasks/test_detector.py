@@ -104,10 +104,11 @@ def shown(part):
 def test_it_learns_from_real_faces_and_fakes_of_the_same_people(task):
     assert task.config.identities == tuple(KNOWN)
     batch = task.train_data(task.phases[0], 0, 1)[0]
-    assert batch.keys() == {"real", "fake"}
+    assert batch.keys() == {"real", "fakes"} and batch["fakes"].keys() == {"attribute"}
     assert shown(batch["real"]) == (set(KNOWN), {"real.mp4"})
-    assert shown(batch["fake"]) == (set(KNOWN), {"striped.mp4"})
-    assert all(part["image"].shape == (8, SIDE, SIDE, 3) for part in batch.values())
+    assert shown(batch["fakes"]["attribute"]) == (set(KNOWN), {"striped.mp4"})
+    for part in (batch["real"], batch["fakes"]["attribute"]):
+        assert part["image"].shape == (8, SIDE, SIDE, 3)
 
 
 def test_it_is_scored_by_everybody_else_system_by_system(task):
@@ -128,9 +129,13 @@ def test_hosts_share_a_batch(task):
     phase = task.phases[0]
     whole = task.train_data(phase, 0, 1)[3]
     parts = [task.train_data(phase, host, 2)[3] for host in range(2)]
-    for name in ("real", "fake"):
-        together = np.concatenate([part[name]["image"] for part in parts])
-        np.testing.assert_array_equal(together, whole[name]["image"])
+    of_hosts = [(part["real"]["image"], part["fakes"]["attribute"]["image"]) for part in parts]
+    for shares, image in zip(
+        zip(*of_hosts, strict=True),
+        (whole["real"]["image"], whole["fakes"]["attribute"]["image"]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(np.concatenate(shares), image)
 
 
 def test_it_finds_the_fakes_of_the_system_that_it_learns_and_no_others(task, fresh):
