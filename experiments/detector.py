@@ -1,8 +1,10 @@
 """Detector of fakes: which faces a run has made, and whether who can tell those can tell another run's.
 
 Costs: 348 thousand weights. 600 steps take half a minute on a part of two busy cores, less than making the fakes.
-Expect: EXPECT
-Reproduces: nothing published. The network is the discriminator of experiments/attribute.py; the loss is its cross entropy.
+Expect: of 12 puppets never seen, fakes of the system that it has learned from have an area under the ROC curve of 0.95
+(MC-AAD after 624 steps) and 0.88 (the demo's decoders), those of the other one 0.5 to 0.7. At the threshold 0 accuracies
+are 0.7 and 0.8, and 0.5 to 0.6: real faces pass, and so do many fakes. Real people were not tried.
+Reproduces: nothing published. Network and cross entropy are those of the discriminator of experiments/attribute.py.
 
     faceswap prepare clips --output real --resolution 64
     faceswap synthesize --workdir runs/attribute --identities known/lend --attributes known/clips --output fakes/known
