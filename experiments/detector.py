@@ -2,7 +2,7 @@
 
 Costs: 348 thousand weights. 600 steps take half a minute on a part of two busy cores, less than making the fakes.
 Expect: of 12 puppets never seen, fakes of the system that it has learned from have an area under the ROC curve of 0.95
-(MC-AAD after 624 steps) and 0.88 (the demo's decoders), those of the other one 0.5 to 0.7. At the threshold 0 accuracies
+(MC-AAD after 624 steps) and 0.88 (the demo's decoders), those of the other 0.5 to 0.7. At the threshold 0 accuracies
 are 0.7 and 0.8, and 0.5 to 0.6: real faces pass, and so do many fakes. Real people were not tried.
 Reproduces: nothing published. Network and cross entropy are those of the discriminator of experiments/attribute.py.
 
