@@ -121,7 +121,7 @@ def main(_) -> None:
             raise app.UsageError(f"There is no choice '{name}'; choose of {', '.join(CHOICES)}.")
     # All speeds in the same minutes: what else the machine does changes.
     for name in chosen:
-        train(experiment(name, 0, workdir, PROBE), workdir / "probes" / name)
+        finish(experiment(name, 0, workdir, PROBE), workdir / "probes" / name)
     for seed in range(SEEDS.value):
         for name in chosen:
             result = workdir / "results" / f"{name}, {seed}.json"
@@ -143,11 +143,17 @@ def scores_of(name: str, seed: int, workdir: Path) -> dict[str, float]:
     """Trains one choice as long as all, and scores its swaps."""
     steps = round(60 * MINUTES.value * speed(workdir / "probes" / name))
     run = workdir / "runs" / f"{name}, {seed}"
-    train(experiment(name, seed, workdir, steps), run)
+    finish(experiment(name, seed, workdir, steps), run)
     output = evaluate(run, workdir / "held_out", (BLENDING,))
     rows = json.loads((output / "scores.json").read_text())["overall"]
     found = rows[row_name("swap", BLENDING)]
     return {"steps": steps} | {score: found[score]["mean"] for score in COLUMNS}
+
+
+def finish(config: ml_collections.ConfigDict, run: Path) -> None:
+    """Trains to the end, or ends the program where it is interrupted."""
+    if not train(config, run):
+        raise SystemExit(130)
 
 
 def experiment(name: str, seed: int, workdir: Path, steps: int) -> ml_collections.ConfigDict:
