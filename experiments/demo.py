@@ -52,11 +52,10 @@ what they are apart (--minutes 5 --only "demo.py from nothing,..."):
     these values, from `puppets`         961   16.6 ± 0.0   12.8 ± 0.1  14.6 ± 0.5  21.9 ± 0.3  22.5 ± 0.0     0.66
     one encoder for all                1,366   15.7         22.0        17.7        24.2        31.1           0.52
     Adam at 0.001 for Muon at 0.02     1,481   15.8         19.5        17.8        26.2        27.7           0.49
-    grown from 16 px                   1,168   13.1         20.1        26.0        30.0        29.4           0.37
 
 Seeds differ by less than choices do. The start is worth 1 dB and 6 points of mouth, gaze and lids still. From nothing,
-Adam makes up for its slower learning by steps that take two thirds of the time. Growing costs 2.5 dB, and one encoder
-for all sees less of gaze and mouth.
+Adam makes up for its slower learning by steps that take two thirds of the time, and one encoder for all sees less of
+gaze and mouth.
 
 Tried in as little time, one seed, and not built in for want of a gain: faces sampled so that rare gazes, lids, mouths
 and turns come as often as usual ones (from nothing: PSNR as before, gaze 1.6 degrees worse, mouth 1.6 % better); a
