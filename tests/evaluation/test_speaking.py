@@ -106,7 +106,8 @@ def test_a_mouth_that_does_what_is_heard_follows(actor, deaf, speech, faces):
     assert spoken.images.shape == (2, 4, 128, 128, 3)
     for row, values in spoken.rows.items():
         assert set(values) == set(scores)
-        assert mean(spoken, row, "correlation") > 0.9
+        # The nearest of eleven openings is shown: rounding decides between two of them.
+        assert mean(spoken, row, "correlation") > 0.85
         # A mouth is read otherwise where the head looks elsewhere.
         for name in ("amplitude", "jitter"):
             assert mean(spoken, row, name) == pytest.approx(1, abs=0.4)
