@@ -30,7 +30,8 @@ EXPECTED = 3
 """Compilations of a variant whose memory is a line: two for the line and one that confirms it."""
 
 ENOUGH = 1.1
-"""What was confirmed stands, unless a better line promises so many times as much."""
+"""What was confirmed stands, unless a better line promises so many times as much; what fits stands, if so many times as
+much does not."""
 
 FAR = 64
 """How many times as far as the last batch a line is trusted."""
@@ -152,23 +153,28 @@ def largest(
         The batch, 0 if none fits, and the bytes that a line had promised for it; None if no line led there.
     """
     fitting = {}
+    refused = []
     promised = {}
-    too_large = math.inf
     batch = first
     while True:
         needed = peak(batch)
         if needed is None:
-            too_large = batch
+            refused.append(batch)
         else:
             fitting[batch] = needed
 
+        # A compiler that runs out of memory saves some, so a batch may fit though a smaller one does not.
         best = max(fitting, default=0)
+        too_large = min((one for one in refused if one > best), default=math.inf)
+        if too_large <= ENOUGH * best:
+            return best, promised.get(best)
+
         batch, promise = _next(fitting, too_large, available)
         batch = batch // unit * unit
-        confirmed = best in promised and batch < ENOUGH * best
+        confirmed = promise and best in promised and batch < ENOUGH * best
         if batch <= best or confirmed:
             return best, promised.get(best)
-        if promise is not None:
+        if promise:
             promised[batch] = promise(batch)
 
 
@@ -177,8 +183,9 @@ def _next(
 ) -> tuple[int, Callable[[int], float] | None]:
     """The batch to ask for next, and the line that promises it, if there is one."""
     *_, before, best = [0, 0, *sorted(fitting)]
+    between = (best + too_large) / 2
     if not before:
-        return int(min(2 * best or math.inf, (best + too_large) / 2)), None
+        return int(min(2 * best or math.inf, between)), None
 
     slope = (fitting[best] - fitting[before]) / (best - before)
 
@@ -190,8 +197,8 @@ def _next(
         batch = best + (available - fitting[best]) / slope
     batch = min(batch, FAR * best)
     if batch >= too_large:
-        # The line promised too much.
-        batch = (best + 3 * too_large) / 4
+        # More than there is
+        return int(between), None
     return int(batch), line
 
 

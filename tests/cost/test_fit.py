@@ -53,6 +53,27 @@ def test_what_is_no_line_is_found_to_within_a_tenth(needed, first):
     assert len(asked) <= 12 and len(set(asked)) == len(asked)
 
 
+@pytest.mark.parametrize(
+    "needed",
+    [
+        # A flat line promises far more than there is.
+        lambda batch: 100 + batch / 20 if batch < 9300 else 1100,
+        # Waves: some batches fit though smaller ones do not.
+        lambda batch: batch / 10 + 100 * math.sin(batch / 300),
+        # Where memory gets short, every other batch is packed more tightly.
+        lambda batch: batch / 10 - 200 * (batch > 8000 and batch // 500 % 2),
+    ],
+)
+@pytest.mark.parametrize("first", [16, 9000, 20_000])
+def test_what_does_not_grow_with_the_batch_is_not_asked_for_without_end(needed, first):
+    (batch, _), asked = asked_of(needed, 1000, first)
+    assert needed(batch) <= 1000 and batch > 8000
+    assert len(asked) <= 12 and len(set(asked)) == len(asked)
+    # What fits is confirmed by a line, or near what does not fit.
+    too_large = min((one for one in asked if one > batch), default=batch)
+    assert too_large <= 1.1 * batch
+
+
 def test_a_large_first_batch_is_halved_until_one_fits():
     (batch, _), asked = asked_of(lambda batch: 300 * batch, 1000, 40)
     assert batch == 3 and asked[:5] == [40, 20, 10, 5, 2]
