@@ -1,7 +1,6 @@
 """MC-AAD on rendered puppets, at 64 px: identities and expressions of puppets that it has never seen.
 
-Costs: 0.84 seconds of CPU time a step, so some two hours on two quiet cores; 0.4 to 1.3 steps a second on half of a
-busy one. 3.4 GiB.
+Costs: 2.5 steps a second on two quiet cores, so 80 minutes; 0.4 to 1.3 steps a second on half of a busy one. 3.4 GiB.
 Expect: not measured to its end. Of the first 600 steps: people never seen as themselves have 19.8 dB, still rising, and
 results keep head, pose and background of the attribute picture; faces are soft and spotted. The frozen network finds
 the identity that was lent in 75 % of 64 people, 2 % are chance, and is no judge: the training goes against it.
