@@ -7,6 +7,8 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from faceswap_jax.faces.decoded import side_data_of
+
 
 class Mastering(NamedTuple):
     """As x264 and x265 want it to be said.
@@ -27,7 +29,7 @@ NO_MASTERING = Mastering()
 def read_mastering(frame: av.VideoFrame) -> Mastering:
     """What a decoded frame says of it."""
     try:
-        known = {side_data.type.name: bytes(side_data) for side_data in frame.side_data}
+        known = {side_data.type.name: bytes(side_data) for side_data in side_data_of(frame)}
     except ValueError:
         # PyAV gives none where there is also one that it does not know.
         return NO_MASTERING
