@@ -23,7 +23,7 @@ from data_pipelines.prepare.pool import begin_worker
 from data_pipelines.prepare.prepare import carry_out, is_empty
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.puppets.clips import write_clip
-from data_pipelines.puppets.parameters import check_index
+from data_pipelines.puppets.parameters import check_index, sample_stylist
 from data_pipelines.puppets.renderer import MAX_SIZE, MIN_SIZE
 from data_pipelines.puppets.source import PuppetTrack
 from data_pipelines.puppets.tracks import check_rate
@@ -267,6 +267,7 @@ def write_records(
     resolution: int,
     processes: int = 1,
     together: int = 1,
+    restyled: bool = False,
 ) -> Manifest:
     """Writes the data set that `faceswap prepare` would make of clips, with exact landmarks, irises, poses and audio.
 
@@ -280,6 +281,7 @@ def write_records(
         resolution: side of the aligned crops in pixels.
         processes: how many work at once; 1 works in this process.
         together: so many neighbours show the same performances, those of the first of them, in the same scenes.
+        restyled: in every track a puppet has the glasses, hair, beard and skin tone of another one.
 
     Raises:
         InputError: a value makes no sense, the output holds something else, or it cannot be written.
@@ -289,7 +291,7 @@ def write_records(
             f"{len(personas)} puppets cannot perform {together} together; choose a divisor of their number."
         )
     settings = Settings(resolution=resolution)
-    clips = _tracks(world_seed, personas, tracks, frames, rate, together)
+    clips = _tracks(world_seed, personas, tracks, frames, rate, together, restyled)
     plan = jobs.plan(clips, settings.clips_per_shard)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     return carry_out(plan, output, settings, processes, console)
@@ -302,6 +304,7 @@ def _tracks(
     frames: int,
     rate: float,
     together: int = 1,
+    restyled: bool = False,
 ) -> list[PuppetTrack]:
     count = len(personas) * len(tracks)
     if not 1 <= count <= MOST_CLIPS:
@@ -310,11 +313,14 @@ def _tracks(
         )
     check_rate(rate)
     _check_track(min(personas), min(tracks), frames)
-    return [
-        PuppetTrack.of(world_seed, persona, number, frames, rate, personas[i - i % together])
-        for i, persona in enumerate(personas)
-        for number in tracks
-    ]
+    found = []
+    for i, persona in enumerate(personas):
+        performer = personas[i - i % together]
+        for number in tracks:
+            stylist = sample_stylist(world_seed, persona, number) if restyled else persona
+            clip = PuppetTrack.of(world_seed, persona, number, frames, rate, performer, stylist)
+            found.append(clip)
+    return found
 
 
 def _check_track(persona: int, number: int, frames: int) -> None:

@@ -182,6 +182,7 @@ _STRATA = 8
 # Separate random streams of one world.
 _PERSONA_STREAM = 1
 _SCENE_STREAM = 2
+_STYLE_STREAM = 3
 Parameters = TypeVar("Parameters", Persona, Performance, Scene)
 
 
@@ -249,6 +250,13 @@ def sample_scene(world_seed: int, persona: int, track: int) -> Scene:
     rng = np.random.default_rng([world_seed, _SCENE_STREAM, persona, track])
     fractions = rng.random(len(SCENE_SPANS))
     return _from_fractions(Scene, fractions)
+
+
+def sample_stylist(world_seed: int, persona: int, track: int) -> int:
+    """Number of the persona whose glasses, hair, beard and skin tone a persona has in a track where it is restyled."""
+    check_index(world_seed=world_seed, persona=persona, track=track)
+    rng = np.random.default_rng([world_seed, _STYLE_STREAM, persona, track])
+    return int(rng.integers(2**20))
 
 
 def wearing(persona: Persona, other: Persona) -> Persona:

@@ -29,7 +29,8 @@ class PuppetTrack(RenderedClip):
         world_seed: of its world.
         puppet: number of the persona.
         performer: number of the persona whose performance and scene it shows, its own or another's.
-        track: number of that one's track.
+        stylist: number of the persona whose glasses, hair, beard and skin tone it has, its own or another's.
+        track: number of the performer's track.
         rate: of them per second.
     """
 
@@ -37,6 +38,7 @@ class PuppetTrack(RenderedClip):
     world_seed: int
     puppet: int
     performer: int
+    stylist: int
     track: int
     rate: float
 
@@ -49,8 +51,9 @@ class PuppetTrack(RenderedClip):
         frames: int,
         rate: float,
         performer: int | None = None,
+        stylist: int | None = None,
     ) -> Self:
-        """The track with its usual names: puppet000, puppet000/00; its own one, or another performer's."""
+        """The track with its usual names: puppet000, puppet000/00; its own one, or another performer's or stylist's."""
         persona = f"puppet{puppet:03}"
         path = Path(persona, f"{track:02}")
         return cls(
@@ -61,6 +64,7 @@ class PuppetTrack(RenderedClip):
             world_seed=world_seed,
             puppet=puppet,
             performer=puppet if performer is None else performer,
+            stylist=puppet if stylist is None else stylist,
             track=track,
             rate=rate,
         )
@@ -111,7 +115,8 @@ class PuppetRecords:
         clip = self._clip
         # The crop covers about half of a puppet's frame.
         size = min(2 * self._resolution, MAX_SIZE)
-        cast = Cast.swap(clip.puppet, Take(clip.performer, clip.track, index))
+        take = Take(clip.performer, clip.track, index)
+        cast = Cast(clip.puppet, performance=take, scene=take, accessories=clip.stylist)
         frame = truth(clip.world_seed, cast, size, clip.rate)
         record = face_record(
             frame.image,

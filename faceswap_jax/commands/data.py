@@ -115,6 +115,11 @@ class Puppets(Command):
             1,
             MOST_PUPPETS,
         )
+        meaning = (
+            "With --format=records: in every track a puppet has the glasses, hair, beard and skin tone of another one, "
+            "so that the shape of the face alone tells who it is."
+        )
+        flags.DEFINE_boolean("restyled", False, meaning, values)
         _define_processes(values)
 
     def run(self, values, inputs):
@@ -122,7 +127,8 @@ class Puppets(Command):
         from data_pipelines.puppets.sheet import write_contact_sheet
 
         # Clips have a size and records a resolution; the other flag would do nothing.
-        unused = ("resolution", "together") if values.format == "clips" else ("size",)
+        of_records = ("resolution", "together", "restyled")
+        unused = of_records if values.format == "clips" else ("size",)
         for name in unused:
             if values[name].present:
                 raise InputError(
@@ -143,6 +149,7 @@ class Puppets(Command):
                 values.resolution,
                 values.processes,
                 values.together,
+                values.restyled,
             )
             return
         clips = PuppetClips.regular(

@@ -10,6 +10,7 @@ from data_pipelines.prepare.jobs import Job
 from data_pipelines.prepare.settings import Settings
 from data_pipelines.prepare.verify import verify
 from data_pipelines.puppets.dataset import write_records
+from data_pipelines.puppets.parameters import sample_stylist
 from data_pipelines.puppets.source import PuppetTrack
 from data_pipelines.puppets.tracks import render_frame
 from data_pipelines.records import SHARDS, Manifest, decode
@@ -72,6 +73,26 @@ def test_puppets_together_show_the_same_performances_with_faces_of_their_own(tmp
         assert not np.array_equal(first.pose, third.pose)
     with pytest.raises(InputError, match="4 puppets cannot perform 3 together"):
         write_records(tmp_path / "others", *arguments, together=3)
+
+
+def test_restyled_puppets_keep_shape_and_performance_and_look_otherwise_in_every_track(tmp_path):
+    arguments = (0, range(2), range(2), 1, 8.0, 32)
+    looks = []
+    for restyled in (False, True):
+        folder = tmp_path / str(restyled)
+        write_records(folder, *arguments, restyled=restyled)
+        opened = open_data(
+            ml_collections.ConfigDict({"kind": "tracks", "path": str(folder), "split": "train"})
+        )
+        looks.append([source.read(n, decode) for source in opened.values() for n in range(2)])
+    for own, restyled in zip(*looks, strict=True):
+        np.testing.assert_array_equal(own.landmarks, restyled.landmarks)
+        assert not np.array_equal(own.image, restyled.image)
+
+    # Another stylist for every puppet and track, the same again for the same one
+    stylists = [sample_stylist(0, persona, track) for persona in range(8) for track in range(8)]
+    assert len(set(stylists)) == 64
+    assert sample_stylist(0, 7, 7) == stylists[-1]
 
 
 def test_records_of_other_puppets_are_made_anew():
