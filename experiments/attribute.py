@@ -73,6 +73,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.loss.reconstruction = 10.0  # of every picture as itself
     c.loss.attributes = 10.0
     c.loss.features = 5.0  # of each of c.features
+    c.loss.features_warm_up = 0  # steps over which their weight rises
     c.loss.cycle = 1.0  # 0: no cycle, and a third less to compute
     c.loss.adversarial = 1.0
     c.loss.adversary = "cross_entropy"  # as in the source; "hinge"; "relativistic"

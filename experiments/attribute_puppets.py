@@ -28,7 +28,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.features.expression = "runs/expression"
     c.model.update(resolution=64, levels=6, width=0.25)
     c.model.discriminator.update(halvings=4, scales=2, width=0.25)
-    c.loss.update(adversary="relativistic", penalty=1.0, adversarial_warm_up=2_000)
+    c.loss.update(features=1.0, features_warm_up=3_000)
+    c.loss.update(adversary="relativistic", penalty=0.01, adversarial_warm_up=2_000)
     c.data.same = 0.1
     c.steps = 12_000
     c.average = 0.99

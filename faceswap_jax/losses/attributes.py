@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from faceswap_jax.losses.arrays import Images
+
 Maps = Float[Array, "b h w c"]
 Value = Float[Array, ""]
 
@@ -16,6 +18,11 @@ def half_square(x: Maps, y: Maps) -> Value:
     """
     difference = x.astype(jnp.float32) - y.astype(jnp.float32)
     return 0.5 * (difference**2).mean()
+
+
+def apart(x: Images, y: Images) -> Value:
+    """`half_square` of images in [0, 1], counted in [-1, 1]: there public code has them, and the weights are for it."""
+    return 2**2 * half_square(x, y)
 
 
 def unlike(x: Sequence[Maps], y: Sequence[Maps]) -> Value:

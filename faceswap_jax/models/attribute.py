@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.ops.convolution import conv_general_dilated
-from faceswap_jax.ops.resample import upsample, upsample_linear
+from faceswap_jax.ops.resample import upsample_linear
 
 LEAK = 0.1  # slope of the encoder's LeakyReLU below zero
 EPSILON = 1e-5  # added to variances
@@ -228,7 +228,7 @@ class Generator(nn.Module):
         for level, given in enumerate(attributes):
             last = level == c.levels - 1
             if level:
-                h = upsample(h)
+                h = upsample_linear(h)
             channels = 3 if last else c.generated(level + 1)
             # Pale images at first: tanh has no slope where they are strong. Not grey ones, whose variance is zero.
             init = PALE if last else HE

@@ -66,6 +66,9 @@ EVALUATED = 4  # batches
 TERMS = ("reconstruction", "attributes", "features", "cycle", "adversarial")
 """Of the loss, as `config.loss` has their weights."""
 
+RISING = ("features", "adversarial")
+"""Terms whose weights rise over the first steps, for there are no faces yet to be judged."""
+
 IDENTITY = "identity"
 """The role whose feature is taken from pictures of somebody when faces of a clip are changed; the others stay."""
 
@@ -180,11 +183,11 @@ class Task(OpenSetTask):
         key = jax.random.fold_in(state.key, state.step)
         images = precision.from_bytes(batch["image"])
         by = lenders(key, len(images), list(self.networks.frozen), c.data.same)
-        weight = c.loss.adversarial * _risen(state.step, c.loss.adversarial_warm_up)
+        risen = {name: _risen(state.step, c.loss[f"{name}_warm_up"]) for name in RISING}
 
         def loss(params):
             frozen = state.extras["features"]
-            return losses(self.networks, c.loss, regularised, params, frozen, images, by, weight)
+            return losses(self.networks, c.loss, regularised, params, frozen, images, by, risen)
 
         # Update step
         gradients, metrics = jax.grad(loss, has_aux=True)(state.params)
@@ -392,11 +395,11 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "model.discriminator.scales": at_least(1),
         "model.discriminator.width": positive(),
         "loss.adversary": one_of(*ADVERSARIES),
-        "loss.adversarial_warm_up": at_least(0),
         "loss.penalty": at_least(0),
         "loss.penalty_every": at_least(1),
     }
     demands |= {f"loss.{name}": at_least(0) for name in TERMS}
+    demands |= {f"loss.{name}_warm_up": at_least(0) for name in RISING}
     check(config, demands)
     halvings = max(config.model.levels - 1, judge.halvings + judge.scales - 1)
     check(config, {"model.resolution": _multiple(2**halvings)})

@@ -98,7 +98,7 @@ def losses(
     frozen: Mapping[str, PyTree],
     images: Images,
     by: Lenders,
-    adversarial_weight: Float[Array, ""],
+    risen: Mapping[str, Float[Array, ""]],
 ) -> tuple[Float[Array, ""], Terms]:
     """The sum that both sides go down, each with its own weights, and its terms, all means over the batch.
 
@@ -114,7 +114,7 @@ def losses(
         frozen: of the networks that read features, by role.
         images: in [0, 1].
         by: who lends features to whom.
-        adversarial_weight: of the generator's adversarial loss.
+        risen: how far the weights of "features" and "adversarial" have risen, 0 to 1.
     """
     encode = partial(attribute.encode, networks.generator, params)
     generate = partial(networks.generate, params)
@@ -123,7 +123,7 @@ def losses(
 
     # Every picture as itself
     maps, own = encode(images), read(images)
-    terms["reconstruction"] = attributes.half_square(generate(maps, own).images, images)
+    terms["reconstruction"] = attributes.apart(generate(maps, own).images, images)
 
     # Every picture with what others lend it
     wanted = lent(own, by)
@@ -139,7 +139,7 @@ def losses(
     # Back again: whoever was lent a feature returns it.
     if weights.cycle:
         returned = generate(encode(made), lent(told, by)).images
-        terms["cycle"] = attributes.half_square(returned, images)
+        terms["cycle"] = attributes.apart(returned, images)
 
     # The generator against a discriminator that stays as it is
     adversary = ADVERSARIES[weights.adversary]
@@ -148,14 +148,10 @@ def losses(
     real, fake = judge_still(images), judge_still(made)
     terms["adversarial"] = adversarial.mean(adversary.generator, real, fake)
 
-    factors = {
-        "adversarial": adversarial_weight,
-        **dict.fromkeys(networks.frozen, weights.features),
-    }
     total = 0.0
     for name, term in terms.items():
-        factor = factors[name] if name in factors else weights[name]
-        total += factor * term
+        kind = "features" if name in networks.frozen else name
+        total += risen.get(kind, 1.0) * weights[kind] * term
     metrics = {"loss": total} | terms
 
     # The discriminator against images that stay as they are
