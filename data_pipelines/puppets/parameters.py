@@ -153,6 +153,9 @@ EXPRESSION = {
 }
 """Parameters of the performance whose errors are told together."""
 
+ACTED = ("gaze_x", "gaze_y", *(name for names in EXPRESSION.values() for name in names))
+"""Parameters of the performance that are neither pose nor place in the image."""
+
 ACCESSORIES = (
     "skin_tone",
     "skin_warmth",
@@ -257,6 +260,11 @@ def sample_stylist(world_seed: int, persona: int, track: int) -> int:
     check_index(world_seed=world_seed, persona=persona, track=track)
     rng = np.random.default_rng([world_seed, _STYLE_STREAM, persona, track])
     return int(rng.integers(2**20))
+
+
+def acting(performance: Performance, other: Performance) -> Performance:
+    """A performance with the gaze, lids, brows and mouth of another one."""
+    return dataclasses.replace(performance, **{name: getattr(other, name) for name in ACTED})
 
 
 def wearing(persona: Persona, other: Persona) -> Persona:

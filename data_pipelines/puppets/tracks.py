@@ -16,6 +16,7 @@ from jaxtyping import Float
 from data_pipelines.puppets.parameters import (
     PERFORMANCE_SPANS,
     Performance,
+    acting,
     check_index,
     limits,
     sample_persona,
@@ -97,15 +98,17 @@ class Cast:
 
     Attributes:
         identity: whose face, the number of a persona.
-        performance: whose pose, expression, gaze and place in the image.
+        performance: whose pose and place in the image, and whose expression and gaze unless somebody lends them.
         scene: whose light, background and camera; its frame plays no role.
         accessories: whose glasses, hair, beard and skin tone (`ACCESSORIES`), the number of a persona.
+        expression: whose gaze, lids, brows and mouth (`ACTED`); None: those of the performance.
     """
 
     identity: int
     performance: Take
     scene: Take
     accessories: int
+    expression: Take | None = None
 
     @classmethod
     def swap(cls, identity: int, target: Take) -> Self:
@@ -119,9 +122,8 @@ class Cast:
 
     @classmethod
     def attribute(cls, identity: int, attribute: Take, expression: Take | None = None) -> Self:
-        """The attribute picture with another's features, and perhaps the performance of a third: MC-AAD."""
-        performance = attribute if expression is None else expression
-        return cls(identity, performance, scene=attribute, accessories=attribute.persona)
+        """The attribute picture with another's identity, and perhaps the expression of a third: MC-AAD."""
+        return cls(identity, attribute, attribute, attribute.persona, expression)
 
 
 def render_frame(
@@ -149,19 +151,29 @@ def truth(world_seed: int, cast: Cast, size: int, rate: float = RATE) -> Frame:
     Raises:
         InputError: a number is not whole or negative, or the size is impossible.
     """
-    take = cast.performance
     check_index(identity=cast.identity, accessories=cast.accessories)
-    check_index(persona=take.persona, track=take.track, frame=take.frame)
-
     persona = sample_persona(world_seed, cast.identity)
     if cast.accessories != cast.identity:
         persona = wearing(persona, sample_persona(world_seed, cast.accessories))
-    blocks = int(take.frame) // _BLOCK + 1
-    values = _values(world_seed, take.persona, take.track, blocks, float(rate))
-    performance = Performance(*values[int(take.frame)].tolist())
+
+    performance = _performance(world_seed, cast.performance, rate)
+    if cast.expression is not None:
+        performance = acting(performance, _performance(world_seed, cast.expression, rate))
 
     scene = sample_scene(world_seed, cast.scene.persona, cast.scene.track)
     return render(persona, performance, scene, size)
+
+
+def _performance(world_seed: int, take: Take, rate: float) -> Performance:
+    """What a puppet does in one frame.
+
+    Raises:
+        InputError: a number is not whole or negative.
+    """
+    check_index(persona=take.persona, track=take.track, frame=take.frame)
+    blocks = int(take.frame) // _BLOCK + 1
+    values = _values(world_seed, take.persona, take.track, blocks, float(rate))
+    return Performance(*values[int(take.frame)].tolist())
 
 
 @functools.lru_cache(maxsize=64)

@@ -83,13 +83,17 @@ def test_a_reenactment_keeps_all_of_the_source_but_its_performance():
     assert moved == source | {"performance": driving["performance"]}
 
 
-def test_an_attribute_picture_keeps_all_but_the_identity_and_perhaps_the_performance():
+def test_an_attribute_picture_keeps_all_but_the_identity_and_perhaps_the_expression():
     kept, identity = shown(OWN), shown(Cast.swap(5, OTHER))["identity"]
     assert shown(Cast.attribute(5, TARGET)) == kept | {"identity": identity}
     third = Take(persona=1, track=2, frame=11)
-    performance = shown(Cast.swap(1, third))["performance"]
-    expected = kept | {"identity": identity, "performance": performance}
-    assert shown(Cast.attribute(5, TARGET, third)) == expected
+    lent = shown(Cast.attribute(5, TARGET, third))
+    own, others = kept["performance"], shown(Cast.swap(1, third))["performance"]
+    assert lent == kept | {"identity": identity, "performance": lent["performance"]}
+    pose = {"yaw", "pitch", "roll", "translate_x", "translate_y"}
+    for name, value in vars(lent["performance"]).items():
+        assert value == getattr(own if name in pose else others, name), name
+        assert getattr(own, name) != getattr(others, name), name
 
 
 @pytest.mark.parametrize(
