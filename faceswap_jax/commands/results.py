@@ -180,10 +180,13 @@ class Reenact(Command):
 
 
 class Evaluate(Command):
-    """Swap clips between all personas, or drive everybody by all clips, and score the results."""
+    """Swap clips between all personas, lend everybody's features or drive everybody by all clips, and score it."""
 
     name = "evaluate"
-    usage = "(--workdir DIR | --model DIR --output DIR) --data DIR [--blend METHOD,...] [--embedder PATH]"
+    usage = (
+        "(--workdir DIR | --model DIR --output DIR) --data DIR [--blend METHOD,...] [--embedder PATH] "
+        "[--detector DIR]"
+    )
     required = ("data", "blend")
 
     def define(self, values, arguments):
@@ -202,6 +205,8 @@ class Evaluate(Command):
             "weights, .onnx or .safetensors. By default two networks, dlib's and SFace.",
             values,
         )
+        meaning = "Folder of a 'detector' run, which says how well it tells swapped faces from the real ones of --data."
+        flags.DEFINE_string("detector", None, meaning, values)
 
     def run(self, values, inputs):
         from faceswap_jax.evaluation.bench import evaluate
@@ -217,6 +222,7 @@ class Evaluate(Command):
             _path(values.embedder),
             values.step,
             _path(values.output),
+            _path(values.detector),
         )
 
 

@@ -14,15 +14,20 @@ from faceswap_jax.artifacts.models import load
 from faceswap_jax.editing.control import FILE, Control
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.acting import Judge, read_actors, score_all
-from faceswap_jax.evaluation.frames import pairs_of
+from faceswap_jax.evaluation.detection import check_detector
+from faceswap_jax.evaluation.frames import spread
 from faceswap_jax.evaluation.report import Scored, Summary, summarise
 from faceswap_jax.evaluation.speaking import score_speech
 from faceswap_jax.evaluation.swapping import Bench, score_swaps
+from faceswap_jax.evaluation.wanted import Pair, pairs_by_role, pairs_of
 from faceswap_jax.faces import blend
 from faceswap_jax.faces.picture import save_grid
 from faceswap_jax.files import make_folder
 from faceswap_jax.inference.generator import Generator
 from faceswap_jax.reporting.board import Board
+
+SHOWN = 8
+"""Pairs in a grid: more would be too many to look at."""
 
 
 def evaluate(
@@ -32,12 +37,14 @@ def evaluate(
     embedder: Path | None = None,
     step: int | None = None,
     output: Path | None = None,
+    detector: Path | None = None,
 ) -> Path:
     """Shows every persona, or everybody who has a clip in the folder, with the performance of the clips, and scores it.
 
     Faces of a run that makes such are blended into the clips of others. A run that knows nobody by name, but can be
-    lent identities, is shown everybody of the folder, each by the first clip. A run that makes whole images is given
-    pictures of everybody, who is driven by the own clip and by those of the others.
+    lent features, is lent those of everybody in the folder, each by the first clip: identities, expressions, and
+    both by two people, in a table of each. A run that makes whole images is given pictures of everybody, who is driven
+    by the own clip and by those of the others.
 
     Args:
         workdir: folder of a trained run, or of an artifact.
@@ -48,20 +55,24 @@ def evaluate(
             None.
         step: which checkpoint of the run, by its number of steps; the newest sound one if not given.
         output: folder for the results; `evaluation` in `workdir` if not given.
+        detector: folder of a run of experiments/detector.py that tells swapped faces from the real ones of the folder.
 
     Returns:
-        A folder in `output`: scores.json and scores.md, grid.png, and the swapped clips; of whole images two folders
-        of tables and grid, `self` and `cross`, and `sound` where a control and clips have some. A run that is shown in
-        W&B has the tables of means there too.
+        A folder in `output`: scores.json and scores.md, grid.png, and the swapped clips. Of lent features it has a
+        folder of these for each role, `identity`, `expression` and `both`; of whole images two of tables and grid,
+        `self` and `cross`, and `sound` where a control and clips have some. A run that is shown in W&B has the tables
+        of means there too.
 
     Raises:
         InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip; a clip shows no
-            face; or the embedder, or the run's control, cannot be used.
+            face; or the embedder, the detector, or the run's control, cannot be used.
     """
     # What is wrong is said before anything is loaded or swapped.
     for method in methods:
         blend.check_method(method)
     are_puppets = _check_folder(data, embedder)
+    if detector:
+        check_detector(detector)
     generator = load(workdir, step)
     output = output or workdir / "evaluation"
     output = output / data.resolve().name / f"step_{generator.step}"
@@ -70,6 +81,11 @@ def evaluate(
         if list(methods) != [blend.DEFAULT_METHOD]:
             raise InputError(
                 f"'{workdir}' makes whole images, which are not blended; leave --blend out."
+            )
+        if detector:
+            raise InputError(
+                f"'{workdir}' makes whole images, and --detector is asked about swapped faces alone; leave it out, and "
+                "score clips of 'faceswap reenact' as config.fakes of experiments/detector.py."
             )
         control = _find_control(workdir, generator)
         judge = _open_judge(data, are_puppets, embedder)
@@ -80,22 +96,16 @@ def evaluate(
         if control and control.by_sound:
             tables |= score_speech(generator, control, actors)
     else:
-        lends = bool(generator.roles)
-        bench = _open_bench(data, are_puppets, embedder, lends)
-        people = dict.fromkeys(clip.persona for clip in bench.clips)
-        pairs = pairs_of(people if lends else generator.personas, bench.clips)
-        if not pairs:
-            whom = f"no persona of '{workdir}' ({', '.join(generator.personas)})"
-            raise InputError(
-                f"'{data}' has {'nobody' if lends else whom} beside a clip of somebody else; add both."
-            )
-        clips = output / "clips"
-        make_folder(clips)
-        tables = {"": score_swaps(bench, generator, pairs, methods, clips)}
+        bench = _open_bench(data, are_puppets, embedder, bool(generator.roles), detector)
+        tables = {}
+        for name, pairs in _pairs(workdir, data, generator, bench).items():
+            clips = output / name / "clips"
+            make_folder(clips)
+            tables[name] = score_swaps(bench, generator, pairs, methods, clips)
 
     for name, scored in tables.items():
         summary = summarise(scored, generator.step)
-        _publish(summary, scored, output / name)
+        _publish(name, summary, scored, output / name)
         _show_on_board(summary, workdir, "/".join(filter(None, (output.parent.name, name))))
     return output
 
@@ -123,6 +133,24 @@ def _check_folder(data: Path, embedder: Path | None) -> bool:
     return False
 
 
+def _pairs(workdir: Path, data: Path, generator: Generator, bench: Bench) -> dict[str, list[Pair]]:
+    """What is swapped, by table: personas of a run in one without a name, lent features in one for each role.
+
+    Raises:
+        InputError: there is nothing to swap.
+    """
+    if generator.roles:
+        tables = pairs_by_role(generator.roles, bench.clips)
+        whom = "nobody"
+    else:
+        pairs = pairs_of(generator.personas, bench.clips)
+        tables = {"": pairs} if pairs else {}
+        whom = f"no persona of '{workdir}' ({', '.join(generator.personas)})"
+    if not tables:
+        raise InputError(f"'{data}' has {whom} beside a clip of somebody else; add both.")
+    return tables
+
+
 def _find_control(workdir: Path, generator: Generator) -> Control | None:
     """The control of a run, if one was fitted.
 
@@ -139,15 +167,17 @@ def _find_control(workdir: Path, generator: Generator) -> Control | None:
 
 
 # Imported where needed: puppets need the oracle, real clips MediaPipe and an identity network.
-def _open_bench(data: Path, are_puppets: bool, embedder: Path | None, lends: bool) -> Bench:
-    """The way to score the swapped clips of a folder; `lends`: of people who are lent an identity alone."""
+def _open_bench(
+    data: Path, are_puppets: bool, embedder: Path | None, lends: bool, detector: Path | None
+) -> Bench:
+    """The way to score the swapped clips of a folder; `lends`: of people who are lent features and keep all else."""
     if are_puppets:
         from faceswap_jax.evaluation.with_truth import PuppetBench
 
-        return PuppetBench(data, PuppetClips.load(data), attributes_stay=lends)
+        return PuppetBench(data, PuppetClips.load(data), lends, detector)
     from faceswap_jax.evaluation.without_truth import ClipBench
 
-    return ClipBench(data, embedder)
+    return ClipBench(data, embedder, detector)
 
 
 def _open_judge(data: Path, are_puppets: bool, embedder: Path | None) -> Judge:
@@ -161,30 +191,38 @@ def _open_judge(data: Path, are_puppets: bool, embedder: Path | None) -> Judge:
     return WholeClips(data, embedder)
 
 
-def _publish(summary: Summary, scored: Scored, output: Path) -> None:
+def _publish(name: str, summary: Summary, scored: Scored, output: Path) -> None:
     """Writes tables and grid, prints the table, and names the files."""
     make_folder(output)
     summary.save(output / "scores")
-    # A label for each line of the grid
-    lines = []
-    labels = []
-    for pair, comparisons in scored.results.items():
-        for comparison in comparisons:
-            lines.append(comparison.images)
-            labels += [pair] * len(comparison.images)
-    save_grid(output / "grid.png", np.concatenate(lines) / 255, labels, scored.columns)
+    _save_grid(output / "grid.png", scored)
 
     # Where nothing tells the width, all columns are shown.
     console = Console(stderr=True, markup=False, width=None if sys.stderr.isatty() else 120)
-    console.print(summary.table())
+    console.print(summary.table(name))
     meanings = {
-        "grid.png": "faces of every pair, to look at",
+        "grid.png": f"faces of up to {SHOWN} pairs, to look at",
         "clips": "the swapped clips",
         "scores.md": "all tables, with intervals; scores.json has all digits",
     }
     for name, what in meanings.items():
         if (output / name).exists():
             console.print(f"{output / name}: {what}", highlight=False, soft_wrap=True)
+
+
+def _save_grid(path: Path, scored: Scored) -> None:
+    """Draws some pairs, evenly over all, a clip of each."""
+    pairs = list(scored.results)
+    if len(pairs) > SHOWN:
+        pairs = [pairs[i] for i in spread(SHOWN, len(pairs))]
+    lines = []
+    # A label for each line
+    labels = []
+    for pair in pairs:
+        images = scored.results[pair][0].images
+        lines.append(images)
+        labels += [pair] * len(images)
+    save_grid(path, np.concatenate(lines) / 255, labels, scored.columns)
 
 
 def _show_on_board(summary: Summary, workdir: Path, name: str) -> None:

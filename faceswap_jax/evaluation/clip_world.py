@@ -6,7 +6,7 @@ Pose and expression are read by MediaPipe's face landmarker v2.
 import contextlib
 import math
 import threading
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +17,17 @@ from data_pipelines.clips import Clip
 from data_pipelines.prepare.layouts import find_clips
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import expression, identity
-from faceswap_jax.evaluation.frames import Landmarks, PerFrame, Points
+from faceswap_jax.evaluation.frames import Landmarks, PerFrame, Points, first_of_each
 from faceswap_jax.evaluation.report import Score
-from faceswap_jax.faces import align, sequence
+from faceswap_jax.faces import align, sequence, video
 from faceswap_jax.faces.blendshapes import BlendshapeReader
 from faceswap_jax.faces.embedding import DlibEmbedder, FaceEmbedder, SFaceEmbedder
 from faceswap_jax.faces.face import Image
+from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
+from faceswap_jax.faces.people import find_people
 from faceswap_jax.faces.video import CLIP_SUFFIXES
+from faceswap_jax.inference.batching import Lent
 from faceswap_jax.inference.who import spread_faces
 
 REFERENCES = 12  # faces that a persona's identity is measured on
@@ -49,6 +52,22 @@ FOLLOWING: Mapping[str, Score] = {
 
 ByJudge = Mapping[str, identity.Embeddings]
 """Embeddings of the same faces, by the name of the network that judges identity by them."""
+
+
+class Acting(NamedTuple):
+    """What somebody's first clip lends, where it shows a face.
+
+    Attributes:
+        blendshapes: over time.
+        looks: aligned faces by their time in seconds, LOOKS a second.
+    """
+
+    blendshapes: Lent
+    looks: Mapping[float, Image]
+
+    def look_at(self, time: float) -> Image:
+        """The face that is shown nearest to a moment."""
+        return self.looks[min(self.looks, key=lambda other: abs(other - time))]
 
 
 class Person(NamedTuple):
@@ -88,6 +107,7 @@ class ClipWorld:
             self.judges = {"dlib": DlibEmbedder(), "SFace": SFaceEmbedder()}
         self.scores = _identity_scores(self.judges) | FOLLOWING
         self._people: dict[str, Person] = {}
+        self._acting: dict[str, Acting] = {}
         # Several clips may be compared at once.
         self._looking = {clip.persona: threading.Lock() for clip in self.clips}
 
@@ -101,6 +121,22 @@ class ClipWorld:
             if persona not in self._people:
                 self._people[persona] = self._look_at(persona)
             return self._people[persona]
+
+    def others(self, persona: str) -> list[ByJudge]:
+        """Embeddings of everybody else in the folder."""
+        names = dict.fromkeys(clip.persona for clip in self.clips)
+        return [self.person(name).embeddings for name in names if name != persona]
+
+    def acting(self, persona: str) -> Acting:
+        """What the largest face of a persona's first clip does; looked at once.
+
+        Raises:
+            InputError: the clip shows no face that can be read.
+        """
+        with self._looking[persona]:
+            if persona not in self._acting:
+                self._acting[persona] = _look_at_acting(first_of_each(self.clips)[persona].path)
+            return self._acting[persona]
 
     def _look_at(self, persona: str) -> Person:
         clips = [clip.path for clip in self.clips if clip.persona == persona]
@@ -129,13 +165,50 @@ class ClipWorld:
         return Person(embeddings, shown_face(image, landmarks))
 
 
-def identity_values(faces: ByJudge, own: ByJudge, performing: ByJudge) -> dict[str, PerFrame]:
-    """How near faces come to a persona and to the performer, by each judge."""
+def _look_at_acting(clip: Path) -> Acting:
+    with contextlib.closing(open_landmarker(clip)) as landmarker:
+        faces = find_people(clip, landmarker)[0].faces
+    reader = BlendshapeReader()
+    read: dict[float, np.ndarray] = {}
+    looks: dict[float, Image] = {}
+    apart = 1 / LOOKS
+    for frame in video.read_frames(clip):
+        if frame.index not in faces:
+            continue
+        landmarks = faces[frame.index].landmarks
+        window = reader.window(frame.image, landmarks)
+        if window and (reading := reader(frame.image, window)):
+            read[frame.time] = reading.scores
+            if not looks or frame.time >= max(looks) + apart:
+                looks[frame.time] = shown_face(frame.image, landmarks)
+    if not read:
+        raise InputError(f"{clip} shows no face whose expression can be read; leave it out.")
+    return Acting(Lent(np.array(list(read)), np.stack(list(read.values()))), looks)
+
+
+def identity_values(
+    faces: ByJudge, own: ByJudge, performing: ByJudge, others: Sequence[ByJudge]
+) -> dict[str, PerFrame]:
+    """How near faces come to a persona and to the performer, and whether to the persona most, by each judge.
+
+    Args:
+        faces: to be judged.
+        own: of the persona.
+        performing: of the performer.
+        others: of everybody but the persona.
+    """
     values = {}
     for judge, embeddings in faces.items():
-        for name, person in (("identity", own), ("performer", performing)):
-            reference = identity.template(person[judge])
-            values[f"{name} by {judge}"] = identity.cosine(embeddings, reference)
+        near = identity.cosine(embeddings, identity.template(own[judge]))
+        nearest = np.full(len(near), np.nan, np.float32)
+        for other in others:
+            distance = identity.cosine(embeddings, identity.template(other[judge]))
+            nearest = np.fmax(nearest, distance)
+        known = np.isfinite(near) & np.isfinite(nearest)
+        values[f"found by {judge}"] = np.where(known, 100.0 * (near > nearest), np.nan)
+        values[f"identity by {judge}"] = near
+        reference = identity.template(performing[judge])
+        values[f"performer by {judge}"] = identity.cosine(embeddings, reference)
     return values
 
 
@@ -184,6 +257,7 @@ def _sequences(found: Iterable[Clip], shown: Set[str]) -> list[Clip]:
 def _identity_scores(judges: Iterable[str]) -> dict[str, Score]:
     scores = {}
     for judge in judges:
+        scores[f"found by {judge}"] = Score(f"identity found (%, {judge})", "higher", 1, (0, 100))
         scores[f"identity by {judge}"] = Score(
             f"cosine to the persona ({judge})", "higher", 3, (-1, 1)
         )

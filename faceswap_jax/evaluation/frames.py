@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from data_pipelines.clips import Clip
+from faceswap_jax.evaluation.wanted import Wanted
 from faceswap_jax.faces.blend import DEFAULT_METHOD
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.video import read_frames
@@ -23,8 +24,8 @@ PerFrame = Float32[np.ndarray, "n"]
 Performer = Mapping[int, Face]
 """The face that is swapped in each frame of the target that shows it, by number of the frame."""
 
-Swapped = Mapping[str, Mapping[str, Path]]
-"""The results of a target: of each persona, of each method of blending."""
+Swapped = Mapping[Wanted, Mapping[str, Path]]
+"""The results of a target: what each shows, by each method of blending."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class Chunk:
     Attributes:
         clips: the frames of each clip.
         numbers: of the frames in their clips.
+        times: of the frames in the first clip, seconds.
         repeated: how many of the first frames were in the chunk before, 0 or 1: what compares neighbours needs them.
     """
 
     clips: list[Frames]
     numbers: range
+    times: Sequence[float]
     repeated: int
 
     @property
@@ -60,30 +63,20 @@ def side_by_side(paths: Sequence[Path], size: int) -> Iterator[Chunk]:
     start = 0
     while new := list(itertools.islice(moments, size)):
         numbers = range(start - len(last), start + len(new))
-        images = []
-        for frames in zip(*last, *new, strict=True):
-            images.append(np.stack([frame.image for frame in frames]))
-        yield Chunk(images, numbers, repeated=len(last))
+        of_clips = list(zip(*last, *new, strict=True))
+        images = [np.stack([frame.image for frame in frames]) for frames in of_clips]
+        times = [frame.time for frame in of_clips[0]]
+        yield Chunk(images, numbers, times, repeated=len(last))
         last = new[-1:]
         start = numbers.stop
 
 
-def pairs_of(personas: Sequence[str], clips: Sequence[Clip]) -> list[tuple[str, Clip]]:
-    """Every persona that has a clip itself, with every clip of the others."""
-    filmed = {clip.persona for clip in clips}
-    pairs = []
-    for persona in personas:
-        if persona in filmed:
-            pairs += [(persona, clip) for clip in clips if clip.persona != persona]
-    return pairs
-
-
-def first_of_each(clips: Sequence[Clip]) -> list[Clip]:
+def first_of_each(clips: Sequence[Clip]) -> dict[str, Clip]:
     """The first clip of each persona."""
-    found = {}
+    found: dict[str, Clip] = {}
     for clip in clips:
         found.setdefault(clip.persona, clip)
-    return list(found.values())
+    return found
 
 
 def row_name(name: str, method: str) -> str:

@@ -23,7 +23,7 @@ class Score:
 
     Attributes:
         title: name and unit, for tables.
-        better: "higher", "lower", or "1" for a ratio that should be 1.
+        better: "higher", "lower", or what it should be, such as "1" of a ratio.
         digits: after the point.
         range: least and largest value that there can be.
     """
@@ -163,7 +163,7 @@ class Summary:
             rows.append([score.title, *means])
         return ["score", *self.overall], rows
 
-    def table(self) -> Table:
+    def table(self, title: str = "") -> Table:
         """For the terminal: the means over all pairs."""
         heads = []
         for name in self._columns():
@@ -171,7 +171,7 @@ class Summary:
             width = max(map(len, name.split()))
             heads.append(Column(name, justify="right", min_width=width))
         titles = Column(no_wrap=True)
-        result = Table(titles, *heads, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        result = Table(titles, *heads, title=title or None, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
         for name, score in self.scores.items():
             cells = [score.text(row[name].mean) for row in self.overall.values()]
             if self.floor:

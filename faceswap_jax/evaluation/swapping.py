@@ -1,4 +1,4 @@
-"""Swapped clips that are scored: every persona of a run, or of the folder, in every clip of somebody else."""
+"""Swapped clips that are scored: personas of a run, or people who lend features, in the clips of others."""
 
 import contextlib
 import os
@@ -6,23 +6,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rich.console import Console
 
 from data_pipelines.clips import Clip
 from faceswap_jax.evaluation.frames import Performer, Swapped, first_of_each
 from faceswap_jax.evaluation.report import Comparison, Score, Scored
+from faceswap_jax.evaluation.wanted import Pair, Wanted
 from faceswap_jax.faces import video
 from faceswap_jax.faces.encode import video_writer
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.people import Person, find_people
+from faceswap_jax.inference.batching import Lent
 from faceswap_jax.inference.clip import Count, Place, Replacement, blend_side, generate_frames
 from faceswap_jax.inference.generator import Generator, Identity
 from faceswap_jax.inference.who import who_is
+from faceswap_jax.roles.lending import acted
 
 TOGETHER = 4
-"""Personas whose results are written at a time: an encoder of 1080p holds 125 MiB."""
+"""Results that are written at a time: an encoder of 1080p holds 125 MiB."""
+
+
+class Given(NamedTuple):
+    """What the generator is given of others for a result.
+
+    Attributes:
+        identity: as its `identity` gave it; {} if the performer stays.
+        expression: None if it stays the performer's.
+    """
+
+    identity: Identity
+    expression: Lent | None
 
 
 class Bench(Protocol):
@@ -42,8 +57,8 @@ class Bench(Protocol):
 
     def compare(
         self, clip: Clip, generator: Generator, performer: Performer, swapped: Swapped
-    ) -> dict[str, Comparison]:
-        """Scores a clip with the faces of personas, by persona. Several clips may be compared at once, in threads.
+    ) -> dict[Wanted, Comparison]:
+        """Scores results of a clip, each by what it is to show. Several clips may be compared at once, in threads.
 
         Args:
             clip: the target.
@@ -53,15 +68,15 @@ class Bench(Protocol):
         """
         ...
 
-    def columns(self, methods: Sequence[str]) -> list[str]:
-        """What the images of a comparison show, column by column."""
+    def columns(self, roles: Sequence[str], methods: Sequence[str]) -> list[str]:
+        """What the images of a comparison show, column by column; `roles`: what others lend."""
         ...
 
 
 def score_swaps(
     bench: Bench,
     generator: Generator,
-    pairs: Sequence[tuple[str, Clip]],
+    pairs: Sequence[Pair],
     methods: Sequence[str],
     folder: Path,
 ) -> Scored:
@@ -70,66 +85,75 @@ def score_swaps(
     Args:
         bench: scores them.
         generator: makes the faces.
-        pairs: of a persona and somebody else's clip.
+        pairs: of one kind: the same roles are played by others in all.
         methods: of blending.
         folder: for the swapped clips.
     """
-    identities = _identities(bench, generator, [persona for persona, _ in pairs])
-    compared = _compare_all(bench, generator, identities, pairs, methods, folder)
+    given = _given(bench, generator, [wanted for wanted, _ in pairs])
+    compared = _compare_all(bench, generator, given, pairs, methods, folder)
     results: dict[str, list[Comparison]] = {}
-    for persona, clip in pairs:
-        name = f"{clip.persona} as {persona}"
-        results.setdefault(name, []).append(compared[clip.name][persona])
-    return Scored(results, bench.scores, bench.floor, bench.columns(methods))
+    for wanted, clip in pairs:
+        name = " ".join(wanted.words(clip.persona))
+        results.setdefault(name, []).append(compared[clip.name][wanted])
+    columns = bench.columns(pairs[0][0].roles, methods)
+    return Scored(results, bench.scores, bench.floor, columns)
 
 
-def _identities(bench: Bench, generator: Generator, personas: Iterable[str]) -> dict[str, Identity]:
-    """The identities of personas: by name, or of people whom the generator does not know by their first clip."""
-    first = {clip.persona: clip for clip in first_of_each(bench.clips)}
-    identities = {}
-    for persona in dict.fromkeys(personas):
-        known = persona in generator.personas
-        sources = [] if known else [first[persona].path]
-        identities[persona] = generator.identity(
-            who_is(generator, persona if known else None, sources)
-        )
-    return identities
+def _given(bench: Bench, generator: Generator, results: Sequence[Wanted]) -> dict[Wanted, Given]:
+    """What the generator is given for each result; people whom it does not know by name lend by their first clip."""
+    first = first_of_each(bench.clips)
+
+    def identity_of(persona: str) -> Identity:
+        if persona in generator.personas:
+            return generator.identity(who_is(generator, persona, []))
+        return generator.identity(who_is(generator, None, [first[persona].path]))
+
+    # Once for each person
+    shown = dict.fromkeys(wanted.identity for wanted in results)
+    acting = dict.fromkeys(wanted.expression for wanted in results)
+    identities = {name: {} if name is None else identity_of(name) for name in shown}
+    expressions = {
+        name: None if name is None else acted(generator, first[name].path) for name in acting
+    }
+    return {
+        wanted: Given(identities[wanted.identity], expressions[wanted.expression])
+        for wanted in results
+    }
 
 
 def _compare_all(
     bench: Bench,
     generator: Generator,
-    identities: Mapping[str, Identity],
-    pairs: Sequence[tuple[str, Clip]],
+    given: Mapping[Wanted, Given],
+    pairs: Sequence[Pair],
     methods: Sequence[str],
     folder: Path,
-) -> dict[str, dict[str, Comparison]]:
-    """Swaps and scores target after target, several at once; by the name of the target, by persona."""
-    personas: dict[Clip, list[str]] = {}
-    for persona, clip in pairs:
-        personas.setdefault(clip, []).append(persona)
+) -> dict[str, dict[Wanted, Comparison]]:
+    """Swaps and scores target after target, several at once; by the name of the target, by what is shown."""
+    results: dict[Clip, dict[Wanted, Given]] = {}
+    for wanted, clip in pairs:
+        results.setdefault(clip, {})[wanted] = given[wanted]
 
     def swap(clip: Clip) -> tuple[Person, Swapped]:
-        shown = {persona: identities[persona] for persona in personas[clip]}
-        return _swap_all(generator, shown, clip, methods, folder)
+        return _swap_all(generator, results[clip], clip, methods, folder)
 
     # Threads: OpenCV, LiteRT, dlib, XLA and FFmpeg let others run while they work.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             # The longest first, so that none is left at the end.
-            order = sorted(personas, key=lambda clip: -video.probe(clip.path).frames)
+            order = sorted(results, key=lambda clip: -video.probe(clip.path).frames)
             swapping = {pool.submit(swap, clip): clip for clip in order}
             comparing = {}
             for number, future in enumerate(as_completed(swapping), 1):
                 clip = swapping[future]
                 performer, swapped = future.result()
-                parts = [swapped] if bench.shares else [{name: swapped[name]} for name in swapped]
+                parts = [swapped] if bench.shares else [{one: swapped[one]} for one in swapped]
                 for part in parts:
                     task = pool.submit(bench.compare, clip, generator, performer.faces, part)
                     comparing[task] = clip
                 _tell(number, len(swapping), "swapped", clip, swapped)
 
-            compared: dict[str, dict[str, Comparison]] = {clip.name: {} for clip in personas}
+            compared: dict[str, dict[Wanted, Comparison]] = {clip.name: {} for clip in results}
             for number, future in enumerate(as_completed(comparing), 1):
                 clip = comparing[future]
                 compared[clip.name] |= future.result()
@@ -140,15 +164,16 @@ def _compare_all(
     return compared
 
 
-def _tell(number: int, count: int, done: str, clip: Clip, personas: Iterable[str]) -> None:
+def _tell(number: int, count: int, done: str, clip: Clip, results: Iterable[Wanted]) -> None:
     """Says how far the bench is."""
-    line = f"{number} of {count} {done}: {clip.name} as {', '.join(personas)}"
+    shown = [" ".join(wanted.words("")[1:]) for wanted in results]
+    line = f"{number} of {count} {done}: {clip.name} {', '.join(shown)}"
     Console(stderr=True, markup=False).print(line, highlight=False, soft_wrap=True)
 
 
 def _swap_all(
     generator: Generator,
-    identities: Mapping[str, Identity],
+    given: Mapping[Wanted, Given],
     clip: Clip,
     methods: Sequence[str],
     folder: Path,
@@ -158,20 +183,20 @@ def _swap_all(
         performer = find_people(clip.path, landmarker)[0]
     replacements = {}
     swapped = {}
-    for persona, identity in identities.items():
-        replacements[persona] = Replacement(performer, identity)
+    for wanted, (identity, expression) in given.items():
+        replacements[wanted] = Replacement(performer, identity, expression=expression)
         # Names of clips may have folders: "ann/monday.mp4".
-        stem = f"{clip.name.replace('/', '_')}_as_{persona}"
-        swapped[persona] = {method: folder / f"{stem}_{method}.mp4" for method in methods}
+        stem = "_".join(wanted.words(clip.name.replace("/", "_")))
+        swapped[wanted] = {method: folder / f"{stem}_{method}.mp4" for method in methods}
 
-    names = list(replacements)
-    for start in range(0, len(names), TOGETHER):
-        group = names[start : start + TOGETHER]
+    results = list(replacements)
+    for start in range(0, len(results), TOGETHER):
+        group = results[start : start + TOGETHER]
         _swap(
             generator,
-            [replacements[name] for name in group],
+            [replacements[wanted] for wanted in group],
             clip.path,
-            [swapped[n] for n in group],
+            [swapped[wanted] for wanted in group],
         )
     return performer, swapped
 

@@ -70,7 +70,7 @@ class WholePuppets:
 
     def clips(self) -> Sequence[Clip]:
         """See `acting.Judge.clips`."""
-        found = first_of_each(self._world.all_clips())
+        found = list(first_of_each(self._world.all_clips()).values())
         for clip in found:
             # Whether they are those that would be rendered today
             self._world.landmarks(clip.path)

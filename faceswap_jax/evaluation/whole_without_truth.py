@@ -34,7 +34,7 @@ class WholeClips:
 
     def clips(self) -> Sequence[Clip]:
         """See `acting.Judge.clips`."""
-        return first_of_each(self._world.clips)
+        return list(first_of_each(self._world.clips).values())
 
     def compare(
         self, rows: Mapping[str, Frames], source: Actor, driving: Actor, generator: Generator
@@ -44,6 +44,7 @@ class WholeClips:
         landmarks = np.stack([view.face.landmarks for view in driving.driving])
         own = self._world.person(source.clip.persona)
         performing = self._world.person(driving.clip.persona)
+        others = self._world.others(source.clip.persona)
         rows = {**rows, DRIVING: frames}
 
         reader = BlendshapeReader()
@@ -60,7 +61,7 @@ class WholeClips:
             poses = expression.pose_errors(read.landmarks, expected.landmarks)
             values[row] = undefined | {
                 **keypoints(read.landmarks, expected.landmarks),
-                **identity_values(embeddings, own.embeddings, performing.embeddings),
+                **identity_values(embeddings, own.embeddings, performing.embeddings, others),
                 **dict(zip(("yaw", "pitch", "roll"), poses.T, strict=True)),
                 **expression_values(read.blendshapes, expected.blendshapes),
             }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,9 +11,10 @@ from data_pipelines.clips import Clip
 from data_pipelines.puppets import renderer
 from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.parameters import ACCESSORIES
-from data_pipelines.puppets.tracks import Cast
+from data_pipelines.puppets.tracks import Cast, Take
 from faceswap_jax.evaluation import motion, scores, seam
 from faceswap_jax.evaluation.ceiling import Ceiling
+from faceswap_jax.evaluation.detection import AREA, DETECTED, Detector
 from faceswap_jax.evaluation.frames import (
     Chunk,
     Frames,
@@ -20,6 +22,7 @@ from faceswap_jax.evaluation.frames import (
     Performer,
     Points,
     Swapped,
+    first_of_each,
     row_name,
     side_by_side,
     spread,
@@ -34,6 +37,7 @@ from faceswap_jax.evaluation.puppet_world import (
     parameters,
 )
 from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
+from faceswap_jax.evaluation.wanted import Wanted
 from faceswap_jax.faces import align
 from faceswap_jax.faces.face import Image
 from faceswap_jax.inference.generator import Generator
@@ -41,6 +45,18 @@ from faceswap_jax.inference.generator import Generator
 CHUNK = 64  # frames in memory at a time
 SHOWN = 2  # faces of each clip in the grid
 SIDE = 128  # of these faces, pixels
+
+
+class Casting(NamedTuple):
+    """Who plays what in one frame of a target.
+
+    Attributes:
+        truth: what a perfect system shows.
+        lenders: frames of those who lend what it shows of others, in the order of their roles.
+    """
+
+    truth: Cast
+    lenders: Sequence[Take]
 
 
 class PuppetBench:
@@ -65,41 +81,54 @@ class PuppetBench:
     }
     shares = False
 
-    def __init__(self, folder: Path, puppets: PuppetClips, attributes_stay: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        puppets: PuppetClips,
+        attributes_stay: bool = False,
+        detector: Path | None = None,
+    ):
         """See the class.
 
         Args:
             folder: of the clips.
             puppets: what it holds.
             attributes_stay: whether glasses, hair, beard and skin tone are to stay the target's, as with MC-AAD.
+            detector: folder of a run that tells fakes; None if nobody is asked.
+
+        Raises:
+            InputError: the detector cannot be used.
         """
         self._attributes_stay = attributes_stay
-        self._cast = Cast.attribute if attributes_stay else Cast.swap
         self._world = PuppetWorld(folder, puppets, ACCESSORIES if attributes_stay else HAIR)
         self.clips = self._world.all_clips()
+        self._first = first_of_each(self.clips)
         self.floor = self._world.floor
+        self._detector = Detector(detector, self.clips) if detector else None
         if attributes_stay:
             self.scores = {**self.scores, **KEPT}
+        if detector:
+            self.scores = {**self.scores, AREA: DETECTED}
 
-    def columns(self, methods: Sequence[str]) -> list[str]:
-        """Source and target, the swaps, the truth, and how the first swap differs from it."""
+    def columns(self, roles: Sequence[str], methods: Sequence[str]) -> list[str]:
+        """Who lends, the target, the swaps, the truth, and how the first swap differs from it."""
         swaps = [row_name("swap", method) for method in methods]
-        return ["source", "target", *swaps, "truth", "difference x 4"]
+        return [*roles, "target", *swaps, "truth", "difference x 4"]
 
     def compare(
         self, clip: Clip, generator: Generator, performer: Performer, swapped: Swapped
-    ) -> dict[str, Comparison]:
+    ) -> dict[Wanted, Comparison]:
         """See `swapping.Bench.compare`."""
         return {
-            persona: self._compare(persona, clip, generator, results)
-            for persona, results in swapped.items()
+            wanted: self._compare(wanted, clip, generator, results)
+            for wanted, results in swapped.items()
         }
 
     def _compare(
-        self, persona: str, clip: Clip, generator: Generator, swapped: Mapping[str, Path]
+        self, wanted: Wanted, clip: Clip, generator: Generator, swapped: Mapping[str, Path]
     ) -> Comparison:
         world = self._world
-        number = world.numbers[persona]
+        number = world.numbers[wanted.identity or clip.persona]
         landmarks = world.landmarks(clip.path)
         ceiling = Ceiling(generator.alignment, generator.resolution, landmarks)
         shown = spread(SHOWN, len(landmarks))
@@ -108,11 +137,11 @@ class PuppetBench:
         performances = []
         lines = []
         for chunk in side_by_side([clip.path, *swapped.values()], CHUNK):
-            takes = [world.take(clip.path, i) for i in chunk.numbers]
-            perfect = [world.truth(self._cast(number, take)) for take in takes]
+            castings = [self._casting(wanted, clip, i) for i in chunk.numbers]
+            perfect = [world.truth(casting.truth) for casting in castings]
             points = landmarks[chunk.numbers.start : chunk.numbers.stop]
             rows = _rows(chunk, perfect, points, ceiling, list(swapped))
-            target = takes[0].persona if self._attributes_stay else None
+            target = world.numbers[clip.persona] if self._attributes_stay else None
             values.append(self._values(rows, perfect, points, number, target, chunk.repeated))
             new = perfect[chunk.repeated :]
             performances.append(parameters([frame.performance for frame in new]))
@@ -120,9 +149,11 @@ class PuppetBench:
             # Faces for the grid
             for i in chunk.new:
                 if chunk.numbers[i] in shown:
-                    source = world.truth(Cast.swap(number, takes[i]._replace(persona=number)))
+                    lenders = [
+                        world.truth(Cast.swap(take.persona, take)) for take in castings[i].lenders
+                    ]
                     frames = [frames[i] for frames in chunk.clips]
-                    lines.append(_line(source, frames, perfect[i].image, points[i]))
+                    lines.append(_line(lenders, frames, perfect[i].image, points[i]))
 
         # What only the whole clip tells
         joined = join_values(values)
@@ -132,6 +163,28 @@ class PuppetBench:
 
         seconds = len(landmarks) / world.puppets.rate
         return Comparison(joined, seconds, np.stack(lines))
+
+    def _casting(self, wanted: Wanted, clip: Clip, number: int) -> Casting:
+        """Who plays what in a frame of a target."""
+        world = self._world
+        target = world.take(clip.path, number)
+        lenders = []
+        shown = target.persona
+        if wanted.identity is not None:
+            shown = world.numbers[wanted.identity]
+            lenders.append(target._replace(persona=shown))
+
+        expression = None
+        if wanted.expression is not None:
+            path = self._first[wanted.expression].path
+            # All clips have one rate. The last expression stays.
+            last = world.clips[path].frames - 1
+            expression = world.take(path, min(number, last))
+            lenders.append(expression)
+
+        if not self._attributes_stay:
+            return Casting(Cast.swap(shown, target), lenders)
+        return Casting(Cast.attribute(shown, target, expression), lenders)
 
     def _values(
         self,
@@ -159,6 +212,8 @@ class PuppetBench:
                 **self._world.read(frames, landmarks, masks, performance, persona, target),
                 "seam": seams[row],
             }
+            if self._detector:
+                values[AREA] = self._detector.area(frames, landmarks)
             result[row] = {name: value[repeated:] for name, value in values.items()}
             result[row]["flicker"] = flicker[row]
         return result
@@ -185,7 +240,7 @@ def _rows(
 
 
 def _line(
-    source: renderer.Frame,
+    lenders: Sequence[renderer.Frame],
     frames: Sequence[Image],
     perfect: Image,
     landmarks: Points,
@@ -195,7 +250,7 @@ def _line(
     error = np.abs(first_swap - perfect)
     difference = np.clip(4 * error, 0, 255).astype(np.uint8)
 
-    faces = [align.cut_face(source.image, source.landmarks, SIDE, "eyes")]
+    faces = [align.cut_face(lender.image, lender.landmarks, SIDE, "eyes") for lender in lenders]
     for image in (*frames, perfect, difference):
         faces.append(align.cut_face(image, landmarks, SIDE, "eyes"))
     return np.stack(faces)

@@ -12,6 +12,7 @@ from faceswap_jax.evaluation.ceiling import Ceiling
 from faceswap_jax.evaluation.clip_world import (
     LOOKS,
     SIDE,
+    ByJudge,
     ClipWorld,
     Person,
     expression_values,
@@ -19,6 +20,7 @@ from faceswap_jax.evaluation.clip_world import (
     identity_values,
     shown_face,
 )
+from faceswap_jax.evaluation.detection import AREA, DETECTED, Detector
 from faceswap_jax.evaluation.frames import (
     Chunk,
     Frames,
@@ -31,16 +33,20 @@ from faceswap_jax.evaluation.frames import (
     spread,
 )
 from faceswap_jax.evaluation.report import Comparison, Score, Values, join_values
+from faceswap_jax.evaluation.wanted import Wanted
 from faceswap_jax.faces import align, video
 from faceswap_jax.faces.blendshapes import BlendshapeReader
+from faceswap_jax.faces.face import Image
 from faceswap_jax.inference.generator import Generator
 
 CHUNK = 16  # frames in memory at a time
 SHOWN = 2  # faces of each clip in the grid
 MARGIN = 16  # pixels around the face that the flow may need
+COPIED = ("flicker", "seam", "found", AREA)
+"""Scores that are measured of each clip by itself."""
 
-Row = tuple[str | None, str]
-"""A clip that is measured: the persona it shows, if it is a result, and its row in the persona's table."""
+Row = tuple[Wanted | None, str]
+"""A clip that is measured: what it shows, if it is a result, and its row in the table of that."""
 
 TARGET: Row = (None, "do nothing")
 
@@ -54,19 +60,28 @@ class ClipBench:
     Rows: "do nothing", the untouched target; "swap"; "ceiling", the performer's own face at the generator's resolution,
     behind the generator's alignment and the blending: no network can follow better; "persona", the persona's own clips,
     half of which are compared with the other half: as near as an identity can be expected to come.
+
+    An expression that somebody lends is expected in the place of the performer's, moment by moment. The performer's own
+    face says nothing of how well one can follow it, so that the ceiling has no scores of it.
     """
 
     floor: Mapping[str, float] = {}
     shares = True
 
-    def __init__(self, folder: Path, embedder: Path | None = None):
+    def __init__(self, folder: Path, embedder: Path | None = None, detector: Path | None = None):
         """Finds the clips of a folder.
 
+        Args:
+            folder: of the clips.
+            embedder: what compares identities.
+            detector: folder of a run that tells fakes; None if nobody is asked.
+
         Raises:
-            InputError: there are none, or the embedder cannot be used.
+            InputError: there are none, or the embedder or the detector cannot be used.
         """
         self._world = ClipWorld(folder, embedder)
         self.clips = self._world.clips
+        self._detector = Detector(detector, self.clips) if detector else None
         self.scores = {
             **self._world.scores,
             "flicker": Score("flicker (of 255)", "lower"),
@@ -74,21 +89,23 @@ class ClipBench:
             "seam": Score("seam (target 1)", "1"),
             "found": expression.FOUND,
         }
+        if detector:
+            self.scores[AREA] = DETECTED
 
-    def columns(self, methods: Sequence[str]) -> list[str]:
-        """The persona, the target, the swaps."""
-        return ["persona", "target", *(row_name("swap", method) for method in methods)]
+    def columns(self, roles: Sequence[str], methods: Sequence[str]) -> list[str]:
+        """Who lends, the target, the swaps."""
+        return [*roles, "target", *(row_name("swap", method) for method in methods)]
 
     def compare(
         self, clip: Clip, generator: Generator, performer: Performer, swapped: Swapped
-    ) -> dict[str, Comparison]:
+    ) -> dict[Wanted, Comparison]:
         """See `swapping.Bench.compare`; identity is looked at LOOKS times a second."""
         info = video.probe(clip.path)
         every = max(1, round(info.rate / LOOKS))
         paths = {TARGET: clip.path}
-        for persona, results in swapped.items():
+        for wanted, results in swapped.items():
             for method, path in results.items():
-                paths[persona, row_name("swap", method)] = path
+                paths[wanted, row_name("swap", method)] = path
 
         own_faces = np.stack([face.landmarks for face in performer.values()])
         ceiling = Ceiling(generator.alignment, generator.resolution, own_faces)
@@ -97,35 +114,96 @@ class ClipBench:
         # Of all clips at once: the target is measured once, however many faces it gets.
         reader = BlendshapeReader()
         chunks = []
-        faces = []
+        times = []
+        faces = {}
         for chunk in side_by_side(list(paths.values()), CHUNK):
             rows = dict(zip(paths, chunk.clips, strict=True))
             target = _landmarks(performer, chunk.numbers)
+            times += [chunk.times[i] for i in chunk.new]
             looked_at = [i for i in chunk.new if chunk.numbers[i] % every == 0]
             for i in looked_at:
                 if np.isfinite(target[i]).all():
-                    faces.append({row: shown_face(rows[row][i], target[i]) for row in rows})
+                    shown = {row: shown_face(rows[row][i], target[i]) for row in rows}
+                    faces[chunk.times[i]] = shown
             best = _best(rows[TARGET], target, ceiling, methods)
             rows |= {(None, row_name("ceiling", method)): best[method] for method in methods}
             chunks.append(self._measure(rows, target, chunk, looked_at, reader))
         measured = join_values(chunks)
 
         # There may be no face to show.
-        shown = [faces[i] for i in spread(SHOWN, len(faces))]
-        performing = self._world.person(clip.persona)
+        moments = [list(faces)[i] for i in spread(SHOWN, len(faces))]
         result = {}
-        for persona in swapped:
-            own = self._world.person(persona)
-            mine = {row: values for row, values in measured.items() if row[0] in (None, persona)}
-            rows = _table(mine, own, performing)
+        for wanted in swapped:
+            mine = {row: values for row, values in measured.items() if row[0] in (None, wanted)}
+            rows = self._table(mine, wanted, clip.persona, times)
             shown_rows = [row for row in mine if row in paths]
-            lines = [[own.image, *(line[row] for row in shown_rows)] for line in shown]
-            images = np.reshape(lines, (-1, 1 + len(shown_rows), SIDE, SIDE, 3)).astype(np.uint8)
+            lines = []
+            for time in moments:
+                lenders = self._lenders(wanted, time)
+                lines.append([*lenders, *(faces[time][row] for row in shown_rows)])
+            columns = len(wanted.roles) + len(shown_rows)
+            images = np.reshape(lines, (-1, columns, SIDE, SIDE, 3)).astype(np.uint8)
             # A row lacks what is not measured of it.
             undefined = dict.fromkeys(self.scores, np.full(1, np.nan))
             rows = {name: undefined | row for name, row in rows.items()}
-            result[persona] = Comparison(rows, info.duration, images)
+            result[wanted] = Comparison(rows, info.duration, images)
         return result
+
+    def _lenders(self, wanted: Wanted, time: float) -> list[Image]:
+        """Faces of those who lend what is shown of others at a moment, in the order of their roles."""
+        faces = []
+        if wanted.identity is not None:
+            faces.append(self._world.person(wanted.identity).image)
+        if wanted.expression is not None:
+            faces.append(self._world.acting(wanted.expression).look_at(time))
+        return faces
+
+    def _table(
+        self,
+        measured: Mapping[Row, Values],
+        wanted: Wanted,
+        performer: str,
+        times: Sequence[float],
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """The rows of a result's table.
+
+        Args:
+            measured: of the result and of its target.
+            wanted: what the result shows.
+            performer: of the target.
+            times: of its frames, seconds.
+        """
+        driving = measured[TARGET]
+        shown = wanted.identity or performer
+        own = self._world.person(shown)
+        performing = self._world.person(performer)
+        others = self._world.others(shown)
+        expected = driving["blendshapes"]
+        if wanted.expression is not None:
+            expected = self._world.acting(wanted.expression).blendshapes.at(times)
+
+        rows = {}
+        for row, values in measured.items():
+            poses = expression.pose_errors(values["points"], driving["points"])
+            embeddings = {judge: values[f"embeddings by {judge}"] for judge in own.embeddings}
+            scores = {
+                **identity_values(embeddings, own.embeddings, performing.embeddings, others),
+                **dict(zip(("yaw", "pitch", "roll"), poses.T, strict=True)),
+                **{name: values[name] for name in COPIED if name in values},
+                "unsteadiness": _mean(values["flicker"]) / _mean(driving["flicker"]),
+            }
+            is_ceiling = row[0] is None and row != TARGET
+            if wanted.expression is None or not is_ceiling:
+                scores |= expression_values(values["blendshapes"], expected)
+            rows[row[1]] = scores
+        rows["persona"] = _halves(own, performing, others)
+
+        # Whoever stays is not to leave.
+        if wanted.identity is None:
+            for scores in rows.values():
+                for judge in own.embeddings:
+                    del scores[f"performer by {judge}"]
+        return rows
 
     def _measure(
         self,
@@ -160,6 +238,8 @@ class ClipBench:
                 "found": 100.0 * has_face(points),
                 "flicker": flicker[row],
             }
+            if self._detector:
+                values[row][AREA] = self._detector.area(frames[new], landmarks[new])
             for judge, embed in self._world.judges.items():
                 shown = [points[i - chunk.repeated] for i in looked_at]
                 values[row][f"embeddings by {judge}"] = identity.embed_frames(
@@ -189,39 +269,19 @@ def _best(
     return best
 
 
-def _table(
-    measured: Mapping[Row, Values], own: Person, performing: Person
-) -> dict[str, dict[str, np.ndarray]]:
-    """The rows of a persona's table, from what was measured of the target and of the results."""
-    driving = measured[TARGET]
-    rows = {}
-    for (_, name), values in measured.items():
-        poses = expression.pose_errors(values["points"], driving["points"])
-        embeddings = {judge: values[f"embeddings by {judge}"] for judge in own.embeddings}
-        rows[name] = {
-            **identity_values(embeddings, own.embeddings, performing.embeddings),
-            **dict(zip(("yaw", "pitch", "roll"), poses.T, strict=True)),
-            **expression_values(values["blendshapes"], driving["blendshapes"]),
-            **{score: values[score] for score in ("flicker", "seam", "found")},
-            "unsteadiness": _mean(values["flicker"]) / _mean(driving["flicker"]),
-        }
-    rows["persona"] = _halves(own, performing)
-    return rows
-
-
 def _mean(values: PerFrame) -> Float32[np.ndarray, "1"]:
     """The mean of what is defined; NaN of nothing."""
     defined = values[np.isfinite(values)]
     return np.array([defined.mean() if len(defined) else np.nan], np.float32)
 
 
-def _halves(own: Person, performer: Person) -> dict[str, np.ndarray]:
-    """The later half of a persona's faces against the earlier half, and against the performer."""
+def _halves(own: Person, performer: Person, others: Sequence[ByJudge]) -> dict[str, np.ndarray]:
+    """The later half of a persona's faces against the earlier half, the performer, and the others."""
     earlier = {}
     later = {}
     for judge, embeddings in own.embeddings.items():
         earlier[judge], later[judge] = np.split(embeddings, [len(embeddings) // 2])
-    return identity_values(later, earlier, performer.embeddings)
+    return identity_values(later, earlier, performer.embeddings, others)
 
 
 def _flicker(

@@ -64,6 +64,11 @@ def expression_of(generator: Generator, sources: Sequence[Path], target: Path) -
         tell(
             f"{clip} ends after {ends:.1f} s, {target} after {goes_on:.1f} s: the last expression stays to the end."
         )
+    return acted(generator, clip)
+
+
+def acted(generator: Generator, clip: Path) -> Lent:
+    """The expression that the largest face of a clip has at each time; InputError if it shows none."""
     faces = find_people(clip)[0].faces
     side, alignment = generator.resolution, generator.alignment
     times = []

@@ -12,7 +12,7 @@ import grain
 import jax
 import jax.numpy as jnp
 import ml_collections
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree, UInt8
 
 from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
@@ -142,20 +142,22 @@ class Task(OpenSetTask):
         Of each system, "accuracy": the mean of that and of the fraction of its fakes that counts as fake; "area": how
         often a real face has a higher verdict than a fake one, whatever the threshold. 0.5 is chance in both.
         """
-        real = self._verdicts(state, batch["real"])
+        real = self.verdicts(state.params, batch["real"]["image"])
         metrics = {"real": _is_real(real).mean()}
         for name, images in batch["fakes"].items():
-            fake = self._verdicts(state, images)
+            fake = self.verdicts(state.params, images["image"])
             scores = jnp.concatenate([real, fake])
             of_real = jnp.arange(len(scores)) < len(real)
             metrics[f"{name}/accuracy"] = _accuracy(real, fake)
             metrics[f"{name}/area"] = roc_area(scores, of_real, ~of_real)
         return metrics
 
-    def _verdicts(self, state: State, batch: Batch) -> Float[Array, "b"]:
-        """The verdict on each image as it is."""
-        images = precision.from_bytes(batch["image"])
-        return adversarial.of_images(discriminator.apply(self.model, state.params, images))
+    def verdicts(
+        self, params: Mapping[str, PyTree], images: UInt8[Array, "b r r 3"]
+    ) -> Float[Array, "b"]:
+        """The verdict on each image as it is: the higher, the more real."""
+        x = precision.from_bytes(images)
+        return adversarial.of_images(discriminator.apply(self.model, params, x))
 
     def preview(self, phase: Phase) -> Preview:
         """Held-out faces, from those that look most fake to those that look most real.
@@ -172,7 +174,7 @@ class Task(OpenSetTask):
     def _preview(self, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
         rows = []
         for images in (batch["real"], *batch["fakes"].values()):
-            verdicts = self._verdicts(state, images)
+            verdicts = self.verdicts(state.params, images["image"])
             places = jnp.linspace(0, len(verdicts) - 1, PREVIEW_COLUMNS).round().astype(int)
             shown = jnp.argsort(verdicts)[places]
             faces = precision.from_bytes(images["image"][shown])

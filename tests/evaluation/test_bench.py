@@ -15,6 +15,7 @@ from faceswap_jax.evaluation import bench
 from faceswap_jax.evaluation.bench import evaluate
 from faceswap_jax.faces import mel
 from faceswap_jax.faces.picture import read_picture
+from tests.support.frozen import write_detector
 from tests.support.generators import PosingGenerator
 from tests.support.puppets import describe_clips
 from tests.support.tiny_run import FRAMES, RATE, SIZE
@@ -127,6 +128,9 @@ def test_whole_images_are_driven_by_everybody(run, clips, monkeypatch, tmp_path)
     monkeypatch.setattr(bench, "load", lambda *_: generator)
     with pytest.raises(InputError, match=f"{workdir}.* whole images.* --blend"):
         evaluate(workdir, data, METHODS)
+    write_detector(tmp_path / "detector")
+    with pytest.raises(InputError, match=f"{workdir}.* whole images.* --detector"):
+        evaluate(workdir, data, detector=tmp_path / "detector")
     assert bench._find_control(workdir, generator) is None
     control = generator.control(too_much=7)
     replace(control, digest="other").save(workdir)

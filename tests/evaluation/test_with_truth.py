@@ -9,13 +9,15 @@ from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.parameters import PERFORMANCE_SPANS, PERSONA_SPANS, sample_persona
 from data_pipelines.puppets.tracks import performance_track
 from faceswap_jax.evaluation.ceiling import Ceiling
-from faceswap_jax.evaluation.frames import pairs_of
 from faceswap_jax.evaluation.puppet_world import PuppetWorld, kept_of, motion_of
+from faceswap_jax.evaluation.wanted import Wanted, pairs_of
 from faceswap_jax.evaluation.with_truth import PuppetBench
 from faceswap_jax.faces import align
 from faceswap_jax.inference.clip import blend_side, put_face
 from tests.support.bench import SEEN, mean
 from tests.support.face_scenes import smooth_picture
+
+ROWS = ("do nothing", "truth")
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +28,9 @@ def bench(large):
 
 def test_a_perfect_swap_against_the_truth(bench, large, generator):
     _, perfect = large
-    [(persona, clip)] = pairs_of(["ada", "eve"], bench.clips)
-    assert (persona, clip.persona) == ("ada", "ben")
-    result = bench.compare(clip, generator, {}, {persona: {"multiband": perfect}})[persona]
+    [(wanted, clip)] = pairs_of(["ada", "eve"], bench.clips)
+    assert (wanted, clip.persona) == (Wanted("ada"), "ben")
+    result = bench.compare(clip, generator, {}, {wanted: {"multiband": perfect}})[wanted]
     assert result.images.shape == (2, 5, 128, 128, 3)
     assert mean(result, "swap", "psnr") > 33  # H.264 is all that is wrong
     assert mean(result, "swap", "ms_ssim") > 0.97
@@ -48,9 +50,9 @@ def test_a_perfect_swap_against_the_truth(bench, large, generator):
 def test_a_wrong_performance_is_measured(bench, large, generator):
     """The persona's own clip in place of the swap: right identity, other performance."""
     folder, _ = large
-    [(persona, clip)] = pairs_of(["ada"], bench.clips)
-    swapped = {persona: {"multiband": folder / "ada.mp4"}}
-    result = bench.compare(clip, generator, {}, swapped)[persona]
+    [(wanted, clip)] = pairs_of(["ada"], bench.clips)
+    swapped = {wanted: {"multiband": folder / "ada.mp4"}}
+    result = bench.compare(clip, generator, {}, swapped)[wanted]
     for name in ("gaze correlation", "mouth correlation"):
         assert mean(result, "swap", name) < mean(result, "truth", name) - 0.5, name
     for name, times in (("yaw", 3), ("mouth", 2), ("pitch", 1.5), ("lids", 1.3), ("gaze", 1.3)):
@@ -116,14 +118,49 @@ def test_attributes_stay_where_an_identity_alone_is_lent(large, generator):
     tables = {}
     for stay in (False, True):
         bench = PuppetBench(folder, puppets, attributes_stay=stay)
-        [(persona, clip)] = pairs_of(["ada"], bench.clips)
-        tables[stay] = bench.compare(clip, generator, {}, {persona: {"multiband": clip.path}})
-    swap, lent = tables[False]["ada"], tables[True]["ada"]
+        [(wanted, clip)] = pairs_of(["ada"], bench.clips)
+        tables[stay] = bench.compare(clip, generator, {}, {wanted: {"multiband": clip.path}})
+    swap, lent = tables[False][wanted], tables[True][wanted]
     assert mean(lent, "truth", "identity") == 100 and mean(lent, "do nothing", "identity") < 50
     # Less of the truth is another's, so less is missing.
     assert mean(lent, "do nothing", "psnr") > mean(swap, "do nothing", "psnr") + 1
     assert mean(lent, "truth", "attributes") < 20
     assert "attributes" not in swap.rows["truth"] and "attributes" in bench.scores
+
+
+def test_an_expression_that_is_lent_is_expected_in_the_place_of_the_targets(large, generator):
+    """The target untouched: everything is right but what its face does."""
+    folder, _ = large
+    bench = PuppetBench(folder, PuppetClips.load(folder), attributes_stay=True)
+    clip = next(clip for clip in bench.clips if clip.persona == "ben")
+    wanted = Wanted(expression="ada")
+    result = bench.compare(clip, generator, {}, {wanted: {"multiband": clip.path}})[wanted]
+    assert bench.columns(wanted.roles, ["multiband"])[:3] == ["expression", "target", "swap"]
+    assert result.images.shape[1] == 5
+    nothing, truth = ({score: mean(result, row, score) for score in bench.scores} for row in ROWS)
+    assert nothing["psnr"] < 30
+    for name in ("mouth", "lids", "brows"):
+        assert nothing[name] > truth[name] + 2, name
+        assert truth[name] < 3 * bench.floor[name], name
+    for name in ("yaw", "pitch", "roll"):
+        assert nothing[name] == pytest.approx(truth[name], abs=bench.floor[name]), name
+    assert nothing["identity"] == pytest.approx(truth["identity"], abs=20)
+    # The lender's eyes are shut.
+    assert np.isnan(result.rows["truth"]["gaze"]).all()
+
+
+def test_both_roles_are_played_by_two_people(large, generator):
+    """Ben becomes ada and does what ada does: that is not ada's own clip, whose pose and light are others."""
+    folder, _ = large
+    bench = PuppetBench(folder, PuppetClips.load(folder), attributes_stay=True)
+    clip = next(clip for clip in bench.clips if clip.persona == "ben")
+    wanted = Wanted("ada", "ada")
+    result = bench.compare(clip, generator, {}, {wanted: {"multiband": clip.path}})[wanted]
+    assert bench.columns(wanted.roles, ["none"])[:3] == ["identity", "expression", "target"]
+    assert result.images.shape[1] == 6
+    assert mean(result, "truth", "identity") == 100
+    assert mean(result, "truth", "mouth") < mean(result, "do nothing", "mouth")
+    assert mean(result, "truth", "yaw") < 3 * bench.floor["yaw"]
 
 
 def test_what_is_kept_of_the_target():

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import jax
 
+from experiments import detector as detector_experiment
 from experiments import expression as expression_experiment
 from experiments import identity as identity_experiment
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.store import Checkpoints
-from faceswap_jax.tasks import expression, identity
+from faceswap_jax.tasks import detector, expression, identity
 from faceswap_jax.tasks.base import Task
 
 IDENTITY = {"blocks": [1, 1], "channels": [6, 8], "stem": 4, "embedding": 5, "side": 16}
@@ -33,6 +34,14 @@ def write_expression(folder: Path) -> None:
     c.resolution = EXPRESSION["side"]
     c.model.update({name: EXPRESSION[name] for name in ("stem", "levels", "squeeze", "hidden")})
     _write(folder, expression.Task(c))
+
+
+def write_detector(folder: Path, alignment: str = "eyes") -> None:
+    """A run of the detector of fakes, which knows nothing of fakes."""
+    c = detector_experiment.get_config()
+    c.update(identities=("ada", "ben"), alignment=alignment, resolution=16)
+    c.model.update(halvings=2, scales=2, width=1 / 8)
+    _write(folder, detector.Task(c))
 
 
 WRITERS = {"identity": write_identity, "expression": write_expression}
