@@ -17,7 +17,7 @@ Parameters are plain dictionaries {"encoder" or "generator": {module: weights}}.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -51,6 +51,8 @@ class AttributeConfig:
         levels: how many maps the encoder makes, each twice as large as the one before, the last as large as the images.
         width: of all channels, relative to the default's.
         layers: of MC-AAD in each block.
+        masks: "each": every feature has one, as in the source; "one": that of the attributes alone is learned, and the
+            features share what it leaves equally.
         dtype: type of the arithmetic; parameters, normalisation and images are float32 always.
     """
 
@@ -59,6 +61,7 @@ class AttributeConfig:
     levels: int = 8
     width: float = 1.0
     layers: int = 2
+    masks: Literal["each", "one"] = "each"
     dtype: jnp.dtype = jnp.float32
 
     @property
@@ -124,8 +127,13 @@ class Denormalisation(nn.Module):
     """A layer of MC-AAD.
 
     Choices: kernels are 1 x 1, as in public code, so that a dense layer does; gammas begin at about 1.
+
+    Attributes:
+        masks: see `AttributeConfig`.
+        dtype: type of the arithmetic.
     """
 
+    masks: Literal["each", "one"]
     dtype: jnp.dtype
 
     @nn.compact
@@ -139,13 +147,15 @@ class Denormalisation(nn.Module):
             everywhere = feature[:, None, None]
             wanted.append(self._denormalised(normalised, everywhere, f"feature_{i}"))
 
-        # Whom to follow where: of two, one mask tells what is left for the other.
+        # Whom to follow where: one mask tells what is left for a single feature, or for all together.
         count = len(wanted)
-        dense = nn.Dense(1 if count == 2 else count, dtype=self.dtype, name="masks")
+        is_one = self.masks == "one" or count == 2
+        dense = nn.Dense(1 if is_one else count, dtype=self.dtype, name="masks")
         logits = dense(normalised).astype(jnp.float32)
-        if count == 2:
+        if is_one:
             mask = nn.sigmoid(logits)
-            masks = jnp.concatenate([mask, 1 - mask], -1)
+            left = (1 - mask) / (count - 1)
+            masks = jnp.concatenate([mask, *[left] * (count - 1)], -1)
         else:
             masks = nn.softmax(logits)
         weights = jnp.split(masks.astype(self.dtype), count, -1)
@@ -172,12 +182,14 @@ class Block(nn.Module):
     Attributes:
         channels: of the result.
         layers: of MC-AAD.
+        masks: see `AttributeConfig`.
         kernel_init: of the weights that make the result.
         dtype: type of the arithmetic.
     """
 
     channels: int
     layers: int
+    masks: Literal["each", "one"]
     kernel_init: nn.initializers.Initializer
     dtype: jnp.dtype
 
@@ -197,7 +209,7 @@ class Block(nn.Module):
 
         found = []
         for i in range(self.layers):
-            layer = Denormalisation(self.dtype, name=f"layer_{i}")
+            layer = Denormalisation(self.masks, self.dtype, name=f"layer_{i}")
             h, masks = layer(h, attributes, features)
             # All but the last keep the channels, and the next layer takes a bias away.
             last = i == self.layers - 1
@@ -232,7 +244,7 @@ class Generator(nn.Module):
             channels = 3 if last else c.generated(level + 1)
             # Pale images at first: tanh has no slope where they are strong. Not grey ones, whose variance is zero.
             init = PALE if last else HE
-            block = Block(channels, c.layers, init, c.dtype, name=f"block_{level}")
+            block = Block(channels, c.layers, c.masks, init, c.dtype, name=f"block_{level}")
             h, masks = block(h, given, features)
             found.append(masks)
         return jnp.tanh(h.astype(jnp.float32)), found

@@ -94,6 +94,8 @@ class Task(OpenSetTask):
 
     memory_advice = "lower config.batch or config.model.width"
     may_grow = ("steps",)
+    masks = "each"
+    """Of the generator, see `AttributeConfig`. experiments/benchmarks/one_mask.py tries another one."""
 
     def __init__(self, config: ml_collections.ConfigDict):
         super().__init__(config)
@@ -109,6 +111,7 @@ class Task(OpenSetTask):
                 levels=c.model.levels,
                 width=c.model.width,
                 layers=c.model.layers,
+                masks=self.masks,
                 dtype=dtype,
             ),
             discriminator=discriminator.DiscriminatorConfig(

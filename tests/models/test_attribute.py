@@ -86,13 +86,13 @@ def test_width_levels_and_resolution_scale_all():
     assert [m.shape[1] for m in maps] == [8, 16, 32, 64] and made.images.shape == (1, 64, 64, 3)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_layer_is_what_the_equations_say(count):
+@pytest.mark.parametrize(("count", "kind"), [(1, "each"), (2, "each"), (3, "each"), (2, "one")])
+def test_a_layer_is_what_the_equations_say(count, kind):
     rng = np.random.default_rng(count)
     h = rng.normal(2, 3, (2, 4, 4, 6))
     given = rng.normal(size=(2, 4, 4, 5))
     features = [rng.normal(size=(2, 3 + i)) for i in range(count)]
-    layer = Denormalisation(jnp.float32)
+    layer = Denormalisation(kind, jnp.float32)
     params = drawn(lambda key: layer.init(key, h, given, features)["params"], seed=count)
     out, masks = layer.apply({"params": params}, h, given, features)
 
@@ -104,9 +104,9 @@ def test_a_layer_is_what_the_equations_say(count):
     told += [dense(f"feature_{i}", z)[:, None, None] for i, z in enumerate(features)]
     wanted = [(1 + t[..., :6]) * normalised + t[..., 6:] for t in told]
     logits = dense("masks", normalised)
-    if count == 1:
+    if count == 1 or kind == "one":
         first = 1 / (1 + np.exp(-logits))
-        expected = np.concatenate([first, 1 - first], -1)
+        expected = np.concatenate([first, *[(1 - first) / count] * count], -1)
     else:
         expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     np.testing.assert_allclose(masks, expected, atol=1e-4)
@@ -119,7 +119,7 @@ def test_where_the_mask_is_a_features_own_it_is_denormalised_by_that_alone():
     rng = np.random.default_rng(0)
     h, given = rng.normal(2, 3, (2, 4, 4, 6)), rng.normal(size=(2, 4, 4, 5))
     z = rng.normal(size=(2, 3))
-    layer = Denormalisation(jnp.float32)
+    layer = Denormalisation("each", jnp.float32)
     params = drawn(lambda key: layer.init(key, h, given, [z])["params"], seed=0)
     params["masks"]["bias"] = np.float32([-100])
     out, masks = layer.apply({"params": params}, h, given, [z])
