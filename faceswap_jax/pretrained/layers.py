@@ -1,8 +1,9 @@
-"""The frozen network whose layers content losses compare: the stages of a face embedder, or VGG-Face's convolutions."""
+"""The frozen network whose layers losses compare: the stages of a face embedder, or VGG-Face's convolutions."""
 
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
@@ -62,3 +63,9 @@ def features(
         view = jax.image.resize(crops, (len(crops), shape.side, shape.side, 3), "linear")
         return vgg.features(shape, **weights, x=view)
     return iresnet.features(shape, **weights, x=embedder.view(crops, shape.side))
+
+
+def vectors(shape: Shape, weights: PyTree, crops: Float[Array, "b h w 3"]) -> Float[Array, "b d"]:
+    """What all layers see in aligned square crops in [0, 1], on average over the places: what sets are compared by."""
+    seen = [layer.mean((1, 2)) for layer in features(shape, weights, crops)]
+    return jnp.concatenate(seen, 1)
