@@ -189,7 +189,9 @@ def _look_at_acting(clip: Path) -> Acting:
 def identity_values(
     faces: ByJudge, own: ByJudge, performing: ByJudge, others: Sequence[ByJudge]
 ) -> dict[str, PerFrame]:
-    """How near faces come to a persona and to the performer, and whether to the persona most, by each judge.
+    """How near faces come to a persona, to the performer and to all real faces, by each judge.
+
+    Found is a face that is nearer to the persona than to everybody else.
 
     Args:
         faces: to be judged.
@@ -209,6 +211,8 @@ def identity_values(
         values[f"identity by {judge}"] = near
         reference = identity.template(performing[judge])
         values[f"performer by {judge}"] = identity.cosine(embeddings, reference)
+        real = np.concatenate([own[judge], *(other[judge] for other in others)])
+        values[f"features by {judge}"] = np.array([identity.feature_distance(embeddings, real)])
     return values
 
 
@@ -263,5 +267,9 @@ def _identity_scores(judges: Iterable[str]) -> dict[str, Score]:
         )
         scores[f"performer by {judge}"] = Score(
             f"cosine to the performer ({judge})", "lower", 3, (-1, 1)
+        )
+        # An unbiased estimate may be negative.
+        scores[f"features by {judge}"] = Score(
+            f"feature distance ({judge})", "lower", 3, (-math.inf, math.inf)
         )
     return scores

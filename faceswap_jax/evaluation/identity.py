@@ -1,5 +1,6 @@
 """Whose face it is: by the nearest persona of a puppet world, or by the cosine of face embeddings."""
 
+import math
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ from faceswap_jax.evaluation.frames import Frames, Landmarks, PerFrame, Points
 from faceswap_jax.faces import align
 from faceswap_jax.faces.embedding import FaceEmbedder
 from faceswap_jax.faces.face import Image
+from faceswap_jax.losses import distributions
 from faceswap_jax.pretrained import embedder
 
 Distances = Float32[np.ndarray, "n p"]
@@ -74,6 +76,19 @@ def embed_frames(embed: FaceEmbedder, frames: Frames, landmarks: Landmarks) -> E
         if np.isfinite(points).all():
             embedded[:] = embed(frame, points)
     return result
+
+
+def feature_distance(made: Embeddings, real: Embeddings) -> float:
+    """How far a set of faces is from a set of real ones, as KID has it, by embeddings in place of Inception's features.
+
+    Frames without a face are left out; NaN where fewer than two are left.
+
+    Args:
+        made: of unit length; they are compared at a variance of 1.
+        real: likewise.
+    """
+    sets = [faces[np.isfinite(faces).all(1)] for faces in (made, real)]
+    return distributions.kernel_distance(*(math.sqrt(faces.shape[1]) * faces for faces in sets))
 
 
 def template(embeddings: Embeddings) -> Direction:

@@ -13,6 +13,7 @@ from faceswap_jax.evaluation.identity import (
     cosine,
     distances,
     embed_frames,
+    feature_distance,
     retrieved,
     template,
 )
@@ -31,6 +32,23 @@ def world():
     personas = rng.uniform(-3, 5, (20, 9))
     errors = rng.uniform(0.1, 1, 9)
     return rng, personas, errors
+
+
+def test_sets_of_faces_are_as_far_apart_as_their_features():
+    """Of 40 directions about one, others about it, and some about another; frames without a face do not count."""
+    rng = np.random.default_rng(0)
+    middle, other = np.eye(8, dtype=np.float32)[:2]
+
+    def about(direction):
+        faces = direction + rng.normal(0, 0.2, (40, 8)).astype(np.float32)
+        return faces / np.linalg.norm(faces, axis=1, keepdims=True)
+
+    real, alike, unlike = about(middle), about(middle), about(other)
+    assert abs(feature_distance(alike, real)) < 0.05 * feature_distance(unlike, real)
+    missing = np.full((3, 8), np.nan, np.float32)
+    with_missing = np.concatenate([unlike, missing])
+    assert feature_distance(with_missing, real) == feature_distance(unlike, real)
+    assert np.isnan(feature_distance(missing, real))
 
 
 def test_distances_by_definition(world):
