@@ -1,7 +1,7 @@
 """The bench: a trained run is given clips that it has not seen, and every result is scored."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,18 +92,16 @@ def evaluate(
         actors = read_actors(judge.clips(), generator)
         # Whether it can be written is told before the work.
         make_folder(output)
-        tables = score_all(judge, generator, actors, control)
+        driven = score_all(judge, generator, actors, control)
         if control and control.by_sound:
-            tables |= score_speech(generator, control, actors)
+            driven |= score_speech(generator, control, actors)
+        tables = driven.items()
     else:
         bench = _open_bench(data, are_puppets, embedder, bool(generator.roles), detector)
-        tables = {}
-        for name, pairs in _pairs(workdir, data, generator, bench).items():
-            clips = output / name / "clips"
-            make_folder(clips)
-            tables[name] = score_swaps(bench, generator, pairs, methods, clips)
+        pairs = _pairs(workdir, data, generator, bench)
+        tables = _score_tables(bench, generator, pairs, methods, output)
 
-    for name, scored in tables.items():
+    for name, scored in tables:
         summary = summarise(scored, generator.step)
         _publish(name, summary, scored, output / name)
         _show_on_board(summary, workdir, "/".join(filter(None, (output.parent.name, name))))
@@ -149,6 +147,20 @@ def _pairs(workdir: Path, data: Path, generator: Generator, bench: Bench) -> dic
     if not tables:
         raise InputError(f"'{data}' has {whom} beside a clip of somebody else; add both.")
     return tables
+
+
+def _score_tables(
+    bench: Bench,
+    generator: Generator,
+    pairs: Mapping[str, Sequence[Pair]],
+    methods: Sequence[str],
+    output: Path,
+) -> Iterator[tuple[str, Scored]]:
+    """Swaps and scores table after table, so that one is written before the next is begun."""
+    for name, of_table in pairs.items():
+        clips = output / name / "clips"
+        make_folder(clips)
+        yield name, score_swaps(bench, generator, of_table, methods, clips)
 
 
 def _find_control(workdir: Path, generator: Generator) -> Control | None:
