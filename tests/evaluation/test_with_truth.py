@@ -17,8 +17,6 @@ from faceswap_jax.inference.clip import blend_side, put_face
 from tests.support.bench import SEEN, mean
 from tests.support.face_scenes import smooth_picture
 
-ROWS = ("do nothing", "truth")
-
 
 @pytest.fixture(scope="module")
 def bench(large):
@@ -137,12 +135,16 @@ def test_an_expression_that_is_lent_is_expected_in_the_place_of_the_targets(larg
     result = bench.compare(clip, generator, {}, {wanted: {"multiband": clip.path}})[wanted]
     assert bench.columns(wanted.roles, ["multiband"])[:3] == ["expression", "target", "swap"]
     assert result.images.shape[1] == 5
-    nothing, truth = ({score: mean(result, row, score) for score in bench.scores} for row in ROWS)
+    expression, pose = ("mouth", "lids", "brows"), ("yaw", "pitch", "roll")
+    names = ("psnr", "identity", *expression, *pose)
+    nothing, truth = (
+        {name: mean(result, row, name) for name in names} for row in ("do nothing", "truth")
+    )
     assert nothing["psnr"] < 30
-    for name in ("mouth", "lids", "brows"):
+    for name in expression:
         assert nothing[name] > truth[name] + 2, name
         assert truth[name] < 3 * bench.floor[name], name
-    for name in ("yaw", "pitch", "roll"):
+    for name in pose:
         assert nothing[name] == pytest.approx(truth[name], abs=bench.floor[name]), name
     assert nothing["identity"] == pytest.approx(truth["identity"], abs=20)
     # The lender's eyes are shut.
