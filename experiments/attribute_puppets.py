@@ -19,10 +19,10 @@ What it took, one run each, people never seen as themselves and then as the benc
 - An identity of shape. With an embedder that had learned from puppets in their own looks, which reads skin, hair and
   glasses alone (see identity.py), what is asked for contradicts what is to stay: 26.5 dB after 2,500 steps, coloured
   smudges, 11 % of the identities found of 78 %.
-- Weights of features that rise, to 1, and images that count four times as much. With 5 from the first step: 18.6 dB after
-  500 steps for 22.9, and spots in place of eyes and mouth, for the frozen networks are fooled before there are faces.
-  The truth itself is 0.55 from the identity that it is lent and 0.43 from the expression (untouched 0.99 and 0.83). What
-  is nearer, as 0.44 and 0.18 are now, is no better.
+- Weights of features that rise, to 1, and images that count four times as much. With 5 from the first step: 18.6 dB
+  after 500 steps for 22.9, and spots in place of eyes and mouth, for the frozen networks are fooled before there are
+  faces. The truth itself is 0.55 from the identity that it is lent and 0.43 from the expression (untouched 0.99 and
+  0.83). What is nearer, as 0.44 and 0.18 are now, is no better.
 - A penalty of 0.01. With 1 the discriminator found the real image of a pair in 52 %, with 0.01 in 83 %.
 """
 
