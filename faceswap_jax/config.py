@@ -210,6 +210,11 @@ def multiple_of(name: str, unit: int) -> Demand:
     return Demand(lambda value: value >= 0 and value % unit == 0, remedy)
 
 
+def multiple(unit: int) -> Demand:
+    """The value is a multiple of a number, and positive."""
+    return Demand(lambda value: value >= unit and value % unit == 0, f"give a multiple of {unit}")
+
+
 def one_of(*values: str) -> Demand:
     """The value is one of these."""
     return Demand(lambda value: value in values, f"choose {' or '.join(map(str, values))}")

@@ -13,6 +13,12 @@ from jaxtyping import Array, Float, Int, PyTree
 
 ADAM = optax.scale_by_adam()
 
+
+def adam_without_momentum(decay: float) -> optax.GradientTransformation:
+    """Adam with betas 0 and `decay`: it has no first moments to keep."""
+    return optax.scale_by_rms(decay=decay, eps=1e-8, eps_in_sqrt=False, bias_correction=True)
+
+
 BESIDE_MUON = 0.1
 """Learning rate of what Muon leaves to Adam, relative to Muon's (choice)."""
 

@@ -12,7 +12,6 @@ import grain
 import jax
 import jax.numpy as jnp
 import ml_collections
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from data_pipelines import datasets
@@ -20,12 +19,12 @@ from data_pipelines.batches.assembly import batches
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities
 from faceswap_jax.config import (
-    Demand,
     at_least,
     below,
     between,
     check,
     inside,
+    multiple,
     one_of,
     positive,
 )
@@ -54,8 +53,8 @@ from faceswap_jax.tasks.base import (
 )
 from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
 
-OPTIMIZER = optax.scale_by_rms(decay=0.999, eps=1e-8, eps_in_sqrt=False, bias_correction=True)
-"""FaceShifter's Adam with betas 0 and 0.999, for all networks alike: it has no first moments to keep."""
+OPTIMIZER = optimizers.adam_without_momentum(0.999)
+"""FaceShifter's Adam with betas 0 and 0.999, for all networks alike."""
 
 AVERAGED = ("encoder", "generator")
 """Groups of weights whose running mean is what is used."""
@@ -384,11 +383,11 @@ def _check(config: ml_collections.ConfigDict) -> None:
     demands = {
         "seed": at_least(0),
         "alignment": one_of(*align.ALIGNMENTS),
-        "batch": _multiple(together),
+        "batch": multiple(together),
         "steps": at_least(1),
         "learning_rate": positive(),
         "average": below(0, 1),
-        "data.test": _multiple(together),
+        "data.test": multiple(together),
         "data.held_out": inside(0, 1),
         "data.same": between(0, 1),
         "model.levels": at_least(2),
@@ -405,8 +404,4 @@ def _check(config: ml_collections.ConfigDict) -> None:
     demands |= {f"loss.{name}_warm_up": at_least(0) for name in RISING}
     check(config, demands)
     halvings = max(config.model.levels - 1, judge.halvings + judge.scales - 1)
-    check(config, {"model.resolution": _multiple(2**halvings)})
-
-
-def _multiple(unit: int) -> Demand:
-    return Demand(lambda value: value >= unit and value % unit == 0, f"give a multiple of {unit}")
+    check(config, {"model.resolution": multiple(2**halvings)})

@@ -20,7 +20,7 @@ from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.described import Described
 from data_pipelines.batches.roles import Identities
 from data_pipelines.sources import PersonaSource
-from faceswap_jax.config import Demand, at_least, check, inside, one_of, positive
+from faceswap_jax.config import Demand, at_least, check, inside, multiple, one_of, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.losses import adversarial
@@ -356,10 +356,9 @@ def _check(config: ml_collections.ConfigDict) -> None:
     check(config, demands)
 
     unit = 2 ** (config.model.halvings + config.model.scales - 1)
-    multiple = Demand(lambda side: side >= unit and side % unit == 0, f"give a multiple of {unit}")
     there = [name for name, _ in _systems(config)]
     learned = Demand(
         lambda names: names and set(names) <= set(there),
         f"name one or more of those of config.fakes that have a folder: {', '.join(there) or 'none has'}",
     )
-    check(config, {"resolution": multiple, "trained_on": learned})
+    check(config, {"resolution": multiple(unit), "trained_on": learned})
