@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[vgg.VGGConfig, vgg.Params]:
         raise InputError(f"There is no file '{path}'; give the weights of VGG-Face.")
     try:
         is_npz = path.suffix.lower() == ".npz"
-        return _converted(_read_npz(path) if is_npz else read_safetensors(path))
+        return _converted(read_npz(path) if is_npz else read_safetensors(path))
     except ValueError as error:
         raise InputError(
             f"'{path}' is no VGG-Face that can be used ({' '.join(str(error).split())}); give VGG-11 or VGG-16 with "
@@ -63,7 +63,8 @@ def read(path: Path) -> tuple[vgg.VGGConfig, vgg.Params]:
         ) from error
 
 
-def _read_npz(path: Path) -> State:
+def read_npz(path: Path) -> State:
+    """The tensors of a file; ValueError if it is damaged."""
     try:
         # Pickles inside, which can run any code, are refused.
         with np.load(path, allow_pickle=False) as file:
