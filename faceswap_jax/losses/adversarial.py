@@ -68,10 +68,11 @@ def told_apart(real: Verdicts, fake: Verdicts) -> Value:
 def gradient_penalty(judge: Callable[[Images], Verdicts], images: Images) -> Value:
     """Squared length of the gradient of the sum of an image's verdicts, mean over the images.
 
-    Of real images this is R1 (Mescheder et al. 2018), of fake ones R2; both count with half of their weight.
+    Of real images this is R1 (Mescheder et al. 2018), of fake ones R2; both count with half of their weight. Where the
+    verdict on an image also depends on others, its slope is that of all verdicts.
 
     Args:
-        judge: the discriminator, in which no image depends on another.
+        judge: the discriminator.
         images: in [0, 1].
     """
 
