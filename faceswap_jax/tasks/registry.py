@@ -12,6 +12,7 @@ TASKS = (
     "autoencoder",
     "x2face",
     "attribute",
+    "stylegan2",
     "identity",
     "expression",
     "sync",
