@@ -64,6 +64,9 @@ SMALL = {
     | {"model.resolution": SIDE, "model.levels": 2, "model.layers": 1, "model.width": 1 / 64}
     | {"model.discriminator.halvings": 2, "model.discriminator.scales": 1}
     | {"model.discriminator.width": 1 / 16},
+    "stylegan2": RUN
+    | {"steps": 2, "data.test": 8, "loss.path_every": 1}
+    | {"model.resolution": 8, "model.latent": 8, "model.width": 1 / 1024},
     "sync": RUN
     | {"steps": 2, "warm_up": 1, "data.times": 2, "data.test": 8, "resolution": SIDE}
     | {"model.side": 8, "model.stem": 4, "model.levels": (4,), "model.embedding": 8},

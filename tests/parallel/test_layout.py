@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import attribute, comb, parts, tunable, x2face
+from experiments import attribute, comb, parts, stylegan2, tunable, x2face
 from faceswap_jax.models import iresnet
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
@@ -68,7 +68,7 @@ def test_the_layout_of_every_tensor_is_the_committed_one(network, abstract, tmp_
     assert_as_committed(network, header, abstract, make_mesh(4), tmp_path)
 
 
-@pytest.mark.parametrize("experiment", [x2face, attribute])
+@pytest.mark.parametrize("experiment", [x2face, attribute, stylegan2])
 def test_so_is_that_of_systems_without_personas(experiment, tmp_path):
     name = experiment.__name__.rpartition(".")[2]
     assert_as_committed(name, "mesh data 8", state_of(experiment), make_mesh(), tmp_path)
