@@ -5,6 +5,7 @@ stay. The learning rate of a step is a pure function of the step number, so it i
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +63,43 @@ MUON = optax.partition(
 
 OPTIMIZERS = {"adam": ADAM, "adabelief": optax.scale_by_belief(), "muon": MUON}
 """By their names in `config.optimizer`."""
+
+
+class RangerState(NamedTuple):
+    """What Ranger remembers of some weights.
+
+    Attributes:
+        lookahead: Optax's state, with the moments of RAdam in it.
+        slow: the weights as they last were when the trained ones, which run ahead, were taken back half of the way.
+    """
+
+    lookahead: optax.LookaheadState
+    slow: PyTree
+
+
+def ranger(learning_rate: float) -> optax.GradientTransformation:
+    """RAdam (Liu et al. 2020) and lookahead (Zhang et al. 2019): Ranger, with its public numbers.
+
+    Every sixth step ends half way between the weights that RAdam has come to and those of six steps before. That needs
+    the learning rate, so it is in here: `apply` takes 1 in its place. After a multiple of six steps the trained weights
+    are the slow ones, which are the better.
+    """
+    # The weights are less the updates, as those of all optimizers here.
+    radam = optax.chain(optax.scale_by_radam(b1=0.95, eps=1e-5), optax.scale(-learning_rate))
+    tx = optax.lookahead(radam, sync_period=6, slow_step_size=0.5)
+
+    def init(weights):
+        pair = optax.LookaheadParams.init_synced(weights)
+        return RangerState(tx.init(pair), weights)
+
+    def update(gradients, state, weights):
+        pair = optax.LookaheadParams(fast=weights, slow=state.slow)
+        changes, lookahead = tx.update(gradients, state.lookahead, pair)
+        slow = optax.apply_updates(state.slow, changes.slow)
+        return jax.tree.map(jnp.negative, changes.fast), RangerState(lookahead, slow)
+
+    return optax.GradientTransformation(init, update)
+
 
 Modules = Mapping[str, PyTree]
 

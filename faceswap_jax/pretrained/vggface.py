@@ -19,6 +19,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 
 from faceswap_jax.errors import InputError
@@ -83,8 +84,8 @@ def _converted(state: State) -> tuple[vgg.VGGConfig, vgg.Params]:
     params = {}
     into = 3
     for name, out in vgg.convolutions(config).items():
-        kernel = _take(state, f"{name}.weight", (out, into, 3, 3))
-        bias = _take(state, f"{name}.bias", (out,))
+        kernel = take(state, f"{name}.weight", (out, into, 3, 3))
+        bias = take(state, f"{name}.bias", (out,))
         params[name] = {"kernel": kernel.transpose(2, 3, 1, 0), "bias": bias}
         into = out
     return config, jax.tree.map(np.ascontiguousarray, params)
@@ -114,7 +115,8 @@ def _is_weight_of(name: str, block: int) -> bool:
     return name.startswith(f"conv{block}_") and name.endswith(".weight")
 
 
-def _take(state: State, name: str, shape: tuple[int, ...]) -> np.ndarray:
+def take(state: State, name: str, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
+    """A tensor of a file; ValueError if it is missing, has another shape, or is not finite."""
     if name not in state:
         raise ValueError(f"the tensor '{name}' is missing")
     tensor = state[name]

@@ -1,4 +1,4 @@
-"""Optimizers: Muon as the autoencoder task uses it."""
+"""Optimizers: Muon as the autoencoder task uses it, Ranger as its public code has it."""
 
 import jax
 import jax.numpy as jnp
@@ -53,3 +53,41 @@ def test_states_of_stacked_weights_have_the_leading_axis_or_are_scalars():
     for tx in optimizers.OPTIMIZERS.values():
         leaves = jax.tree.leaves(tx.init(weights))
         assert leaves and all(leaf.ndim == 0 or len(leaf) == 5 for leaf in leaves)
+
+
+def ranger_by_hand(weights, gradients, rate):
+    """Ranger's public code, written out for one tensor: Adam's second moment counts once it is known well enough."""
+    fast, slow = weights.astype(float), weights.astype(float)
+    first, second = np.zeros_like(fast), np.zeros_like(fast)
+    longest = 2 / (1 - 0.999) - 1
+    for t, gradient in enumerate(gradients, 1):
+        first = 0.95 * first + 0.05 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        mean = first / (1 - 0.95**t)
+        known = longest - 2 * t * 0.999**t / (1 - 0.999**t)
+        if known >= 5:
+            rectified = (
+                (known - 4) * (known - 2) * longest / ((longest - 4) * (longest - 2) * known)
+            )
+            mean = np.sqrt(rectified) * mean / (np.sqrt(second / (1 - 0.999**t)) + 1e-5)
+        fast = fast - rate * mean
+        if t % 6 == 0:
+            slow = slow + 0.5 * (fast - slow)
+            fast = slow
+    return fast, slow
+
+
+def test_ranger_is_radam_that_is_taken_back_half_of_every_six_steps():
+    rng = np.random.default_rng(0)
+    start = np.float32(rng.normal(size=5))
+    slopes = np.float32(rng.normal(size=(20, 5)))
+    tx = optimizers.ranger(0.1)
+    weights = {"module": {"leaf": start}}
+    opt = optimizers.init(tx, weights)
+    step = jax.jit(lambda g, o, w: optimizers.apply(tx, g, o, w, 1.0))
+    for t in range(1, 21):
+        weights, opt = step({"module": {"leaf": slopes[t - 1]}}, opt, weights)
+        fast, slow = ranger_by_hand(start, slopes[:t], 0.1)
+        np.testing.assert_allclose(weights["module"]["leaf"], fast, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(opt["module"].slow["leaf"], slow, rtol=1e-3, atol=1e-4)
+        assert (fast == slow).all() == (t % 6 == 0)
