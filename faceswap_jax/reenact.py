@@ -14,7 +14,7 @@ from faceswap_jax.faces.picture import PICTURE_SUFFIXES
 from faceswap_jax.faces.pose import head_pose
 from faceswap_jax.inference import clip, painting
 from faceswap_jax.inference.clip import AS_TOLD, Coding, Count
-from faceswap_jax.inference.generator import Generator
+from faceswap_jax.inference.generator import Generator, Who
 from faceswap_jax.inference.who import Source, check_who, faces_of, shown_in, who_is
 
 
@@ -25,6 +25,7 @@ def reenact(
     output: Path | None = None,
     *,
     persona: str | None = None,
+    random: int | None = None,
     step: int | None = None,
     overlay: Path | None = None,
     embedded: Path | None = None,
@@ -40,6 +41,7 @@ def reenact(
             None to write the embedded face alone.
         output: picture, or clip with the driving clip's frame rate and sound, of the generator's resolution.
         persona: in place of `sources`, one of the run's personas, if it knows some by name.
+        random: in place of both, a number that decides who is drawn, somebody who does not exist.
         step: which checkpoint to use, by its number of steps; the newest if not given.
         overlay: picture to paint on the embedded face, see `inference.painting`.
         embedded: picture to write: the embedded face, with the overlay.
@@ -50,7 +52,10 @@ def reenact(
         InputError: any of these cannot be used, or no frame shows a face. Nothing is written then.
     """
     # What is wrong is said before a run is read.
-    check_who(persona, sources)
+    if random is None:
+        check_who(persona, sources)
+    elif persona or sources:
+        raise InputError("--random draws somebody; leave out pictures and --persona.")
     _check_files(sources, driving, output, embedded, coding)
     if restores_mouth and (driving is None or _is_no_performer(driving)):
         raise InputError(
@@ -60,13 +65,22 @@ def reenact(
     generator = _load(workdir, step, paints=bool(overlay or embedded))
     painted = painting.load_overlay(overlay, generator) if overlay else None
     if drive:
+        if generator.relative:
+            raise InputError(
+                f"'{workdir}' adds how a performer differs from a face at rest; give --drive a clip of one."
+            )
         control = Control.load(workdir)
         control.check(generator)
         drive.check(control, workdir)
 
     # Who is shown
     faces = faces_of(sources)
-    who = shown_in(faces, generator) if faces else who_is(generator, persona, ())
+    if random is not None:
+        who = _drawn(generator, random, workdir)
+    elif faces:
+        who = shown_in(faces, generator)
+    else:
+        who = who_is(generator, persona, ())
     identity = generator.identity(who)
     if painted is not None:
         identity = painting.paint(generator, identity, painted)
@@ -98,6 +112,13 @@ def _load(workdir: Path, step: int | None, paints: bool) -> Generator:
     return generator
 
 
+def _drawn(generator: Generator, seed: int, workdir: Path) -> Who:
+    """Somebody who does not exist, as the generator draws them."""
+    if not generator.samples:
+        raise InputError(f"'{workdir}' draws nobody; leave out --random, and give pictures.")
+    return Who(pictures=[generator.sampled(seed)])
+
+
 def _check_files(
     sources: Sequence[Path],
     driving: Path | None,
@@ -112,7 +133,7 @@ def _check_files(
         raise InputError("--drive and --output belong together; give both, or none of them.")
     if driving and _is_no_performer(driving):
         if not sources:
-            raise InputError(f"{driving} moves a picture's face; give one in place of --persona.")
+            raise InputError(f"{driving} moves a picture's face; give a picture of somebody.")
         clip.check_file(output, OUTPUT_SUFFIXES)
         check_codec(output, coding.codec)
     elif driving:

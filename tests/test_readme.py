@@ -26,6 +26,7 @@ PAGES += [
     "docs/roles.md",
     "docs/scale.md",
     "docs/speed.md",
+    "docs/transfer.md",
     "launch/README.md",
     "launch/beam/README.md",
 ]

@@ -228,7 +228,7 @@ def test_a_head_is_turned_by_a_table(seeing_run, data, picture, tmp_path, capfd)
             "--restore_mouth takes the mouth of a performer.* picture or clip",
         ),
         (["ada.png"], {"driving": "poses.csv", "output": "out.png"}, r"out\.png.* \.mp4"),
-        ((), {"persona": "ada", "driving": "poses.csv", "output": "out.mp4"}, "give one in place"),
+        ((), {"persona": "ada", "driving": "poses.csv", "output": "out.mp4"}, "give a picture"),
         (["ada.png"], {"driving": "poses.csv", "output": "out.mp4"}, "poses.csv does not exist"),
         (["ada.png"], {"driving": "mute.wav", "output": "out.mp4"}, "mute.wav has no sound"),
     ],

@@ -17,6 +17,7 @@ GROUPS: Mapping[str, Sequence[Command]] = {
         results.Anonymise(),
         results.Synthesize(),
         results.Reenact(),
+        results.Invert(),
         results.Evaluate(),
         results.Compare(),
         results.Export(),

@@ -141,7 +141,8 @@ class Reenact(Command):
 
     name = "reenact"
     usage = (
-        "(SOURCE... | --persona NAME) (--workdir DIR | --model DIR) --drive (INPUT | POSES.csv | SOUND.wav) "
+        "(SOURCE... | --persona NAME | --random SEED) (--workdir DIR | --model DIR) "
+        "--drive (INPUT | POSES.csv | SOUND.wav) "
         "--output OUTPUT"
     )
     inputs = (0, ANY_NUMBER)
@@ -150,6 +151,8 @@ class Reenact(Command):
         define_run(values)
         meaning = "In place of pictures or clips of a person: one of the run's personas, where it knows some."
         flags.DEFINE_string("persona", None, meaning, values)
+        meaning = "In place of both: a number that decides who is drawn, for a run that draws people who do not exist."
+        flags.DEFINE_integer("random", None, meaning, 0, None, values)
         meaning = (
             "Picture or clip of the performer; or, after 'faceswap fit-control', a table of head poses, .csv, with the "
             "columns time,yaw,pitch,roll, in seconds and degrees; or a file of sound, such as .wav."
@@ -171,12 +174,35 @@ class Reenact(Command):
             None if values.drive is None else footage(values.drive, values),
             _path(values.output),
             persona=values.persona,
+            random=values.random,
             step=values.step,
             overlay=_path(values.paint),
             embedded=_path(values.write_embedded),
             restores_mouth=values.restore_mouth,
             coding=coding_of(values),
         )
+
+
+class Invert(Command):
+    """Draw what a generator's latent space knows of the faces in a picture or clip."""
+
+    name = "invert"
+    usage = "INPUT --workdir DIR --output PICTURE"
+    inputs = (1, 1)
+    required = ("workdir", "output")
+
+    def define(self, values, arguments):
+        flags.DEFINE_string(
+            "workdir", None, "Folder of a trained run, of inversion or of transfer.", values
+        )
+        define_step(values)
+        meaning = "Picture to write: faces, and below each its inversion."
+        flags.DEFINE_string("output", None, meaning, values)
+
+    def run(self, values, inputs):
+        from faceswap_jax.invert import invert
+
+        invert(Path(values.workdir), Path(inputs[0]), Path(values.output), values.step)
 
 
 class Evaluate(Command):

@@ -28,8 +28,8 @@ from faceswap_jax.faces.face import Face, Image
 from faceswap_jax.faces.landmarks import open_landmarker
 from faceswap_jax.faces.people import find_people
 from faceswap_jax.faces.pose import head_pose
-from faceswap_jax.inference.batching import Performance, generate, latents
-from faceswap_jax.inference.generator import Generator, Identity, Who
+from faceswap_jax.inference.batching import Performance, at_rest, generate, latents
+from faceswap_jax.inference.generator import Edit, Generator, Identity, Who
 
 SOURCES = (1, 3, 8)
 """How many pictures the system is given, a row of the table for each."""
@@ -269,8 +269,12 @@ def act(
         COPY: np.stack([copied.frame.image] * count),
         NEAREST: np.stack([source.known[i].frame.image for i in chosen]),
     }
+    edit = None
+    if generator.relative:
+        rest = at_rest(generator, performance_of(driving.known))
+        edit = Edit(np.tile(-rest, (count, 1)))
     for row, identity in identities.items():
-        images = generate(generator, identity, performance_of(driving.driving))
+        images = generate(generator, identity, performance_of(driving.driving), edit)
         rows[row] = resized(images, side)
     return rows
 

@@ -85,6 +85,18 @@ def latents(generator: Generator, performance: Performance) -> Float[np.ndarray,
     return np.concatenate(found)
 
 
+def at_rest(generator: Generator, performance: Performance) -> Float[np.ndarray, "latent"]:
+    """The latents of a face that looks to the front and does nothing much: the mean of a performance's frames and of
+    their mirror images. Of a generator that sees alone.
+    """
+    found = []
+    for frames in _batches_of(performance):
+        faces = _read_batch(generator, performance, frames)
+        for crops in (faces.crops, faces.crops[:, :, ::-1]):
+            found.append(generator.latents(Faces(crops=crops))[: len(frames)])
+    return np.concatenate(found).mean(0)
+
+
 def features(
     generator: Generator, role: str, crops: Iterable[UInt8[np.ndarray, "r r 3"]]
 ) -> Float32[np.ndarray, "n d"]:

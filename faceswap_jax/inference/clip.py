@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ from faceswap_jax.faces.numbered import (
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, is_picture, write_picture
 from faceswap_jax.faces.still import check_kept, read_still, write_still
 from faceswap_jax.inference.audience import admitted, tell, watched
-from faceswap_jax.inference.batching import BATCH, Lent, Performance, generate, latents
+from faceswap_jax.inference.batching import BATCH, Lent, Performance, at_rest, generate, latents
 from faceswap_jax.inference.generator import Edit, Generator, Identity
 from faceswap_jax.inference.who import Source
 
@@ -73,6 +74,9 @@ FINISHED_AT_ONCE = 2
 
 GENERATED_AHEAD = 2
 """Frames that are generated, besides those of a batch, before they are finished."""
+
+RESTING = 24
+"""Frames of a clip whose mean is its performer's face at rest."""
 
 FINER = 1.25
 """Pixels of the blending for each of the frame's: with as many, interpolation would leave the finest old detail."""
@@ -191,7 +195,10 @@ def reenact_clip(
     if hears_only and restores_mouth:
         raise InputError("This model only hears the performer; leave --restore_mouth out.")
     person = None if hears_only else find_people(driving, coding.colorspace)[0]
-    replacements = [Replacement(person, identity)]
+    shift = None
+    if generator.relative:
+        shift = partial(_from_rest, _rest_of(generator, person, driving, coding.colorspace))
+    replacements = [Replacement(person, identity, shift)]
 
     def finish(generated: Iterable[Generated]) -> Iterator[video.Frame]:
         if restores_mouth:
@@ -201,6 +208,25 @@ def reenact_clip(
     choices = (restores_mouth,)
     fate = "repeat their neighbour"
     return _convert(generator, replacements, driving, output, finish, choices, fate, coding)
+
+
+def _rest_of(
+    generator: Generator, person: people.Person, clip: Path, colorspace: str | None
+) -> Float32[np.ndarray, "latent"]:
+    """A person's latents at rest, by frames that are evenly spread over a clip."""
+    numbers = list(person.faces)
+    chosen = np.linspace(0, len(numbers) - 1, RESTING, dtype=int)
+    wanted = {numbers[i] for i in chosen}
+    frames = [
+        frame for frame in video.read_frames(clip, colorspace=colorspace) if frame.index in wanted
+    ]
+    faces = [person.faces[frame.index] for frame in frames]
+    return at_rest(generator, Performance(frames, faces))
+
+
+def _from_rest(rest, frames, found):
+    """A `Shift` that takes the latents at rest off."""
+    return np.broadcast_to(-rest, found.shape)
 
 
 def reenact_shifted(

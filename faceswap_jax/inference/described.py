@@ -35,6 +35,7 @@ class Description:
         mixes: whether it shows mixes of personas.
         by_pictures: whether it shows anybody by pictures.
         parts: length of each part of its latents, by its name, in their order.
+        relative: see `Generator.relative`.
     """
 
     alignment: str
@@ -48,6 +49,7 @@ class Description:
     paintable: bool
     parts: Mapping[str, int]
     step: int
+    relative: bool = False
 
     def slices(self) -> dict[str, slice]:
         """Where the parts of the latents lie."""
@@ -82,6 +84,7 @@ class DescribedGenerator(abc.ABC):
     """A `Generator` of a few functions of arrays. An identity is a dictionary of arrays."""
 
     roles: Sequence[str] = ()
+    samples: bool = False
 
     def __init__(self, description: Description):
         self.description = description
@@ -94,6 +97,7 @@ class DescribedGenerator(abc.ABC):
         self.step = description.step
         self.parts = description.slices()
         self.paintable = description.paintable
+        self.relative = description.relative
 
     @abc.abstractmethod
     def _images(self, identity: Arrays, inputs: Arrays, shift: np.ndarray | None) -> Images:

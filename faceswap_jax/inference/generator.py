@@ -77,6 +77,9 @@ class Generator(Protocol):
         paintable: whether its identities hold a face that can be painted on, such as X2Face's embedded face.
         roles: features of a face that others can lend it, such as "identity" and "expression"; () if it knows none.
             With roles an identity is {"identity": a vector of `features`}, or {}: the performer's own.
+        relative: whether its latents count from the performer's face at rest: who drives it takes these off, see
+            `batching.at_rest`.
+        samples: whether it draws people who do not exist.
         digest: of the weights that its personas share, 16 hexadecimal digits: what was learned of its latents belongs
             to these.
         version: another one for every other generator, 16 hexadecimal digits.
@@ -92,6 +95,8 @@ class Generator(Protocol):
     parts: Mapping[str, slice]
     paintable: bool
     roles: Sequence[str]
+    relative: bool
+    samples: bool
     digest: str
     version: str
 
@@ -119,6 +124,10 @@ class Generator(Protocol):
 
     def merged(self, role: str, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:
         """What several crops say together of one of the `roles`."""
+        ...
+
+    def sampled(self, seed: int) -> UInt8[np.ndarray, "r r 3"]:
+        """A picture of somebody who does not exist, for `Who`. Only where it `samples`."""
         ...
 
     def latents(self, faces: Faces) -> Float[np.ndarray, "b latent"]:

@@ -15,3 +15,20 @@ def info_nce(cosines: Float[Array, "*b n n"], temperature: float) -> Float[Array
     logits = cosines / temperature
     found = jax.nn.log_softmax(logits, -1) + jax.nn.log_softmax(logits, -2)
     return -jnp.diagonal(found, axis1=-2, axis2=-1).mean(-1) / 2
+
+
+def large_margin(
+    positive: Float[Array, "p *b"], negative: Float[Array, "n *b"], scale: float, margin: float
+) -> Float[Array, "*b"]:
+    """Large margin cosine loss of pairs (CosFace, Wang et al. 2018) as MegaPortraits has it: a sum over the positives.
+
+    Args:
+        positive: cosines of pairs that belong together.
+        negative: of pairs that do not, which each positive is compared with.
+        scale: what cosines, less the margin, are multiplied by.
+        margin: the least cosine that attracts.
+    """
+    positive = scale * (positive - margin)
+    negative = scale * (negative - margin)
+    against = jax.nn.logsumexp(negative, axis=0)
+    return (jnp.logaddexp(positive, against) - positive).sum(0)

@@ -46,3 +46,10 @@ def unread(
     error = jnp.where(known, z @ kernel - wanted / spread, 0)
     mean = error.sum(0) / jnp.maximum(known.sum(0), 1)
     return jnp.where(known, (error - mean) ** 2, 0).mean()
+
+
+def correlations(told: Float[Array, "n k"], wanted: Float[Array, "n k"]) -> Float[Array, "k"]:
+    """How each measure follows the wanted one over n faces; NaN where either stays the same."""
+    about_mean = [measures - measures.mean(0) for measures in (told, wanted)]
+    first, second = (measures / jnp.linalg.norm(measures, axis=0) for measures in about_mean)
+    return (first * second).sum(0)

@@ -107,6 +107,10 @@ class Synthesis:
             {"identity": [d]} or {}, and `inputs` may have vectors [batch, d] of other roles by name.
         features: (variables, role, pictures) -> what each of uint8 pictures [n, r, r, 3] says of a role, [n, d].
         merge: (role, vectors [n, d]) -> what several pictures say of it together, [d].
+        relative: whether the latents count from those of the performer's face at rest, so that these are to be taken
+            off, by a shift.
+        sample: (variables, key) -> a picture of nobody, [r, r, 3] in [0, 1], which `identity` reads as any other; None
+            if it draws none.
     """
 
     alignment: str
@@ -125,6 +129,8 @@ class Synthesis:
     roles: Sequence[str] = ()
     features: Callable[..., Array] | None = None
     merge: Callable[..., Array] | None = None
+    relative: bool = False
+    sample: Callable[..., Array] | None = None
 
 
 def decoded(latents: Callable[..., Array], decode: Callable[..., Array]) -> Callable[..., Array]:

@@ -18,7 +18,7 @@ from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities
-from faceswap_jax.config import Demand, at_least, below, between, check, inside, one_of, positive
+from faceswap_jax.config import at_least, below, between, check, inside, one_of, positive
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.losses import arcface
@@ -40,6 +40,7 @@ from faceswap_jax.tasks.base import (
     with_data,
 )
 from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.stages import stage_demands
 
 PREVIEW_COLUMNS = 8
 
@@ -201,24 +202,13 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "data.held_out": inside(0, 1),
         "loss.scale": positive(),
         "loss.margin": below(0, 1.57),
-        "model.blocks": Demand(_counts, "give the number of blocks of each stage"),
-        "model.channels": Demand(_counts, "give the number of channels of each stage"),
-        "model.stem": at_least(1),
         "model.embedding": at_least(1),
         "model.side": at_least(1),
     }
-    check(config, demands)
+    check(config, demands | stage_demands(config))
 
     stages = len(config.model.blocks)
-    if len(config.model.channels) != stages:
-        raise InputError(
-            f"config.model.channels is {config.model.channels}; give a number for each of config.model.blocks."
-        )
     if config.model.side % 2**stages:
         raise InputError(
             f"config.model.side is {config.model.side}; give a multiple of {2**stages}."
         )
-
-
-def _counts(values: Sequence[int]) -> bool:
-    return len(values) > 0 and min(values) >= 1

@@ -13,6 +13,8 @@ TASKS = (
     "x2face",
     "attribute",
     "stylegan2",
+    "inversion",
+    "transfer",
     "identity",
     "expression",
     "sync",

@@ -14,8 +14,9 @@ from faceswap_jax.evaluation.acting import COPY, NEAREST, act, identities_of, re
 from faceswap_jax.evaluation.whole_with_truth import WholePuppets
 from faceswap_jax.evaluation.whole_without_truth import WholeClips
 from faceswap_jax.faces import align
+from faceswap_jax.inference.batching import at_rest
 from tests.support.bench import SEEN, mean
-from tests.support.generators import PixelGenerator, PosingGenerator
+from tests.support.generators import PixelGenerator, PosingGenerator, SidedGenerator
 
 SIDE = 128
 
@@ -121,6 +122,16 @@ def test_a_control_is_scored_by_the_poses_that_it_tells(large, actors):
     errors = told(WholePuppets(folder, PuppetClips.load(folder)))
     np.testing.assert_allclose(errors.mean(1), [7, 0, 0], atol=4)
     assert errors.shape == (3, len(actors["ben"].driving)) and errors.std() > 0.1
+
+
+def test_latent_arithmetic_takes_the_driver_at_rest_off(actors):
+    """As the beginning of the driver's clip shows it."""
+    sided = SidedGenerator(np.copy, 64, "box", "whole", personas=())
+    ben = actors["ben"]
+    act(sided, {"1 source": None}, actors["ada"], ben)
+    rest = at_rest(sided, acting.performance_of(ben.known))
+    for edit in sided.edits:
+        np.testing.assert_allclose(edit.shift, np.broadcast_to(-rest, edit.shift.shape))
 
 
 def test_keypoints_are_measured_where_the_truth_shows_a_face():

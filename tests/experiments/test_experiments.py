@@ -26,13 +26,14 @@ from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.registry import task_class
 from faceswap_jax.train import train
-from tests.support.frozen import WRITERS
+from tests.support.frozen import WRITERS, write_networks
 from tests.support.tiny_run import rows
 
 RENEW = "If this is meant: python -m tests.experiments.test_experiments"
 ROOT, GOLDEN = Path(__file__).parents[2], Path(__file__).with_name("golden")
 FILES = {file.stem: file for file in sorted((ROOT / "experiments").glob("[!_]*.py"))}
 PERSONAS, SIDE = 4, 16  # of the data: two to train the embedder on and two to hold out; pixels
+ALIGNMENTS = ("eyes", "ffhq")  # of the systems in a generator's latent space
 
 # What makes a run of an experiment tiny, by its task, or by its network: sizes and numbers only. Its losses, orders and
 # rates stay.
@@ -67,6 +68,12 @@ SMALL = {
     "stylegan2": RUN
     | {"steps": 2, "data.test": 8, "loss.path_every": 1}
     | {"model.resolution": 8, "model.latent": 8, "model.width": 1 / 1024},
+    "inversion": RUN
+    | {"steps": 2, "data.test": 8, "refinements": 2, "model.side": SIDE}
+    | {"model.blocks": (1,), "model.channels": (8,), "model.stem": 8},
+    "transfer": RUN
+    | {"steps": 2, "data.test": 8}
+    | {"model.blocks": (1,), "model.channels": (8,), "model.stem": 8},
     "sync": RUN
     | {"steps": 2, "warm_up": 1, "data.times": 2, "data.test": 8, "resolution": SIDE}
     | {"model.side": 8, "model.stem": 4, "model.levels": (4,), "model.embedding": 8},
@@ -85,6 +92,8 @@ def write_data(folder: Path) -> Path:
     write_records(folder, 0, range(PERSONAS), range(1), **sizes, together=2)
     for role, write in WRITERS.items():
         write(folder / role)
+    for alignment in ALIGNMENTS:
+        write_networks(folder / alignment, alignment)
     return folder
 
 
@@ -99,6 +108,9 @@ def experiment(name: str, data: Path) -> ml_collections.ConfigDict:
     for role, path in config.get("features", {}).items():
         if path:
             config.features[role] = str(data / role)
+    for role, path in config.get("networks", {}).items():
+        if path:
+            config.networks[role] = str(data / config.alignment / role)
     return config
 
 

@@ -8,7 +8,7 @@ from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
 from faceswap_jax.faces.pose import head_pose
 from faceswap_jax.inference import batching
 from faceswap_jax.inference.batching import Performance
-from tests.support.generators import PixelGenerator
+from tests.support.generators import PixelGenerator, SidedGenerator
 from tests.support.tiny_run import FRAMES
 
 SIDE = 32
@@ -66,3 +66,12 @@ def test_every_batch_has_the_same_size(performance, count):
     if count:
         crops = batching.read_inputs(inverting, few).crops
         np.testing.assert_array_equal(images, 255 - crops)
+
+
+def test_a_face_at_rest_is_the_mean_of_frames_and_of_their_mirror_images(performance):
+    """So it looks to the front: neither side is brighter."""
+    sided = SidedGenerator(np.copy, SIDE)
+    each = batching.latents(sided, performance)
+    assert len(each) > batching.BATCH and np.abs(each[:, 0] - each[:, 1]).max() > 1
+    left, right = batching.at_rest(sided, performance)
+    assert left == pytest.approx(right) == pytest.approx(each.mean())

@@ -6,11 +6,22 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import attribute, comb, parts, stylegan2, tunable, x2face
+from experiments import (
+    attribute,
+    comb,
+    inversion,
+    parts,
+    stylegan2,
+    transfer,
+    tunable,
+    x2face,
+)
 from faceswap_jax.models import iresnet
+from faceswap_jax.models.stylegan2 import StyleGAN2Config
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained import embedder
+from faceswap_jax.pretrained import inversion as pretrained_inversion
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.registry import load_task
 
@@ -24,8 +35,16 @@ def state_of(experiment):
     if "personas" in c:
         c.personas = tuple(f"persona_{p}" for p in range(PERSONAS))
     if "shapes" in c:
-        # Of a frozen network as it is published
-        c.shapes = {"identity": embedder.described(iresnet.IResNetConfig())}
+        # Of frozen networks as they are published
+        c.shapes = {
+            "identity": embedder.described(iresnet.IResNetConfig()),
+            "generator": embedder.described(StyleGAN2Config()),
+        }
+    if c.task == "transfer":
+        inverts = inversion.get_config()
+        inverts.shapes = c.shapes
+        shape = pretrained_inversion.shape(inverts)
+        c.shapes.inversion = pretrained_inversion.described(shape)
     task = load_task(c)
     return abstract_state(task, task.phases[-1])
 
@@ -68,7 +87,7 @@ def test_the_layout_of_every_tensor_is_the_committed_one(network, abstract, tmp_
     assert_as_committed(network, header, abstract, make_mesh(4), tmp_path)
 
 
-@pytest.mark.parametrize("experiment", [x2face, attribute, stylegan2])
+@pytest.mark.parametrize("experiment", [x2face, attribute, stylegan2, inversion, transfer])
 def test_so_is_that_of_systems_without_personas(experiment, tmp_path):
     name = experiment.__name__.rpartition(".")[2]
     assert_as_committed(name, "mesh data 8", state_of(experiment), make_mesh(), tmp_path)

@@ -3,8 +3,13 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
+
+from faceswap_jax.models.stylegan2 import MAPPING_RATE
+from faceswap_jax.state import State
+from faceswap_jax.tasks.base import Task, abstract_state
 
 
 def drawn(init: Callable[[jax.Array], PyTree], seed: int) -> PyTree:
@@ -17,3 +22,34 @@ def drawn(init: Callable[[jax.Array], PyTree], seed: int) -> PyTree:
         return rng.normal(0, deviation, leaf.shape).astype(np.float32)
 
     return jax.tree.map(draw, jax.eval_shape(init, jax.random.key(0)))
+
+
+def drawn_state(task: Task, seed: int = 0) -> State:
+    """A state as a task begins with, whose weights and frozen networks are drawn, and nowhere zero."""
+    phase = task.phases[0]
+    empty = abstract_state(task, phase)
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        names = [getattr(key, "key", "") for key in path]
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        if names[-1] in ("var", "scale"):
+            return jnp.ones(leaf.shape)
+        return jnp.float32(rng.normal(0, _deviation(names, leaf.shape), leaf.shape))
+
+    params, extras = jax.tree_util.tree_map_with_path(draw, (empty.params, empty.extras))
+    opt = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), empty.opt)
+    return State(jnp.int32(phase.start), jax.random.key(seed), params, opt, extras)
+
+
+def _deviation(names: list[str], shape: tuple[int, ...]) -> float:
+    """Of a weight by the names of its place, so that the variance of what passes stays."""
+    if names[-1] != "kernel":
+        return 0.1
+    # What is scaled in use: a generator's kernels, those of its mapping network the other way too, and those of heads
+    if {"generator", "average"} & set(names):
+        return 1 / MAPPING_RATE if "mapping" in names else 1.0
+    if "styles" in names:
+        return 1.0
+    return np.prod(shape[:-1]) ** -0.5

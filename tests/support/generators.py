@@ -24,6 +24,8 @@ class PixelGenerator:
     parts: Mapping[str, slice] = field(default_factory=dict)
     paintable: bool = False
     roles: tuple[str, ...] = ()
+    relative: bool = False
+    samples: bool = False
     digest: str = "0123456789abcdef"
     version: str = "0123456789abcdef"
 
@@ -45,6 +47,22 @@ class KnowsPersonas(PixelGenerator):
         for name in who.personas:
             if name not in self.personas:
                 raise InputError(f"This model has no persona '{name}'.")
+
+
+@dataclass
+class SidedGenerator(PixelGenerator):
+    """Its latents are the mean brightness of the left half and of the right; keeps the edits it was given."""
+
+    relative: bool = True
+
+    def latents(self, faces):
+        middle = self.resolution // 2
+        halves = faces.crops[:, :, :middle], faces.crops[:, :, middle:]
+        return np.stack([half.mean((1, 2, 3)) for half in halves], 1)
+
+    def __call__(self, identity, faces, edit=None):
+        self.edits = [*getattr(self, "edits", ()), edit]
+        return super().__call__(identity, faces, edit)
 
 
 @dataclass

@@ -1,0 +1,97 @@
+"""The trained inversion of a run of experiments/inversion.py, with the generator in whose latent space it works."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import jax
+import ml_collections
+import numpy as np
+from jaxtyping import PRNGKeyArray, PyTree
+
+from faceswap_jax import config as configs
+from faceswap_jax.checkpoints.store import read_parts
+from faceswap_jax.errors import InputError
+from faceswap_jax.models import psp
+from faceswap_jax.models.psp import EncoderConfig
+from faceswap_jax.models.restyle import ReStyleConfig
+from faceswap_jax.models.stylegan2 import StyleGAN2Config
+from faceswap_jax.ops import precision
+from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.pretrained import embedder, generator
+
+
+def load_for(path: str, alignment: str) -> tuple[ReStyleConfig, PyTree]:
+    """The inversion that `config.networks.inversion` names, at its newest checkpoint, for faces of `config.alignment`.
+
+    Returns:
+        Its shape, and {"params", "statistics"} of the encoder with the "generator", NumPy arrays.
+
+    Raises:
+        InputError: there is no such run, it has no checkpoint yet, or it knows faces of another alignment.
+    """
+    folder = Path(path)
+    config = configs.load(folder / "config.json")
+    if config.task != "inversion":
+        raise InputError(
+            f"'{path}' holds a run of '{config.task}', which inverts no pictures; give one of 'inversion'."
+        )
+    if config.alignment != alignment:
+        raise InputError(
+            f"config.alignment is '{alignment}', but '{path}' inverts faces aligned as '{config.alignment}'; set "
+            f"config.alignment={config.alignment}, or train another with --config.alignment={alignment}."
+        )
+    network = shape(config)
+    weights = jax.eval_shape(partial(init, network), jax.random.key(0))
+    wanted = {
+        "params": {"encoder": weights["params"]},
+        "extras": {"statistics": weights["statistics"], "generator": weights["generator"]},
+    }
+    found = jax.tree.map(np.asarray, read_parts(folder, lambda _: wanted, make_mesh()))
+    return network, {"params": found["params"]["encoder"], **found["extras"]}
+
+
+def shape(config: ml_collections.ConfigDict) -> ReStyleConfig:
+    """The shape of the networks that a config of `config.task` "inversion" describes."""
+    dtype = precision.dtype(config.precision)
+    made_by = embedder.described_shape(config.shapes.generator, StyleGAN2Config)
+    c = config.model
+    encoder = EncoderConfig(
+        styles=made_by.layers,
+        latent=made_by.latent,
+        inputs=2 * 3,
+        side=c.side,
+        blocks=tuple(c.blocks),
+        channels=tuple(c.channels),
+        stem=c.stem,
+        dtype=dtype,
+    )
+    return ReStyleConfig(encoder, replace(made_by, dtype=dtype), config.refinements)
+
+
+def described(shape: ReStyleConfig) -> dict:
+    """A shape as values of a config; `described_shape` reads them. A frozen network computes in float32."""
+    return {
+        "encoder": embedder.described(shape.encoder),
+        "generator": embedder.described(shape.generator),
+        "refinements": shape.refinements,
+    }
+
+
+def described_shape(values: ml_collections.ConfigDict) -> ReStyleConfig:
+    """A shape from what `described` gave."""
+    return ReStyleConfig(
+        encoder=embedder.described_shape(values.encoder, EncoderConfig),
+        generator=embedder.described_shape(values.generator, StyleGAN2Config),
+        refinements=values.refinements,
+    )
+
+
+def init(shape: ReStyleConfig, key: PRNGKeyArray) -> PyTree:
+    """Fresh weights."""
+    params, statistics = psp.init(shape.encoder, key)
+    return {
+        "params": params,
+        "statistics": statistics,
+        "generator": generator.init(shape.generator, key),
+    }
