@@ -15,6 +15,9 @@ Smaller: --config.model.resolution=256, where `auto` has half of the width above
 --config.loss.penalty=0.2048. Trained weights to begin with are files that docs/stylegan2.md describes:
 --config.weights=ffhq.safetensors --config.model.mapping_layers=8.
 
+FID and KID by held-out people, during the training: --config.networks.sets=inception.npz, see pretrained/inception.py.
+With a run of experiments/identity.py, trained on faces cut alike, they are feature distances, and called so.
+
 The loss of R3GAN (Huang et al. 2024): --config.loss.adversary=relativistic --config.loss.penalty_every=1
 --config.loss.penalty_made=6.5536 --config.loss.path=0.
 
@@ -35,6 +38,11 @@ def get_config() -> ml_collections.ConfigDict:
     c.seed = 0
     c.identities = ()  # taken from the data
     c.weights = ""  # trained ones to begin with: a file, or another run's folder
+    c.shapes = ml_collections.ConfigDict()  # of the network that c.networks names, taken from it
+
+    c.networks = ml_collections.ConfigDict()
+    # What distances of sets look with: Inception's weights, a run of experiments/identity.py; "": none
+    c.networks.sets = ""
 
     c.data = ml_collections.ConfigDict()
     c.data.kind = "tracks"  # "tracks": a folder made by faceswap prepare; "tfds": by Beam; "puppets": rendered
@@ -43,6 +51,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.manifest = ""  # digest of what the data are, taken from them
     c.data.held_out = 0.1  # the last fraction of the identities, never trained on
     c.data.test = 32  # images of these that a batch of the evaluations has
+    c.data.sets = 64  # batches of these that are compared with as many made images
     c.data.mirror = True  # mirrors half of the images
 
     c.alignment = "ffhq"  # how faces are cut, see faces/align.py

@@ -6,9 +6,11 @@ Reproduces: experiments/stylegan2.py, small.
 
     faceswap puppets --output data --format records --world_seed 7 --personas 600 --tracks 4 --frames 4 --rate 1 \
         --resolution 64
+    faceswap train --config experiments/identity.py --workdir runs/identity --config.data.path=data
     faceswap train --config experiments/stylegan2_puppets.py --workdir runs/stylegan2 --config.data.path=data
 
-A run that was stopped goes on by the same command.
+The embedder is what feature distances look with; without, --config.networks.sets="". A run that was stopped goes on by
+the same command.
 """
 
 import ml_collections
@@ -21,6 +23,8 @@ def get_config() -> ml_collections.ConfigDict:
     c = stylegan2.get_config()
     c.alignment = "eyes"
     c.model.update(resolution=64, latent=128, width=3 / 64, most=2048)
+    c.networks.sets = "runs/identity"
+    c.data.sets = 16
     c.loss.penalty = 0.0002 * 64**2 / 16
     c.augment.kimg = 100.0
     c.steps = 20_000

@@ -35,6 +35,7 @@ from faceswap_jax.losses.adversarial import ADVERSARIES
 from faceswap_jax.models import residual, stylegan2
 from faceswap_jax.models.residual import GROUP
 from faceswap_jax.ops import adaptive, optimizers, precision
+from faceswap_jax.pretrained import embedder, set_features
 from faceswap_jax.pretrained import stylegan2 as pretrained
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import (
@@ -48,6 +49,7 @@ from faceswap_jax.tasks.base import (
     with_data,
 )
 from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.sets import key_of, set_distance
 from faceswap_jax.tasks.stylegan2_losses import PATH, PENALTY, losses
 
 OPTIMIZER = optimizers.adam_without_momentum(0.99)
@@ -80,14 +82,21 @@ class Task(OpenSetTask):
         super().__init__(config)
         _check(config)
         self.model = pretrained.shape(config)
+        self.sees = None
+        if config.networks.sets:
+            self.sees = set_features.described_shape(config.shapes.sets)
         self.phases = [Phase(f"{self.model.resolution} px", 0, config.steps, stage=0)]
 
     @classmethod
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-        """Takes the identities to train on from the data."""
+        """Takes the identities to train on from the data, and the shape of what compares sets from its file."""
         _check(config)
         identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
-        return with_data(config, identities=identities)
+        config = with_data(config, identities=identities)
+        if config.networks.sets:
+            shape, _ = set_features.load_for(config.networks.sets, config.alignment)
+            config.shapes = ml_collections.ConfigDict({"sets": embedder.described(shape)})
+        return config
 
     # State
 
@@ -97,17 +106,20 @@ class Task(OpenSetTask):
         average = stylegan2.init(self.model, generator_key)
         params = {name: average[name] for name in AVERAGED}
         params["discriminator"] = residual.init(self.model, discriminator_key)
+        extras = {
+            "average": average,
+            "mean_style": jnp.zeros(self.model.latent),
+            "path_length": jnp.float32(0),
+            "probability": jnp.float32(self.config.augment.probability),
+        }
+        if self.sees:
+            extras["sets"] = set_features.init(self.sees, key)
         return State(
             step=jnp.int32(phase.start),
             key=key,
             params=params,
             opt=optimizers.init(OPTIMIZER, params),
-            extras={
-                "average": average,
-                "mean_style": jnp.zeros(self.model.latent),
-                "path_length": jnp.float32(0),
-                "probability": jnp.float32(self.config.augment.probability),
-            },
+            extras=extras,
         )
 
     def initial_params(self) -> tuple[dict[str, PyTree], str]:
@@ -122,11 +134,15 @@ class Task(OpenSetTask):
         return params, f"Begins with generator and discriminator of '{self.config.weights}'."
 
     def frozen_inputs(self) -> dict[str, PyTree]:
-        """Their mean, noise and mean style, which the training goes on from."""
-        if not self.config.weights:
-            return {}
-        given = self._given()
-        return {"average": given.params, "mean_style": given.mean}
+        """Their mean, noise and mean style, which the training goes on from; and what compares sets of images."""
+        c = self.config
+        found = {}
+        if c.weights:
+            given = self._given()
+            found |= {"average": given.params, "mean_style": given.mean}
+        if self.sees:
+            _, found["sets"] = set_features.load_for(c.networks.sets, c.alignment)
+        return found
 
     def _given(self) -> pretrained.Weights:
         return pretrained.load(Path(self.config.weights), self.model)
@@ -192,11 +208,26 @@ class Task(OpenSetTask):
     # Held-out data
 
     def evaluators(self, phase: Phase) -> Sequence[Evaluator]:
-        """Whether the discriminator knows the people that it is trained on from others.
+        """Whether the discriminator knows the people that it is trained on; and how far made images are from others'.
 
-        Measures of whole sets, such as a distance of features, have their place beside it.
+        The latter by held-out people, truncated nowhere: FID and KID where Inception looks at them.
         """
-        return (mean_of(self._scores, EVALUATED),)
+        found = [mean_of(self._scores, EVALUATED)]
+        if self.sees:
+            batches = self.config.data.sets
+            name = set_features.name(self.sees)
+            found.append(set_distance(self._features, self._made, batches, name))
+        return found
+
+    def _features(self, state: State, images: Images) -> Float[Array, "b d"]:
+        return set_features.vectors(self.sees, state.extras["sets"], images)
+
+    def _made(self, state: State, batch: Batch) -> Images:
+        """Images of other latents for every batch."""
+        count = len(batch["image"])
+        z = jax.random.normal(key_of(batch), (count, self.model.latent))
+        w = stylegan2.styles(self.model, state.extras["average"], z)
+        return self._synthesize(state, stylegan2.everywhere(self.model, w))
 
     def _scores(self, state: State, batch: Batch) -> Metrics:
         """Mean signs of the verdicts on held-out people and on what averaged weights make, changed as in training.
@@ -298,6 +329,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "average": below(0, 1),
         "mixing": between(0, 1),
         "data.test": multiple(GROUP),
+        "data.sets": at_least(1),
         "data.held_out": inside(0, 1),
         "model.resolution": power_of_two,
         "model.latent": at_least(1),

@@ -110,7 +110,8 @@ def experiment(name: str, data: Path) -> ml_collections.ConfigDict:
             config.features[role] = str(data / role)
     for role, path in config.get("networks", {}).items():
         if path:
-            config.networks[role] = str(data / config.alignment / role)
+            written = "identity" if role == "sets" else role
+            config.networks[role] = str(data / config.alignment / written)
     return config
 
 
