@@ -9,8 +9,6 @@ alone, but is fast: enlarging 8 images of 32 px, 64 to 32 channels, forward and 
 as one convolution for each pixel of the square 144, and as a transposed convolution 202.
 """
 
-from collections.abc import Sequence
-
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -137,5 +135,4 @@ def _of_enlarged(kernel) -> Float[Array, "3 3 c 4*f"]:
 
 def _squares(composed: Float[Array, "6 6 c f"]) -> Float[Array, "3 2 3 2 c f"]:
     """Taps by their square and by the pixel in it, along both axes."""
-    sides: Sequence[int] = (3, 2, 3, 2)
-    return composed.reshape(*sides, *composed.shape[2:])
+    return composed.reshape(3, 2, 3, 2, *composed.shape[2:])
