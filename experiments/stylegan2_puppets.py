@@ -1,6 +1,7 @@
 """StyleGAN2 on rendered puppets, at 64 px: faces of nobody, for a desk's CPU.
 
-Costs: not measured yet.
+Costs: 0.36 s a step on two CPU cores, with ADA and averages, so about two hours for all; PyTorch takes 0.85 of that
+without these (python -m experiments.benchmarks.stylegan2_step, two turns, other work beside). Memory: 2.9 GiB.
 Expect: not measured yet.
 Reproduces: experiments/stylegan2.py, small.
 

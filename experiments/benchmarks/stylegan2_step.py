@@ -44,6 +44,7 @@ def main(_: Sequence[str]) -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     config = DEFAULTS.copy_and_resolve_references()
     config.identities = ("a", "b")
+    config.networks.sets = ""
     config.model.update(resolution=RESOLUTION.value, width=WIDTH.value, most=MOST.value)
     config.batch = BATCH.value
     task = Task(config)
