@@ -4,7 +4,7 @@ Costs: 2.1 to 2.4 steps a second on two cores with light work beside, so an hour
 Expect: not trained to its end. After 4,000 steps, a third, people never seen have 27.3 dB as themselves. With others'
 identities head, skin and glasses stay, and features of the face are soft, with smudges: no swap that convinces yet. The
 bench finds the identity that was lent in 19 % of the frames, where 52 % are found in the truth and 4 % without a swap;
-lids follow a lent expression with a correlation of 0.3. docs/roles.md has its tables. All scores still rose.
+lids follow a lent expression with a correlation of 0.3. docs/roles.md has its tables. The run's own scores still rose.
 Reproduces: experiments/attribute.py with an expression role, small. The relativistic loss with R1 and R2 is R3GAN's.
 
     faceswap puppets --output data --world_seed 7 --format records --personas 2400 --tracks 8 --frames 1 --rate 1 \
