@@ -4,10 +4,9 @@
         --expression runs/expression [--steps 2000] [--seeds 2] [--only "as it is,without the cycle"]
 
 Data and frozen networks are those that the card of `attribute_puppets.py` makes, and its network is what is trained:
-the first --steps of its steps, 0.4 s each on two quiet cores. Weights of its loss rise as they do there, over 3,000 steps,
-so that fewer --steps end before they are whole. Then
-puppets that it has never seen, half of whom wear glasses, lend each other identities and expressions, blended with
---blend none: docs/roles.md has the scores.
+the first --steps of its steps, 0.4 s each on two quiet cores. Weights of its loss rise as they do there, over 3,000
+steps, so that fewer --steps end before they are whole. Then puppets that it has never seen, half of whom wear glasses,
+lend each other identities and expressions, blended with --blend none: docs/roles.md has the scores.
 
 The source claims that glasses are kept by the cycle alone. "Glasses kept" is told of those who wear some; beside it
 stand what doing nothing keeps, and what the oracle finds in the truth itself.
