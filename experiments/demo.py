@@ -54,10 +54,10 @@ what they are apart (--minutes 5 --only "demo.py from nothing,..."):
     Adam at 0.001 for Muon at 0.02     1,481   15.7 ± 0.1   19.9 ± 0.4   18.6 ± 0.9   26.4 ± 0.2   28.8 ± 1.1      0.49
     grown from 16 px                   1,168   14.4 ± 1.3   20.1 ± 0.0   23.6 ± 2.4   27.2 ± 2.8   28.5 ± 1.0      0.41
 
-The start is worth 1 dB, and 6 points of mouth, gaze and lids; no other choice stands as far from its own seeds. From
-nothing, Adam makes up for its slower learning by steps that take two thirds of the time; one encoder for all has better
-lids and worse mouths. Grown from 16 px, one seed lost 2.5 dB and a third of the
-identities, whose looks swaps hand on from its last level, and the other is as good as what is not grown.
+The start is worth 1 dB, and 6 points of mouth, gaze and lids. From nothing, Adam makes up for its slower learning by
+steps that take two thirds of the time; one encoder for all has better lids and worse mouths. Grown from 16 px, one seed
+lost 2.5 dB and a third of the identities in its last level, where swaps began to hand on the looks of who performs; the
+other one is as good as what is not grown.
 
 Tried in as little time, one seed, and not built in for want of a gain: faces sampled so that rare gazes, lids, mouths
 and turns come as often as usual ones (from nothing: PSNR as before, gaze 1.6 degrees worse, mouth 1.6 % better); a
