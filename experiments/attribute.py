@@ -73,6 +73,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.loss.reconstruction = 10.0  # of every picture as itself
     c.loss.attributes = 10.0
     c.loss.features = 5.0  # of each of c.features
+    # Distance of a feature from the one that was lent, of which no less is asked for
+    c.loss.enough = ml_collections.ConfigDict({"identity": 0.0, "expression": 0.0})
     c.loss.features_warm_up = 0  # steps over which their weight rises
     c.loss.cycle = 1.0  # 0: no cycle, and a third less to compute
     c.loss.adversarial = 1.0
@@ -84,7 +86,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.loss.penalty_every = 16  # steps; it counts so many times as much
 
     c.steps = 500_000
+    c.final_steps = 0  # of these the last, in which the learning rate falls to zero
     c.batch = 16
+    c.optimizer = "adam"  # without momentum; or "muon", whose learning rate is some 0.01
     c.learning_rate = 4e-4
     c.average = (
         0.999  # of the weights, how much of their mean stays in a step; the mean is what is used

@@ -37,10 +37,14 @@ def get_config() -> ml_collections.ConfigDict:
     c.features.expression = "runs/expression"
     c.model.update(resolution=64, levels=6, width=0.25)
     c.model.discriminator.update(halvings=4, scales=2, width=0.25)
-    c.loss.update(features=1.0, features_warm_up=3_000)
-    c.loss.update(adversary="relativistic", penalty=0.01, adversarial_warm_up=2_000)
+    c.loss.update(features=1.0, features_warm_up=1_500)
+    c.loss.enough.update(identity=0.5, expression=0.35)
+    c.loss.update(adversary="relativistic", penalty=0.002, adversarial_warm_up=1_500)
     c.data.same = 0.1
-    c.steps = 12_000
+    c.steps = 6_000
+    c.final_steps = 2_000
+    c.optimizer = "muon"
+    c.learning_rate = 0.01
     c.average = 0.99
     c.mesh.cpu_devices = 1
     c.run.update(preview=500, checkpoint=500)

@@ -18,6 +18,12 @@ def warm_up_cosine(step: Step, peak: float, warm_up: int, steps: int) -> Value:
     return schedule(step)
 
 
+def constant_then_linear(step: Step, rate: float, steps: int, final: int) -> Value:
+    """Learning rate that is `rate` until the last `final` of all `steps`, then falls to zero along a line."""
+    schedule = optax.linear_schedule(rate, 0.0, final, steps - final)
+    return schedule(step)
+
+
 class StepValues(NamedTuple):
     """What a step of a growing network does.
 

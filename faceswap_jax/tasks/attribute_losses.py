@@ -134,7 +134,9 @@ def losses(
     seen = attribute.encode(networks.generator, still, made)
     terms["attributes"] = attributes.unlike(stop_gradient(maps), seen)
     for role in networks.frozen:
-        terms[role] = FEATURES[role].distance(told[role], wanted[role]).mean()
+        distance = FEATURES[role].distance(told[role], wanted[role])
+        # Frozen networks do not find the very same in the truth either: what is nearer has fooled them.
+        terms[role] = jnp.maximum(distance - weights.enough[role], 0).mean()
 
     # Back again: whoever was lent a feature returns it.
     if weights.cycle:

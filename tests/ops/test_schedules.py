@@ -28,3 +28,9 @@ def test_warm_up_cosine_rises_and_falls_to_zero():
     rates = [float(schedules.warm_up_cosine(jnp.int32(i), 3e-3, 2, 10)) for i in range(11)]
     np.testing.assert_allclose(rates[:3], [0, 1.5e-3, 3e-3], atol=1e-9)
     assert all(np.diff(rates[2:]) < 0) and abs(rates[10]) < 1e-9
+
+
+def test_constant_then_linear_falls_to_zero_over_the_last_steps():
+    rates = [float(schedules.constant_then_linear(jnp.int32(i), 2.0, 10, 4)) for i in range(12)]
+    np.testing.assert_allclose(rates, [2, 2, 2, 2, 2, 2, 2, 1.5, 1, 0.5, 0, 0], rtol=1e-6)
+    assert float(schedules.constant_then_linear(jnp.int32(9), 2.0, 10, 0)) == 2

@@ -1,8 +1,10 @@
 """The MC-AAD task: who lends what to whom, all losses, both sides of the game, devices, scores, use, and a run."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -20,7 +22,7 @@ from faceswap_jax.models import attribute, discriminator
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained.features import FEATURES
-from faceswap_jax.tasks.attribute import AVERAGED, OPTIMIZER, Task
+from faceswap_jax.tasks.attribute import AVERAGED, OPTIMIZERS, Task
 from faceswap_jax.tasks.attribute_losses import lenders, lent, losses
 from faceswap_jax.train import train
 from tests.support.frozen import EXPRESSION, IDENTITY, WRITERS
@@ -124,6 +126,28 @@ def test_every_term_is_the_sources_and_the_weights_are_those_of_the_config(given
     np.testing.assert_allclose(total, weighted + against + 0.5 * 0.5 * 2 * slopes, rtol=1e-4)
 
 
+def test_no_feature_is_asked_to_be_nearer_than_enough(given, images):
+    """Each picture counts by itself."""
+    task, state = given
+    x = x_of(images)
+    by = lenders(jax.random.key(0), BATCH, list(task.networks.frozen), 0.0)
+    frozen = state.extras["features"]
+    _, made = jax.jit(partial(by_hand, task))(state, x, by)
+    told = task.networks.read(frozen, made)
+    wanted = lent(task.networks.read(frozen, x), by)
+    for role in ("identity", "expression"):
+        distances = np.asarray(FEATURES[role].distance(told[role], wanted[role]))
+        enough = float(np.median(distances))
+        c = task.config.loss.copy_and_resolve_references()
+        c.enough[role] = enough
+        _, terms = jax.jit(partial(losses, task.networks, c, False))(
+            state.params, frozen, x, by, {}
+        )
+        expected = np.maximum(distances - enough, 0).mean()
+        assert 0 < expected < distances.mean() - enough / 2
+        np.testing.assert_allclose(terms[role], expected, rtol=1e-3)
+
+
 def test_each_side_goes_down_its_own_loss_alone(given, images):
     task, state = given
     by = lenders(jax.random.key(0), BATCH, list(task.networks.frozen), 0.0)
@@ -192,11 +216,24 @@ def test_without_an_identity_to_lend_it_makes_no_images_of_clips(given):
 def test_the_optimizer_is_adam_without_momentum():
     adam = optax.scale_by_adam(b1=0.0, b2=0.999)
     weights = np.zeros(5, np.float32)
-    states = [adam.init(weights), OPTIMIZER.init(weights)]
+    ours = OPTIMIZERS["adam"]
+    states = [adam.init(weights), ours.init(weights)]
     for gradient in np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32):
         expected, states[0] = adam.update(gradient, states[0])
-        found, states[1] = OPTIMIZER.update(gradient, states[1])
+        found, states[1] = ours.update(gradient, states[1])
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_rate_falls_to_zero_over_the_final_steps(given, images):
+    task, state = task_and_state(**{"steps": 4, "final_steps": 2, "optimizer": "muon"})
+    step = jax.jit(task.steps(task.phases[0])["train"])
+    ends = [step(replace(state, step=jnp.int32(i)), {"image": images})[0].params for i in (0, 3, 4)]
+    largest = []
+    for params in ends:
+        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, state.params)
+        largest.append(max(jax.tree.leaves(moved)))
+    assert largest[0] > 0 and largest[2] == 0
+    assert largest[1] == pytest.approx(largest[0] / 2, rel=0.3)
 
 
 def test_steps_move_all_networks_and_keep_a_mean_of_those_that_make_images(given, images):
