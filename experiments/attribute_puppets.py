@@ -38,7 +38,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.model.update(resolution=64, levels=6, width=0.25)
     c.model.discriminator.update(halvings=4, scales=2, width=0.25)
     c.loss.update(features=1.0, features_warm_up=1_500)
-    c.loss.enough.update(identity=0.5, expression=0.35)
+    c.loss.enough.update(identity=0.5, expression=0.3)
     c.loss.update(adversary="relativistic", penalty=0.002, adversarial_warm_up=1_500)
     c.data.same = 0.1
     c.steps = 6_000
