@@ -17,7 +17,9 @@ checkpoint with the best "cross/expression" stays; faceswap evaluate and reenact
 
 Ablations: --config.loss.l2=1, the whole picture, at the expense of the expression; --config.loss.cosface=1;
 --config.tune=True, the generator's weights learn too, and overfit in the source. The baseline, latent arithmetic, is
-the run of the inversion itself: faceswap evaluate --workdir runs/inversion, faceswap reenact likewise.
+the run of the inversion itself: faceswap reenact --workdir runs/inversion, and in one table with the rows of the thesis
+
+    faceswap evaluate --protocol transfer --workdir runs/transfer --beside runs/inversion --data held_out
 
 Choices: a linear layer for each style, which begins with the styles of who is shown as they are; the motion encoder
 has ReStyle's heads; noise is the generator's own. tasks/transfer.py says which identity is compared.

@@ -23,6 +23,7 @@ from faceswap_jax.editing.ranking import (
     REGIONS,
     choose,
     most_extreme,
+    nearest_by_aspect_ratios,
     nearest_by_blendshapes,
     nearest_by_measures,
 )
@@ -36,7 +37,7 @@ from faceswap_jax.faces.picture import write_picture
 from faceswap_jax.files import new_folder
 
 FACES, LIST, SHEET = "faces", "found.csv", "sheet.png"
-JUDGES = ("measures", "blendshapes")
+JUDGES = ("measures", "aspect_ratios", "blendshapes")
 IN_A_ROW = 5  # faces of the sheet
 SIDE = 160  # of these faces, pixels
 PNG = b"\x89PNG"  # how such a file begins
@@ -62,7 +63,7 @@ def search(
         picture: its largest face does what is looked for; a file of landmarks beside it counts.
         query: in its place: conditions on signals, see `editing/expressions.py`; the most extreme come first.
         count: of the faces, at most.
-        by: "measures" or "blendshapes" compares faces with that of the picture.
+        by: what compares faces with that of the picture, one of `JUDGES`.
         region: of the face that is compared, one of `REGIONS`.
 
     Raises:
@@ -75,6 +76,8 @@ def search(
         ranked = most_extreme(sources, read_query(query))
     elif by == "measures":
         ranked = nearest_by_measures(sources, shown.face, region)
+    elif by == "aspect_ratios":
+        ranked = nearest_by_aspect_ratios(sources, shown.face, region)
     else:
         ranked = nearest_by_blendshapes(sources, shown.image, shown.face, region)
 

@@ -129,6 +129,7 @@ def test_what_cannot_be_searched_is_refused_and_nothing_is_written(puppets, pict
         ("reaches from .* to .* in the data", (puppets, output, None, "mouth_open>99")),
         ("is 0; give 1", (puppets, output, picture, None, 0)),
         ("no 'nose'", (puppets, output, picture, None, 1, "measures", "nose")),
+        ("no 'units'; choose one of measures, asp", (puppets, output, picture, None, 1, "units")),
         ("cannot be written", (puppets, kept / "mine.txt/o", picture)),
     ):
         with pytest.raises(InputError, match=message):

@@ -110,6 +110,13 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[flags.FlagValues,
     raise InputError(f"{problem}; usage: faceswap {command.name} {command.usage}")
 
 
+def refuse(values: flags.FlagValues, names: Sequence[str], beside: str) -> None:
+    """Raises InputError if one of these flags is given: it would say nothing beside another one."""
+    for name in names:
+        if values[name].present:
+            raise InputError(f"--{name} says nothing beside {beside}; leave it out.")
+
+
 def _check_given(name: str, flag: flags.Flag) -> None:
     """Raises InputError if a flag's value is no number, or is empty, as a shell's unset variable is."""
     # Fields of an experiment may be empty.

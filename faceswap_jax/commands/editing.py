@@ -1,11 +1,10 @@
 """Commands that change a performance."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
-from faceswap_jax.commands.base import Command, explained
+from faceswap_jax.commands.base import Command, explained, refuse
 from faceswap_jax.commands.results import define_step, define_swap, footage, model_of, swap_choices
 from faceswap_jax.errors import InputError
 
@@ -52,8 +51,12 @@ class Search(Command):
         flags.DEFINE_string("query", None, meaning, values)
 
         # How faces are compared with that of a picture
-        meaning = "What is compared: measures, from landmarks, or blendshapes, from the images, which takes longer."
-        flags.DEFINE_enum("by", "measures", ["measures", "blendshapes"], meaning, values)
+        meaning = (
+            "What is compared: measures, from landmarks; aspect_ratios, likewise, the five of a thesis on transfer; or "
+            "blendshapes, from the images, which takes longer."
+        )
+        judges = ["measures", "aspect_ratios", "blendshapes"]
+        flags.DEFINE_enum("by", "measures", judges, meaning, values)
         meaning = "The part of the face that is compared."
         flags.DEFINE_enum("region", "all", ["all", "eyes", "brows", "mouth"], meaning, values)
 
@@ -208,13 +211,6 @@ class FitControl(Command):
 
         data, sound = (None if path is None else Path(path) for path in (values.data, values.sound))
         fit_control(Path(values.workdir), data, values.step, sound)
-
-
-def refuse(values: flags.FlagValues, names: Sequence[str], beside: str) -> None:
-    """Raises InputError if one of these flags is given: it would say nothing beside another one."""
-    for name in names:
-        if values[name].present:
-            raise InputError(f"--{name} says nothing beside {beside}; leave it out.")
 
 
 def weights(texts: list[str]) -> dict[str, float]:

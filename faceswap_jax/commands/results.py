@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from faceswap_jax.commands.base import ANY_NUMBER, Command, paths
+from faceswap_jax.commands.base import ANY_NUMBER, Command, paths, refuse
 from faceswap_jax.errors import InputError
 
 
@@ -211,7 +211,7 @@ class Evaluate(Command):
     name = "evaluate"
     usage = (
         "(--workdir DIR | --model DIR --output DIR) --data DIR [--blend METHOD,...] [--embedder PATH] "
-        "[--detector DIR]"
+        "[--detector DIR] [--protocol transfer [--beside DIR,...] [--action_units FILE]]"
     )
     required = ("data", "blend")
 
@@ -234,13 +234,53 @@ class Evaluate(Command):
         meaning = "Folder of a 'detector' run, which says how well it tells swapped faces from the real ones of --data."
         flags.DEFINE_string("detector", None, meaning, values)
 
-    def run(self, values, inputs):
-        from faceswap_jax.evaluation.bench import evaluate
+        # By a published protocol
+        meaning = (
+            "Score as it was published. transfer: everybody driven by everybody else, for runs that make whole images; "
+            "the thesis' rows stand beside."
+        )
+        flags.DEFINE_enum("protocol", None, ["transfer"], meaning, values)
+        meaning = (
+            "With --protocol: other runs or artifacts, for rows of the same table, such as the run of an inversion, "
+            "which is latent arithmetic."
+        )
+        flags.DEFINE_list("beside", [], meaning, values)
+        meaning = (
+            "With --protocol: a network of yours that reads action units in real faces, .onnx, see docs/transfer.md. "
+            "By default they are not scored."
+        )
+        flags.DEFINE_string("action_units", None, meaning, values)
 
+    def run(self, values, inputs):
         model = model_of(values)
         if values.model and not values.output:
             # Whoever is given a copy would be given the people of the clips, too.
             raise InputError("An artifact is not written into; name a folder by --output.")
+        if values.protocol:
+            self._by_protocol(model, values)
+        else:
+            self._by_bench(model, values)
+
+    def _by_protocol(self, model: Path, values: flags.FlagValues) -> None:
+        from faceswap_jax.evaluation.protocol import evaluate_transfer
+
+        refuse(values, ("blend", "detector"), beside="--protocol")
+        evaluate_transfer(
+            model,
+            Path(values.data),
+            paths(values.beside),
+            _path(values.embedder),
+            _path(values.action_units),
+            values.step,
+            _path(values.output),
+        )
+
+    def _by_bench(self, model: Path, values: flags.FlagValues) -> None:
+        from faceswap_jax.evaluation.bench import evaluate
+
+        for name in ("beside", "action_units"):
+            if values[name].present:
+                raise InputError(f"--{name} goes with --protocol; give that too, or leave it out.")
         evaluate(
             model,
             Path(values.data),

@@ -29,7 +29,7 @@ from data_pipelines.sources import PersonaSource
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.blendshapes import NAMES as BLENDSHAPES
 from faceswap_jax.faces.blendshapes import BlendshapeReader
-from faceswap_jax.faces.expression import MEASURES, measures
+from faceswap_jax.faces.expression import MEASURES, aspect_ratios, measures
 from faceswap_jax.faces.face import Image, Landmarks
 from faceswap_jax.inference.audience import watched
 
@@ -109,11 +109,13 @@ class Expressions:
     Attributes:
         places: where they are, persona after persona.
         measures: of `faces/expression.py`; NaN where a record does not tell the irises.
+        aspect_ratios: likewise of `faces/expression.py`.
         pose: yaw, pitch and roll in degrees.
     """
 
     places: Sequence[Place]
     measures: Float[np.ndarray, "n 19"]
+    aspect_ratios: Float[np.ndarray, "n 5"]
     pose: Float[np.ndarray, "n 3"]
 
     @functools.cached_property
@@ -179,7 +181,13 @@ def read_expressions(sources: Mapping[str, PersonaSource]) -> Expressions:
         pose.append(record.pose)
     if not places:
         raise InputError("The data hold no intact record; prepare them again.")
-    return Expressions(places, measures(np.array(points), np.array(irises)), np.array(pose))
+    landmarks = np.array(points)
+    return Expressions(
+        places,
+        measures(landmarks, np.array(irises)),
+        aspect_ratios(landmarks),
+        np.array(pose),
+    )
 
 
 def find(

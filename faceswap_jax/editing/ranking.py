@@ -19,7 +19,7 @@ from faceswap_jax.editing.expressions import (
 )
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.blendshapes import BlendshapeReader
-from faceswap_jax.faces.expression import MEASURES, measures
+from faceswap_jax.faces.expression import ASPECT_RATIOS, MEASURES, aspect_ratios, measures
 from faceswap_jax.faces.face import Face, Image
 
 REGIONS: Mapping[str, Sequence[str]] = {
@@ -28,7 +28,7 @@ REGIONS: Mapping[str, Sequence[str]] = {
     "brows": ("brow",),
     "mouth": ("mouth", "lip", "jaw"),
 }
-"""Regions of a face, by words in the names of what tells them: measures and blendshapes."""
+"""Regions of a face, by words in the names of what tells them: measures, aspect ratios and blendshapes."""
 
 APART = 0.5
 """Seconds between two chosen faces of one track, at least: neighbours look alike."""
@@ -56,6 +56,18 @@ def nearest_by_measures(
         )
     difference = (known.measures - wanted) / SPREADS
     return _by_distance(known.places, difference[:, _columns(MEASURES, region)])
+
+
+def nearest_by_aspect_ratios(
+    sources: Mapping[str, PersonaSource], face: Face, region: str
+) -> list[Found]:
+    """All faces of a data set, those first whose aspect ratios of `region` have the least mean squared difference.
+
+    As a thesis of 2023 searches for expressions. They need no irises.
+    """
+    known = read_expressions(sources)
+    difference = known.aspect_ratios - aspect_ratios(face.landmarks)
+    return _by_distance(known.places, difference[:, _columns(ASPECT_RATIOS, region)])
 
 
 def nearest_by_blendshapes(

@@ -19,7 +19,7 @@ from data_pipelines.clips import Clip
 from faceswap_jax.editing.control import ANGLES, Control
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation import scores
-from faceswap_jax.evaluation.expression import FOUND
+from faceswap_jax.evaluation.expression import ASPECTS, FOUND
 from faceswap_jax.evaluation.frames import Frames, Landmarks, PerFrame, spread
 from faceswap_jax.evaluation.report import Comparison, Score, Scored, Values
 from faceswap_jax.faces import align, video
@@ -51,6 +51,7 @@ SHOWN_SIDE = 128  # of these faces, pixels
 
 COPY = "copy"
 NEAREST = "nearest frame"
+DRIVING_FRAME = "driving"
 CONTROL = "control"
 
 TURN = 10.0
@@ -63,6 +64,7 @@ SIMILARITY: Mapping[str, Score] = {
     "sharpness": Score("sharpness (truth 1)", "1"),
     "keypoints": Score("keypoint distance (% of eyes)", "lower", 1),
     "found": FOUND,
+    "aspects": ASPECTS,
 }
 """Scores against a truth."""
 
@@ -135,18 +137,23 @@ class Judge(Protocol):
         ...
 
 
-def read_actors(clips: Sequence[Clip], generator: Generator) -> list[Actor]:
+def read_actors(clips: Sequence[Clip], generators: Sequence[Generator]) -> list[Actor]:
     """Those of some clips, as large as they are scored.
 
     Raises:
-        InputError: the generator hears, or a clip shows too few faces.
+        InputError: a generator hears, two cut faces differently, or a clip shows too few faces.
     """
-    if "sound" in generator.inputs:
+    if any("sound" in generator.inputs for generator in generators):
         raise InputError(
             "The bench drives by frames, and this run hears; drive it with 'faceswap reenact'."
         )
-    side = max(SIDE, generator.resolution)
-    return [read_actor(clip, generator.alignment, side) for clip in clips]
+    alignment, *others = dict.fromkeys(generator.alignment for generator in generators)
+    if others:
+        raise InputError(
+            f"Runs cut faces as '{alignment}' and as '{others[0]}'; compare runs of one alignment."
+        )
+    side = max(SIDE, *(generator.resolution for generator in generators))
+    return [read_actor(clip, alignment, side) for clip in clips]
 
 
 def score_all(
@@ -261,14 +268,28 @@ def act(
         source: whom to show.
         driving: whose performance.
     """
-    copied = source.picture
-    side = len(copied.frame.image)
-    count = len(driving.driving)
+    return {**copied(source, driving), **driven(generator, identities, source, driving)}
+
+
+def copied(source: Actor, driving: Actor) -> dict[str, Frames]:
+    """The rows of a pair that need no network."""
     chosen = nearest(source.known, driving.driving)
-    rows = {
-        COPY: np.stack([copied.frame.image] * count),
+    return {
+        COPY: np.stack([source.picture.frame.image] * len(driving.driving)),
         NEAREST: np.stack([source.known[i].frame.image for i in chosen]),
     }
+
+
+def driven(
+    generator: Generator,
+    identities: Mapping[str, Identity],
+    source: Actor,
+    driving: Actor,
+) -> dict[str, Frames]:
+    """The rows of a pair that a generator makes; see `act`."""
+    side = len(source.picture.frame.image)
+    count = len(driving.driving)
+    rows = {}
     edit = None
     if generator.relative:
         rest = at_rest(generator, performance_of(driving.known))
@@ -348,11 +369,12 @@ def keypoints(points: Landmarks, truth: Landmarks) -> dict[str, PerFrame]:
 def lines_of(
     source: Actor, driving: Actor, rows: Mapping[str, Frames], truth: Frames
 ) -> UInt8[np.ndarray, "lines columns h w 3"]:
-    """Lines of the grid, with the columns that `score_all` names."""
+    """Lines of the grid: the source's picture, the driving frame, rows but for these two, the truth."""
+    shown = [images for name, images in rows.items() if name not in (COPY, DRIVING_FRAME)]
     lines = []
     for i in spread(SHOWN, len(driving.driving)):
         cells: list[Image] = [source.picture.frame.image, driving.driving[i].frame.image]
-        cells += [rows[name][i] for name in (NEAREST, *map(row_of, SOURCES))]
+        cells += [images[i] for images in shown]
         cells.append(truth[i])
         lines.append(np.stack([align.resize(cell, SHOWN_SIDE) for cell in cells]))
     return np.stack(lines)

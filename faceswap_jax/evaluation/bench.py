@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.table import Table
 
 from data_pipelines.puppets.dataset import CLIPS, PuppetClips
 from data_pipelines.records import MANIFEST
@@ -14,6 +15,7 @@ from faceswap_jax.artifacts.models import load
 from faceswap_jax.editing.control import FILE, Control
 from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.acting import Judge, read_actors, score_all
+from faceswap_jax.evaluation.action_units import ActionUnits
 from faceswap_jax.evaluation.detection import check_detector
 from faceswap_jax.evaluation.frames import spread
 from faceswap_jax.evaluation.report import Scored, Summary, summarise
@@ -70,7 +72,7 @@ def evaluate(
     # What is wrong is said before anything is loaded or swapped.
     for method in methods:
         blend.check_method(method)
-    are_puppets = _check_folder(data, embedder)
+    are_puppets = check_folder(data, embedder)
     if detector:
         check_detector(detector)
     generator = load(workdir, step)
@@ -88,8 +90,8 @@ def evaluate(
                 "score clips of 'faceswap reenact' as config.fakes of experiments/detector.py."
             )
         control = _find_control(workdir, generator)
-        judge = _open_judge(data, are_puppets, embedder)
-        actors = read_actors(judge.clips(), generator)
+        judge = open_judge(data, are_puppets, embedder)
+        actors = read_actors(judge.clips(), [generator])
         # Whether it can be written is told before the work.
         make_folder(output)
         driven = score_all(judge, generator, actors, control)
@@ -104,11 +106,11 @@ def evaluate(
     for name, scored in tables:
         summary = summarise(scored, generator.step)
         _publish(name, summary, scored, output / name)
-        _show_on_board(summary, workdir, "/".join(filter(None, (output.parent.name, name))))
+        show_on_board(summary, workdir, "/".join(filter(None, (output.parent.name, name))))
     return output
 
 
-def _check_folder(data: Path, embedder: Path | None) -> bool:
+def check_folder(data: Path, embedder: Path | None) -> bool:
     """Whether a folder holds puppets.
 
     Raises:
@@ -192,29 +194,37 @@ def _open_bench(
     return ClipBench(data, embedder, detector)
 
 
-def _open_judge(data: Path, are_puppets: bool, embedder: Path | None) -> Judge:
-    """The way to score whole images of the people of a folder."""
+def open_judge(
+    data: Path, are_puppets: bool, embedder: Path | None, units: ActionUnits | None = None
+) -> Judge:
+    """The way to score whole images of the people of a folder; `units` reads those of real ones, if they are wanted."""
     if are_puppets:
         from faceswap_jax.evaluation.whole_with_truth import WholePuppets
 
         return WholePuppets(data, PuppetClips.load(data))
     from faceswap_jax.evaluation.whole_without_truth import WholeClips
 
-    return WholeClips(data, embedder)
+    return WholeClips(data, embedder, units)
 
 
 def _publish(name: str, summary: Summary, scored: Scored, output: Path) -> None:
     """Writes tables and grid, prints the table, and names the files."""
     make_folder(output)
     summary.save(output / "scores")
-    _save_grid(output / "grid.png", scored)
+    save_pairs(output / "grid.png", scored)
 
+    announce(summary.table(name), output)
+
+
+def announce(table: Table, output: Path) -> None:
+    """Prints a table, and names the files that were written."""
     # Where nothing tells the width, all columns are shown.
     console = Console(stderr=True, markup=False, width=None if sys.stderr.isatty() else 120)
-    console.print(summary.table(name))
+    console.print(table)
     meanings = {
         "grid.png": f"faces of up to {SHOWN} pairs, to look at",
         "clips": "the swapped clips",
+        "table.md": "this table, and what its rows and columns are",
         "scores.md": "all tables, with intervals; scores.json has all digits",
     }
     for name, what in meanings.items():
@@ -222,7 +232,7 @@ def _publish(name: str, summary: Summary, scored: Scored, output: Path) -> None:
             console.print(f"{output / name}: {what}", highlight=False, soft_wrap=True)
 
 
-def _save_grid(path: Path, scored: Scored) -> None:
+def save_pairs(path: Path, scored: Scored) -> None:
     """Draws some pairs, evenly over all, a clip of each."""
     pairs = list(scored.results)
     if len(pairs) > SHOWN:
@@ -237,7 +247,7 @@ def _save_grid(path: Path, scored: Scored) -> None:
     save_grid(path, np.concatenate(lines) / 255, labels, scored.columns)
 
 
-def _show_on_board(summary: Summary, workdir: Path, name: str) -> None:
+def show_on_board(summary: Summary, workdir: Path, name: str) -> None:
     """Adds the table of means to the run in W&B, if it is shown there."""
     config = configs.load(workdir / "config.json")
     if config.run.wandb:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32
 from faceswap_jax.evaluation.frames import Frames, Landmarks
 from faceswap_jax.evaluation.report import Score
 from faceswap_jax.faces.blendshapes import NAMES, BlendshapeReader
+from faceswap_jax.faces.expression import aspect_ratios
 from faceswap_jax.faces.mediapipe import Box
 from faceswap_jax.faces.pose import head_pose
 
@@ -35,6 +36,8 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 """Signals that are told together: a blendshape, or the difference of two that are opposites."""
 
 FOUND = Score("faces found (%)", "higher", 1, (0, 100))
+
+ASPECTS = Score("aspect ratios: correlation", "higher", 2, (-1, 1))
 
 STILL = 0.01
 """Signals whose standard deviation is no more than this do not move: noise in the pixels of a face that is still, two
@@ -113,6 +116,22 @@ def following(clip: Signals, driving: Signals) -> Following:
         return Following(0.0, amplitude)
     covariance = (a * b).mean(0).sum()
     return Following(float(covariance / (spread * expected)), amplitude)
+
+
+def mean_correlation(clip: Signals, driving: Signals) -> float:
+    """How signals follow, each by itself: the mean of their correlations, see `following`.
+
+    Signals that rest in the driving clip do not count. NaN where all do, or no frame shows a face.
+    """
+    each = zip(clip.T[..., None], driving.T[..., None], strict=True)
+    told = np.array([following(*signal).correlation for signal in each])
+    known = np.isfinite(told)
+    return float(told[known].mean()) if known.any() else np.nan
+
+
+def aspects_follow(landmarks: Landmarks, driving: Landmarks) -> float:
+    """The `mean_correlation` of the five aspect ratios of a thesis of 2023 on transfer."""
+    return mean_correlation(aspect_ratios(landmarks), aspect_ratios(driving))
 
 
 def pose_errors(landmarks: Landmarks, reference: Landmarks) -> Float32[np.ndarray, "n 3"]:

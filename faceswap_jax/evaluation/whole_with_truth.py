@@ -23,7 +23,7 @@ from faceswap_jax.evaluation.acting import (
     resized,
     similarity,
 )
-from faceswap_jax.evaluation.expression import read_faces, windows_of
+from faceswap_jax.evaluation.expression import aspects_follow, read_faces, windows_of
 from faceswap_jax.evaluation.frames import Frames, Landmarks, first_of_each
 from faceswap_jax.evaluation.puppet_world import (
     READ,
@@ -81,6 +81,7 @@ class WholePuppets:
     ) -> Comparison:
         """See `acting.Judge.compare`."""
         perfect = self._truth(source, driving, generator.alignment)
+        lines = lines_of(source, driving, rows, perfect.images)
         side = perfect.images.shape[1]
         small = resized(perfect.images, generator.resolution)
         rows = {**rows, CEILING: resized(small, side), "truth": perfect.images}
@@ -95,10 +96,10 @@ class WholePuppets:
             values[row] = {
                 **similarity(shown, perfect.images),
                 **keypoints(found, expected),
+                "aspects": np.array([aspects_follow(found, expected)]),
                 **read[row],
             }
-        images = lines_of(source, driving, rows, perfect.images)
-        return Comparison(values, driving.seconds, images)
+        return Comparison(values, driving.seconds, lines)
 
     def poses(self, driving: Actor) -> Float[np.ndarray, "n 3"]:
         """See `acting.Judge.poses`; as rendered."""

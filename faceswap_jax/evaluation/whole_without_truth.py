@@ -8,14 +8,20 @@ from jaxtyping import Float
 
 from data_pipelines.clips import Clip
 from faceswap_jax.evaluation import expression, identity
-from faceswap_jax.evaluation.acting import SIMILARITY, Actor, keypoints, lines_of, similarity
+from faceswap_jax.evaluation.acting import (
+    DRIVING_FRAME,
+    SIMILARITY,
+    Actor,
+    keypoints,
+    lines_of,
+    similarity,
+)
+from faceswap_jax.evaluation.action_units import UNITS, ActionUnits
 from faceswap_jax.evaluation.clip_world import ClipWorld, expression_values, identity_values
 from faceswap_jax.evaluation.frames import Frames, first_of_each
 from faceswap_jax.evaluation.report import Comparison, Score
 from faceswap_jax.faces.blendshapes import BlendshapeReader
 from faceswap_jax.inference.generator import Generator
-
-DRIVING = "driving"
 
 
 class WholeClips:
@@ -23,14 +29,24 @@ class WholeClips:
 
     floor: Mapping[str, float] = {}
 
-    def __init__(self, folder: Path, embedder: Path | None = None):
+    def __init__(
+        self, folder: Path, embedder: Path | None = None, units: ActionUnits | None = None
+    ):
         """Finds the clips of a folder.
+
+        Args:
+            folder: of the clips.
+            embedder: what compares identities.
+            units: what reads action units; without it they are no score.
 
         Raises:
             InputError: there are none, or the embedder cannot be used.
         """
         self._world = ClipWorld(folder, embedder)
+        self._units = units
         self.scores: Mapping[str, Score] = {**SIMILARITY, **self._world.scores}
+        if units:
+            self.scores = {**self.scores, "units": UNITS}
 
     def clips(self) -> Sequence[Clip]:
         """See `acting.Judge.clips`."""
@@ -45,7 +61,7 @@ class WholeClips:
         own = self._world.person(source.clip.persona)
         performing = self._world.person(driving.clip.persona)
         others = self._world.others(source.clip.persona)
-        rows = {**rows, DRIVING: frames}
+        rows = {**rows, DRIVING_FRAME: frames}
 
         reader = BlendshapeReader()
         windows = expression.windows_of(reader, frames, landmarks)
@@ -64,7 +80,14 @@ class WholeClips:
                 **identity_values(embeddings, own.embeddings, performing.embeddings, others),
                 **dict(zip(("yaw", "pitch", "roll"), poses.T, strict=True)),
                 **expression_values(read.blendshapes, expected.blendshapes),
+                "aspects": np.array(
+                    [expression.aspects_follow(read.landmarks, expected.landmarks)]
+                ),
             }
+            if self._units:
+                told = self._units(shown, read.landmarks)
+                wanted = self._units(frames, expected.landmarks)
+                values[row]["units"] = np.array([expression.mean_correlation(told, wanted)])
             if source is driving:
                 values[row] |= similarity(shown, frames)
             else:

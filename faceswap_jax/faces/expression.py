@@ -34,6 +34,9 @@ MEASURES = {
 }
 """Names of the measures, and the standard deviation of each in one puppet, about."""
 
+ASPECT_RATIOS = ("right_eye", "left_eye", "right_brow", "left_brow", "mouth")
+"""Names of the aspect ratios."""
+
 Points = Float[Any, "... 2"]
 Length = Float[Any, "..."]
 
@@ -80,6 +83,31 @@ def ratios(landmarks: Float[Any, "... 68 2"], irises: Float[Any, "... 2 2"]) -> 
     eyes = (at[36] + at[45]) / 2
     size = (_apart(at[36], at[45]) ** 2 + _apart(eyes, at[33]) ** 2) ** 0.5
     return [length / size for length in lengths]
+
+
+def aspect_ratios(landmarks: Float[np.ndarray, "... 68 2"]) -> Float[np.ndarray, "... 5"]:
+    """By what a thesis of 2023 on transfer compares expressions, in the order of `ASPECT_RATIOS`: heights over widths.
+
+    It leaves open between which points. Here an eye is as high as its lids are apart, in the mean of two places. A brow
+    is as high as its middle is above the line through the corners of its eye, whose width counts. The mouth is as high
+    as its outer borders are apart, in the mean of three places. A head that turns makes all of them narrow, unlike
+    `ratios`.
+
+    Args:
+        landmarks: (x, y), iBUG order.
+    """
+    at = [landmarks[..., i, :] for i in range(landmarks.shape[-2])]
+    eyes, brows = [], []
+    for eye, brow in ((ibug.RIGHT_EYE, ibug.RIGHT_BROW), (ibug.LEFT_EYE, ibug.LEFT_BROW)):
+        corners = (at[eye[0]], at[eye[3]])
+        width = _apart(*corners)
+        eyes.append((_apart(at[eye[1]], at[eye[5]]) + _apart(at[eye[2]], at[eye[4]])) / 2 / width)
+        middle = landmarks[..., list(brow), :].mean(-2)
+        brows.append(-_beside(*corners, middle)[1] / width)
+
+    heights = [_apart(at[above], at[below]) for above, below in ((50, 58), (51, 57), (52, 56))]
+    width = _apart(*(at[i] for i in ibug.MOUTH_CORNERS))
+    return np.stack([*eyes, *brows, sum(heights) / 3 / width], -1)
 
 
 def _eye(at: list[Points], iris: Points, eye: range, brow: range) -> list[Length]:

@@ -15,6 +15,7 @@ COMPILE = f"compile --config {Path(comb.__file__)}"
 SEARCH = "search --data d --output o"
 VECTOR = "vector --workdir w --name smile"
 EXPORT = "export --workdir w --output o"
+EVALUATE = "evaluate --workdir w --data d"
 EDIT = "edit a.mp4 --workdir w --persona p --output o.mp4"
 PUPPETS = "puppets --output=d --personas=1 --tracks=1 --frames=1"
 
@@ -82,6 +83,11 @@ def test_what_is_missing_is_named_beside_the_usage(refused, name):
         (f"{EXPORT} --formats pickle", "'pickle'; choose of safetensors"),
         (f"{EXPORT} --precision int8", "'int8'; choose one of float32"),
         (EXPORT, "'w' holds no run"),
+        (f"{EVALUATE} --protocol swap", "--protocol=swap.* <transfer>"),
+        (f"{EVALUATE} --protocol transfer --blend none", "--blend says nothing beside --protocol"),
+        (f"{EVALUATE} --beside b", "--beside goes with --protocol"),
+        (f"{EVALUATE} --action_units a.onnx", "--action_units goes with --protocol"),
+        (f"{EVALUATE} --protocol transfer", "'d' is no folder"),
         (SEARCH, "picture or with --query, one of the two"),
         (f"{SEARCH} a.png --query yaw>1", "one of the two"),
         (f"{SEARCH} a.png", "a.png does not exist"),

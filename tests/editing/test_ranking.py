@@ -7,6 +7,7 @@ from faceswap_jax.editing.expressions import Found, Place, read_query
 from faceswap_jax.editing.ranking import (
     choose,
     most_extreme,
+    nearest_by_aspect_ratios,
     nearest_by_blendshapes,
     nearest_by_measures,
 )
@@ -29,9 +30,10 @@ def places(ranked):
     return [(item.place.persona, item.place.number) for item in ranked]
 
 
+@pytest.mark.parametrize("nearest", [nearest_by_measures, nearest_by_aspect_ratios])
 @pytest.mark.parametrize("region", ["all", "eyes", "brows", "mouth"])
-def test_the_nearest_to_a_face_is_that_face(sources, region):
-    ranked = nearest_by_measures(sources, face_of(1, 3)[1], region)
+def test_the_nearest_to_a_face_is_that_face(sources, nearest, region):
+    ranked = nearest(sources, face_of(1, 3)[1], region)
     assert len(ranked) == 12 and places(ranked)[0] == ("puppet1", 3)
     assert ranked[0].values["distance"] < 1e-6 < ranked[1].values["distance"]
 

@@ -150,7 +150,7 @@ def test_who_hears_or_is_hardly_seen_is_told(large, tmp_path):
     folder, _ = large
     deaf = PixelGenerator(np.copy, 64, "box", "whole", inputs=("sound",))
     with pytest.raises(InputError, match="drives by frames"):
-        acting.read_actors([Clip(folder / "ada.mp4", "ada", "ada.mp4")], deaf)
+        acting.read_actors([Clip(folder / "ada.mp4", "ada", "ada.mp4")], [deaf])
     short = tmp_path / "ada.mp4"
     shutil.copy(folder / "ada.mp4", short)
     sidecar = (folder / "ada.mp4.landmarks.csv").read_text().splitlines()

@@ -7,7 +7,13 @@ from data_pipelines.puppets.anatomy import build
 from data_pipelines.puppets.camera import Camera
 from data_pipelines.puppets.landmarks import head_points
 from data_pipelines.puppets.parameters import Performance, sample_persona
-from faceswap_jax.evaluation.expression import following, pose_errors, signals
+from faceswap_jax.evaluation.expression import (
+    aspects_follow,
+    following,
+    mean_correlation,
+    pose_errors,
+    signals,
+)
 from faceswap_jax.faces.align import transform_points
 from faceswap_jax.faces.blendshapes import NAMES
 from tests.support.face_scenes import similarity
@@ -30,6 +36,30 @@ def test_one_signal_follows_as_pearson_says():
         assert told.amplitude == pytest.approx(mixed.std() / a.std())
     assert following(7 * a + 3, a) == pytest.approx((1, 7))
     assert following(-a, a) == pytest.approx((-1, 1))
+
+
+def test_a_mean_correlation_counts_every_signal_that_moves_alike():
+    rng = np.random.default_rng(0)
+    driving = rng.normal(size=(400, 4)) * [1, 0.1, 20, 0]
+    clip = driving * [3, -0.5, 0, 1]
+    assert mean_correlation(clip, driving) == pytest.approx((1 - 1 + 0) / 3)
+    assert np.isnan(mean_correlation(clip, 0 * driving))
+    assert np.isnan(mean_correlation(np.full((9, 4), np.nan), driving[:9]))
+
+
+def test_aspect_ratios_follow_the_expression_and_not_the_place_of_a_face():
+    rng = np.random.default_rng(0)
+    acted = [
+        Performance(lid_left=a, lid_right=b, brow_raise=c, mouth_open=d)
+        for a, b, c, d in rng.uniform(0.2, 0.9, (12, 4))
+    ]
+    own = landmarks(1, acted)
+    elsewhere = transform_points(own.reshape(-1, 2), similarity(1.7, 20, 3, 4))
+    assert aspects_follow(elsewhere.reshape(own.shape), own) == pytest.approx(1, abs=1e-3)
+    assert aspects_follow(landmarks(2, acted), own) > 0.9
+    assert abs(aspects_follow(landmarks(2, acted[::-1]), own)) < 0.7
+    # Of somebody who does nothing, nothing follows.
+    assert aspects_follow(np.stack([own[0]] * 12), own) == 0
 
 
 def test_signals_count_as_much_as_they_move():

@@ -40,6 +40,41 @@ def test_each_parameter_moves_the_measures_of_its_name(parameter, low, high, ris
         assert after[name] - before[name] > 0.8 * expression.MEASURES[name]
 
 
+@pytest.mark.parametrize(
+    ("parameter", "low", "high", "risen"),
+    [
+        ("lid_left", 0.2, 0.9, ("right_eye",)),
+        ("lid_right", 0.2, 0.9, ("left_eye",)),
+        ("brow_raise", -0.4, 0.9, ("right_brow", "left_brow")),
+        ("mouth_open", 0, 0.9, ("mouth",)),
+        ("pucker", 0, 1, ("mouth",)),
+    ],
+)
+def test_each_parameter_moves_its_aspect_ratio_and_no_other(parameter, low, high, risen):
+    before, after = (
+        expression.aspect_ratios(shown(**{parameter: value})[0]) for value in (low, high)
+    )
+    moved = dict(zip(expression.ASPECT_RATIOS, after - before, strict=True))
+    for name, change in moved.items():
+        assert change > 0.05 if name in risen else abs(change) < 0.02, (name, change)
+
+
+def test_aspect_ratios_are_heights_over_widths():
+    """Of a face drawn by hand: eyes 2 wide and 1 high, brows 1.5 above them, a mouth 4 wide and 2 high."""
+    points = np.zeros((68, 2))
+    for eye, brow, x in ((36, 17, -3), (42, 22, 1)):
+        points[eye : eye + 6] = np.add(
+            [(0, 0), (0.5, -0.5), (1.5, -0.5), (2, 0), (1.5, 0.5), (0.5, 0.5)], (x, 0)
+        )
+        points[brow : brow + 5] = np.stack([np.linspace(x, x + 2, 5), np.full(5, -1.5)], 1)
+    points[[48, 54]] = (-2, 5), (2, 5)
+    for above, below, x in ((50, 58, -1), (51, 57, 0), (52, 56, 1)):
+        points[above], points[below] = (x, 4), (x, 6)
+    several = np.stack([points, 3 * points + 7])
+    expected = [[0.5, 0.5, 0.75, 0.75, 0.5]] * 2
+    np.testing.assert_allclose(expression.aspect_ratios(several), expected, atol=1e-6)
+
+
 def test_measures_are_the_same_in_every_size_place_and_roll():
     landmarks, irises = shown(smile=0.5, gaze_x=10.0)
     turn = 3 * np.array([[0.9, -0.4], [0.4, 0.9]])

@@ -54,7 +54,7 @@ def _encoder() -> onnx.ModelProto:
     ]
     inputs = [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["b", SIDE, SIDE, 3])]
     outputs = [helper.make_tensor_value_info("latents", TensorProto.FLOAT, ["b", 3])]
-    return _model(nodes, inputs, outputs, {"axes": np.array([1, 2])})
+    return model_of(nodes, inputs, outputs, {"axes": np.array([1, 2])})
 
 
 def _decoder(brightness: float) -> onnx.ModelProto:
@@ -75,10 +75,11 @@ def _decoder(brightness: float) -> onnx.ModelProto:
         "axes": np.array([1, 2]),
         "shape": np.array([1, SIDE, SIDE, 1]),
     }
-    return _model(nodes, inputs, outputs, constants)
+    return model_of(nodes, inputs, outputs, constants)
 
 
-def _model(nodes, inputs, outputs, constants) -> onnx.ModelProto:
+def model_of(nodes, inputs, outputs, constants) -> onnx.ModelProto:
+    """A program of ONNX, with its constants by name."""
     held = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "program", inputs, outputs, held)
     return helper.make_model(
