@@ -19,10 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from faceswap_jax.errors import InputError
 from faceswap_jax.models import inception
-from faceswap_jax.pretrained.insightface import State, read_safetensors
-from faceswap_jax.pretrained.vggface import read_npz, take
+from faceswap_jax.pretrained.tensor_files import State, holds, network_of, take
 
 FIRST = "Conv2d_1a_3x3.conv.weight"
 """Tells such a file from others."""
@@ -32,10 +30,7 @@ EPSILON = 1e-3  # of the batch normalisations
 
 def is_inception(path: Path) -> bool:
     """Whether a file holds tensors with such names."""
-    try:
-        return FIRST in _read(path)
-    except ValueError:
-        return False
+    return holds(path, FIRST)
 
 
 def read(path: Path) -> tuple[inception.InceptionConfig, inception.Params]:
@@ -44,23 +39,8 @@ def read(path: Path) -> tuple[inception.InceptionConfig, inception.Params]:
     Raises:
         InputError: there is no such file, it is damaged, or holds another network.
     """
-    if not path.is_file():
-        raise InputError(f"There is no file '{path}'; give the weights of Inception.")
-    try:
-        return _converted(_read(path))
-    except ValueError as error:
-        raise InputError(
-            f"'{path}' is no Inception that can be used ({' '.join(str(error).split())}); give what "
-            "faceswap_jax/pretrained/inception.py says how to write."
-        ) from error
-
-
-def _read(path: Path) -> State:
-    if path.suffix.lower() == ".npz":
-        return read_npz(path)
-    if path.suffix.lower() == ".safetensors":
-        return read_safetensors(path)
-    raise ValueError("it is neither .npz nor .safetensors")
+    remedy = "give what faceswap_jax/pretrained/inception.py says how to write"
+    return network_of(path, "Inception", _converted, remedy)
 
 
 def _converted(state: State) -> tuple[inception.InceptionConfig, inception.Params]:

@@ -16,10 +16,7 @@ from jaxtyping import PyTree
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import iresnet
-
-State = dict[str, np.ndarray]
-
-PICKLES = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
+from faceswap_jax.pretrained.tensor_files import PICKLES, State, read_safetensors, take
 
 # Names in arcface_torch of this package's modules, of those in a block, and of leaves
 _MODULES = {
@@ -96,22 +93,6 @@ def read(path: Path) -> tuple[iresnet.IResNetConfig, iresnet.Params, iresnet.Sta
             f"'{path}' is not an IResNet that can be used ({' '.join(str(error).split())}); "
             "give one such as InsightFace's w600k_r50.onnx."
         ) from error
-
-
-def read_safetensors(path: Path) -> State:
-    """The tensors of a file; ValueError if it is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
-        raise ValueError(f"reading fails: {error}") from error
-    # Counts of PyTorch's batch normalisations, of no use here
-    counts = [name for name in state if name.endswith(".num_batches_tracked")]
-    for name in counts:
-        del state[name]
-    return state
 
 
 def _read_onnx(path: Path) -> State:
@@ -295,27 +276,17 @@ def _converted(state: State) -> tuple[iresnet.IResNetConfig, iresnet.Params, ire
     state = {name: tensor.astype(np.float32) for name, tensor in state.items()}
     config = _config(state)
 
-    def take(name, shape):
-        if name not in state:
-            raise ValueError(f"the tensor '{name}' is missing")
-        tensor = state.pop(name)
-        if tensor.shape != shape:
-            raise ValueError(f"the tensor '{name}' has the shape {tensor.shape}, not {shape}")
-        if not np.isfinite(tensor).all():
-            raise ValueError(f"the tensor '{name}' is not finite")
-        return tensor
-
     def leaf(path, abstract):
         order = _ORDERS[len(abstract.shape)]
         shape = tuple(abstract.shape[i] for i in np.argsort(order))
         # The path begins with the number of params or statistics.
         name = _name([key.key for key in path[1:]])
-        tensor = take(name, shape)
+        tensor = take(state, name, shape)
         return np.ascontiguousarray(tensor.transpose(order))
 
     params, statistics = jax.tree_util.tree_map_with_path(leaf, _abstract(config))
     # This network has no scale at the end, for it is trained with one of 1. Any other goes to the layer before.
-    scale = take("features.weight", (config.embedding,))
+    scale = take(state, "features.weight", (config.embedding,))
     params["embed"] = {name: weights * scale for name, weights in params["embed"].items()}
     statistics["embed_norm"]["mean"] *= scale
     if state:

@@ -20,10 +20,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from faceswap_jax.errors import InputError
 from faceswap_jax.models import lpips
-from faceswap_jax.pretrained.insightface import State, read_safetensors
-from faceswap_jax.pretrained.vggface import read_npz, take
+from faceswap_jax.pretrained.tensor_files import State, holds, network_of, take
 
 FIRST = "net.slice1.0.weight"
 """Tells such a file from others."""
@@ -36,10 +34,7 @@ _BY_KERNEL = {11: "alex", 3: "vgg"}
 
 def is_lpips(path: Path) -> bool:
     """Whether a file holds tensors with such names."""
-    try:
-        return FIRST in _read(path)
-    except ValueError:
-        return False
+    return holds(path, FIRST)
 
 
 def read(path: Path) -> tuple[lpips.LPIPSConfig, lpips.Params]:
@@ -48,23 +43,8 @@ def read(path: Path) -> tuple[lpips.LPIPSConfig, lpips.Params]:
     Raises:
         InputError: there is no such file, it is damaged, or holds another network.
     """
-    if not path.is_file():
-        raise InputError(f"There is no file '{path}'; give the weights of LPIPS.")
-    try:
-        return _converted(_read(path))
-    except ValueError as error:
-        raise InputError(
-            f"'{path}' is no LPIPS that can be used ({' '.join(str(error).split())}); give what "
-            "faceswap_jax/pretrained/lpips.py says how to write."
-        ) from error
-
-
-def _read(path: Path) -> State:
-    if path.suffix.lower() == ".npz":
-        return read_npz(path)
-    if path.suffix.lower() == ".safetensors":
-        return read_safetensors(path)
-    raise ValueError("it is neither .npz nor .safetensors")
+    remedy = "give what faceswap_jax/pretrained/lpips.py says how to write"
+    return network_of(path, "LPIPS", _converted, remedy)
 
 
 def _converted(state: State) -> tuple[lpips.LPIPSConfig, lpips.Params]:

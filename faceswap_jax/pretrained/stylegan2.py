@@ -23,8 +23,7 @@ from faceswap_jax.models import residual, stylegan2
 from faceswap_jax.models.stylegan2 import FIRST, StyleGAN2Config
 from faceswap_jax.ops import precision
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.pretrained.insightface import PICKLES, State, read_safetensors
-from faceswap_jax.pretrained.vggface import read_npz
+from faceswap_jax.pretrained.tensor_files import PICKLES, READERS, State, network_of
 
 DISCRIMINATOR = "discriminator."
 """What the names of its tensors begin with, where a file has them."""
@@ -33,8 +32,6 @@ MEAN = "latent_avg"
 
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 """What files also have, up to a factor, under names that end in "kernel"."""
-
-_READERS = {".safetensors": read_safetensors, ".npz": read_npz}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,21 +107,17 @@ def _of_file(path: Path, config: StyleGAN2Config | None) -> Weights:
             f"'{path}' may be a pickle, which can run any code; convert it to .safetensors where you trust it, as "
             "docs/stylegan2.md shows."
         )
-    if suffix not in _READERS:
+    if suffix not in READERS:
         raise InputError(
-            f"'{path}' holds no StyleGAN2; give a run's folder, or a file that ends in {' or '.join(_READERS)}."
+            f"'{path}' holds no StyleGAN2; give a run's folder, or a file that ends in {' or '.join(READERS)}."
         )
-    if not path.is_file():
-        raise InputError(f"There is no file '{path}'; give the weights of a StyleGAN2.")
-    try:
-        state = _READERS[suffix](path)
-        return _converted(state, config or _config(state))
-    except ValueError as error:
-        wanted = f" of {_described(config)}" if config else ""
-        raise InputError(
-            f"'{path}' is no StyleGAN2{wanted} that can be used ({' '.join(str(error).split())}); docs/stylegan2.md "
-            "has the names and shapes of its tensors."
-        ) from error
+    wanted = f" of {_described(config)}" if config else ""
+    return network_of(
+        path,
+        f"StyleGAN2{wanted}",
+        lambda state: _converted(state, config or _config(state)),
+        "docs/stylegan2.md has the names and shapes of its tensors",
+    )
 
 
 def _described(config: StyleGAN2Config) -> str:

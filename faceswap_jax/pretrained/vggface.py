@@ -14,17 +14,13 @@ of conv1_1.weight when you convert them.
 """
 
 import math
-import zipfile
 from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Float32
-from safetensors import SafetensorError, safe_open
 
-from faceswap_jax.errors import InputError
 from faceswap_jax.models import vgg
-from faceswap_jax.pretrained.insightface import State, read_safetensors
+from faceswap_jax.pretrained.tensor_files import State, holds, network_of, take
 
 FIRST = "conv1_1.weight"
 """Tells such a file from others."""
@@ -34,16 +30,7 @@ REDUCTION = 32  # five poolings
 
 def is_vgg(path: Path) -> bool:
     """Whether a file can only hold such weights: an .npz, or a .safetensors with their names."""
-    if path.suffix.lower() == ".npz":
-        return True
-    if path.suffix.lower() != ".safetensors":
-        return False
-    try:
-        with safe_open(path, "numpy") as file:
-            names = file.keys()
-            return FIRST in names
-    except (SafetensorError, OSError):
-        return False
+    return path.suffix.lower() == ".npz" or holds(path, FIRST)
 
 
 def read(path: Path) -> tuple[vgg.VGGConfig, vgg.Params]:
@@ -52,26 +39,8 @@ def read(path: Path) -> tuple[vgg.VGGConfig, vgg.Params]:
     Raises:
         InputError: there is no such file, it is damaged, or holds another network.
     """
-    if not path.is_file():
-        raise InputError(f"There is no file '{path}'; give the weights of VGG-Face.")
-    try:
-        is_npz = path.suffix.lower() == ".npz"
-        return _converted(read_npz(path) if is_npz else read_safetensors(path))
-    except ValueError as error:
-        raise InputError(
-            f"'{path}' is no VGG-Face that can be used ({' '.join(str(error).split())}); give VGG-11 or VGG-16 with "
-            "tensors named conv1_1.weight, conv1_1.bias and so on, as .safetensors or .npz."
-        ) from error
-
-
-def read_npz(path: Path) -> State:
-    """The tensors of a file; ValueError if it is damaged."""
-    try:
-        # Pickles inside, which can run any code, are refused.
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (zipfile.BadZipFile, OSError, KeyError, EOFError, TypeError) as error:
-        raise ValueError(f"reading fails: {error}") from error
+    remedy = "give VGG-11 or VGG-16 with tensors named conv1_1.weight, conv1_1.bias and so on, as .safetensors or .npz"
+    return network_of(path, "VGG-Face", _converted, remedy)
 
 
 def _converted(state: State) -> tuple[vgg.VGGConfig, vgg.Params]:
@@ -113,15 +82,3 @@ def _config(state: State) -> vgg.VGGConfig:
 
 def _is_weight_of(name: str, block: int) -> bool:
     return name.startswith(f"conv{block}_") and name.endswith(".weight")
-
-
-def take(state: State, name: str, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
-    """A tensor of a file; ValueError if it is missing, has another shape, or is not finite."""
-    if name not in state:
-        raise ValueError(f"the tensor '{name}' is missing")
-    tensor = state[name]
-    if tensor.shape != shape:
-        raise ValueError(f"the tensor '{name}' has the shape {tensor.shape}, not {shape}")
-    if not np.isfinite(tensor).all():
-        raise ValueError(f"the tensor '{name}' is not finite")
-    return tensor.astype(np.float32)

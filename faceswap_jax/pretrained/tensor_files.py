@@ -1,0 +1,96 @@
+"""Tensors of a user's file, .safetensors or .npz. Pickles, which can run any code, are refused."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float32
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from faceswap_jax.errors import InputError
+
+State = dict[str, np.ndarray]
+
+Network = TypeVar("Network")
+
+PICKLES = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
+
+
+def read_safetensors(path: Path) -> State:
+    """The tensors of a file; ValueError if it is damaged."""
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise ValueError(f"reading fails: {error}") from error
+    # Counts of PyTorch's batch normalisations, of no use here
+    counts = [name for name in state if name.endswith(".num_batches_tracked")]
+    for name in counts:
+        del state[name]
+    return state
+
+
+def read_npz(path: Path) -> State:
+    """The tensors of a file; ValueError if it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (zipfile.BadZipFile, OSError, KeyError, EOFError, TypeError) as error:
+        raise ValueError(f"reading fails: {error}") from error
+
+
+READERS = {".safetensors": read_safetensors, ".npz": read_npz}
+"""By the ends of files' names."""
+
+
+def read(path: Path) -> State:
+    """The tensors of a file; ValueError if it is damaged, or of another kind."""
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        raise ValueError(f"it does not end in {' or '.join(READERS)}")
+    return READERS[suffix](path)
+
+
+def holds(path: Path, name: str) -> bool:
+    """Whether a file can be read and has a tensor of this name."""
+    try:
+        return name in read(path)
+    except ValueError:
+        return False
+
+
+def network_of(
+    path: Path, what: str, converted: Callable[[State], Network], remedy: str
+) -> Network:
+    """The network that a file holds.
+
+    Args:
+        path: of the file.
+        what: which network it is to be, for people.
+        converted: makes it of the tensors; ValueError if they are others.
+        remedy: what to do if it cannot be used.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or holds another network.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file '{path}'; give the weights of {what}.")
+    try:
+        return converted(read(path))
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"'{path}' is no {what} that can be used ({reason}); {remedy}.") from error
+
+
+def take(state: State, name: str, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
+    """Takes a tensor out; ValueError if it is missing, has another shape, or is not finite."""
+    if name not in state:
+        raise ValueError(f"the tensor '{name}' is missing")
+    tensor = state.pop(name)
+    if tensor.shape != shape:
+        raise ValueError(f"the tensor '{name}' has the shape {tensor.shape}, not {shape}")
+    if not np.isfinite(tensor).all():
+        raise ValueError(f"the tensor '{name}' is not finite")
+    return tensor.astype(np.float32, copy=False)
