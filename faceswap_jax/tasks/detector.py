@@ -20,9 +20,8 @@ from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.described import Described
 from data_pipelines.batches.roles import Identities
 from data_pipelines.sources import PersonaSource
-from faceswap_jax.config import Demand, at_least, check, inside, multiple, one_of, positive
+from faceswap_jax.config import Demand, at_least, check, multiple, one_of, positive
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align
 from faceswap_jax.losses import adversarial
 from faceswap_jax.losses.measures import roc_area
 from faceswap_jax.models import discriminator
@@ -38,7 +37,7 @@ from faceswap_jax.tasks.base import (
     mean_of,
     with_data,
 )
-from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.open_set import DEMANDS, OpenSetTask, trained_identities
 
 LOSS = adversarial.ADVERSARIES["cross_entropy"].discriminator
 
@@ -336,17 +335,12 @@ def _side_by_side(parts: Mapping[str, grain.MapDataset]) -> grain.MapDataset:
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    demands = {
-        "seed": at_least(0),
-        "alignment": one_of(*align.ALIGNMENTS),
-        "batch": at_least(1),
+    demands = DEMANDS | {
         "warm_up": at_least(0),
         "steps": at_least(config.warm_up + 1),
         "blur": at_least(0),
         "learning_rate": positive(),
         "data.kind": one_of("tracks", "tfds", "blank"),
-        "data.test": at_least(1),
-        "data.held_out": inside(0, 1),
         "model.halvings": at_least(1),
         "model.scales": at_least(1),
         "model.width": positive(),

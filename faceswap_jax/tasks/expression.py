@@ -13,13 +13,11 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities
-from faceswap_jax.config import Demand, at_least, check, inside, one_of, positive
+from faceswap_jax.config import Demand, at_least, check, positive
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align
 from faceswap_jax.losses.expression import from_rest, squared_errors
 from faceswap_jax.models import expression
 from faceswap_jax.ops import augmentation, optimizers, precision, schedules
@@ -33,9 +31,8 @@ from faceswap_jax.tasks.base import (
     Preview,
     Step,
     mean_of,
-    with_data,
 )
-from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.open_set import DEMANDS, OpenSetTask, with_identities
 
 PREVIEW_COLUMNS = 8
 
@@ -53,8 +50,7 @@ class Task(OpenSetTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data; the last ones are held out."""
         _check(config)
-        identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
-        return with_data(config, identities=identities)
+        return with_identities(config)
 
     def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
         """Fresh weights."""
@@ -135,20 +131,16 @@ def _wanted(batch: Batch) -> Float[Array, "b k"]:
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
     halvings = 2 ** (1 + len(config.model.levels))
-    demands = {
-        "seed": at_least(0),
-        "alignment": one_of(*align.ALIGNMENTS),
+    demands = DEMANDS | {
         "resolution": Demand(
             lambda side: side >= halvings and side % halvings == 0,
             f"give a multiple of {halvings}",
         ),
-        "batch": at_least(1),
         "warm_up": at_least(0),
         "steps": at_least(config.warm_up + 1),
         "blur": at_least(0),
         "learning_rate": positive(),
         "data.test": at_least(2),
-        "data.held_out": inside(0, 1),
         "model.stem": at_least(1),
         "model.squeeze": at_least(1),
         "model.hidden": at_least(1),

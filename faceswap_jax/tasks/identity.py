@@ -14,13 +14,11 @@ import ml_collections
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities
-from faceswap_jax.config import at_least, below, between, check, inside, one_of, positive
+from faceswap_jax.config import at_least, below, between, check, positive
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align
 from faceswap_jax.losses import arcface
 from faceswap_jax.losses.measures import roc_area
 from faceswap_jax.models import iresnet
@@ -37,9 +35,8 @@ from faceswap_jax.tasks.base import (
     Step,
     image_and_mask,
     mean_of,
-    with_data,
 )
-from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.open_set import DEMANDS, OpenSetTask, with_identities
 from faceswap_jax.tasks.stages import stage_demands
 
 PREVIEW_COLUMNS = 8
@@ -61,8 +58,7 @@ class Task(OpenSetTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data; the last ones are held out."""
         _check(config)
-        identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
-        return with_data(config, identities=identities)
+        return with_identities(config)
 
     def init_state(self, phase: Phase, key: PRNGKeyArray) -> State:
         """Fresh weights and centres."""
@@ -186,9 +182,7 @@ class Task(OpenSetTask):
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    demands = {
-        "seed": at_least(0),
-        "alignment": one_of(*align.ALIGNMENTS),
+    demands = DEMANDS | {
         "batch": at_least(2),
         "warm_up": at_least(0),
         "steps": at_least(config.warm_up + 1),
@@ -199,7 +193,6 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "weight_decay": at_least(0),
         "resolution": at_least(1),
         "data.test": at_least(2),
-        "data.held_out": inside(0, 1),
         "loss.scale": positive(),
         "loss.margin": below(0, 1.57),
         "model.embedding": at_least(1),

@@ -17,13 +17,10 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
-from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities
-from faceswap_jax.config import Demand, at_least, check, inside, one_of, positive
+from faceswap_jax.config import Demand, at_least, check, positive
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align
 from faceswap_jax.losses.measures import psnr
 from faceswap_jax.losses.perceptual import squared_error
 from faceswap_jax.models import psp, restyle
@@ -43,9 +40,8 @@ from faceswap_jax.tasks.base import (
     Synthesis,
     decoded,
     mean_of,
-    with_data,
 )
-from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.open_set import DEMANDS, OpenSetTask, with_identities
 from faceswap_jax.tasks.stages import stage_demands
 
 PREVIEW_COLUMNS = 8
@@ -75,8 +71,7 @@ class Task(OpenSetTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data, and the shapes of the frozen networks from their files."""
         _check(config)
-        identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
-        config = with_data(config, identities=identities)
+        config = with_identities(config)
         makes, _ = generator.load_for(config.networks.generator, config.alignment)
         judging, _ = judges.load_for(config.networks, config.alignment)
         shapes = {"generator": embedder.described(makes), **judging.described}
@@ -255,11 +250,6 @@ class Task(OpenSetTask):
 
     # Data
 
-    @property
-    def augmentation(self) -> Augmentation:
-        """See `OpenSetTask`."""
-        return Augmentation(mirror=self.config.data.mirror)
-
     def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
         """Pictures of them."""
         return batches(
@@ -274,17 +264,12 @@ class Task(OpenSetTask):
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    demands = {
-        "seed": at_least(0),
-        "alignment": one_of(*align.ALIGNMENTS),
-        "batch": at_least(1),
+    demands = DEMANDS | {
         "steps": at_least(1),
         "refinements": at_least(1),
         "learning_rate": positive(),
         "networks.generator": Demand(bool, "give a run of experiments/stylegan2.py, or weights"),
         "networks.identity": Demand(bool, "give a run of experiments/identity.py"),
-        "data.test": at_least(1),
-        "data.held_out": inside(0, 1),
         "loss.l2": at_least(0),
         "loss.perceptual": at_least(0),
         "loss.identity": at_least(0),

@@ -4,17 +4,30 @@ import abc
 from collections.abc import Mapping, Sequence
 
 import grain
+import ml_collections
 
+from data_pipelines import datasets
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.sources import PersonaSource
+from faceswap_jax.config import at_least, inside, one_of
 from faceswap_jax.errors import InputError
-from faceswap_jax.tasks.base import FaceTask, Phase
+from faceswap_jax.faces import align
+from faceswap_jax.tasks.base import FaceTask, Phase, with_data
+
+DEMANDS = {
+    "seed": at_least(0),
+    "alignment": one_of(*align.ALIGNMENTS),
+    "batch": at_least(1),
+    "data.test": at_least(1),
+    "data.held_out": inside(0, 1),
+}
+"""What values of every config must be; see `faceswap_jax.config.check`."""
 
 
 class OpenSetTask(FaceTask):
     """A task whose `config.identities` are those that it is trained on; all others of the data are held out.
 
-    A subclass says what a batch of some identities is, and how training images are changed at random.
+    A subclass says what a batch of some identities is.
     """
 
     @abc.abstractmethod
@@ -31,9 +44,9 @@ class OpenSetTask(FaceTask):
         """
 
     @property
-    @abc.abstractmethod
     def augmentation(self) -> Augmentation:
         """Random changes of what is trained on."""
+        return Augmentation(mirror=self.config.data.mirror)
 
     @property
     def held_out(self) -> list[PersonaSource]:
@@ -66,6 +79,12 @@ class OpenSetTask(FaceTask):
             host=host,
             hosts=hosts,
         )
+
+
+def with_identities(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """The config with the identities to train on, as `trained_identities` tells them, and as `with_data` leaves it."""
+    data = datasets.open_data(config.data)
+    return with_data(config, identities=trained_identities(data, config.data.held_out))
 
 
 def trained_identities(data: Mapping[str, PersonaSource], held_out: float) -> tuple[str, ...]:

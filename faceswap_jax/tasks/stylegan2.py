@@ -15,9 +15,7 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
-from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities
 from faceswap_jax.config import (
     Demand,
@@ -25,12 +23,10 @@ from faceswap_jax.config import (
     below,
     between,
     check,
-    inside,
     multiple,
     one_of,
     positive,
 )
-from faceswap_jax.faces import align
 from faceswap_jax.losses.adversarial import ADVERSARIES
 from faceswap_jax.models import residual, stylegan2
 from faceswap_jax.models.residual import GROUP
@@ -46,9 +42,8 @@ from faceswap_jax.tasks.base import (
     Preview,
     Step,
     mean_of,
-    with_data,
 )
-from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.open_set import DEMANDS, OpenSetTask, with_identities
 from faceswap_jax.tasks.sets import key_of, set_distance
 from faceswap_jax.tasks.stylegan2_losses import PATH, PENALTY, losses
 
@@ -91,8 +86,7 @@ class Task(OpenSetTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data, and the shape of what compares sets from its file."""
         _check(config)
-        identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
-        config = with_data(config, identities=identities)
+        config = with_identities(config)
         if config.networks.sets:
             shape, _ = set_features.load_for(config.networks.sets, config.alignment)
             config.shapes = ml_collections.ConfigDict({"sets": embedder.described(shape)})
@@ -293,11 +287,6 @@ class Task(OpenSetTask):
 
     # Data
 
-    @property
-    def augmentation(self) -> Augmentation:
-        """See `OpenSetTask`."""
-        return Augmentation(mirror=self.config.data.mirror)
-
     def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
         """Images of them."""
         return batches(
@@ -319,9 +308,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
     power_of_two = Demand(
         lambda side: side >= 8 and side & (side - 1) == 0, "give a power of two, 8 or more"
     )
-    demands = {
-        "seed": at_least(0),
-        "alignment": one_of(*align.ALIGNMENTS),
+    demands = DEMANDS | {
         # Whole groups, of whose images the discriminator sees how alike they are
         "batch": multiple(GROUP),
         "steps": at_least(1),
@@ -330,7 +317,6 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "mixing": between(0, 1),
         "data.test": multiple(GROUP),
         "data.sets": at_least(1),
-        "data.held_out": inside(0, 1),
         "model.resolution": power_of_two,
         "model.latent": at_least(1),
         "model.width": positive(),

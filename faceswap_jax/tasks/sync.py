@@ -22,9 +22,9 @@ from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.described import Described
 from data_pipelines.batches.roles import Roles
 from data_pipelines.records import decode
-from faceswap_jax.config import Demand, at_least, check, inside, one_of, positive
+from faceswap_jax.config import Demand, at_least, check, positive
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align, mel
+from faceswap_jax.faces import mel
 from faceswap_jax.faces.ibug import MOUTH
 from faceswap_jax.losses.contrastive import info_nce
 from faceswap_jax.losses.identity import normalised
@@ -43,7 +43,7 @@ from faceswap_jax.tasks.base import (
     mean_of,
     with_data,
 )
-from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.open_set import DEMANDS, OpenSetTask, trained_identities
 
 OPTIMIZER = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-2))
 TRACK = "source"  # the role of a track's frames in a batch
@@ -198,18 +198,13 @@ def _is_heard(source: sources.PersonaSource) -> bool:
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
     halvings = 2 ** (1 + len(config.model.levels))
-    demands = {
-        "seed": at_least(0),
-        "alignment": one_of(*align.ALIGNMENTS),
+    demands = DEMANDS | {
         "resolution": at_least(1),
         "mouth": positive(),
-        "batch": at_least(1),
         "warm_up": at_least(0),
         "steps": at_least(config.warm_up + 1),
         "learning_rate": positive(),
         "data.times": at_least(2),
-        "data.test": at_least(1),
-        "data.held_out": inside(0, 1),
         "loss.temperature": positive(),
         "model.hidden": at_least(1),
         "model.embedding": at_least(1),

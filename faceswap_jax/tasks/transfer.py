@@ -19,12 +19,9 @@ import ml_collections
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
-from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Roles
-from faceswap_jax.config import Demand, at_least, between, check, inside, one_of, positive
-from faceswap_jax.faces import align
+from faceswap_jax.config import Demand, at_least, between, check, one_of, positive
 from faceswap_jax.losses import contrastive
 from faceswap_jax.losses.expression import correlations
 from faceswap_jax.losses.identity import normalised
@@ -47,9 +44,8 @@ from faceswap_jax.tasks.base import (
     Step,
     Synthesis,
     decoded,
-    with_data,
 )
-from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.open_set import DEMANDS, OpenSetTask, with_identities
 from faceswap_jax.tasks.stages import stage_demands
 
 PREVIEW_COLUMNS = 8
@@ -133,8 +129,7 @@ class Task(OpenSetTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data, and the shapes of the frozen networks from their files."""
         _check(config)
-        identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
-        config = with_data(config, identities=identities)
+        config = with_identities(config)
         frozen, _ = inversion.load_for(config.networks.inversion, config.alignment)
         judging, _ = judges.load_for(config.networks, config.alignment)
         shapes = {"inversion": inversion.described(frozen), **judging.described}
@@ -401,11 +396,6 @@ class Task(OpenSetTask):
 
     # Data
 
-    @property
-    def augmentation(self) -> Augmentation:
-        """See `OpenSetTask`."""
-        return Augmentation(mirror=self.config.data.mirror)
-
     def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
         """Two frames of a track, and one of somebody else, or two where CosFace needs them."""
         other = 2 if trained and self.config.loss.cosface else 1
@@ -471,17 +461,13 @@ def _fitting(motion: EncoderConfig) -> Demand:
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    demands = {
-        "seed": at_least(0),
-        "alignment": one_of(*align.ALIGNMENTS),
-        "batch": at_least(1),
+    demands = DEMANDS | {
         "steps": at_least(1),
         "learning_rate": positive(),
         "tune": one_of(True, False),
         "networks.inversion": Demand(bool, "give a run of experiments/inversion.py"),
         "networks.identity": Demand(bool, "give a run of experiments/identity.py"),
         "data.test": at_least(2),
-        "data.held_out": inside(0, 1),
         "cosface.scale": positive(),
         "cosface.margin": between(-1, 1),
         "model.mapping": one_of(*LAYOUTS),

@@ -16,13 +16,10 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from optax import contrib
 
-from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
-from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Roles
 from faceswap_jax.config import at_least, check, inside, one_of, positive
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align
 from faceswap_jax.losses import content
 from faceswap_jax.losses.ssim import ssim
 from faceswap_jax.models import x2face
@@ -40,9 +37,8 @@ from faceswap_jax.tasks.base import (
     Synthesis,
     decoded,
     mean_of,
-    with_data,
 )
-from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.open_set import DEMANDS, OpenSetTask, with_identities
 
 STAGE_I, STAGE_II = 1, 2
 
@@ -98,8 +94,7 @@ class Task(OpenSetTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data, and the shape of the embedder from its file."""
         _check(config)
-        identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
-        config = with_data(config, identities=identities)
+        config = with_identities(config)
         if config.loss.embedder:
             shape, _ = layers.load_for(config.loss.embedder, config.alignment)
             config.embedder = embedder.described(shape)
@@ -270,11 +265,6 @@ class Task(OpenSetTask):
 
     # Data
 
-    @property
-    def augmentation(self) -> Augmentation:
-        """See `OpenSetTask`."""
-        return Augmentation(mirror=self.config.data.mirror)
-
     def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
         """Frames of them; to train stage II, of others among them, too."""
         data = self.config.data
@@ -305,9 +295,7 @@ def _flat(frames: Frames) -> Float[Array, "b*n h w 3"]:
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    demands = {
-        "seed": at_least(0),
-        "alignment": one_of(*align.ALIGNMENTS),
+    demands = DEMANDS | {
         "batch": at_least(2),
         "steps": at_least(0),
         "content_steps": at_least(0),
@@ -321,7 +309,6 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "data.sources": at_least(1),
         "data.driving": at_least(1),
         "data.test": at_least(2),
-        "data.held_out": inside(0, 1),
         "model.resolution": one_of(*RESOLUTIONS),
         "model.width": positive(),
         "model.inner": at_least(1),
