@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
-
 from faceswap_jax import config as configs
 from faceswap_jax.editing import keyframes
 from faceswap_jax.editing.edits import Edits
+from faceswap_jax.inference.audience import tell
 from faceswap_jax.inference.clip import AS_TOLD, Coding, Count, check_output
 from faceswap_jax.swap import swap
 
@@ -46,11 +45,7 @@ def edit(
 
     largest = keyframes.largest(curves)
     if largest > keyframes.USUAL:
-        Console(stderr=True).print(
-            f"The largest weight is {largest:g}; beyond {keyframes.USUAL:g} faces may break.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        tell(f"The largest weight is {largest:g}; beyond {keyframes.USUAL:g} faces may break.")
     return swap(workdir, persona, source, output, edits=edits, coding=coding, **options)
 
 

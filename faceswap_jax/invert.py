@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from faceswap_jax.faces import align
 from faceswap_jax.faces.grid import draw_grid
 from faceswap_jax.faces.picture import PICTURE_SUFFIXES, write_picture
 from faceswap_jax.inference import inverting
+from faceswap_jax.inference.audience import tell
 from faceswap_jax.inference.clip import check_file
 from faceswap_jax.inference.inverting import Inverted
 from faceswap_jax.inference.who import faces_of
@@ -36,7 +36,6 @@ def invert(workdir: Path, source: Path, output: Path, step: int | None = None) -
 
     grid = np.stack([crops, found.images])
     write_picture(output, draw_grid(grid, ["picture", "inversion"]))
-    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     near = ", ".join(f"{value:.1f}" for value in found.psnr)
-    console.print(f"{output}: PSNR {near} dB")
+    tell(f"{output}: PSNR {near} dB")
     return found

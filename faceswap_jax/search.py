@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from data_pipelines.records import decode, unpack
 from data_pipelines.sources import PersonaSource
@@ -35,6 +34,7 @@ from faceswap_jax.faces.landmarks import Shown, largest_face
 from faceswap_jax.faces.mediapipe import MediaPipeLandmarker
 from faceswap_jax.faces.picture import write_picture
 from faceswap_jax.files import new_folder
+from faceswap_jax.inference.audience import tell
 
 FACES, LIST, SHEET = "faces", "found.csv", "sheet.png"
 JUDGES = ("measures", "aspect_ratios", "blendshapes")
@@ -103,8 +103,7 @@ def search(
         write_picture(folder / SHEET, _sheet(sources, chosen, shown))
 
     personas = len({item.place.persona for item in chosen})
-    done = f"{output}: {len(chosen)} faces of {personas} persona(s); {SHEET} shows them"
-    Console(stderr=True).print(done, highlight=False, markup=False, soft_wrap=True)
+    tell(f"{output}: {len(chosen)} faces of {personas} persona(s); {SHEET} shows them")
     return chosen
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from rich.console import Console
 
 from faceswap_jax.editing.keys import Keys, shared
 from faceswap_jax.editing.vectors import METHODS, Vector, path_of, where
@@ -15,6 +14,7 @@ from faceswap_jax.faces.grid import draw_grid
 from faceswap_jax.faces.picture import write_picture
 from faceswap_jax.faces.pose import head_pose
 from faceswap_jax.files import make_folder
+from faceswap_jax.inference.audience import tell
 from faceswap_jax.inference.batching import Performance, generate, latents
 from faceswap_jax.inference.clip import blend_side, put_face
 from faceswap_jax.inference.generator import Edit, Generator, Who
@@ -74,11 +74,8 @@ def vector(
     picture = path.with_suffix(".png")
     write_picture(picture, drawn)
     made.save(workdir)
-    Console(stderr=True).print(
-        f"{path}: from {len(positive.keys)} positive and {len(negative.keys)} negative faces; {picture} shows it",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+    tell(
+        f"{path}: from {len(positive.keys)} positive and {len(negative.keys)} negative faces; {picture} shows it"
     )
     return made
 

@@ -30,7 +30,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float
-from rich.console import Console
 
 from data_pipelines.batches.sound import sound_window
 from data_pipelines.datasets import open_data
@@ -45,7 +44,7 @@ from faceswap_jax.faces import mel
 from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.video import Frame
 from faceswap_jax.files import read_versioned, write_json
-from faceswap_jax.inference.audience import watched
+from faceswap_jax.inference.audience import tell, watched
 from faceswap_jax.inference.batching import Performance, latents
 from faceswap_jax.inference.generator import Generator
 from faceswap_jax.inference.trained import load
@@ -265,11 +264,8 @@ def fit_control(
     heard = f"sound tells {100 * max(control.explained, 0):.0f} % of their movement"
     if not control.by_sound:
         heard = "too little sound to be driven by"
-    Console(stderr=True).print(
-        f"{path}: from {control.faces:,} faces; mean errors on others, in degrees: {told}; {heard}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+    tell(
+        f"{path}: from {control.faces:,} faces; mean errors on others, in degrees: {told}; {heard}"
     )
     return control
 

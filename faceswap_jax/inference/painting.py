@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from rich.console import Console
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.picture import read_overlay, write_picture
+from faceswap_jax.inference.audience import tell
 from faceswap_jax.inference.generator import Generator, Identity
 
 Overlay = UInt8[np.ndarray, "r r 4"]
@@ -57,6 +57,4 @@ def write_embedded(path: Path, generator: Generator, identity: Identity) -> None
     """
     face = generator.embedded(identity)
     write_picture(path, np.rint(255 * face.clip(0, 1)).astype(np.uint8))
-    Console(stderr=True).print(
-        f"{path}: the embedded face", highlight=False, markup=False, soft_wrap=True
-    )
+    tell(f"{path}: the embedded face")
