@@ -161,18 +161,24 @@ class Training:
         """A fresh state of the first phase, with the networks that are given to it."""
         phase = self.task.phases[0]
         layout = rules.shardings(abstract_state(self.task, phase), self.mesh)
-        init = Program(
-            "the first state",
-            partial(self.task.init_state, phase),
-            self.compiler,
-            out_shardings=layout,
-            compiler_options=QUICK,
-        )
-        state = init(jax.random.key(self.task.config.seed))
 
         # Frozen networks are read from their files once; from then on they are in the checkpoints.
         given = self.task.frozen_inputs()
         frozen = jax.device_put(given, {name: layout.extras[name] for name in given})
+
+        def without_given(state: State) -> State:
+            extras = {name: tree for name, tree in state.extras.items() if name not in given}
+            return replace(state, extras=extras)
+
+        # Nothing is drawn for them, nor compiled.
+        init = Program(
+            "the first state",
+            lambda key: without_given(self.task.init_state(phase, key)),
+            self.compiler,
+            out_shardings=without_given(layout),
+            compiler_options=QUICK,
+        )
+        state = init(jax.random.key(self.task.config.seed))
 
         # So are trained weights to begin with; modules that they lack stay as they are.
         trained, told = self.task.initial_params()

@@ -6,6 +6,7 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import grain
 import jax
@@ -301,6 +302,15 @@ def phase_of(task: Task, step: int) -> Phase:
     return next(phase for phase in task.phases if step <= phase.stop)
 
 
+_ABSTRACT: WeakKeyDictionary[Task, dict[Phase, State]] = WeakKeyDictionary()
+
+
 def abstract_state(task: Task, phase: Phase) -> State:
-    """Shapes and types of a state of `phase`. Nothing is executed, so it may be for devices that are not there."""
-    return jax.eval_shape(lambda: task.init_state(phase, jax.random.key(0)))
+    """Shapes and types of a state of `phase`. Nothing is executed, so it may be for devices that are not there.
+
+    It is traced once, for that takes a second.
+    """
+    states = _ABSTRACT.setdefault(task, {})
+    if phase not in states:
+        states[phase] = jax.eval_shape(lambda: task.init_state(phase, jax.random.key(0)))
+    return states[phase]
