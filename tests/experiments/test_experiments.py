@@ -66,10 +66,10 @@ SMALL = {
     | {"model.discriminator.halvings": 2, "model.discriminator.scales": 1}
     | {"model.discriminator.width": 1 / 16},
     "stylegan2": RUN
-    | {"steps": 2, "data.test": 8, "loss.path_every": 1}
+    | {"steps": 2, "data.test": 8}
     | {"model.resolution": 8, "model.latent": 8, "model.width": 1 / 1024},
     "inversion": RUN
-    | {"steps": 2, "data.test": 8, "refinements": 2, "model.side": SIDE}
+    | {"steps": 2, "data.test": 8, "refinements": 2, "model.side": 8}
     | {"model.blocks": (1,), "model.channels": (8,), "model.stem": 8},
     "transfer": RUN
     | {"steps": 2, "data.test": 8}

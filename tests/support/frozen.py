@@ -27,9 +27,9 @@ EXPRESSION = {"outputs": 19, "side": 16, "stem": 4, "levels": [4], "squeeze": 4,
 
 
 GENERATOR = {"resolution": 16, "latent": 6, "width": 1 / 512, "mapping_layers": 1}
-"""Of the config of `write_generator`."""
+"""Of the config of `write_generator`, but for another side."""
 
-INVERSION = {"side": 16, "blocks": [1], "channels": [6], "stem": 6}
+INVERSION = {"blocks": [1], "channels": [6], "stem": 6}
 """Likewise, of `write_inversion`."""
 
 
@@ -58,17 +58,17 @@ def write_detector(folder: Path, alignment: str = "eyes") -> None:
     _write(folder, detector.Task(c))
 
 
-def write_generator(folder: Path, alignment: str = "eyes") -> None:
+def write_generator(folder: Path, alignment: str = "eyes", side: int = 16) -> None:
     """Likewise of StyleGAN2."""
     c = stylegan2_experiment.get_config()
     c.update(identities=("ada", "ben"), alignment=alignment)
-    c.model.update(GENERATOR)
+    c.model.update(GENERATOR, resolution=side)
     _write(folder, stylegan2.Task(c))
 
 
-def write_inversion(folder: Path, alignment: str = "eyes") -> None:
+def write_inversion(folder: Path, alignment: str = "eyes", side: int = 16) -> None:
     """Likewise of the inversion; its generator and its judges are as fresh."""
-    c = _inversion()
+    c = _inversion(side)
     c.alignment = alignment
     _write(folder, inversion.Task(c))
 
@@ -79,31 +79,31 @@ def write_transfer(folder: Path) -> None:
     c.update(identities=("ada", "ben"), alignment="eyes")
     frozen = pretrained_inversion.described(pretrained_inversion.shape(_inversion()))
     c.shapes = {"inversion": frozen, "identity": IDENTITY, "expression": EXPRESSION}
-    c.model.update({name: INVERSION[name] for name in ("blocks", "channels", "stem")})
+    c.model.update(INVERSION)
     _write(folder, transfer.Task(c))
 
 
-def _inversion() -> ml_collections.ConfigDict:
+def _inversion(side: int = 16) -> ml_collections.ConfigDict:
     c = inversion_experiment.get_config()
     c.update(identities=("ada", "ben"), refinements=2)
-    c.shapes = {"generator": shape_of_generator(), "identity": IDENTITY}
-    c.model.update(INVERSION)
+    c.shapes = {"generator": shape_of_generator(side), "identity": IDENTITY}
+    c.model.update(INVERSION, side=side)
     return c
 
 
-def write_networks(folder: Path, alignment: str) -> None:
+def write_networks(folder: Path, alignment: str, side: int = 16) -> None:
     """Runs of all that is frozen where people work in a generator's latent space, for faces of an alignment."""
     folder.mkdir(parents=True)
     write_identity(folder / "identity", alignment)
     write_expression(folder / "expression", alignment)
-    write_generator(folder / "generator", alignment)
-    write_inversion(folder / "inversion", alignment)
+    write_generator(folder / "generator", alignment, side)
+    write_inversion(folder / "inversion", alignment, side)
 
 
-def shape_of_generator() -> dict:
+def shape_of_generator(side: int = 16) -> dict:
     """Of `write_generator`'s, as configs have it."""
     c = stylegan2_experiment.get_config()
-    c.model.update(GENERATOR)
+    c.model.update(GENERATOR, resolution=side)
     return described(shape(c))
 
 

@@ -9,16 +9,15 @@ from faceswap_jax.state import State
 from faceswap_jax.tasks import inversion, transfer
 from faceswap_jax.tasks.base import Task
 from tests.support.drawn import drawn_state
-from tests.support.frozen import EXPRESSION, IDENTITY, shape_of_generator
+from tests.support.frozen import EXPRESSION, IDENTITY, INVERSION, shape_of_generator
 
-SIDE, BATCH, REFINEMENTS = 16, 8, 2
-ENCODER = {"blocks": (1,), "channels": (6,), "stem": 6}
+SIDE, BATCH, REFINEMENTS = 8, 8, 2
 
 
 def inversion_config(**changes):
     c = inversion_experiment.get_config()
-    c.shapes = {"generator": shape_of_generator(), "identity": IDENTITY}
-    c.model.update(ENCODER, side=SIDE)
+    c.shapes = {"generator": shape_of_generator(SIDE), "identity": IDENTITY}
+    c.model.update(INVERSION, side=SIDE)
     c.update(refinements=REFINEMENTS, learning_rate=0.01)
     return small(c, changes)
 
@@ -27,7 +26,7 @@ def transfer_config(**changes):
     c = transfer_experiment.get_config()
     frozen = pretrained.described(pretrained.shape(inversion_config()))
     c.shapes = {"inversion": frozen, "identity": IDENTITY, "expression": EXPRESSION}
-    c.model.update(ENCODER)
+    c.model.update(INVERSION)
     c.update(learning_rate=0.01)
     return small(c, changes)
 

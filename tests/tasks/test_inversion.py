@@ -143,7 +143,7 @@ def test_scores_are_of_the_end_the_first_refinement_and_the_average(given, batch
     ("changes", "message"),
     [
         ({"model.side": 24}, "config.model.side is 24; give a power of two, 4 or more"),
-        ({"model.side": 32}, "config.model.side is 32, but the generator makes images of 16 px"),
+        ({"model.side": 16}, "config.model.side is 16, but the generator makes images of 8 px"),
         ({"model.channels": (6, 8)}, "config.model.channels is .*; give a number for each"),
         ({"refinements": 0}, "config.refinements is 0; give 1 or more"),
         ({"networks.generator": ""}, "config.networks.generator is ''; give a run of"),
@@ -158,7 +158,7 @@ def test_wrong_values(changes, message):
 def run(tmp_path_factory):
     """A short training, on a generator of a run."""
     folder = tmp_path_factory.mktemp("inversion")
-    write_networks(folder / "networks", "eyes")
+    write_networks(folder / "networks", "eyes", SIDE)
     given = {
         f"networks.{name}": str(folder / "networks" / name) for name in ("generator", "identity")
     }

@@ -212,7 +212,7 @@ def test_expressions_are_scored_by_how_they_follow(given, batch):
     ("changes", "message"),
     [
         ({"model.mapping": "mlp"}, "config.model.mapping is 'mlp'; choose styles or joined"),
-        ({"model.blocks": (1,) * 4, "model.channels": (6,) * 4}, "config.model.blocks is .*16 px"),
+        ({"model.blocks": (1,) * 4, "model.channels": (6,) * 4}, "config.model.blocks is .*8 px"),
         ({"networks.inversion": ""}, "config.networks.inversion is ''; give a run of"),
         ({"loss.identity": -1.0}, "config.loss.identity is -1.0"),
         ({"cosface.scale": 0.0}, "config.cosface.scale is 0.0"),
@@ -227,7 +227,7 @@ def test_wrong_values(changes, message):
 def run(tmp_path_factory):
     """A short training, on an inversion of a run; the generator learns, too."""
     folder = tmp_path_factory.mktemp("transfer")
-    write_networks(folder / "networks", "eyes")
+    write_networks(folder / "networks", "eyes", SIDE)
     names = ("inversion", "identity", "expression")
     given = {f"networks.{name}": str(folder / "networks" / name) for name in names}
     assert train(transfer_config(**given, steps=2, tune=True), folder / "run")
