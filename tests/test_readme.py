@@ -1,10 +1,7 @@
 """Every command of README.md runs, in order, in a folder with the clips that README names."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import pytest
 from data_pipelines.puppets.clips import write_clip
 from faceswap_jax.faces.landmarks import sidecar_path
 from faceswap_jax.faces.video import read_frames
+from tests.support import forked
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -111,7 +109,7 @@ def test_links_lead_to_files(name):
 
 @pytest.fixture
 def desk(tmp_path) -> Path:
-    """A newcomer's folder: the clips, the checkout's experiments, and `faceswap` in a folder `bin`."""
+    """A newcomer's folder: the clips, and the checkout's experiments."""
     for name, persona in CLIPS.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,37 +117,20 @@ def desk(tmp_path) -> Path:
         # People find no landmarks beside their clips.
         sidecar_path(path).unlink()
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
-
-    command = tmp_path / "bin" / "faceswap"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m faceswap_jax.cli "$@"\n')
-    command.chmod(0o755)
     return tmp_path
 
 
 @pytest.mark.slow
-def test_every_command_runs_and_leaves_what_it_promises(desk):
-    environment = os.environ | {
-        "PATH": f"{desk / 'bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "JAX_PLATFORMS": "cpu",
-    }
+def test_every_command_runs_and_leaves_what_it_promises(desk, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     said = {}
     for block in blocks():
         if block.startswith(LEFT_OUT):
             continue
         for command in commands(block):
-            result = subprocess.run(
-                ["bash", "-c", small(command)],
-                cwd=desk,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=300,
-                check=False,
-            )
-            assert result.returncode == 0, f"{small(command)}\n{result.stdout}{result.stderr}"
-            said[command] = result.stdout
+            code, said[command], errors = forked.run(small(command), desk)
+            assert code == 0, f"{small(command)}\n{said[command]}{errors}"
 
     # The swapped clip plays.
     assert len(list(read_frames(desk / "bob_as_alice.mp4"))) == FRAMES
@@ -165,6 +146,6 @@ def test_every_command_runs_and_leaves_what_it_promises(desk):
     assert "all-reduce" in next(said[name] for name in said if "compile" in name)
 
     # What the commands made is nothing that git would add.
-    made = {path.name for path in desk.iterdir()} - {"bin", "experiments", "bob", "vox2"}
+    made = {path.name for path in desk.iterdir()} - {"experiments", "bob", "vox2"}
     ignored = (ROOT / ".gitignore").read_text().split()
     assert not {n for n in made if f"/{n}/" not in ignored and not n.endswith(".mp4")}
