@@ -61,7 +61,7 @@ SMALL = {
     | {"steps": 2, "data.test": 8, "data.sources": 1, "data.driving": 1}
     | {"model.resolution": SIDE, "model.width": 1 / 64, "model.inner": 8, "model.vector": 8},
     "attribute": RUN
-    | {"steps": 2, "data.test": 8, "loss.penalty_every": 1}
+    | {"steps": 2, "final_steps": 1, "data.test": 8, "loss.penalty_every": 1}
     | {"model.resolution": SIDE, "model.levels": 2, "model.layers": 1, "model.width": 1 / 64}
     | {"model.discriminator.halvings": 2, "model.discriminator.scales": 1}
     | {"model.discriminator.width": 1 / 16},
