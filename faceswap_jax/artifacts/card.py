@@ -43,7 +43,7 @@ def card(artifact: Artifact, programs: Mapping[str, Program], arithmetic: str, l
         "## Programs\n",
         _table(["program", "is given", "gives"], _programs(programs)),
         "`b` and `n` are free. Images are RGB; those that are given have 0..255. Landmarks are in pixels of the crops, "
-        "in iBUG's order. `weights` has one for each persona.\n",
+        "in iBUG's order. `weights` has one for each persona. `drawn` are numbers of a normal distribution.\n",
     ]
     return "\n".join(parts)
 

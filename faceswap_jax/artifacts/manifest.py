@@ -110,8 +110,10 @@ class Artifact:
 
     def programs(self) -> list[str]:
         """Names of the programs that formats other than the archive have, see `artifacts.programs`."""
-        names = ["encode", "decode"] if self.description.parts else ["images"]
-        return names + ["identity"] * self.description.by_pictures
+        described = self.description
+        names = ["encode", "decode"] if described.parts else ["images"]
+        names += ["identity"] * described.by_pictures
+        return names + ["sample"] * (described.drawn > 0)
 
     def learned(self) -> list[str]:
         """Names of the vectors and of the control."""

@@ -74,14 +74,19 @@ def differences(
         shift = _noise(truth["latents"])
         truth["latents"], found["latents"] = truth["latents"] + shift, found["latents"] + shift
 
-    (name,) = programs.keys() & {"decode", "images"}
-    for identity in _identities(generator):
+    def compare_images(name, identity):
         images = reference(name, truth | identity)["images"]
         close = other(name, found | identity)["images"]
         difference = np.abs(images - close)
         common = np.quantile(difference, 1 - RARE)
         worst[name] = float(np.maximum(worst[name], common))
         worst[WORST] = float(np.maximum(worst[WORST], difference.max()))
+
+    (name,) = programs.keys() & {"decode", "images"}
+    for identity in _identities(generator):
+        compare_images(name, identity)
+    if "sample" in programs:
+        compare_images("sample", {})
     return worst
 
 
@@ -106,11 +111,13 @@ def _identities(generator: TrainedGenerator) -> list[Arrays]:
 
 
 def _faces(generator: TrainedGenerator) -> dict[str, np.ndarray]:
-    """What is read of the faces, and pictures of whom to show, by name."""
+    """What is read of the faces, pictures of whom to show, and numbers that make people, by name."""
     performance = _performance()
     read = read_inputs(generator, performance)
     arrays = {name: getattr(read, name) for name in generator.inputs}
-    return arrays | {"pictures": np.stack(_pictures(generator, performance))}
+    arrays["pictures"] = np.stack(_pictures(generator, performance))
+    drawn = np.random.default_rng(2).normal(size=(FACES, generator.synthesis.drawn))
+    return arrays | {"drawn": np.float32(drawn)}
 
 
 @cache

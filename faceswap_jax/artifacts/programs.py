@@ -4,6 +4,7 @@
     decode      latents, and who is shown -> images in [0, 1]
     images      in place of both, for a system without latents
     identity    pictures -> who is shown
+    sample      numbers of a normal distribution -> images of nobody
 
 Who is shown is {"weights": [persona]}, unless one persona is all that is known, or what `identity` gives. Batches are
 of any size.
@@ -70,6 +71,8 @@ def programs(generator: TrainedGenerator) -> dict[str, Program]:
             return synthesis.identity(variables, arrays["pictures"])
 
         found["identity"] = Program(identity, {"pictures": pictures}, list(shown))
+    if synthesis.sample:
+        found["sample"] = _sample(generator)
     return found
 
 
@@ -111,6 +114,15 @@ def _images(generator: TrainedGenerator, shown: Mapping[str, Input]) -> Program:
         return {"images": generator.synthesis.images(variables, identity, faces, None)}
 
     return Program(images, {**seen, **shown}, ["images"])
+
+
+def _sample(generator: TrainedGenerator) -> Program:
+    def sample(variables, arrays):
+        return {"images": generator.synthesis.sample(variables, arrays["drawn"])}
+
+    return Program(
+        sample, {"drawn": Input((BATCH, generator.synthesis.drawn), "float32")}, ["images"]
+    )
 
 
 def _identity(shown: Mapping[str, Input], arrays: Arrays) -> Arrays:

@@ -57,6 +57,9 @@ class ArtifactGenerator(DescribedGenerator):
     def _identity(self, pictures: Pictures) -> Arrays:
         return self._run("identity", {"pictures": pictures})
 
+    def _sample(self, drawn: Float[np.ndarray, "b n"]) -> Images:
+        return _in_bytes(self._run("sample", {"drawn": drawn}))
+
 
 def _in_bytes(made: Arrays) -> Images:
     return np.rint(made["images"] * np.float32(255)).astype(np.uint8)

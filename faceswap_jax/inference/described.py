@@ -36,6 +36,7 @@ class Description:
         by_pictures: whether it shows anybody by pictures.
         parts: length of each part of its latents, by its name, in their order.
         relative: see `Generator.relative`.
+        drawn: how many numbers are drawn to make somebody who does not exist; 0 if it makes nobody.
     """
 
     alignment: str
@@ -50,6 +51,7 @@ class Description:
     parts: Mapping[str, int]
     step: int
     relative: bool = False
+    drawn: int = 0
 
     def slices(self) -> dict[str, slice]:
         """Where the parts of the latents lie."""
@@ -84,7 +86,6 @@ class DescribedGenerator(abc.ABC):
     """A `Generator` of a few functions of arrays. An identity is a dictionary of arrays."""
 
     roles: Sequence[str] = ()
-    samples: bool = False
 
     def __init__(self, description: Description):
         self.description = description
@@ -98,6 +99,7 @@ class DescribedGenerator(abc.ABC):
         self.parts = description.slices()
         self.paintable = description.paintable
         self.relative = description.relative
+        self.samples = description.drawn > 0
 
     @abc.abstractmethod
     def _images(self, identity: Arrays, inputs: Arrays, shift: np.ndarray | None) -> Images:
@@ -115,6 +117,10 @@ class DescribedGenerator(abc.ABC):
     def _identity(self, pictures: Pictures) -> Arrays:
         """Whom pictures show, where that can be asked for."""
 
+    @abc.abstractmethod
+    def _sample(self, drawn: Float32[np.ndarray, "b n"]) -> Images:
+        """People who do not exist, of numbers of a normal distribution. Only where it `samples`."""
+
     def identity(self, who: Who) -> Arrays:
         """See `Generator.identity`."""
         by_pictures = self.description.by_pictures
@@ -131,6 +137,12 @@ class DescribedGenerator(abc.ABC):
     def latents(self, faces: Faces) -> Float[np.ndarray, "b latent"]:
         """See `Generator.latents`."""
         return self._latents(self._read(faces))
+
+    def sampled(self, seed: int) -> UInt8[np.ndarray, "r r 3"]:
+        """See `Generator.sampled`."""
+        # By NumPy: a seed is the same person in every format.
+        drawn = np.random.default_rng(seed).normal(size=(1, self.description.drawn))
+        return self._sample(np.float32(drawn))[0]
 
     def embedded(self, identity: Arrays) -> EmbeddedFace:
         """See `Generator.embedded`."""

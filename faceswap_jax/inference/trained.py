@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, Float32, PyTree, UInt8
+from jaxtyping import Float, Float32, PyTree
 
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.digests import digests
@@ -53,7 +53,6 @@ class TrainedGenerator(DescribedGenerator):
         super().__init__(describe(synthesis, step))
         self.synthesis = synthesis
         self.roles = tuple(synthesis.roles)
-        self.samples = synthesis.sample is not None
         self.variables = variables
         self._mesh = mesh
         self._digest = digest
@@ -65,7 +64,7 @@ class TrainedGenerator(DescribedGenerator):
             "identity": jax.jit(synthesis.identity) if synthesis.identity else None,
             # A program for each role
             "features": jax.jit(synthesis.features, static_argnums=1) if self.roles else None,
-            "sample": jax.jit(_in_bytes(synthesis.sample)) if self.samples else None,
+            "sample": jax.jit(_in_bytes(synthesis.sample)) if synthesis.sample else None,
         }
 
     def _run(self, name: str, *arguments: PyTree) -> PyTree:
@@ -86,6 +85,9 @@ class TrainedGenerator(DescribedGenerator):
     def _identity(self, pictures: Pictures) -> Arrays:
         return self._run("identity", pictures)
 
+    def _sample(self, drawn: Float32[np.ndarray, "b n"]) -> Images:
+        return np.asarray(self._run("sample", drawn))
+
     def features(self, role: str, crops: Pictures) -> Float32[np.ndarray, "n d"]:
         """See `Generator.features`."""
         return np.asarray(self._run("features", role, crops))
@@ -93,10 +95,6 @@ class TrainedGenerator(DescribedGenerator):
     def merged(self, role: str, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:
         """See `Generator.merged`."""
         return np.asarray(self.synthesis.merge(role, vectors))
-
-    def sampled(self, seed: int) -> UInt8[np.ndarray, "r r 3"]:
-        """See `Generator.sampled`."""
-        return np.asarray(self._run("sample", jax.random.key(seed)))
 
     @cached_property
     def digest(self) -> str:
@@ -131,6 +129,7 @@ def describe(synthesis: Synthesis, step: int) -> Description:
         parts=synthesis.parts,
         step=step,
         relative=synthesis.relative,
+        drawn=synthesis.drawn,
     )
 
 

@@ -143,7 +143,7 @@ class SynthesisNetwork(nn.Module):
     def __call__(self, w: Styles, noise: Sequence[Float[Array, "#b s s"]]) -> Images:
         c = self.config
         start = self.param("start", STANDARD, (FIRST, FIRST, c.channels(FIRST)))
-        x = jnp.broadcast_to(start, (len(w), *start.shape))
+        x = jnp.broadcast_to(start, (w.shape[0], *start.shape))
         image = 0.0
         layer = 0
         for side in c.sides:

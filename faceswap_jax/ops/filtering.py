@@ -98,9 +98,18 @@ def _filtered(x, around):
 
 
 def _padded(x, axis, before, behind):
-    around = [(0, 0)] * x.ndim
-    around[axis] = (before, behind)
-    return jnp.pad(x, around)
+    """The array with zeros before and behind along an axis.
+
+    Not jnp.pad: ONNX's writer takes no batch of any size there. XLA makes one of it.
+    """
+    for count, in_front in ((before, True), (behind, False)):
+        if not count:
+            continue
+        shape = list(x.shape)
+        shape[axis] = count
+        zeros = jnp.zeros(shape, x.dtype)
+        x = jnp.concatenate([zeros, x] if in_front else [x, zeros], axis)
+    return x
 
 
 def _composed(kernel) -> Float[Array, "6 6 c f"]:

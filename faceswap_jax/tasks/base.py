@@ -110,8 +110,9 @@ class Synthesis:
         merge: (role, vectors [n, d]) -> what several pictures say of it together, [d].
         relative: whether the latents count from those of the performer's face at rest, so that these are to be taken
             off, by a shift.
-        sample: (variables, key) -> a picture of nobody, [r, r, 3] in [0, 1], which `identity` reads as any other; None
-            if it draws none.
+        sample: (variables, drawn [batch, `drawn`]) -> pictures of nobody, [batch, r, r, 3] in [0, 1], which `identity`
+            reads as any others; None if it makes none.
+        drawn: how many numbers, of a normal distribution, decide who that is.
     """
 
     alignment: str
@@ -132,6 +133,7 @@ class Synthesis:
     merge: Callable[..., Array] | None = None
     relative: bool = False
     sample: Callable[..., Array] | None = None
+    drawn: int = 0
 
 
 def decoded(latents: Callable[..., Array], decode: Callable[..., Array]) -> Callable[..., Array]:

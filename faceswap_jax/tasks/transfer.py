@@ -365,12 +365,11 @@ class Task(OpenSetTask):
             generator = tuned(variables["inversion"]["generator"], variables["params"])
             return restyle.generate(c.inversion, generator, mapped).images.clip(0, 1)
 
-        def sample(variables, key) -> Float[Array, "r r 3"]:
+        def sample(variables, drawn) -> Float[Array, "b r r 3"]:
             generator = variables["inversion"]["generator"]
-            z = jax.random.normal(key, (1, made_by.latent))
-            w = stylegan2.styles(made_by, generator["params"], z)
-            styles = jnp.broadcast_to(w[:, None], (1, made_by.layers, made_by.latent))
-            return restyle.generate(c.inversion, generator, styles).images[0].clip(0, 1)
+            w = stylegan2.styles(made_by, generator["params"], drawn)
+            styles = stylegan2.everywhere(made_by, w)
+            return restyle.generate(c.inversion, generator, styles).images.clip(0, 1)
 
         return Synthesis(
             alignment=self.config.alignment,
@@ -384,6 +383,7 @@ class Task(OpenSetTask):
             decode=decode,
             parts={"motion": made_by.layers * made_by.latent},
             sample=sample,
+            drawn=made_by.latent,
         )
 
     def variables(self, phase: Phase, state: State) -> PyTree:

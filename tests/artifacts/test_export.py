@@ -32,6 +32,7 @@ from faceswap_jax.serving.limits import Limits
 from faceswap_jax.serving.service import Service
 from tests.support import toy
 from tests.support.artifacts import mean_artifact
+from tests.support.frozen import write_transfer
 from tests.support.online import online
 from tests.support.tiny_run import RESOLUTION
 
@@ -225,3 +226,15 @@ def test_names_of_models(tmp_path, monkeypatch):
         models.named(["b/c", "c=d"])
     with pytest.raises(InputError, match="neither a run nor an artifact"):
         models.load(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_seed_is_the_same_person_in_every_format(tmp_path):
+    run, artifact = tmp_path / "run", tmp_path / "artifact"
+    write_transfer(run)
+    export(run, artifact)
+    expected = trained.load(run).sampled(3)
+    for kind in FORMATS:
+        generator = runtime.load(artifact, kind)
+        assert generator.samples
+        np.testing.assert_allclose(generator.sampled(3).astype(int), expected, atol=1)

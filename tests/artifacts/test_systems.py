@@ -17,6 +17,7 @@ from faceswap_jax.pretrained import blendshapes
 from faceswap_jax.tasks.registry import load_task
 from tests.support.frozen import EXPRESSION, IDENTITY
 from tests.support.small_comb import one_device
+from tests.support.tiny_latent import inversion_config, transfer_config
 
 pytest.importorskip("jax2onnx")
 
@@ -63,7 +64,10 @@ def untrained(config) -> TrainedGenerator:
     return TrainedGenerator(task.synthesis(phase), variables, 1, one_device())
 
 
-@pytest.mark.parametrize("config", [tunable_config, x2face_config, attribute_config])
+@pytest.mark.parametrize(
+    "config",
+    [tunable_config, x2face_config, attribute_config, inversion_config, transfer_config],
+)
 def test_programs_are_the_same_in_every_format(config, tmp_path):
     generator = untrained(config())
     made = programs(generator)
