@@ -226,14 +226,15 @@ class Task(OpenSetTask):
     def _scores(self, state: State, batch: Batch) -> Metrics:
         """Mean signs of the verdicts on held-out people and on what averaged weights make, changed as in training.
 
-        Held-out people far below what "sign/real" of the training is: it is learning images by heart.
+        Held-out people far below what "sign/real" of the training is: it is learning images by heart. "spread" is how
+        far made images are from each other, in parts of how far held-out ones are.
         """
         held_out = precision.from_bytes(batch["image"])
         z = self._latents(len(held_out))
         w = stylegan2.styles(self.model, state.extras["average"], z)
         made = self._synthesize(state, stylegan2.everywhere(self.model, w))
 
-        scores = {}
+        scores = {"spread": _spread(made) / _spread(held_out)}
         key = jax.random.key(1)
         for name, images in {"held_out": held_out, "made": made}.items():
             shown = adaptive.changed(key, images, state.extras["probability"])
@@ -297,6 +298,11 @@ class Task(OpenSetTask):
             resolution=self.config.model.resolution,
             **options,
         )
+
+
+def _spread(images: Images) -> Float[Array, ""]:
+    """Standard deviation over the images, of all values together."""
+    return jnp.sqrt(images.var(0).mean())
 
 
 def _name(due: Sequence[str]) -> str:

@@ -113,9 +113,13 @@ def losses(
             held += weights.penalty_made * metrics["penalty_made"]
         total += 0.5 * weights.penalty_every * held
 
-    sure = of_real - of_made if weights.adversary == RELATIVISTIC else of_real
+    relativistic = weights.adversary == RELATIVISTIC
+    sure = of_real - of_made if relativistic else of_real
     sign = jnp.sign(sure).mean()
-    metrics |= {"sign/real": sign, "sign/made": jnp.sign(of_made).mean()}
+    if relativistic:
+        metrics["sign/pairs"] = sign
+    else:
+        metrics |= {"sign/real": sign, "sign/made": jnp.sign(of_made).mean()}
     return total, Told(metrics, stop_gradient(w.mean((0, 1))), path_length, sign)
 
 

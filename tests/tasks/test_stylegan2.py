@@ -262,11 +262,15 @@ def test_eight_devices_do_what_one_does(given, images, name):
 def test_scores_tell_held_out_people_from_made_ones(given, images):
     task, state = given
     evaluator = task.evaluators(task.phases[0])[0]
-    scores = jax.jit(evaluator.measure)(state, {"image": images})
-    assert set(scores) == {"sign/held_out", "sign/made"}
+    measure = jax.jit(evaluator.measure)
+    scores = measure(state, {"image": images})
+    assert set(scores) == {"sign/held_out", "sign/made", "spread"}
+    # In parts of how far held-out ones are apart
+    paler = measure(state, {"image": images // 2})
+    np.testing.assert_allclose(paler["spread"], 2 * scores["spread"], rtol=0.02)
     # Without changes they are those of the discriminator.
     extras = state.extras | {"probability": jnp.float32(0)}
-    plain = jax.jit(evaluator.measure)(
+    plain = measure(
         state.__class__(state.step, state.key, state.params, state.opt, extras), {"image": images}
     )
     verdicts = residual.apply(task.model, state.params["discriminator"], images / np.float32(255))
