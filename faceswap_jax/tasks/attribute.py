@@ -15,22 +15,18 @@ import ml_collections
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from data_pipelines import datasets
 from data_pipelines.batches.assembly import batches
-from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.roles import Identities
 from faceswap_jax.config import (
     at_least,
     below,
     between,
     check,
-    inside,
     multiple,
     one_of,
     positive,
 )
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align
 from faceswap_jax.losses import attributes
 from faceswap_jax.losses.adversarial import ADVERSARIES
 from faceswap_jax.losses.identity import normalised
@@ -50,9 +46,8 @@ from faceswap_jax.tasks.base import (
     Step,
     Synthesis,
     mean_of,
-    with_data,
 )
-from faceswap_jax.tasks.open_set import OpenSetTask, trained_identities
+from faceswap_jax.tasks.open_set import DEMANDS, OpenSetTask, with_identities
 
 OPTIMIZERS = {"adam": optimizers.adam_without_momentum(0.999), "muon": optimizers.MUON}
 """FaceShifter's Adam with betas 0 and 0.999; or Muon (choice), which needs a tenth of the steps."""
@@ -129,8 +124,7 @@ class Task(OpenSetTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data, and the shapes of the frozen networks from their files."""
         _check(config)
-        identities = trained_identities(datasets.open_data(config.data), config.data.held_out)
-        config = with_data(config, identities=identities)
+        config = with_identities(config)
         shapes = {}
         for role in _roles(config):
             shape, _ = FEATURES[role].load(config.features[role], config.alignment)
@@ -324,11 +318,6 @@ class Task(OpenSetTask):
 
     # Data
 
-    @property
-    def augmentation(self) -> Augmentation:
-        """See `OpenSetTask`."""
-        return Augmentation(mirror=self.config.data.mirror)
-
     def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
         """Images of them; those of a batch are of different people as long as there are any."""
         return batches(
@@ -385,9 +374,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
     # A picture is lent each feature by another picture: see `attribute_losses.lenders`.
     together = 2 ** len(_roles(config))
     judge = config.model.discriminator
-    demands = {
-        "seed": at_least(0),
-        "alignment": one_of(*align.ALIGNMENTS),
+    demands = DEMANDS | {
         "batch": multiple(together),
         "steps": at_least(1),
         "final_steps": between(0, config.steps),
@@ -395,7 +382,6 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "learning_rate": positive(),
         "average": below(0, 1),
         "data.test": multiple(together),
-        "data.held_out": inside(0, 1),
         "data.same": between(0, 1),
         "model.levels": at_least(2),
         "model.width": positive(),
