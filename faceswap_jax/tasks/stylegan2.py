@@ -31,6 +31,7 @@ from faceswap_jax.losses.adversarial import ADVERSARIES
 from faceswap_jax.models import residual, stylegan2
 from faceswap_jax.models.residual import GROUP
 from faceswap_jax.ops import adaptive, optimizers, precision
+from faceswap_jax.parallel.batches import as_batch
 from faceswap_jax.pretrained import embedder, set_features
 from faceswap_jax.pretrained import stylegan2 as pretrained
 from faceswap_jax.state import State
@@ -219,7 +220,7 @@ class Task(OpenSetTask):
     def _made(self, state: State, batch: Batch) -> Images:
         """Images of other latents for every batch."""
         count = len(batch["image"])
-        z = jax.random.normal(key_of(batch), (count, self.model.latent))
+        z = as_batch(jax.random.normal(key_of(batch), (count, self.model.latent)))
         w = stylegan2.styles(self.model, state.extras["average"], z)
         return self._synthesize(state, stylegan2.everywhere(self.model, w))
 
@@ -230,7 +231,7 @@ class Task(OpenSetTask):
         far made images are from each other, in parts of how far held-out ones are.
         """
         held_out = precision.from_bytes(batch["image"])
-        z = self._latents(len(held_out))
+        z = as_batch(self._latents(len(held_out)))
         w = stylegan2.styles(self.model, state.extras["average"], z)
         made = self._synthesize(state, stylegan2.everywhere(self.model, w))
 

@@ -19,6 +19,7 @@ from faceswap_jax.losses.path_length import path_lengths
 from faceswap_jax.models import residual, stylegan2
 from faceswap_jax.models.stylegan2 import StyleGAN2Config
 from faceswap_jax.ops import adaptive
+from faceswap_jax.parallel.batches import as_batch
 
 PENALTY, PATH = "penalty", "path"
 """What is added to a step now and then: gradient penalties, the penalty on path lengths."""
@@ -139,7 +140,8 @@ def draw_styles(
     )
     layer = jax.random.randint(layer_key, (count,), 1, model.layers)
     is_mixed = jax.random.bernoulli(mixed_key, mixing, (count,))
-    return stylegan2.mixed(one, other, jnp.where(is_mixed, layer, model.layers))
+    w = stylegan2.mixed(one, other, jnp.where(is_mixed, layer, model.layers))
+    return as_batch(w)
 
 
 def _path_lengths(model, params, w, key):

@@ -259,6 +259,14 @@ def test_eight_devices_do_what_one_does(given, images, name):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-2, atol=1e-6), *ends)
 
 
+def test_every_device_makes_its_part_of_the_images(given):
+    task, state = given
+    draw = partial(draw_styles, task.model, state.params, BATCH, task.config.mixing)
+    with jax.set_mesh(make_mesh()):
+        w = jax.jit(draw)(state.key)
+    assert {shard.data.shape[0] for shard in w.addressable_shards} == {BATCH // 8}
+
+
 def test_scores_tell_held_out_people_from_made_ones(given, images):
     task, state = given
     evaluator = task.evaluators(task.phases[0])[0]
