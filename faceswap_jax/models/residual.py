@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from faceswap_jax.models.equalized import Conv, Dense, activate
 from faceswap_jax.models.stylegan2 import EPSILON, FIRST, StyleGAN2Config
 from faceswap_jax.ops.filtering import convolve_reduced, reduce
+from faceswap_jax.ops.layout import as_batch
 
 GROUP = 4
 """Images whose deviation is looked at."""
@@ -50,6 +51,7 @@ class Discriminator(nn.Module):
     def _halved(self, x, side):
         """Images of half the side; the input, too, goes to the result, through a 1 x 1 convolution."""
         c = self.config
+        x = as_batch(x)
         features = c.channels(side // 2)
         block = f"side_{side}"
         bypass = Dense(features, bias=None, dtype=c.dtype, name=f"{block}_bypass")(reduce(x))

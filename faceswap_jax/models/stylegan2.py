@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.models.equalized import STANDARD, Dense, activate, plain, scaled
 from faceswap_jax.ops.filtering import enlarge, enlarge_convolved
+from faceswap_jax.ops.layout import as_batch
 
 FIRST = 4
 """Side of the constant, pixels."""
@@ -104,6 +105,7 @@ class Layer(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w c"], w: Latents, noise: Float[Array, "#b oh ow"]
     ) -> Float[Array, "b oh ow f"]:
+        x = as_batch(x)
         style = Dense(x.shape[-1], bias=1.0, name="style")(w)
         kernel = self.param("kernel", STANDARD, (3, 3, x.shape[-1], self.features))
         kernel = scaled(kernel)

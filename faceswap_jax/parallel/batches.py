@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.parallel.distributed import host_slice
@@ -45,17 +45,6 @@ def described(batch: PyTree, spec: PartitionSpec, mesh: Mesh) -> PyTree:
         return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding)
 
     return _laid_out(batch, spec, mesh, describe_array)
-
-
-def as_batch(x: Array) -> Array:
-    """Lays what a step has drawn, [batch, ...], over the devices like the images of a batch.
-
-    Else nothing tells XLA that it is one: whatever is made of it is computed by every device for the whole batch.
-    """
-    mesh = jax.sharding.get_abstract_mesh()
-    if "data" not in mesh.auto_axes:
-        return x
-    return jax.lax.with_sharding_constraint(x, PartitionSpec("data"))
 
 
 def _laid_out(

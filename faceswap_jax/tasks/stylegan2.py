@@ -31,7 +31,7 @@ from faceswap_jax.losses.adversarial import ADVERSARIES
 from faceswap_jax.models import residual, stylegan2
 from faceswap_jax.models.residual import GROUP
 from faceswap_jax.ops import adaptive, optimizers, precision
-from faceswap_jax.parallel.batches import as_batch
+from faceswap_jax.ops.layout import as_batch
 from faceswap_jax.pretrained import embedder, set_features
 from faceswap_jax.pretrained import stylegan2 as pretrained
 from faceswap_jax.state import State

@@ -19,7 +19,7 @@ from faceswap_jax.losses.path_length import path_lengths
 from faceswap_jax.models import residual, stylegan2
 from faceswap_jax.models.stylegan2 import StyleGAN2Config
 from faceswap_jax.ops import adaptive
-from faceswap_jax.parallel.batches import as_batch
+from faceswap_jax.ops.layout import as_batch
 
 PENALTY, PATH = "penalty", "path"
 """What is added to a step now and then: gradient penalties, the penalty on path lengths."""
@@ -151,4 +151,4 @@ def _path_lengths(model, params, w, key):
     def generate(w):
         return 2 * stylegan2.synthesize(model, params, w, noise_key) - 1
 
-    return path_lengths(generate, w[::PATH_PART], direction_key)
+    return path_lengths(generate, as_batch(w[::PATH_PART]), direction_key)
