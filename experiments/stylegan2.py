@@ -73,7 +73,8 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.augment = ml_collections.ConfigDict()
     c.augment.probability = 0.0  # of each change, at first
-    c.augment.target = 0.6  # mean sign of the verdicts on real images; 0: the probability stays
+    # Mean sign of the verdicts on real images; 0: the probability stays, and where it is 0, nothing is changed
+    c.augment.target = 0.6
     c.augment.kimg = 500.0  # thousands of images in which it rises from 0 to 1
 
     c.mixing = 0.9  # fraction of the images with styles of two latents

@@ -1,7 +1,7 @@
 """StyleGAN2 on rendered puppets, at 64 px: faces of nobody, for a desk's CPU.
 
-Costs: 0.36 s a step on two CPU cores, with ADA and averages, so about two hours for all; PyTorch takes 0.85 of that
-without these (python -m experiments.benchmarks.stylegan2_step, two turns, other work beside). Memory: 2.9 GiB.
+Costs: 0.36 s a step on two CPU cores, so about two hours for all; memory 2.9 GiB. ADA is an eighth of the processor's
+time. Without it PyTorch takes 0.96 to 0.99 of our time (python -m experiments.benchmarks.stylegan2_step).
 Expect: not measured yet.
 Reproduces: experiments/stylegan2.py, small.
 

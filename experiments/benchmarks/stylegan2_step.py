@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.stylegan2_step [--resolution 64] [--width 0.046875] [--most 2048] [--batch 16]
 
 Both train the same networks with the same losses, lazy penalties and batch, from the same weights. Before the clock
-starts, images, verdicts and norms of the gradients, with R1's second derivatives, must agree. Ours also changes what
-the discriminator sees (ADA) and averages weights, PyTorch's does not. Neither makes kernels for each image, which
+starts, images, verdicts and norms of the gradients, with R1's second derivatives, must agree. Ours also averages
+weights, PyTorch's does not. Neither changes what the discriminator sees (ADA), nor makes kernels for each image, which
 would be slower on both sides. PyTorch runs eagerly and, without penalties, compiled. The contestants take turns, for
 other work on the machine slows whoever happens to run; the best turn of each counts.
 """
@@ -45,6 +45,7 @@ def main(_: Sequence[str]) -> None:
     config = DEFAULTS.copy_and_resolve_references()
     config.identities = ("a", "b")
     config.networks.sets = ""
+    config.augment.target = 0.0
     config.model.update(resolution=RESOLUTION.value, width=WIDTH.value, most=MOST.value)
     config.batch = BATCH.value
     task = Task(config)

@@ -78,9 +78,10 @@ def losses(
     made = stylegan2.synthesize(model, params, w, noise_key)
 
     # What the discriminator sees
-    change = partial(adaptive.changed, probability=running["probability"])
-    real = change(real_key, real)
-    made = change(made_key, made)
+    if config.augment.target or config.augment.probability:
+        change = partial(adaptive.changed, probability=running["probability"])
+        real = change(real_key, real)
+        made = change(made_key, made)
 
     # The generator against a discriminator that stays as it is
     adversary = ADVERSARIES[weights.adversary]

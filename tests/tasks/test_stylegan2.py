@@ -229,6 +229,18 @@ def test_a_step_moves_all_networks_and_what_is_running_along(given, images):
     assert once.extras["path_length"] == state.extras["path_length"]
 
 
+def test_nothing_is_changed_where_that_is_never_wanted(images):
+    """Not even by how changes sample images; and the step does less."""
+    task, state = task_and_state(**{"augment.target": 0.0})
+    _, told = loss_of(task, state, images / np.float32(255))(state.params)
+    verdicts = residual.apply(task.model, state.params["discriminator"], images / np.float32(255))
+    np.testing.assert_allclose(told.metrics["sign/real"], jnp.sign(verdicts).mean())
+    fixed, _ = task_and_state(**{"augment.target": 0.0, "augment.probability": 0.2})
+    steps = [each.steps(each.phases[0])["train"] for each in (task, fixed)]
+    texts = [str(jax.make_jaxpr(step)(state, {"image": images})) for step in steps]
+    assert len(texts[0]) < len(texts[1])
+
+
 def test_the_probability_stays_where_no_sign_is_wanted(images):
     task, state = task_and_state(**{"augment.target": 0.0})
     _, metrics = jax.eval_shape(task.steps(task.phases[0])["train"], state, {"image": images})
