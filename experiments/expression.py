@@ -1,6 +1,6 @@
 """What faces do, read from their images: the expression encoder of experiments/attribute.py, on rendered puppets.
 
-Costs: 6,000 steps, 9 minutes on two quiet cores.
+Costs: 6,000 steps took 17 minutes on two cores with other work beside; 11 steps a second where they are quiet.
 Expect: of people never seen, 69 % of the variance of all measures, between people too; 65 % after 3,000 steps. When one
 puppet lends another its expression, the truth is 0.44 from the lender's, the untouched face 0.94.
 Reproduces: nothing published; the source of MC-AAD leaves its frozen expression encoder open. It is a regression of the

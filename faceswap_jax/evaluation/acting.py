@@ -69,6 +69,9 @@ SIMILARITY: Mapping[str, Score] = {
 """Scores against a truth."""
 
 
+Latent = Float[np.ndarray, "latent"]
+
+
 class View(NamedTuple):
     """The crop of a face in a frame; its image and landmarks are the crop's.
 
@@ -171,13 +174,14 @@ def score_all(
         control: of the generator's weights. With it there is a row of how well it tells poses.
     """
     told = [told_poses(judge, generator, control, actor) if control else {} for actor in actors]
+    rests = [rest_of(generator, actor) for actor in actors]
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
     results: dict[str, dict[str, list[Comparison]]] = {"self": {}, "cross": {}}
     for source in actors:
         identities = identities_of(generator, source)
-        for driving, more in zip(actors, told, strict=True):
-            rows = act(generator, identities, source, driving)
+        for driving, rest, more in zip(actors, rests, told, strict=True):
+            rows = act(generator, identities, source, driving, rest)
             compared = judge.compare(rows, source, driving, generator)
             compared = replace(compared, rows={**compared.rows, **more})
             kind = "self" if driving is source else "cross"
@@ -259,6 +263,7 @@ def act(
     identities: Mapping[str, Identity],
     source: Actor,
     driving: Actor,
+    rest: Latent | None = None,
 ) -> dict[str, Frames]:
     """The rows of a pair: an image of the scored side for each driving view.
 
@@ -267,8 +272,10 @@ def act(
         identities: of the source, by row of the system.
         source: whom to show.
         driving: whose performance.
+        rest: of the driving person; see `rest_of`.
     """
-    return {**copied(source, driving), **driven(generator, identities, source, driving)}
+    made = driven(generator, identities, source, driving, rest)
+    return {**copied(source, driving), **made}
 
 
 def copied(source: Actor, driving: Actor) -> dict[str, Frames]:
@@ -285,19 +292,26 @@ def driven(
     identities: Mapping[str, Identity],
     source: Actor,
     driving: Actor,
+    rest: Latent | None = None,
 ) -> dict[str, Frames]:
     """The rows of a pair that a generator makes; see `act`."""
     side = len(source.picture.frame.image)
-    count = len(driving.driving)
-    rows = {}
     edit = None
-    if generator.relative:
-        rest = at_rest(generator, performance_of(driving.known))
-        edit = Edit(np.tile(-rest, (count, 1)))
+    if rest is not None:
+        edit = Edit(np.tile(-rest, (len(driving.driving), 1)))
+    rows = {}
     for row, identity in identities.items():
         images = generate(generator, identity, performance_of(driving.driving), edit)
         rows[row] = resized(images, side)
     return rows
+
+
+def rest_of(generator: Generator, driving: Actor) -> Latent | None:
+    """What a generator that is driven by differences takes off everything that somebody does: the face at rest.
+
+    None for one that is not driven so.
+    """
+    return at_rest(generator, performance_of(driving.known)) if generator.relative else None
 
 
 def performance_of(views: Sequence[View]) -> Performance:

@@ -26,6 +26,7 @@ from faceswap_jax.evaluation.acting import (
     driven,
     identity_of,
     read_actors,
+    rest_of,
 )
 from faceswap_jax.evaluation.action_units import ActionUnits
 from faceswap_jax.evaluation.bench import (
@@ -190,16 +191,18 @@ def score_transfer(
     first = next(iter(systems.values()))
     measures = measures_of(judge)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    rests = {name: [rest_of(system, actor) for actor in actors] for name, system in systems.items()}
     results = {}
     for source in actors:
         identities = {name: _shown(system, source) for name, system in systems.items()}
-        for driving in actors:
+        for number, driving in enumerate(actors):
             if driving is source:
                 continue
             rows = copied(source, driving)
             rows[DRIVING_FRAME] = np.stack([view.frame.image for view in driving.driving])
             for name, system in systems.items():
-                rows |= driven(system, {name: identities[name]}, source, driving)
+                shown, rest = {name: identities[name]}, rests[name][number]
+                rows |= driven(system, shown, source, driving, rest)
             compared = judge.compare(rows, source, driving, first)
             told = {row: _measured(values, measures) for row, values in compared.rows.items()}
             name = f"{source.clip.persona} driven by {driving.clip.persona}"

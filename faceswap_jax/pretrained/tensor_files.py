@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from faceswap_jax.errors import InputError
@@ -16,6 +16,9 @@ State = dict[str, np.ndarray]
 
 Network = TypeVar("Network")
 
+CAUSES = (SafetensorError, zipfile.BadZipFile, OSError, EOFError, KeyError, TypeError, ValueError)
+"""What readers raise for damaged files, or for others."""
+
 PICKLES = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
 
 
@@ -23,7 +26,7 @@ def read_safetensors(path: Path) -> State:
     """The tensors of a file; ValueError if it is damaged."""
     try:
         state = load_file(path)
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
+    except CAUSES as error:
         raise ValueError(f"reading fails: {error}") from error
     # Counts of PyTorch's batch normalisations, of no use here
     counts = [name for name in state if name.endswith(".num_batches_tracked")]
@@ -37,7 +40,7 @@ def read_npz(path: Path) -> State:
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (zipfile.BadZipFile, OSError, KeyError, EOFError, TypeError) as error:
+    except CAUSES as error:
         raise ValueError(f"reading fails: {error}") from error
 
 
@@ -54,11 +57,17 @@ def read(path: Path) -> State:
 
 
 def holds(path: Path, name: str) -> bool:
-    """Whether a file can be read and has a tensor of this name."""
+    """Whether a file has a tensor of this name, which is looked up without reading any tensor."""
     try:
-        return name in read(path)
-    except ValueError:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                names = file.files
+        else:
+            with safe_open(path, "np") as file:
+                names = file.keys()
+    except CAUSES:
         return False
+    return name in names
 
 
 def network_of(

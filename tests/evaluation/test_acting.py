@@ -128,8 +128,9 @@ def test_latent_arithmetic_takes_the_driver_at_rest_off(actors):
     """As the beginning of the driver's clip shows it."""
     sided = SidedGenerator(np.copy, 64, "box", "whole", personas=())
     ben = actors["ben"]
-    act(sided, {"1 source": None}, actors["ada"], ben)
-    rest = at_rest(sided, acting.performance_of(ben.known))
+    rest = acting.rest_of(sided, ben)
+    np.testing.assert_array_equal(rest, at_rest(sided, acting.performance_of(ben.known)))
+    act(sided, {"1 source": None}, actors["ada"], ben, rest)
     for edit in sided.edits:
         np.testing.assert_allclose(edit.shift, np.broadcast_to(-rest, edit.shift.shape))
 
