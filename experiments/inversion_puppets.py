@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.alignment = "eyes"
     c.data.test = 32
     c.model.update(side=64, blocks=(1, 1, 1, 1), channels=(16, 32, 64, 128), stem=16)
+    c.deltas.update(start=600, every=100)
     c.steps = 6_000
     c.learning_rate = 5e-4
     c.mesh.cpu_devices = 1

@@ -215,7 +215,7 @@ def multiple(unit: int) -> Demand:
     return Demand(lambda value: value >= unit and value % unit == 0, f"give a multiple of {unit}")
 
 
-def one_of(*values: str) -> Demand:
+def one_of(*values: str | bool) -> Demand:
     """The value is one of these."""
     return Demand(lambda value: value in values, f"choose {' or '.join(map(str, values))}")
 

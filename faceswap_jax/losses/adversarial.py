@@ -8,12 +8,11 @@ import jax.numpy as jnp
 from jax.nn import relu, softplus
 from jaxtyping import Array, Float
 
-from faceswap_jax.losses.arrays import Images
-
 Verdicts = Sequence[Float[Array, "b h w"]]
 """Of each scale; the higher, the more real."""
 
 Value = Float[Array, ""]
+Inputs = Float[Array, "b *shape"]
 Patches = Float[Array, "b h w"]
 
 
@@ -65,19 +64,19 @@ def told_apart(real: Verdicts, fake: Verdicts) -> Value:
     return mean(lambda a, b: (a > b).astype(jnp.float32), real, fake)
 
 
-def gradient_penalty(judge: Callable[[Images], Verdicts], images: Images) -> Value:
-    """Squared length of the gradient of the sum of an image's verdicts, mean over the images.
+def gradient_penalty(judge: Callable[[Inputs], Sequence[Array]], inputs: Inputs) -> Value:
+    """Squared length of the gradient of the sum of an input's verdicts, mean over the inputs, such as images.
 
-    Of real images this is R1 (Mescheder et al. 2018), of fake ones R2; both count with half of their weight. Where the
-    verdict on an image also depends on others, its slope is that of all verdicts.
+    Of real ones this is R1 (Mescheder et al. 2018), of fake ones R2; both count with half of their weight. Where the
+    verdict on an input also depends on others, its slope is that of all verdicts.
 
     Args:
         judge: the discriminator.
-        images: in [0, 1].
+        inputs: what it sees.
     """
 
-    def verdict(images):
-        return sum(scale.sum() for scale in judge(images))
+    def verdict(inputs):
+        return sum(scale.sum() for scale in judge(inputs))
 
-    slopes = jax.grad(verdict)(images)
-    return (slopes * slopes).sum((1, 2, 3)).mean()
+    slopes = jax.grad(verdict)(inputs)
+    return (slopes * slopes).sum(range(1, slopes.ndim)).mean()

@@ -1,9 +1,10 @@
-"""What makes an encoder forget who it sees: losses of latents."""
+"""Losses of latents: what makes an encoder forget who it sees, and what keeps styles of an image together."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 LEAST_VARIANCE = 1e-6
+LEAST_LENGTH = 1e-6
 
 
 def mismatch(
@@ -25,6 +26,17 @@ def mismatch(
     of_means = (z.mean(1) - mean) ** 2 / variance
     of_deviations = (_deviation(z) - deviation) ** 2 / variance
     return (of_means + of_deviations).mean(-1)
+
+
+def deltas(w: Float[Array, "b styles latent"]) -> Float[Array, ""]:
+    """How far the styles of an image are from its first one: their distances, summed, mean over the images.
+
+    e4e's regularisation (Tov et al. 2021).
+    """
+    apart = w[:, 1:] - w[:, :1]
+    # A distance of zero has no slope.
+    distances = jnp.sqrt((apart * apart).sum(-1) + LEAST_LENGTH**2)
+    return distances.sum(1).mean()
 
 
 def _deviation(z: Float[Array, "p b latent"]) -> Float[Array, "p latent"]:

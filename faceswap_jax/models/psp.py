@@ -4,12 +4,16 @@ A residual network with squeeze and excitation, IR-SE-50 as published, makes a m
 each style of the generator makes that style of the map. ReStyle's heads all read the last map, where pSp's (Richardson
 et al., CVPR 2021) read three maps.
 
+With e4e's deltas (Tov et al., SIGGRAPH 2021) the first head makes one style for all layers, and each other head what
+its layer's style differs from that one.
+
 Parameters and statistics are plain dictionaries {module name: weights}:
 
     stem, stem_norm, stem_slope    3 x 3 convolution, batch normalisation, PReLU
     block_{i}_{j}                  block j of stage i: norm, conv_1, slope, conv_2, conv_norm, squeeze, excite, and
                                    where the number of channels changes shortcut, shortcut_norm
-    style_{k}                      head of style k: conv_{n} that halve the map until it is a pixel, styles
+    style_{k}                      head of style k, or of its delta: conv_{n} that halve the map until it is a pixel,
+                                   styles
 
 The statistics are the running "mean" and "var" of every batch normalisation.
 """
@@ -28,7 +32,7 @@ EPSILON = 1e-5  # of the batch normalisations
 
 SQUEEZE = 16  # times fewer channels decide how much each channel counts
 
-_PYTORCHS = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+PYTORCHS = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """PyTorch's own. Each layer makes less of what it reads, so that a fresh encoder stays near where it starts from."""
 
 Params = Mapping[str, PyTree]
@@ -48,6 +52,7 @@ class EncoderConfig:
         blocks: residual blocks of each stage; every stage halves the side.
         channels: of each stage.
         stem: channels before the first stage.
+        deltas: whether all heads but the first make what their styles differ from the first one.
         dtype: type of the arithmetic; parameters, statistics and styles are float32 always.
     """
 
@@ -58,6 +63,7 @@ class EncoderConfig:
     blocks: tuple[int, ...] = (3, 4, 14, 3)
     channels: tuple[int, ...] = (64, 128, 256, 512)
     stem: int = 64
+    deltas: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @property
@@ -76,7 +82,7 @@ def _conv(
         # Where the stride is 2, 'SAME' would pad otherwise than PyTorch.
         padding="SAME" if strides == 1 else kernel // 2,
         use_bias=bias,
-        kernel_init=_PYTORCHS,
+        kernel_init=PYTORCHS,
         dtype=dtype,
         name=name,
         conv_general_dilated=conv_general_dilated,
@@ -122,10 +128,11 @@ class Block(nn.Module):
 
 
 class Head(nn.Module):
-    """A map to a style."""
+    """A map to a style, or to a delta, which begins as zero (choice): so it says nothing before it has learned."""
 
     halvings: int
     latent: int
+    is_delta: bool
     dtype: jnp.dtype
 
     @nn.compact
@@ -137,7 +144,7 @@ class Head(nn.Module):
         x = x.reshape(x.shape[0], self.latent) / jnp.sqrt(self.latent)
         return nn.Dense(
             self.latent,
-            kernel_init=nn.initializers.normal(1.0),
+            kernel_init=nn.initializers.zeros if self.is_delta else nn.initializers.normal(1.0),
             dtype=jnp.float32,
             name="styles",
         )(x)
@@ -162,8 +169,12 @@ class Encoder(nn.Module):
                 strides = 2 if j == 0 else 1
                 x = Block(channels, strides, self.train, c.dtype, name=f"block_{i}_{j}")(x)
 
-        heads = [Head(c.halvings, c.latent, c.dtype, name=f"style_{k}") for k in range(c.styles)]
-        return jnp.stack([head(x) for head in heads], 1)
+        styles = []
+        for k in range(c.styles):
+            is_delta = c.deltas and k > 0
+            style = Head(c.halvings, c.latent, is_delta, c.dtype, name=f"style_{k}")(x)
+            styles.append(styles[0] + style if is_delta else style)
+        return jnp.stack(styles, 1)
 
 
 def init(config: EncoderConfig, key: PRNGKeyArray) -> tuple[Params, Statistics]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from faceswap_jax.models import psp, stylegan2
 from faceswap_jax.ops.resample import downsample
@@ -77,10 +77,18 @@ def refine(
     *,
     train: bool = False,
     noise_key: PRNGKeyArray | None = None,
+    begun: Int[Array, ""] | int | None = None,
 ) -> tuple[Made, psp.Statistics]:
-    """One step: what was made, nearer to the pictures; and the statistics of the encoder's normalisations."""
+    """One step: what was made, nearer to the pictures; and the statistics of the encoder's normalisations.
+
+    Of an encoder with deltas, only the first `begun` styles are changed each by itself. The others are changed as the
+    first one, and their heads learn nothing.
+    """
     both = jnp.concatenate([pictures, made.seen], -1)
     change, statistics = psp.apply(config.encoder, params, statistics, both, train)
+    if config.encoder.deltas and begun is not None:
+        first = jnp.broadcast_to(change[:, :1], change.shape)
+        change = stylegan2.mixed(change, first, jnp.full(len(change), begun))
     return generate(config, generator, made.styles + change, noise_key), statistics
 
 

@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.store import read_parts
+from faceswap_jax.config import check, one_of
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import psp
 from faceswap_jax.models.psp import EncoderConfig
@@ -52,7 +53,12 @@ def load_for(path: str, alignment: str) -> tuple[ReStyleConfig, PyTree]:
 
 
 def shape(config: ml_collections.ConfigDict) -> ReStyleConfig:
-    """The shape of the networks that a config of `config.task` "inversion" describes."""
+    """The shape of the networks that a config of `config.task` "inversion" describes.
+
+    Raises:
+        InputError: the config is of an older version.
+    """
+    check(config, {"model.deltas": one_of(False, True)})
     dtype = precision.dtype(config.precision)
     made_by = embedder.described_shape(config.shapes.generator, StyleGAN2Config)
     c = config.model
@@ -64,6 +70,7 @@ def shape(config: ml_collections.ConfigDict) -> ReStyleConfig:
         blocks=tuple(c.blocks),
         channels=tuple(c.channels),
         stem=c.stem,
+        deltas=c.deltas,
         dtype=dtype,
     )
     return ReStyleConfig(encoder, replace(made_by, dtype=dtype), config.refinements)

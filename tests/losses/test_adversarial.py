@@ -68,3 +68,9 @@ def test_the_penalty_is_the_squared_slope_of_an_image_on_average():
 
     found = adversarial.gradient_penalty(judge, jnp.ones((3, 4, 4, 2)))
     np.testing.assert_allclose(found, (slopes**2).sum((1, 2, 3)).mean(), rtol=1e-5)
+
+
+def test_so_is_that_of_vectors():
+    slopes = RNG.normal(size=(3, 5)).astype(np.float32)
+    found = adversarial.gradient_penalty(lambda w: [(slopes * w).sum(-1)], jnp.ones((3, 5)))
+    np.testing.assert_allclose(found, (slopes**2).sum(1).mean(), rtol=1e-5)

@@ -1,10 +1,10 @@
-"""What tells personas' latents apart."""
+"""What tells personas' latents apart, and an image's styles."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from faceswap_jax.losses.latents import mismatch
+from faceswap_jax.losses.latents import deltas, mismatch
 
 Z = jax.random.normal(jax.random.key(0), (1, 64, 5))
 
@@ -27,3 +27,10 @@ def test_the_scale_of_latents_does_not_matter():
 def test_some_personas_have_what_they_have_among_all():
     z = jax.random.normal(jax.random.key(2), (4, 16, 5)) + jnp.arange(4.0)[:, None, None]
     np.testing.assert_allclose(mismatch(z[2:], z), mismatch(z, z)[2:], rtol=1e-5)
+
+
+def test_deltas_are_distances_from_the_first_style_and_have_slopes_where_they_are_zero():
+    first = jnp.array([[0.0, 0.0], [1.0, 1.0]])
+    w = first[:, None] + jnp.array([[0.0, 0.0], [3.0, 4.0], [0.0, 2.0]])
+    np.testing.assert_allclose(deltas(w), 5 + 2, rtol=1e-5)
+    np.testing.assert_array_equal(jax.grad(deltas)(jnp.ones((2, 3, 2))), 0)

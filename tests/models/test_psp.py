@@ -131,6 +131,19 @@ def test_a_fresh_encoder_stays_near_where_it_starts_from(pictures):
     assert jax.tree.structure(statistics) == jax.tree.structure(fresh[1])
 
 
+def test_deltas_count_from_the_first_style_and_begin_as_nothing(network, pictures):
+    config = replace(CONFIG, deltas=True)
+    plain, _ = use(CONFIG, *network, pictures)
+    styles, _ = use(config, *network, pictures)
+    np.testing.assert_allclose(styles[:, 0], plain[:, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(styles[:, 1:], plain[:, 1:] + plain[:, :1], rtol=1e-4, atol=1e-5)
+
+    fresh, _ = jax.jit(psp.init, static_argnums=0)(config, jax.random.key(0))
+    same, _ = use(config, fresh, network[1], pictures)
+    np.testing.assert_array_equal(same, np.broadcast_to(same[:, :1], same.shape))
+    assert np.abs(same).max() > 0
+
+
 def test_running_statistics_move_and_in_use_every_picture_stands_alone(network, pictures):
     params, statistics = network
     _, moved = use(CONFIG, params, statistics, pictures, True)

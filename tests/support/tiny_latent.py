@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from experiments import inversion as inversion_experiment
 from experiments import transfer as transfer_experiment
+from faceswap_jax.ops.optimizers import RangerState
 from faceswap_jax.pretrained import inversion as pretrained
 from faceswap_jax.state import State
 from faceswap_jax.tasks import inversion, transfer
@@ -51,6 +52,9 @@ def task_and_state(kind: str, **changes) -> tuple[Task, State]:
     }[kind]
     task = module.Task(config(**changes))
     state = drawn_state(task)
-    # The optimizer's slow weights begin as those that are trained.
-    opt = {name: task.optimizer.init(weights) for name, weights in state.params.items()}
+    # Ranger's slow weights begin as those that are trained.
+    opt = dict(state.opt)
+    for name, weights in state.params.items():
+        if isinstance(opt[name], RangerState):
+            opt[name] = task.optimizer.init(weights)
     return task, replace(state, opt=opt)

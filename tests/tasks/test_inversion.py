@@ -1,5 +1,6 @@
 """The inversion task: refinements, their gradients, scores, use, bad values, and a run."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -56,14 +57,15 @@ def test_a_step_sums_gradients_of_refinements_that_begin_from_what_is_held_still
         encoder = state.params["encoder"]
         head = encoder["style_1"]["styles"] | {"kernel": kernel}
         changed = encoder | {"style_1": encoder["style_1"] | {"styles": head}}
-        extras, total, all_losses = state.extras, 0.0, []
-        made = restyle.begin(task.model, extras["generator"], BATCH)
+        now, total, all_losses = state, 0.0, []
+        made = restyle.begin(task.model, state.extras["generator"], BATCH)
         for i in range(REFINEMENTS):
             made = jax.lax.stop_gradient(made)
             loss, (made, statistics, _) = task._loss(
-                {"encoder": changed}, extras, pictures, made, jax.random.fold_in(key, i)
+                {"encoder": changed}, now, pictures, made, jax.random.fold_in(key, i)
             )
-            extras = extras | {"statistics": jax.lax.stop_gradient(statistics)}
+            statistics = jax.lax.stop_gradient(statistics)
+            now = replace(now, extras=now.extras | {"statistics": statistics})
             total, all_losses = total + loss, [*all_losses, loss]
         return total, all_losses
 
