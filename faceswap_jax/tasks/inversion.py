@@ -156,8 +156,9 @@ class Task(OpenSetTask):
         if self.config.loss.adversarial:
             own_key = jax.random.fold_in(key, self.model.refinements)
             first = found[1].styles
-            against, moments, pool, told = self._against(regularised, state, first, own_key)
-            params, opt = params | against, opt | moments
+            updated = self._update_discriminator(regularised, state, first, own_key)
+            weights, moments, pool, told = updated
+            params, opt = params | weights, opt | moments
             extras, metrics = extras | {"pool": pool}, metrics | told
         return replace(state, step=state.step + 1, params=params, opt=opt, extras=extras), metrics
 
@@ -198,7 +199,7 @@ class Task(OpenSetTask):
         deltas = (state.step - when.start) // when.every + 1
         return 1 + deltas.clip(0, layers - 1)
 
-    def _against(
+    def _update_discriminator(
         self, regularised: bool, state: State, styles: Styles, key: PRNGKeyArray
     ) -> tuple[PyTree, PyTree, Float[Array, "size latent"], Metrics]:
         """One update of the discriminator, against the encoder as it was: weights, their moments, pool, metrics."""
