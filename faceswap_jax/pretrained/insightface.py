@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import iresnet
-from faceswap_jax.pretrained.tensor_files import PICKLES, State, read_safetensors, take
+from faceswap_jax.pretrained.tensor_files import PICKLES, State, float32, read_safetensors, take
 
 # Names in arcface_torch of this package's modules, of those in a block, and of leaves
 _MODULES = {
@@ -273,7 +273,7 @@ def _converted(state: State) -> tuple[iresnet.IResNetConfig, iresnet.Params, ire
     Raises:
         ValueError: one is missing, has another shape, is not finite, or belongs to no IResNet.
     """
-    state = {name: tensor.astype(np.float32) for name, tensor in state.items()}
+    state = float32(state)
     config = _config(state)
 
     def leaf(path, abstract):

@@ -1,4 +1,4 @@
-"""The trained inversion of a run of experiments/inversion.py, with the generator in whose latent space it works."""
+"""A trained inversion, of a run or a file of the user's, with the generator in whose latent space it works."""
 
 from dataclasses import replace
 from functools import partial
@@ -19,27 +19,35 @@ from faceswap_jax.models.restyle import ReStyleConfig
 from faceswap_jax.models.stylegan2 import StyleGAN2Config
 from faceswap_jax.ops import precision
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.pretrained import embedder, generator
+from faceswap_jax.pretrained import embedder, generator, restyle
 
 
 def load_for(path: str, alignment: str) -> tuple[ReStyleConfig, PyTree]:
-    """The inversion that `config.networks.inversion` names, at its newest checkpoint, for faces of `config.alignment`.
+    """The inversion that `config.networks.inversion` names, for faces of `config.alignment`.
+
+    Args:
+        path: folder of a run, whose newest checkpoint is taken, or a file that `pretrained/restyle.py` reads.
+        alignment: of the faces.
 
     Returns:
         Its shape, and {"params", "statistics"} of the encoder with the "generator", NumPy arrays.
 
     Raises:
-        InputError: there is no such run, it has no checkpoint yet, or it knows faces of another alignment.
+        InputError: it cannot be used, the run has no checkpoint yet, or it knows faces of another alignment.
     """
-    folder = Path(path)
+    place = Path(path)
+    return _of_run(place, alignment) if place.is_dir() else _of_file(place, alignment)
+
+
+def _of_run(folder: Path, alignment: str) -> tuple[ReStyleConfig, PyTree]:
     config = configs.load(folder / "config.json")
     if config.task != "inversion":
         raise InputError(
-            f"'{path}' holds a run of '{config.task}', which inverts no pictures; give one of 'inversion'."
+            f"'{folder}' holds a run of '{config.task}', which inverts no pictures; give one of 'inversion'."
         )
     if config.alignment != alignment:
         raise InputError(
-            f"config.alignment is '{alignment}', but '{path}' inverts faces aligned as '{config.alignment}'; set "
+            f"config.alignment is '{alignment}', but '{folder}' inverts faces aligned as '{config.alignment}'; set "
             f"config.alignment={config.alignment}, or train another with --config.alignment={alignment}."
         )
     network = shape(config)
@@ -50,6 +58,17 @@ def load_for(path: str, alignment: str) -> tuple[ReStyleConfig, PyTree]:
     }
     found = jax.tree.map(np.asarray, read_parts(folder, lambda _: wanted, make_mesh()))
     return network, {"params": found["params"]["encoder"], **found["extras"]}
+
+
+def _of_file(path: Path, alignment: str) -> tuple[ReStyleConfig, PyTree]:
+    found = restyle.read(path)
+    if alignment != restyle.ALIGNMENT:
+        raise InputError(
+            f"config.alignment is '{alignment}', but ReStyle's public weights, as in '{path}', invert faces aligned as "
+            f"'{restyle.ALIGNMENT}'; set config.alignment={restyle.ALIGNMENT}, or give a run of "
+            "experiments/inversion.py."
+        )
+    return found
 
 
 def shape(config: ml_collections.ConfigDict) -> ReStyleConfig:

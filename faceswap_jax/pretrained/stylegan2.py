@@ -5,11 +5,10 @@ it pSp, ReStyle and most public checkpoints. docs/stylegan2.md has the table and
 any code, are refused.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import ml_collections
@@ -23,7 +22,15 @@ from faceswap_jax.models import residual, stylegan2
 from faceswap_jax.models.stylegan2 import FIRST, StyleGAN2Config
 from faceswap_jax.ops import precision
 from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.pretrained.tensor_files import PICKLES, READERS, State, network_of
+from faceswap_jax.pretrained.layouts import Tensor, as_is, kernel, laid_out, transposed
+from faceswap_jax.pretrained.tensor_files import (
+    State,
+    check_format,
+    float32,
+    network_of,
+    shape_of,
+    take,
+)
 
 DISCRIMINATOR = "discriminator."
 """What the names of its tensors begin with, where a file has them."""
@@ -101,21 +108,12 @@ def _of_run(path: Path, config: StyleGAN2Config | None) -> Weights:
 
 
 def _of_file(path: Path, config: StyleGAN2Config | None) -> Weights:
-    suffix = path.suffix.lower()
-    if suffix in PICKLES:
-        raise InputError(
-            f"'{path}' may be a pickle, which can run any code; convert it to .safetensors where you trust it, as "
-            "docs/stylegan2.md shows."
-        )
-    if suffix not in READERS:
-        raise InputError(
-            f"'{path}' holds no StyleGAN2; give a run's folder, or a file that ends in {' or '.join(READERS)}."
-        )
+    check_format(path, "StyleGAN2", "docs/stylegan2.md")
     wanted = f" of {_described(config)}" if config else ""
     return network_of(
         path,
         f"StyleGAN2{wanted}",
-        lambda state: _converted(state, config or _config(state)),
+        lambda state: converted(state, config),
         "docs/stylegan2.md has the names and shapes of its tensors",
     )
 
@@ -128,42 +126,14 @@ def _described(config: StyleGAN2Config) -> str:
 # Layouts
 
 
-class Tensor(NamedTuple):
-    """Where a tensor of a file goes.
-
-    Attributes:
-        name: in the file.
-        place: its path in the parameters.
-        laid_out: from PyTorch's layout to ours.
-    """
-
-    name: str
-    place: tuple[str, ...]
-    laid_out: Callable[[np.ndarray], np.ndarray]
-
-
-def _as_is(tensor: np.ndarray) -> np.ndarray:
-    return tensor
-
-
-def _transposed(tensor: np.ndarray) -> np.ndarray:
-    """[out, in] to [in, out]."""
-    return tensor.T
-
-
-def _kernel(tensor: np.ndarray) -> np.ndarray:
-    """[out, in, h, w], or [1, out, in, h, w], to [h, w, in, out]."""
-    return tensor.reshape(tensor.shape[-4:]).transpose(2, 3, 1, 0)
-
-
 def _turned(tensor: np.ndarray) -> np.ndarray:
     """Likewise of a transposed convolution, whose kernel lies turned round."""
-    return _kernel(tensor)[::-1, ::-1]
+    return kernel(tensor)[::-1, ::-1]
 
 
 def _pixelwise(tensor: np.ndarray) -> np.ndarray:
     """[..., out, in, 1, 1] to [in, out]."""
-    return _kernel(tensor)[0, 0]
+    return kernel(tensor)[0, 0]
 
 
 def _start(tensor: np.ndarray) -> np.ndarray:
@@ -191,8 +161,8 @@ def generator_tensors(config: StyleGAN2Config) -> Iterator[Tensor]:
     """The tensors of a generator, in the order in which it computes."""
     for i in range(config.mapping_layers):
         place = ("mapping", f"layer_{i}")
-        yield Tensor(f"style.{i + 1}.weight", (*place, "kernel"), _transposed)
-        yield Tensor(f"style.{i + 1}.bias", (*place, "bias"), _as_is)
+        yield Tensor(f"style.{i + 1}.weight", (*place, "kernel"), transposed)
+        yield Tensor(f"style.{i + 1}.bias", (*place, "bias"), as_is)
 
     yield Tensor("input.input", ("synthesis", "start"), _start)
     for block, side in enumerate(config.sides):
@@ -200,19 +170,19 @@ def generator_tensors(config: StyleGAN2Config) -> Iterator[Tensor]:
         if block:
             yield from _layer(f"convs.{2 * block - 2}", f"{module}_enlarge", _turned)
         conv = f"convs.{2 * block - 1}" if block else "conv1"
-        yield from _layer(conv, f"{module}_conv", _kernel)
+        yield from _layer(conv, f"{module}_conv", kernel)
         colours = f"to_rgbs.{block - 1}" if block else "to_rgb1"
         yield from _colours(colours, f"{module}_colours")
     for i in range(config.layers - 1):
         yield Tensor(f"noises.noise_{i}", ("noise", f"layer_{i}"), _map)
 
 
-def _layer(name: str, module: str, kernel) -> Iterator[Tensor]:
+def _layer(name: str, module: str, lay_out) -> Iterator[Tensor]:
     place = ("synthesis", module)
-    yield Tensor(f"{name}.conv.weight", (*place, "kernel"), kernel)
+    yield Tensor(f"{name}.conv.weight", (*place, "kernel"), lay_out)
     yield from _style(name, place)
-    yield Tensor(f"{name}.noise.weight", (*place, "noise"), _as_is)
-    yield Tensor(f"{name}.activate.bias", (*place, "bias"), _as_is)
+    yield Tensor(f"{name}.noise.weight", (*place, "noise"), as_is)
+    yield Tensor(f"{name}.activate.bias", (*place, "bias"), as_is)
 
 
 def _colours(name: str, module: str) -> Iterator[Tensor]:
@@ -223,72 +193,70 @@ def _colours(name: str, module: str) -> Iterator[Tensor]:
 
 
 def _style(name: str, place: tuple[str, ...]) -> Iterator[Tensor]:
-    yield Tensor(f"{name}.conv.modulation.weight", (*place, "style", "kernel"), _transposed)
-    yield Tensor(f"{name}.conv.modulation.bias", (*place, "style", "bias"), _as_is)
+    yield Tensor(f"{name}.conv.modulation.weight", (*place, "style", "kernel"), transposed)
+    yield Tensor(f"{name}.conv.modulation.bias", (*place, "style", "bias"), as_is)
 
 
 def discriminator_tensors(config: StyleGAN2Config) -> Iterator[Tensor]:
     """The tensors of a discriminator, in the order in which it computes; names without their prefix."""
     yield Tensor("convs.0.0.weight", ("colours", "kernel"), _pixelwise)
-    yield Tensor("convs.0.1.bias", ("colours", "bias"), _as_is)
+    yield Tensor("convs.0.1.bias", ("colours", "bias"), as_is)
     for i, side in enumerate(reversed(config.sides[1:]), 1):
         module = f"side_{side}"
-        yield Tensor(f"convs.{i}.conv1.0.weight", (f"{module}_conv", "kernel"), _kernel)
-        yield Tensor(f"convs.{i}.conv1.1.bias", (f"{module}_conv", "bias"), _as_is)
-        yield Tensor(f"convs.{i}.conv2.1.weight", (f"{module}_reduce", "kernel"), _kernel)
-        yield Tensor(f"convs.{i}.conv2.2.bias", (f"{module}_reduce", "bias"), _as_is)
+        yield Tensor(f"convs.{i}.conv1.0.weight", (f"{module}_conv", "kernel"), kernel)
+        yield Tensor(f"convs.{i}.conv1.1.bias", (f"{module}_conv", "bias"), as_is)
+        yield Tensor(f"convs.{i}.conv2.1.weight", (f"{module}_reduce", "kernel"), kernel)
+        yield Tensor(f"convs.{i}.conv2.2.bias", (f"{module}_reduce", "bias"), as_is)
         yield Tensor(f"convs.{i}.skip.1.weight", (f"{module}_bypass", "kernel"), _pixelwise)
-    yield Tensor("final_conv.0.weight", ("last_conv", "kernel"), _kernel)
-    yield Tensor("final_conv.1.bias", ("last_conv", "bias"), _as_is)
+    yield Tensor("final_conv.0.weight", ("last_conv", "kernel"), kernel)
+    yield Tensor("final_conv.1.bias", ("last_conv", "bias"), as_is)
     yield Tensor("final_linear.0.weight", ("hidden", "kernel"), _hidden)
-    yield Tensor("final_linear.0.bias", ("hidden", "bias"), _as_is)
-    yield Tensor("final_linear.1.weight", ("verdict", "kernel"), _transposed)
-    yield Tensor("final_linear.1.bias", ("verdict", "bias"), _as_is)
+    yield Tensor("final_linear.0.bias", ("hidden", "bias"), as_is)
+    yield Tensor("final_linear.1.weight", ("verdict", "kernel"), transposed)
+    yield Tensor("final_linear.1.bias", ("verdict", "bias"), as_is)
 
 
 def _config(state: State) -> StyleGAN2Config:
     """The shape of a generator, from those of its tensors."""
-
-    def tensor(name, axes):
-        if name not in state or state[name].ndim != axes:
-            raise ValueError(f"the tensor '{name}' is missing, or has not {axes} axes")
-        return state[name]
-
     layers = sum(name.startswith("style.") and name.endswith(".weight") for name in state)
     blocks = sum(name.startswith("to_rgbs.") and name.endswith(".conv.weight") for name in state)
     resolution = FIRST << blocks
-    first = tensor("conv1.conv.weight", 5).shape[1]
-    last = tensor(f"to_rgbs.{blocks - 1}.conv.weight" if blocks else "to_rgb1.conv.weight", 5)
-    width = last.shape[2] * resolution / 2**15
+    first = shape_of(state, "conv1.conv.weight", 5)[1]
+    colours = f"to_rgbs.{blocks - 1}" if blocks else "to_rgb1"
+    last = shape_of(state, f"{colours}.conv.weight", 5)[2]
+    width = last * resolution / 2**15
     return StyleGAN2Config(
         resolution=resolution,
-        latent=tensor("style.1.weight", 2).shape[0],
+        latent=shape_of(state, "style.1.weight", 2)[0],
         width=width,
         mapping_layers=layers,
         most=round(first / width),
     )
 
 
-def _converted(state: State, config: StyleGAN2Config) -> Weights:
-    """The tensors as our networks lay them out.
+def converted(state: State, config: StyleGAN2Config | None = None) -> Weights:
+    """The tensors of a file as our networks lay them out.
+
+    Args:
+        state: the tensors.
+        config: the shape that the networks must have; if None, it is told by the tensors.
 
     Raises:
         ValueError: one is missing, has another shape, is not finite, or belongs to no StyleGAN2; the first one.
     """
-    state = {name: tensor.astype(np.float32) for name, tensor in state.items()}
+    state = float32(state)
+    config = config or _config(state)
     _take_filters(state)
     key = jax.random.key(0)
     shapes = jax.eval_shape(partial(stylegan2.init, config), key)
-    params = _laid_out(state, generator_tensors(config), shapes)
-    if MEAN not in state or state[MEAN].shape != (config.latent,):
-        raise ValueError(f"the tensor '{MEAN}', [{config.latent}], is missing or has another shape")
-    mean = state.pop(MEAN)
+    params = laid_out(state, generator_tensors(config), shapes)
+    mean = take(state, MEAN, (config.latent,))
 
     discriminator = None
     if any(name.startswith(DISCRIMINATOR) for name in state):
         shapes = jax.eval_shape(partial(residual.init, config), key)
         tensors = discriminator_tensors(config)
-        discriminator = _laid_out(state, tensors, shapes, DISCRIMINATOR)
+        discriminator = laid_out(state, tensors, shapes, DISCRIMINATOR)
     if state:
         raise ValueError(f"the tensor '{min(state)}' belongs to no part of it")
     return Weights(config, params, mean, discriminator)
@@ -300,29 +268,3 @@ def _take_filters(state: State) -> None:
         taps = state.pop(name)
         if taps.shape != FILTER.shape or not np.allclose(taps / taps.sum(), FILTER, atol=1e-6):
             raise ValueError(f"the filter '{name}' is not that of [1, 3, 3, 1]")
-
-
-def _laid_out(state: State, tensors: Iterator[Tensor], shapes: Mapping, prefix: str = "") -> dict:
-    """Parameters from a file's tensors, which are taken out of these."""
-    params: dict = {}
-    for name, place, laid_out in tensors:
-        name = prefix + name
-        if name not in state:
-            raise ValueError(f"the tensor '{name}' is missing")
-        tensor = state.pop(name)
-        *parents, leaf = place
-        at, wanted = params, shapes
-        for parent in parents:
-            at, wanted = at.setdefault(parent, {}), wanted[parent]
-        try:
-            found = np.ascontiguousarray(laid_out(tensor))
-        except ValueError:
-            found = None
-        if found is None or found.shape != wanted[leaf].shape:
-            raise ValueError(
-                f"the tensor '{name}' has the shape {tensor.shape}, which does not make {wanted[leaf].shape}"
-            )
-        if not np.isfinite(found).all():
-            raise ValueError(f"the tensor '{name}' is not finite")
-        at[leaf] = found
-    return params

@@ -25,23 +25,23 @@ PICKLES = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
 def read_safetensors(path: Path) -> State:
     """The tensors of a file; ValueError if it is damaged."""
     try:
-        state = load_file(path)
+        return _without_counts(load_file(path))
     except CAUSES as error:
         raise ValueError(f"reading fails: {error}") from error
-    # Counts of PyTorch's batch normalisations, of no use here
-    counts = [name for name in state if name.endswith(".num_batches_tracked")]
-    for name in counts:
-        del state[name]
-    return state
 
 
 def read_npz(path: Path) -> State:
     """The tensors of a file; ValueError if it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+            return _without_counts(dict(file))
     except CAUSES as error:
         raise ValueError(f"reading fails: {error}") from error
+
+
+def _without_counts(state: State) -> State:
+    """Without the counts of PyTorch's batch normalisations, which are of no use here."""
+    return {name: state[name] for name in state if not name.endswith(".num_batches_tracked")}
 
 
 READERS = {".safetensors": read_safetensors, ".npz": read_npz}
@@ -70,6 +70,29 @@ def holds(path: Path, name: str) -> bool:
     return name in names
 
 
+def check_format(path: Path, what: str, page: str) -> None:
+    """Whether a file is of a kind that is read.
+
+    Args:
+        path: of the file.
+        what: which network it is to hold, for people.
+        page: shows how files are converted.
+
+    Raises:
+        InputError: it may be a pickle, or is of another kind.
+    """
+    suffix = path.suffix.lower()
+    if suffix in PICKLES:
+        raise InputError(
+            f"'{path}' may be a pickle, which can run any code; convert it to .safetensors where you trust it, as "
+            f"{page} shows."
+        )
+    if suffix not in READERS:
+        raise InputError(
+            f"'{path}' holds no {what}; give a run's folder, or a file that ends in {' or '.join(READERS)}."
+        )
+
+
 def network_of(
     path: Path, what: str, converted: Callable[[State], Network], remedy: str
 ) -> Network:
@@ -91,6 +114,18 @@ def network_of(
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"'{path}' is no {what} that can be used ({reason}); {remedy}.") from error
+
+
+def float32(state: State) -> State:
+    """The tensors in float32."""
+    return {name: tensor.astype(np.float32, copy=False) for name, tensor in state.items()}
+
+
+def shape_of(state: State, name: str, axes: int) -> tuple[int, ...]:
+    """The shape of a tensor; ValueError if it is missing, or has not so many axes."""
+    if name not in state or state[name].ndim != axes:
+        raise ValueError(f"the tensor '{name}' is missing, or has not {axes} axes")
+    return state[name].shape
 
 
 def take(state: State, name: str, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
