@@ -12,8 +12,11 @@ on the middle of pairs of one track, identity on people who are driven by others
     faceswap reenact ann.png --drive performer.mp4 --workdir runs/transfer --output ann_performs.mp4
     faceswap reenact --random 7 --drive performer.mp4 --workdir runs/transfer --output nobody.mp4
 
-The generator is the one that the inversion works in. As it costs expression to train on after that is at its best, the
-checkpoint with the best "cross/expression" stays; faceswap evaluate and reenact take it by --step.
+The generator is the one that the inversion works in. Public ReStyle weights, which hold both, may take the place of the
+run: --config.networks.inversion=restyle_psp_ffhq.safetensors, see docs/transfer.md.
+
+As it costs expression to train on after that is at its best, the checkpoint with the best "cross/expression" stays;
+faceswap evaluate and reenact take it by --step.
 
 Ablations: --config.loss.l2=1, the whole picture, at the expense of the expression; --config.loss.cosface=1;
 --config.tune=True, the generator's weights learn too, and overfit in the source. The baseline, latent arithmetic, is
@@ -40,7 +43,9 @@ def get_config() -> ml_collections.ConfigDict:
 
     # Frozen networks
     c.networks = ml_collections.ConfigDict()
-    c.networks.inversion = "runs/inversion"  # a run of experiments/inversion.py, with its generator
+    c.networks.inversion = (
+        "runs/inversion"  # a run of experiments/inversion.py, with its generator, or a file
+    )
     c.networks.identity = "runs/identity"  # a run of experiments/identity.py, or InsightFace's
     c.networks.perceptual = ""  # LPIPS's weights; "": the layers of c.networks.identity
     c.networks.expression = (

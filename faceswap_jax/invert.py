@@ -14,20 +14,20 @@ from faceswap_jax.inference.inverting import Inverted
 from faceswap_jax.inference.who import faces_of
 
 
-def invert(workdir: Path, source: Path, output: Path, step: int | None = None) -> Inverted:
+def invert(model: Path, source: Path, output: Path, step: int | None = None) -> Inverted:
     """Draws the largest face of a picture, or some of a clip, and below it what the generator makes of its latents.
 
     Args:
-        workdir: folder of a trained run of 'inversion' or 'transfer'.
+        model: folder of a trained run of 'inversion' or 'transfer', or a file of ReStyle's public weights.
         source: picture or clip.
         output: picture to write.
-        step: which checkpoint, by its number of steps; the newest if not given.
+        step: which checkpoint of the run, by its number of steps; the newest if not given.
 
     Raises:
         InputError: any of these cannot be used, or no face is seen. Nothing is written then.
     """
     check_file(output, sorted(PICTURE_SUFFIXES))
-    inverter = inverting.load(workdir, step)
+    inverter = inverting.load(model, step)
     crops = []
     for frame, face in faces_of([source]):
         side, alignment = inverter.resolution, inverter.alignment

@@ -11,6 +11,7 @@ from faceswap_jax.faces.picture import read_picture, write_picture
 from faceswap_jax.invert import invert
 from faceswap_jax.reenact import reenact
 from tests.support.frozen import write_identity, write_inversion, write_transfer
+from tests.support.plain_restyle import write_restyle
 from tests.support.tiny_run import FRAMES
 
 
@@ -31,6 +32,23 @@ def test_faces_of_a_clip_are_drawn_above_their_inversions(runs, clips, tmp_path,
     assert "inverted.png: PSNR" in capfd.readouterr().err
     height, width, _ = read_picture(output).shape
     assert width > 2 * height
+
+
+def test_public_weights_invert_without_a_run(clips, tmp_path, capfd):
+    weights = tmp_path / "restyle.npz"
+    write_restyle(weights)
+    output = tmp_path / "inverted.png"
+    arguments = ["invert", str(clips / "ada.mp4"), f"--output={output}", f"--weights={weights}"]
+    assert cli.main(arguments) == 0
+    assert "inverted.png: PSNR" in capfd.readouterr().err and output.exists()
+    for more, message in (
+        ("--workdir=run", "--workdir, a run, or --weights, a file, one of the two"),
+        ("--step=2", "--step says nothing beside --weights"),
+    ):
+        assert cli.main([*arguments, more]) == 2
+        assert message in capfd.readouterr().err
+    with pytest.raises(InputError, match=r"holds no ReStyle; give a run's folder, or a file"):
+        invert(tmp_path / "nowhere", clips / "ada.mp4", output)
 
 
 def test_somebody_who_does_not_exist_acts_as_a_clip_does(runs, clips, tmp_path):

@@ -187,22 +187,31 @@ class Invert(Command):
     """Draw what a generator's latent space knows of the faces in a picture or clip."""
 
     name = "invert"
-    usage = "INPUT --workdir DIR --output PICTURE"
+    usage = "INPUT (--workdir DIR | --weights FILE) --output PICTURE"
     inputs = (1, 1)
-    required = ("workdir", "output")
+    required = ("output",)
 
     def define(self, values, arguments):
         flags.DEFINE_string(
             "workdir", None, "Folder of a trained run, of inversion or of transfer.", values
         )
         define_step(values)
+        meaning = "In place of --workdir: a file of ReStyle's public weights, see docs/transfer.md."
+        flags.DEFINE_string("weights", None, meaning, values)
         meaning = "Picture to write: faces, and below each its inversion."
         flags.DEFINE_string("output", None, meaning, values)
 
     def run(self, values, inputs):
         from faceswap_jax.invert import invert
 
-        invert(Path(values.workdir), Path(inputs[0]), Path(values.output), values.step)
+        if (values.workdir is None) == (values.weights is None):
+            raise InputError(
+                "Say what inverts: --workdir, a run, or --weights, a file, one of the two."
+            )
+        if values.weights:
+            refuse(values, ("step",), beside="--weights")
+        model = Path(values.workdir or values.weights)
+        invert(model, Path(inputs[0]), Path(values.output), values.step)
 
 
 class Evaluate(Command):

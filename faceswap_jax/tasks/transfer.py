@@ -465,7 +465,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "steps": at_least(1),
         "learning_rate": positive(),
         "tune": one_of(True, False),
-        "networks.inversion": Demand(bool, "give a run of experiments/inversion.py"),
+        "networks.inversion": Demand(bool, "give a run of experiments/inversion.py, or weights"),
         "networks.identity": Demand(bool, "give a run of experiments/identity.py"),
         "data.test": at_least(2),
         "cosface.scale": positive(),

@@ -35,7 +35,7 @@ def test_help_names_every_command(faceswap, arguments):
         ("synthesize", "workdir model step identities attributes output blend resolution"),
         ("anonymise", "workdir model step output blend key distance known codec colorspace fps"),
         ("reenact", "workdir model persona random drive output step paint write_embedded"),
-        ("invert", "workdir step output"),
+        ("invert", "workdir weights step output"),
         ("fit-control", "workdir data step sound"),
         ("vector", "workdir step name part method positive negative query against data"),
         (

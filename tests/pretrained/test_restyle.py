@@ -5,7 +5,6 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import restyle
@@ -13,23 +12,27 @@ from faceswap_jax.models.psp import EncoderConfig
 from faceswap_jax.models.stylegan2 import StyleGAN2Config
 from faceswap_jax.pretrained import inversion, stylegan2
 from faceswap_jax.pretrained import restyle as pretrained
-from tests.support.plain_restyle import invert, random_tensors
+from tests.support.plain_restyle import (
+    CHANNELS,
+    LATENT,
+    RESOLUTION,
+    SIDE,
+    invert,
+    random_tensors,
+    write,
+    write_restyle,
+)
 
-SIDE, RESOLUTION, LATENT, LAYERS = 8, 16, 6, 6
-CHANNELS = {4: 6, 8: 6, 16: 4}
+LAYERS = 6
 
 
 @pytest.fixture(scope="module")
-def tensors():
-    """The generator's images are twice as large as the encoder's pictures; the first stage keeps its channels."""
-    return random_tensors(
-        RESOLUTION, CHANNELS, LATENT, stem=16, stages=[(1, 16), (2, 32)], halvings=1
-    )
+def tensors(tmp_path_factory):
+    return write_restyle(tmp_path_factory.mktemp("restyle") / "restyle.npz")
 
 
 def written(path, tensors):
-    save = save_file if path.suffix == ".safetensors" else lambda t, p: np.savez(p, **t)
-    save(tensors, path)
+    write(path, tensors)
     return path
 
 

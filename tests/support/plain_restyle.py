@@ -1,9 +1,35 @@
 """ReStyle with pSp's encoder in plain NumPy, straight from the paper, on tensors by the names of public checkpoints."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from safetensors.numpy import save_file
 
 from tests.support import plain_stylegan2
+
+SIDE, RESOLUTION, LATENT = 8, 16, 6
+CHANNELS = {4: 6, 8: 6, 16: 4}
+"""Of the generator of `write_restyle`, by side."""
+
+
+def write_restyle(path: Path) -> dict[str, np.ndarray]:
+    """A small file, .safetensors or .npz, and its tensors.
+
+    The first of two stages keeps its channels, and the generator makes images twice as large as the encoder reads.
+    """
+    stages = [(1, 16), (2, 32)]
+    tensors = random_tensors(RESOLUTION, CHANNELS, LATENT, stem=16, stages=stages, halvings=1)
+    write(path, tensors)
+    return tensors
+
+
+def write(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """A file of tensors, .safetensors or .npz."""
+    if path.suffix == ".npz":
+        np.savez(path, **tensors)
+    else:
+        save_file(tensors, path)
 
 
 def random_tensors(

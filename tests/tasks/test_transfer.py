@@ -15,9 +15,11 @@ from faceswap_jax.inference.trained import load
 from faceswap_jax.models import transfer as model
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.transfer import Task, _summarise, centre
 from faceswap_jax.train import train
 from tests.support.frozen import write_networks
+from tests.support.plain_restyle import write_restyle
 from tests.support.small_comb import one_device
 from tests.support.tiny_latent import BATCH, SIDE, task_and_state, transfer_config
 from tests.support.tiny_run import rows
@@ -232,6 +234,21 @@ def run(tmp_path_factory):
     given = {f"networks.{name}": str(folder / "networks" / name) for name in names}
     assert train(transfer_config(**given, steps=2, tune=True), folder / "run")
     return folder / "run"
+
+
+def test_public_weights_take_the_place_of_an_inversion(tmp_path):
+    write_networks(tmp_path / "networks", "ffhq", SIDE)
+    given = {f"networks.{n}": str(tmp_path / "networks" / n) for n in ("identity", "expression")}
+    given |= {"networks.inversion": str(tmp_path / "restyle.safetensors"), "alignment": "ffhq"}
+    write_restyle(tmp_path / "restyle.safetensors")
+    task = Task(Task.resolve(transfer_config(**given)))
+    assert task.model.motion.styles == 6 and task.side == 8
+    # What is frozen fits what a state has room for.
+    room = abstract_state(task, task.phases[0]).extras["inversion"]
+    frozen = task.frozen_inputs()["inversion"]
+    assert jax.tree.map(np.shape, frozen) == jax.tree.map(np.shape, room)
+    with pytest.raises(InputError, match=r"is 'eyes', but .* set config\.alignment=ffhq"):
+        Task.resolve(transfer_config(**given | {"alignment": "eyes"}))
 
 
 def test_a_run_finds_its_networks(run):
