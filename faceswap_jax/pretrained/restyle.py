@@ -89,7 +89,8 @@ def _encoder(state: State) -> EncoderConfig:
         blocks[-1] += 1
 
     # Convolutions and rectifiers take turns in a head.
-    halvings = 0
+    shape_of(state, f"{ENCODER}styles.0.convs.0.weight", 4)
+    halvings = 1
     while f"{ENCODER}styles.0.convs.{2 * halvings}.weight" in state:
         halvings += 1
     return EncoderConfig(
