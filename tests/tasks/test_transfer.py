@@ -18,7 +18,7 @@ from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.transfer import Task, _summarise, centre
 from faceswap_jax.train import train
-from tests.support.frozen import write_networks
+from tests.support.frozen import write_identity, write_networks
 from tests.support.plain_restyle import write_restyle
 from tests.support.small_comb import one_device
 from tests.support.tiny_latent import BATCH, SIDE, task_and_state, transfer_config
@@ -237,10 +237,14 @@ def run(tmp_path_factory):
 
 
 def test_public_weights_take_the_place_of_an_inversion(tmp_path):
-    write_networks(tmp_path / "networks", "ffhq", SIDE)
-    given = {f"networks.{n}": str(tmp_path / "networks" / n) for n in ("identity", "expression")}
-    given |= {"networks.inversion": str(tmp_path / "restyle.safetensors"), "alignment": "ffhq"}
+    write_identity(tmp_path / "identity", "ffhq")
     write_restyle(tmp_path / "restyle.safetensors")
+    given = {
+        "networks.identity": str(tmp_path / "identity"),
+        "networks.inversion": str(tmp_path / "restyle.safetensors"),
+        "networks.expression": "",
+        "alignment": "ffhq",
+    }
     task = Task(Task.resolve(transfer_config(**given)))
     assert task.model.motion.styles == 6 and task.side == 8
     # What is frozen fits what a state has room for.
