@@ -64,6 +64,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.model.levels = 8  # maps of the attributes, the smallest of 2 px
     c.model.width = 1.0  # of all channels of encoder and generator
     c.model.layers = 2  # of MC-AAD in each block
+    # Of "eyes", "nose", "mouth": what the attribute encoder doesn't see, so that features alone say what is there
+    c.model.hidden = ()
     c.model.discriminator = ml_collections.ConfigDict()
     c.model.discriminator.halvings = 6  # of what each scale sees
     c.model.discriminator.scales = 3
@@ -71,6 +73,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.loss = ml_collections.ConfigDict()
     c.loss.reconstruction = 10.0  # of every picture as itself
+    c.loss.hidden = 0.0  # how much more pixels count there that the attribute encoder doesn't see
     c.loss.attributes = 10.0
     c.loss.features = 5.0  # of each of c.features
     # Distance of a feature from the one that was lent, of which no less is asked for

@@ -43,13 +43,15 @@ def get_config() -> ml_collections.ConfigDict:
     """A quarter of the channels, six levels, and a discriminator that cannot run away."""
     c = attribute.get_config()
     c.features.expression = "runs/expression"
-    c.model.update(resolution=64, levels=6, width=0.25)
+    c.model.update(resolution=64, levels=6, width=0.25, hidden=("eyes", "nose", "mouth"))
     c.model.discriminator.update(halvings=4, scales=2, width=0.25)
-    c.loss.update(features=1.0, features_warm_up=1_500)
-    c.loss.enough.update(identity=0.5, expression=0.3)
-    c.loss.update(adversary="relativistic", penalty=0.002, adversarial_warm_up=1_500)
+    c.loss.hidden = 9.0
+    c.loss.update(features=0.3, features_warm_up=300)
+    c.loss.enough.update(identity=0.55, expression=0.45)
+    c.loss.update(adversary="relativistic", adversarial=0.1, adversarial_warm_up=1_000)
+    c.loss.penalty = 0.001
     c.data.same = 0.1
-    c.steps = 6_000
+    c.steps = 4_000
     c.final_steps = 2_000
     c.optimizer = "muon"
     c.learning_rate = 0.01

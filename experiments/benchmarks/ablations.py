@@ -56,6 +56,7 @@ BLENDING = "none"
 # What is changed of `attribute_puppets.py`
 CHOICES: dict[str, Mapping[str, object]] = {
     "as it is": {},
+    "nothing hidden": {"model.hidden": ()},
     "without the cycle": {"loss.cycle": 0.0},
     "without the expression role": {"features.expression": ""},
     "one mask": {"task": "experiments.benchmarks.one_mask"},

@@ -120,7 +120,7 @@ def _read_batch(generator: Generator, performance: Performance, frames: range) -
     """What the generator reads of some frames, BATCH of them."""
     part = slice(frames.start, frames.stop)
     group = replace(performance, frames=performance.frames[part], faces=performance.faces[part])
-    return fill_up(read_inputs(generator, group))
+    return _fill_up(read_inputs(generator, group))
 
 
 def filled(frames: range) -> Int[np.ndarray, "batch"]:
@@ -185,7 +185,7 @@ def sound_window(
     return window
 
 
-def fill_up(faces: Faces) -> Faces:
+def _fill_up(faces: Faces) -> Faces:
     """A batch of BATCH, see `filled`."""
     given = {name: array for name, array in vars(faces).items() if array is not None}
     count = len(next(iter(given.values())))

@@ -11,18 +11,18 @@ Maps = Float[Array, "b h w c"]
 Value = Float[Array, ""]
 
 
-def half_square(x: Maps, y: Maps) -> Value:
-    """Half of the mean squared difference, in float32.
+def half_square(x: Maps, y: Maps, weights: Float[Array, "b h w"] | float = 1.0) -> Value:
+    """Half of the mean squared difference, in float32, every pixel as often as its weight says.
 
     A mean over pixels and channels where the source has a sum, as public code, for which the weights are.
     """
     difference = x.astype(jnp.float32) - y.astype(jnp.float32)
-    return 0.5 * (difference**2).mean()
+    return 0.5 * (weights * (difference**2).mean(-1)).mean()
 
 
-def apart(x: Images, y: Images) -> Value:
+def apart(x: Images, y: Images, weights: Float[Array, "b h w"] | float = 1.0) -> Value:
     """`half_square` of images in [0, 1], counted in [-1, 1]: there public code has them, and the weights are for it."""
-    return 2**2 * half_square(x, y)
+    return 2**2 * half_square(x, y, weights)
 
 
 def unlike(x: Sequence[Maps], y: Sequence[Maps]) -> Value:

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from faceswap_jax.ops.convolution import conv_general_dilated
+from faceswap_jax.ops.masks import filled
 from faceswap_jax.ops.resample import upsample_linear
 
 LEAK = 0.1  # slope of the encoder's LeakyReLU below zero
@@ -51,6 +52,7 @@ class AttributeConfig:
         levels: how many maps the encoder makes, each twice as large as the one before, the last as large as the images.
         width: of all channels, relative to the default's.
         layers: of MC-AAD in each block.
+        hides: whether the encoder is told which pixels it doesn't see.
         masks: "each": every feature has one, as in the source; "one": that of the attributes alone is learned, and the
             features share what it leaves equally.
         dtype: type of the arithmetic; parameters, normalisation and images are float32 always.
@@ -61,6 +63,7 @@ class AttributeConfig:
     levels: int = 8
     width: float = 1.0
     layers: int = 2
+    hides: bool = False
     masks: Literal["each", "one"] = "each"
     dtype: jnp.dtype = jnp.float32
 
@@ -90,12 +93,12 @@ def _conv(features: int, side: int, dtype: jnp.dtype, name: str, **options) -> n
 
 
 class Encoder(nn.Module):
-    """Images in [-1, 1] to a map of each level, the smallest first: a U-Net."""
+    """Images in [-1, 1], and perhaps a mask, to a map of each level, the smallest first: a U-Net."""
 
     config: AttributeConfig
 
     @nn.compact
-    def __call__(self, x: Images) -> list[Map]:
+    def __call__(self, x: Map) -> list[Map]:
         c = self.config
 
         # Down: each map is half as large as the one before
@@ -253,15 +256,29 @@ class Generator(nn.Module):
 def init(config: AttributeConfig, key: PRNGKeyArray) -> Params:
     """Fresh parameters of both."""
     encoder_key, generator_key = jax.random.split(key)
-    images = jnp.zeros((1, config.resolution, config.resolution, 3))
+    images = jnp.zeros((1, config.resolution, config.resolution, 3 + config.hides))
     maps, encoder = Encoder(config).init_with_output(encoder_key, images)
     features = [jnp.zeros((1, length)) for length in config.features]
     generator = Generator(config).init(generator_key, maps, features)
     return {"encoder": encoder["params"], "generator": generator["params"]}
 
 
-def encode(config: AttributeConfig, params: Params, images: Images) -> list[Map]:
-    """The maps of the attributes of images in [0, 1], one for each level, the smallest first."""
+def encode(
+    config: AttributeConfig,
+    params: Params,
+    images: Images,
+    mask: Float[Array, "b r r"] | None = None,
+) -> list[Map]:
+    """The maps of the attributes of images in [0, 1], one for each level, the smallest first.
+
+    Args:
+        config: of the network, which says whether anything is hidden.
+        params: of the encoder.
+        images: whose attributes.
+        mask: 0 where the images are hidden, else 1; what is there is taken from around.
+    """
+    if config.hides:
+        images = jnp.concatenate([filled(images, mask), mask[..., None]], -1)
     return Encoder(config).apply({"params": params["encoder"]}, 2 * images - 1)
 
 

@@ -1,17 +1,83 @@
 """Masks: what they hide of an image, and soft ones around parts of a face."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
+
 GREY = 0.5
 """What a network sees where the mask hides the image."""
+
+REACH = 1 / 32
+"""Of the image's width: by so much further away a pixel counts 1/e of what it counts near by."""
 
 
 def masked(x: Float[Array, "b h w 3"], mask: Float[Array, "b h w"]) -> Float[Array, "b h w 3"]:
     """Images in [0, 1] with grey where the mask (0..1) hides them."""
     return GREY + mask[..., None] * (x - GREY)
+
+
+def filled(x: Float[Array, "b s s 3"], mask: Float[Array, "b s s"]) -> Float[Array, "b s s 3"]:
+    """Square images in which the mask (0..1) hides places, with what is around these in their place.
+
+    A mean of all that is seen, the more of a pixel the nearer it is.
+    """
+    pixels = jnp.arange(x.shape[1])
+    reach = x.shape[1] * REACH
+    near = jnp.exp(-jnp.abs(pixels[:, None] - pixels) / reach)
+
+    def around(values):
+        return jnp.einsum("yi,xj,bijc->byxc", near, near, values)
+
+    seen = mask[..., None]
+    return seen * x + (1 - seen) * around(seen * x) / around(seen)
+
+
+class Ellipse(NamedTuple):
+    """A place of an upright face, in sizes of the face; see `beside`.
+
+    Attributes:
+        points: numbers of the landmarks whose mean it lies at.
+        below: how far below that.
+        half_width: of the ellipse.
+        half_height: of the ellipse.
+    """
+
+    points: Sequence[int]
+    below: float
+    half_width: float
+    half_height: float
+
+
+def beside(
+    landmarks: Float[Array, "b 68 2"], ellipses: Sequence[Ellipse], side: int
+) -> Float[Array, "b side side"]:
+    """The mask that hides places of faces: 0 in all ellipses, 1 beside them.
+
+    The size of a face is the root of the summed squares of two lengths, between the eyes and from there to the mouth,
+    so that it hardly changes when the head turns.
+
+    Args:
+        landmarks: (x, y) in pixels of the image.
+        ellipses: what is hidden.
+        side: of the image.
+    """
+    eyes = [landmarks[:, jnp.array(eye)].mean(1) for eye in (RIGHT_EYE, LEFT_EYE)]
+    mouth = landmarks[:, jnp.array(MOUTH_CORNERS)].mean(1)
+    lengths = jnp.stack([eyes[1] - eyes[0], mouth - (eyes[0] + eyes[1]) / 2])
+    size = jnp.sqrt((lengths**2).sum((0, 2)))[:, None]
+
+    pixels = jnp.arange(side)
+    mask = jnp.ones((len(landmarks), side, side))
+    for ellipse in ellipses:
+        middle = landmarks[:, jnp.array(ellipse.points)].mean(1)
+        x = (pixels - middle[:, :1]) / (ellipse.half_width * size)
+        y = (pixels - middle[:, 1:] - ellipse.below * size) / (ellipse.half_height * size)
+        mask *= x[:, None, :] ** 2 + y[:, :, None] ** 2 > 1
+    return mask
 
 
 def near(

@@ -102,6 +102,7 @@ def ranger(learning_rate: float) -> optax.GradientTransformation:
 
 
 Modules = Mapping[str, PyTree]
+Rate = Float[Array, ""] | float
 
 
 def init(tx: optax.GradientTransformation, modules: Modules) -> Modules:
@@ -114,14 +115,23 @@ def apply(
     gradients: Modules,
     opt: Modules,
     modules: Modules,
-    learning_rate: Float[Array, ""] | float,
+    learning_rate: Rate | Mapping[str, Rate],
 ) -> tuple[Modules, Modules]:
-    """One update; returns the new weights and the new optimizer states, by module name."""
+    """One update; returns the new weights and the new optimizer states, by module name.
+
+    Args:
+        tx: the optimizer.
+        gradients: of the weights.
+        opt: states of the optimizer.
+        modules: the weights.
+        learning_rate: of all modules, or of each by name.
+    """
     weights = {}
     states = {}
     for name, old in modules.items():
+        rate = learning_rate[name] if isinstance(learning_rate, Mapping) else learning_rate
         updates, states[name] = tx.update(gradients[name], opt[name], old)
-        weights[name] = jax.tree.map(lambda w, u: w - learning_rate * u, old, updates)
+        weights[name] = jax.tree.map(lambda w, u, rate=rate: w - rate * u, old, updates)
     return weights, states
 
 

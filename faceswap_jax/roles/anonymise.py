@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from data_pipelines.datasets import open_data
 from data_pipelines.sources import PersonaSource
@@ -19,7 +19,7 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align, blend, video
 from faceswap_jax.faces.people import Person
 from faceswap_jax.inference.audience import tell
-from faceswap_jax.inference.batching import features, fill_up
+from faceswap_jax.inference.batching import Performance, features, generate
 from faceswap_jax.inference.clip import (
     AS_TOLD,
     Coding,
@@ -29,7 +29,7 @@ from faceswap_jax.inference.clip import (
     find_people,
     swap_clip,
 )
-from faceswap_jax.inference.generator import Faces, Generator
+from faceswap_jax.inference.generator import Generator
 from faceswap_jax.inference.who import FACES_OF_CLIP
 from faceswap_jax.roles.identities import (
     IDENTITY,
@@ -48,12 +48,12 @@ class Seen(NamedTuple):
 
     Attributes:
         person: in which frames, and where.
-        crops: a few faces.
+        shown: a few frames with their faces.
         own: the identity that these show.
     """
 
     person: Person
-    crops: UInt8[np.ndarray, "n r r 3"]
+    shown: Performance
     own: Float32[np.ndarray, "d"]
 
 
@@ -156,17 +156,21 @@ def _look(generator: Generator, source: Path, coding: Coding) -> list[Seen]:
         few = np.linspace(0, len(frames) - 1, FACES_OF_CLIP, dtype=int)
         wanted.append({frames[i] for i in few})
 
-    side = generator.resolution
-    crops: list[list[np.ndarray]] = [[] for _ in people]
+    frames: list[list[video.Frame]] = [[] for _ in people]
     for frame in video.read_frames(source, colorspace=coding.colorspace):
-        for number, person in enumerate(people):
-            if frame.index in wanted[number]:
-                landmarks = person.faces[frame.index].landmarks
-                crop = align.cut_face(frame.image, landmarks, side, generator.alignment)
-                crops[number].append(crop)
+        for number, numbers in enumerate(wanted):
+            if frame.index in numbers:
+                frames[number].append(frame)
+
+    side = generator.resolution
     seen = []
-    for person, faces in zip(people, crops, strict=True):
-        seen.append(Seen(person, np.stack(faces), _together(generator, faces)))
+    for person, few in zip(people, frames, strict=True):
+        faces = [person.faces[frame.index] for frame in few]
+        crops = [
+            align.cut_face(frame.image, face.landmarks, side, generator.alignment)
+            for frame, face in zip(few, faces, strict=True)
+        ]
+        seen.append(Seen(person, Performance(few, faces), _together(generator, crops)))
     return seen
 
 
@@ -182,8 +186,7 @@ def _distances(
     everybody: Float32[np.ndarray, "n d"],
 ) -> str:
     """How far a new identity is from others, and how far the faces are that are made with it, in words."""
-    images = generator({IDENTITY: identity}, fill_up(Faces(crops=seen.crops)))
-    made = _together(generator, images[: len(seen.crops)])
+    made = _together(generator, generate(generator, {IDENTITY: identity}, seen.shown))
     nearest = distance(identity, everybody).min()
     return (
         f"the new identity is {nearest:.2f} from the nearest of {len(everybody)} people known, "

@@ -36,7 +36,15 @@ from faceswap_jax.ops import optimizers, precision, schedules
 from faceswap_jax.pretrained import embedder
 from faceswap_jax.pretrained.features import FEATURES, shapes_of
 from faceswap_jax.state import State
-from faceswap_jax.tasks.attribute_losses import Features, Lenders, Networks, lenders, lent, losses
+from faceswap_jax.tasks.attribute_losses import (
+    PLACES,
+    Features,
+    Lenders,
+    Networks,
+    lenders,
+    lent,
+    losses,
+)
 from faceswap_jax.tasks.base import (
     Batch,
     Evaluator,
@@ -106,6 +114,7 @@ class Task(OpenSetTask):
                 levels=c.model.levels,
                 width=c.model.width,
                 layers=c.model.layers,
+                hides=bool(c.model.hidden),
                 masks=self.masks,
                 dtype=dtype,
             ),
@@ -117,6 +126,7 @@ class Task(OpenSetTask):
                 dtype=dtype,
             ),
             frozen=frozen,
+            hidden=c.model.hidden,
         )
         self.phases = [Phase(f"{c.model.resolution} px", 0, c.steps, stage=0)]
 
@@ -183,18 +193,22 @@ class Task(OpenSetTask):
         """One update of encoder and generator, and one of the discriminator, each against the other as it was."""
         c = self.config
         key = jax.random.fold_in(state.key, state.step)
-        images = precision.from_bytes(batch["image"])
+        images, landmarks = precision.from_bytes(batch["image"]), batch["landmarks"]
         by = lenders(key, len(images), list(self.networks.frozen), c.data.same)
         risen = {name: _risen(state.step, c.loss[f"{name}_warm_up"]) for name in RISING}
 
         def loss(params):
             frozen = state.extras["features"]
-            return losses(self.networks, c.loss, regularised, params, frozen, images, by, risen)
+            return losses(
+                self.networks, c.loss, regularised, params, frozen, images, landmarks, by, risen
+            )
 
         # Update step
         gradients, metrics = jax.grad(loss, has_aux=True)(state.params)
         rate = schedules.constant_then_linear(state.step, c.learning_rate, c.steps, c.final_steps)
-        params, opt = optimizers.apply(self.optimizer, gradients, state.opt, state.params, rate)
+        # What judges goes on as fast as ever (choice): so whoever is judged can answer.
+        rates = dict.fromkeys(AVERAGED, rate) | {"discriminator": c.learning_rate}
+        params, opt = optimizers.apply(self.optimizer, gradients, state.opt, state.params, rates)
 
         step = state.step + 1
         average = optimizers.running_mean(
@@ -216,12 +230,12 @@ class Task(OpenSetTask):
         own. Of each feature, the distance from what was lent, and of "untouched" pictures. "found" is how often a
         swapped picture's identity is nearer to the one lent than to that of any other picture of the batch.
         """
-        images = precision.from_bytes(batch["image"])
+        images, landmarks = precision.from_bytes(batch["image"]), batch["landmarks"]
         params = state.extras["average"]
-        swap = self._swap(state, images)
+        swap = self._swap(state, images, landmarks)
         itself = self.networks.generate(params, swap.maps, swap.own).images
         told = self.networks.read(state.extras["features"], swap.made.images)
-        seen = attribute.encode(self.networks.generator, params, swap.made.images)
+        seen = self.networks.encode(params, swap.made.images, self.networks.mask(landmarks))
 
         whole = jnp.ones((*images.shape[:3], 1))
         metrics = {
@@ -236,10 +250,12 @@ class Task(OpenSetTask):
             metrics["identity/found"] = _found(told[IDENTITY], swap.wanted[IDENTITY])
         return metrics
 
-    def _swap(self, state: State, images: Float[Array, "b r r 3"]) -> Swap:
+    def _swap(
+        self, state: State, images: Float[Array, "b r r 3"], landmarks: Float[Array, "b 68 2"]
+    ) -> Swap:
         """Every image with features of others."""
         params = state.extras["average"]
-        maps = attribute.encode(self.networks.generator, params, images)
+        maps = self.networks.encode(params, images, self.networks.mask(landmarks))
         own = self.networks.read(state.extras["features"], images)
         wanted = lent(own, self._all_lend(len(images)))
         return Swap(maps, own, wanted, self.networks.generate(params, maps, wanted))
@@ -258,7 +274,7 @@ class Task(OpenSetTask):
 
     def _preview(self, state: State, batch: Batch) -> Float[Array, "rows columns h w 3"]:
         images = precision.from_bytes(batch["image"][:PREVIEW_COLUMNS])
-        swap = self._swap(state, images)
+        swap = self._swap(state, images, batch["landmarks"][:PREVIEW_COLUMNS])
         itself = self.networks.generate(state.extras["average"], swap.maps, swap.own).images
         lending = [images[by] for by in self._all_lend(len(images)).values()]
         side = self.networks.generator.resolution
@@ -296,14 +312,15 @@ class Task(OpenSetTask):
                 # One vector for all crops, or one for each
                 length = given[role].shape[-1]
                 wanted[role] = jnp.broadcast_to(given[role], (crops.shape[0], length))
-            maps = attribute.encode(networks.generator, variables["params"], crops)
+            mask = networks.mask(inputs.get("landmarks"))
+            maps = networks.encode(variables["params"], crops, mask)
             return networks.generate(variables["params"], maps, wanted).images
 
         return Synthesis(
             alignment=self.config.alignment,
             resolution=networks.generator.resolution,
             placement="blended",
-            inputs=("crops",),
+            inputs=("crops", "landmarks") if networks.hidden else ("crops",),
             personas=(),
             images=images,
             identity=identity,
@@ -323,7 +340,7 @@ class Task(OpenSetTask):
         return batches(
             identities,
             Identities(),
-            fields=("image", "record"),
+            fields=("image", "landmarks", "record"),
             alignment=self.config.alignment,
             resolution=self.config.model.resolution,
             **options,
@@ -391,6 +408,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "model.discriminator.width": positive(),
         "loss.adversary": one_of(*ADVERSARIES),
         "loss.penalty": at_least(0),
+        "loss.hidden": at_least(0),
         "loss.penalty_every": at_least(1),
     }
     demands |= {f"loss.{name}": at_least(0) for name in TERMS}
@@ -399,3 +417,8 @@ def _check(config: ml_collections.ConfigDict) -> None:
     check(config, demands)
     halvings = max(config.model.levels - 1, judge.halvings + judge.scales - 1)
     check(config, {"model.resolution": multiple(2**halvings)})
+    for place in config.model.hidden:
+        if place not in PLACES:
+            raise InputError(
+                f"config.model.hidden has '{place}'; the places are {', '.join(PLACES)}."
+            )

@@ -15,9 +15,11 @@ import numpy as np
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH_CORNERS, NOSE, RIGHT_EYE
 from faceswap_jax.losses import adversarial, attributes
 from faceswap_jax.losses.adversarial import ADVERSARIES
 from faceswap_jax.models import attribute, discriminator
+from faceswap_jax.ops.masks import Ellipse, beside
 from faceswap_jax.pretrained.features import FEATURES
 
 Images = Float[Array, "b r r 3"]
@@ -29,6 +31,14 @@ Lenders = Mapping[str, Int[Array, "b"]]
 
 Terms = dict[str, Float[Array, ""]]
 
+PLACES: Mapping[str, Sequence[Ellipse]] = {
+    "eyes": [Ellipse(eye, -0.13, 0.24, 0.31) for eye in (RIGHT_EYE, LEFT_EYE)],
+    "nose": [Ellipse(NOSE, 0.0, 0.16, 0.37)],
+    "mouth": [Ellipse(MOUTH_CORNERS, 0.08, 0.38, 0.38)],
+}
+"""Where a face shows who it is and what it does, eyes with their brows. All of one size, whatever the face does: else
+the hole would tell it."""
+
 
 class Networks(NamedTuple):
     """The shapes of all networks.
@@ -37,11 +47,29 @@ class Networks(NamedTuple):
         generator: of attribute encoder and generator.
         discriminator: of the discriminator.
         frozen: of the networks that read features, by role.
+        hidden: the `PLACES` that the attribute encoder doesn't see, so that features alone say what is there (choice).
     """
 
     generator: attribute.AttributeConfig
     discriminator: discriminator.DiscriminatorConfig
     frozen: Mapping[str, Any]
+    hidden: Sequence[str] = ()
+
+    def mask(self, landmarks: Float[Array, "b 68 2"] | None) -> Float[Array, "b r r"] | None:
+        """What the attribute encoder sees of images whose faces have these landmarks, in pixels: 0 where it is blind.
+
+        None if it sees all.
+        """
+        if not self.hidden:
+            return None
+        ellipses = [ellipse for place in self.hidden for ellipse in PLACES[place]]
+        return beside(landmarks, ellipses, self.generator.resolution)
+
+    def encode(
+        self, params: PyTree, images: Images, mask: Float[Array, "b r r"] | None
+    ) -> list[Array]:
+        """The maps of the attributes of images in [0, 1] of which the encoder sees what `mask` says."""
+        return attribute.encode(self.generator, params, images, mask)
 
     def read(
         self, weights: Mapping[str, PyTree], images: Images, roles: Collection[str] | None = None
@@ -97,6 +125,7 @@ def losses(
     params: Mapping[str, PyTree],
     frozen: Mapping[str, PyTree],
     images: Images,
+    landmarks: Float[Array, "b 68 2"],
     by: Lenders,
     risen: Mapping[str, Float[Array, ""]],
 ) -> tuple[Float[Array, ""], Terms]:
@@ -113,17 +142,20 @@ def losses(
         params: of encoder, generator and discriminator.
         frozen: of the networks that read features, by role.
         images: in [0, 1].
+        landmarks: of their faces, in pixels; read if something is hidden.
         by: who lends features to whom.
         risen: how far the weights of "features" and "adversarial" have risen, 0 to 1.
     """
-    encode = partial(attribute.encode, networks.generator, params)
+    mask = networks.mask(landmarks)
+    encode = partial(networks.encode, params, mask=mask)
     generate = partial(networks.generate, params)
     read = partial(networks.read, frozen)
+    counts = 1.0 if mask is None else 1 + weights.hidden * (1 - mask)
     terms = {}
 
     # Every picture as itself
     maps, own = encode(images), read(images)
-    terms["reconstruction"] = attributes.apart(generate(maps, own).images, images)
+    terms["reconstruction"] = attributes.apart(generate(maps, own).images, images, counts)
 
     # Every picture with what others lend it
     wanted = lent(own, by)
@@ -131,7 +163,7 @@ def losses(
     told = read(made)
     # The source doesn't say who learns from this. Not the encoder (choice): it would learn to see nothing.
     still = stop_gradient(params)
-    seen = attribute.encode(networks.generator, still, made)
+    seen = networks.encode(still, made, mask)
     terms["attributes"] = attributes.unlike(stop_gradient(maps), seen)
     for role in networks.frozen:
         distance = FEATURES[role].distance(told[role], wanted[role])
@@ -141,7 +173,7 @@ def losses(
     # Back again: whoever was lent a feature returns it.
     if weights.cycle:
         returned = generate(encode(made), lent(told, by)).images
-        terms["cycle"] = attributes.apart(returned, images)
+        terms["cycle"] = attributes.apart(returned, images, counts)
 
     # The generator against a discriminator that stays as it is
     adversary = ADVERSARIES[weights.adversary]

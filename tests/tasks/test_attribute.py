@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH_CORNERS, NOSE, RIGHT_EYE
 from faceswap_jax.inference.generator import Faces, Who
 from faceswap_jax.inference.trained import load
 from faceswap_jax.losses import adversarial, attributes
@@ -30,6 +31,8 @@ from tests.support.small_comb import one_device
 from tests.support.tiny_attribute import BATCH, SIDE, config, task_and_state
 from tests.support.tiny_run import rows
 
+LANDMARKS = np.random.default_rng(1).uniform(0, SIDE, (BATCH, 68, 2)).astype(np.float32)
+
 TERMS = {"reconstruction", "attributes", "identity", "expression", "cycle", "adversarial"}
 
 
@@ -42,6 +45,11 @@ def given():
 @pytest.fixture(scope="module")
 def images():
     return np.random.default_rng(0).integers(0, 256, (BATCH, SIDE, SIDE, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def batch(images):
+    return {"image": images, "landmarks": LANDMARKS}
 
 
 def x_of(images):
@@ -105,7 +113,12 @@ def test_every_term_is_the_sources_and_the_weights_are_those_of_the_config(given
     by = lenders(jax.random.key(0), BATCH, list(task.networks.frozen), 0.3)
     c = task.config.loss
     total, found = jax.jit(partial(losses, task.networks, c, True))(
-        state.params, state.extras["features"], x, by, {"features": 0.25, "adversarial": 0.5}
+        state.params,
+        state.extras["features"],
+        x,
+        LANDMARKS,
+        by,
+        {"features": 0.25, "adversarial": 0.5},
     )
     expected, made = jax.jit(partial(by_hand, task))(state, x, by)
     for name, value in expected.items():
@@ -126,6 +139,51 @@ def test_every_term_is_the_sources_and_the_weights_are_those_of_the_config(given
     np.testing.assert_allclose(total, weighted + against + 0.5 * 0.5 * 2 * slopes, rtol=1e-4)
 
 
+def test_attributes_are_not_read_where_features_shall_say_what_is_there(images):
+    task = Task(config(**{"model.hidden": ("eyes", "mouth")}))
+    networks, key = task.networks, jax.random.key(0)
+    params = attribute.init(networks.generator, key)
+    # A face that looks to the front: eyes at a third, the mouth at two thirds of the height
+    landmarks = np.zeros((BATCH, 68, 2), np.float32)
+    places = {RIGHT_EYE: (5, 5), LEFT_EYE: (10, 5), MOUTH_CORNERS: (7.5, 11), NOSE: (7.5, 8)}
+    for points, place in places.items():
+        landmarks[:, list(points)] = place
+
+    mask = networks.mask(landmarks)
+    before = networks.encode(params, x_of(images), mask)
+    for x, y, is_seen in (
+        (5, 4, False),
+        (10, 4, False),
+        (7, 11, False),
+        (1, 1, True),
+        (7, 7, True),
+    ):
+        changed = images.copy()
+        changed[:, y, x] = 255 - changed[:, y, x]
+        after = networks.encode(params, x_of(changed), mask)
+        same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+        assert not any(same) if is_seen else all(same), (x, y)
+
+
+def test_pictures_are_to_be_right_above_all_where_they_are_hidden(given, images):
+    task, state = given
+    networks = task.networks._replace(hidden=("mouth",))
+    x, by = x_of(images), lenders(jax.random.key(0), BATCH, list(task.networks.frozen), 0.0)
+    mask = np.asarray(networks.mask(LANDMARKS))
+    assert 0 < mask.mean() < 1
+    own = networks.read(state.extras["features"], x)
+    itself = networks.generate(state.params, networks.encode(state.params, x, mask), own).images
+    squares = ((2 * itself - 2 * x) ** 2).mean(-1) / 2
+    for more in (0.0, 9.0):
+        c = task.config.loss.copy_and_resolve_references()
+        c.hidden = more
+        _, terms = jax.jit(partial(losses, networks, c, False))(
+            state.params, state.extras["features"], x, LANDMARKS, by, {}
+        )
+        expected = (squares * np.where(mask == 0, 1 + more, 1)).mean()
+        np.testing.assert_allclose(terms["reconstruction"], expected, rtol=1e-3)
+
+
 def test_no_feature_is_asked_to_be_nearer_than_enough(given, images):
     """Each picture counts by itself."""
     task, state = given
@@ -141,7 +199,7 @@ def test_no_feature_is_asked_to_be_nearer_than_enough(given, images):
         c = task.config.loss.copy_and_resolve_references()
         c.enough[role] = enough
         _, terms = jax.jit(partial(losses, task.networks, c, False))(
-            state.params, frozen, x, by, {}
+            state.params, frozen, x, LANDMARKS, by, {}
         )
         expected = np.maximum(distances - enough, 0).mean()
         assert 0 < expected < distances.mean() - enough / 2
@@ -155,7 +213,9 @@ def test_each_side_goes_down_its_own_loss_alone(given, images):
     def of(name, params):
         frozen = state.extras["features"]
         x = x_of(images)
-        _, terms = losses(task.networks, task.config.loss, False, params, frozen, x, by, {})
+        _, terms = losses(
+            task.networks, task.config.loss, False, params, frozen, x, LANDMARKS, by, {}
+        )
         return terms[name]
 
     gradients = jax.jit(jax.grad(partial(of, "discriminator")))(state.params)
@@ -181,9 +241,9 @@ def test_the_encoder_learns_nothing_from_what_it_sees_of_attributes_itself(given
 
     def term(encoder):
         params = state.params | {"encoder": encoder}
-        return losses(task.networks, task.config.loss, False, params, frozen, x, by, {})[1][
-            "attributes"
-        ]
+        return losses(task.networks, task.config.loss, False, params, frozen, x, LANDMARKS, by, {})[
+            1
+        ]["attributes"]
 
     def of_generator(encoder):
         maps = attribute.encode(model, {"encoder": encoder}, x)
@@ -197,13 +257,13 @@ def test_the_encoder_learns_nothing_from_what_it_sees_of_attributes_itself(given
 
 
 @pytest.mark.parametrize("adversary", ["cross_entropy", "hinge"])
-def test_without_cycle_and_expression_the_other_terms_remain(adversary, images):
+def test_without_cycle_and_expression_the_other_terms_remain(adversary, batch):
     changes = {"loss.cycle": 0.0, "features.expression": "", "loss.penalty": 0.0}
     task, state = task_and_state(
         **changes, **{"loss.adversary": adversary, "shapes": {"identity": IDENTITY}}
     )
     assert list(task.steps(task.phases[0])) == ["train"]
-    _, metrics = jax.eval_shape(task.steps(task.phases[0])["train"], state, {"image": images})
+    _, metrics = jax.eval_shape(task.steps(task.phases[0])["train"], state, batch)
     assert set(metrics) == TERMS - {"cycle", "expression"} | {"loss", "discriminator", "told_apart"}
 
 
@@ -224,10 +284,10 @@ def test_the_optimizer_is_adam_without_momentum():
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_rate_falls_to_zero_over_the_final_steps(given, images):
+def test_the_rate_falls_to_zero_over_the_final_steps(given, batch):
     task, state = task_and_state(**{"steps": 4, "final_steps": 2, "optimizer": "muon"})
     step = jax.jit(task.steps(task.phases[0])["train"])
-    ends = [step(replace(state, step=jnp.int32(i)), {"image": images})[0].params for i in (0, 3, 4)]
+    ends = [step(replace(state, step=jnp.int32(i)), batch)[0].params for i in (0, 3, 4)]
     largest = []
     for params in ends:
         moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, state.params)
@@ -236,11 +296,11 @@ def test_the_rate_falls_to_zero_over_the_final_steps(given, images):
     assert largest[1] == pytest.approx(largest[0] / 2, rel=0.3)
 
 
-def test_steps_move_all_networks_and_keep_a_mean_of_those_that_make_images(given, images):
+def test_steps_move_all_networks_and_keep_a_mean_of_those_that_make_images(given, batch):
     task, state = given
     step = jax.jit(task.steps(task.phases[0])["train"])
-    once, _ = step(state, {"image": images})
-    twice, _ = step(once, {"image": images})
+    once, _ = step(state, batch)
+    twice, _ = step(once, batch)
     # The first step goes as far as the learning rate, wherever there is a slope.
     for before, after in zip(state.params.values(), once.params.values(), strict=True):
         moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), after, before)
@@ -263,7 +323,7 @@ def test_penalties_are_added_now_and_then(given):
 
 
 @pytest.mark.slow
-def test_eight_devices_do_what_one_does(given, images):
+def test_eight_devices_do_what_one_does(given, batch):
     """In a step that has all terms."""
     task, state = given
     step = jax.jit(task.steps(task.phases[0])["regularised"])
@@ -271,7 +331,7 @@ def test_eight_devices_do_what_one_does(given, images):
     for where in (one_device(), make_mesh()):
         layout = rules.shardings(jax.eval_shape(lambda: state), where)
         here = jax.device_put(state, layout)
-        shown = jax.device_put({"image": images}, NamedSharding(where, P("data")))
+        shown = jax.device_put(batch, NamedSharding(where, P("data")))
         with jax.set_mesh(where):
             after, metrics = step(here, shown)
         ends.append(jax.device_get((after.opt, metrics)))
@@ -280,23 +340,24 @@ def test_eight_devices_do_what_one_does(given, images):
     assert ends[0][1]["penalty"] > 0
 
 
-def test_it_learns_to_lend_identities(images):
+def test_it_learns_to_lend_identities(batch):
     """On four pictures that stay the same."""
     alone = {"batch": 4, "learning_rate": 2e-3, "loss.adversarial": 0.0}
     task, state = task_and_state(**alone, **{"model.levels": 3, "model.layers": 2})
     step = jax.jit(task.steps(task.phases[0])["train"])
+    few = {name: array[:4] for name, array in batch.items()}
     found = []
     for _ in range(60):
-        state, metrics = step(state, {"image": images[:4]})
+        state, metrics = step(state, few)
         found.append(metrics)
     for name in ("identity", "expression", "reconstruction"):
         assert found[-1][name] < 0.7 * found[0][name], name
 
 
-def test_scores_tell_attributes_and_features_apart(given, images):
+def test_scores_tell_attributes_and_features_apart(given, images, batch):
     task, state = given
     evaluator = task.evaluators(task.phases[0])[0]
-    scores = jax.jit(evaluator.measure)(state, {"image": images})
+    scores = jax.jit(evaluator.measure)(state, batch)
     roles = {"identity", "expression"}
     assert set(scores) == roles | {f"{role}/untouched" for role in roles} | {
         "psnr",
@@ -310,10 +371,10 @@ def test_scores_tell_attributes_and_features_apart(given, images):
     np.testing.assert_allclose(scores["identity/untouched"], untouched, rtol=1e-3)
 
 
-def test_the_preview_shows_roles_result_and_masks(given, images):
+def test_the_preview_shows_roles_result_and_masks(given, images, batch):
     task, state = given
     shown = task.preview(task.phases[0])
-    grid = jax.jit(shown.draw)(state, {"image": images})
+    grid = jax.jit(shown.draw)(state, batch)
     rows = dict(zip(shown.rows, grid, strict=True))
     x = x_of(images)
     np.testing.assert_allclose(rows["attributes of"], x, atol=1e-6)
@@ -337,6 +398,7 @@ def test_the_preview_shows_roles_result_and_masks(given, images):
             "config.loss.adversary is 'wasserstein'; choose cross_",
         ),
         ({"loss.cycle": -1.0}, "config.loss.cycle is -1.0; give 0 or more"),
+        ({"model.hidden": ("ears",)}, "config.model.hidden has 'ears'; the places are eyes, nose"),
     ],
 )
 def test_wrong_values(changes, message):
@@ -370,7 +432,7 @@ def of_runs(runs, **changes):
 
 @pytest.fixture(scope="module")
 def run(runs):
-    assert train(of_runs(runs), runs / "run")
+    assert train(of_runs(runs, **{"model.hidden": ("eyes",), "loss.hidden": 2.0}), runs / "run")
     return runs / "run"
 
 
@@ -392,7 +454,7 @@ def test_a_run_trains_on_some_people_and_is_scored_on_others(run):
 def test_its_generator_puts_anybodys_identity_into_faces(run, images):
     generator = load(run)
     assert (generator.placement, generator.alignment) == ("blended", "eyes")
-    assert generator.personas == () and generator.inputs == ("crops",)
+    assert generator.personas == () and generator.inputs == ("crops", "landmarks")
     who = generator.identity(Who(pictures=list(images[:2])))
 
     # The mean direction of the pictures
@@ -401,9 +463,10 @@ def test_its_generator_puts_anybodys_identity_into_faces(run, images):
     mean = normalised(normalised(frozen["identity"][:2]).mean(0))
     np.testing.assert_allclose(who["identity"], mean * np.sqrt(5), rtol=1e-3)
 
-    made = generator(who, Faces(crops=images[2:5]))
+    landmarks = LANDMARKS[2:5]
+    made = generator(who, Faces(crops=images[2:5], landmarks=landmarks))
     params = generator.variables["params"]
-    maps = attribute.encode(task.networks.generator, params, x_of(images[2:5]))
+    maps = task.networks.encode(params, x_of(images[2:5]), task.networks.mask(landmarks))
     features = [np.tile(who["identity"], (3, 1)), frozen["expression"][2:5]]
     expected = attribute.generate(task.networks.generator, params, maps, features).images
     np.testing.assert_allclose(made, 255 * expected, atol=1)
