@@ -6,8 +6,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
-
 GREY = 0.5
 """What a network sees where the mask hides the image."""
 
@@ -37,7 +35,7 @@ def filled(x: Float[Array, "b s s 3"], mask: Float[Array, "b s s"]) -> Float[Arr
 
 
 class Ellipse(NamedTuple):
-    """A place of an upright face, in sizes of the face; see `beside`.
+    """A place of an upright face, in sizes of that face; see `beside`.
 
     Attributes:
         points: numbers of the landmarks whose mean it lies at.
@@ -53,29 +51,26 @@ class Ellipse(NamedTuple):
 
 
 def beside(
-    landmarks: Float[Array, "b 68 2"], ellipses: Sequence[Ellipse], side: int
+    landmarks: Float[Array, "b 68 2"],
+    sizes: Float[Array, "b"],
+    ellipses: Sequence[Ellipse],
+    side: int,
 ) -> Float[Array, "b side side"]:
     """The mask that hides places of faces: 0 in all ellipses, 1 beside them.
 
-    The size of a face is the root of the summed squares of two lengths, between the eyes and from there to the mouth,
-    so that it hardly changes when the head turns.
-
     Args:
         landmarks: (x, y) in pixels of the image.
+        sizes: of the faces, pixels.
         ellipses: what is hidden.
         side: of the image.
     """
-    eyes = [landmarks[:, jnp.array(eye)].mean(1) for eye in (RIGHT_EYE, LEFT_EYE)]
-    mouth = landmarks[:, jnp.array(MOUTH_CORNERS)].mean(1)
-    lengths = jnp.stack([eyes[1] - eyes[0], mouth - (eyes[0] + eyes[1]) / 2])
-    size = jnp.sqrt((lengths**2).sum((0, 2)))[:, None]
-
+    sizes = sizes[:, None]
     pixels = jnp.arange(side)
     mask = jnp.ones((len(landmarks), side, side))
     for ellipse in ellipses:
         middle = landmarks[:, jnp.array(ellipse.points)].mean(1)
-        x = (pixels - middle[:, :1]) / (ellipse.half_width * size)
-        y = (pixels - middle[:, 1:] - ellipse.below * size) / (ellipse.half_height * size)
+        x = (pixels - middle[:, :1]) / (ellipse.half_width * sizes)
+        y = (pixels - middle[:, 1:] - ellipse.below * sizes) / (ellipse.half_height * sizes)
         mask *= x[:, None, :] ** 2 + y[:, :, None] ** 2 > 1
     return mask
 

@@ -63,7 +63,7 @@ class Networks(NamedTuple):
         if not self.hidden:
             return None
         ellipses = [ellipse for place in self.hidden for ellipse in PLACES[place]]
-        return beside(landmarks, ellipses, self.generator.resolution)
+        return beside(landmarks, face_sizes(landmarks), ellipses, self.generator.resolution)
 
     def encode(
         self, params: PyTree, images: Images, mask: Float[Array, "b r r"] | None
@@ -87,6 +87,18 @@ class Networks(NamedTuple):
         """Images with these attributes and features."""
         in_order = [features[role] for role in self.frozen]
         return attribute.generate(self.generator, params, maps, in_order)
+
+
+def face_sizes(landmarks: Float[Array, "b 68 2"]) -> Float[Array, "b"]:
+    """Of upright faces, in the landmarks' pixels.
+
+    The root of the summed squares of two lengths, between the eyes and from there to the mouth: so it hardly changes
+    when the head turns.
+    """
+    right, left = (landmarks[:, jnp.array(eye)].mean(1) for eye in (RIGHT_EYE, LEFT_EYE))
+    mouth = landmarks[:, jnp.array(MOUTH_CORNERS)].mean(1)
+    lengths = jnp.stack([left - right, mouth - (right + left) / 2])
+    return jnp.sqrt((lengths**2).sum((0, 2)))
 
 
 def lenders(key: PRNGKeyArray, batch: int, roles: Sequence[str], same: float) -> Lenders:

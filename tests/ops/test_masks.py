@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
-from faceswap_jax.ops.masks import Ellipse, beside, near
+from faceswap_jax.ops.masks import Ellipse, beside, filled, near
 
 SIDE = 32
 
@@ -31,24 +30,35 @@ def test_of_several_parts_the_nearest_counts():
     np.testing.assert_array_equal(both, jnp.maximum(*each))
 
 
-def upright(scale: float = 1.0):
-    """Eyes and mouth of a face whose size is 10 times the scale, in the middle of the image."""
-    landmarks = np.zeros((1, 68, 2), np.float32)
-    middle = SIDE / 2
-    for points, x, y in ((RIGHT_EYE, -3, -4), (LEFT_EYE, 3, -4), (MOUTH_CORNERS, 0, 4)):
-        landmarks[0, list(points)] = (middle + scale * x, middle + scale * y)
-    return jnp.asarray(landmarks)
-
-
 def test_an_ellipse_is_hidden_and_nothing_beside_it():
-    mask = beside(upright(), [Ellipse(MOUTH_CORNERS, 0.2, 0.55, 0.25)], SIDE)
+    ends = face(16, 20, 3)
     y, x = np.mgrid[:SIDE, :SIDE]
-    middle_x, middle_y = SIDE / 2, SIDE / 2 + 4 + 2
-    inside = ((x - middle_x) / 5.5) ** 2 + ((y - middle_y) / 2.5) ** 2 <= 1
-    np.testing.assert_array_equal(mask[0], ~inside)
+    for size in (10.0, 15.0):
+        mask = beside(ends, jnp.array([size]), [Ellipse((0, 1), 0.2, 0.55, 0.25)], SIDE)
+        middle = 20 + 0.2 * size
+        inside = ((x - 16) / (0.55 * size)) ** 2 + ((y - middle) / (0.25 * size)) ** 2 <= 1
+        np.testing.assert_array_equal(mask[0], ~inside)
 
 
-def test_what_is_hidden_grows_with_the_face():
-    ellipses = [Ellipse(eye, 0.0, 0.3, 0.3) for eye in (RIGHT_EYE, LEFT_EYE)]
-    small, large = ((1 - beside(upright(scale), ellipses, SIDE)).sum() for scale in (1.0, 1.5))
-    assert abs(large / small - 1.5**2) < 0.15
+def test_several_ellipses_are_hidden_together():
+    sizes = jnp.array([10.0])
+    landmarks = face(8, 8, 3).at[0, 2:4].set(jnp.array([(20.0, 24.0), (28.0, 24.0)]))
+    parts = [Ellipse(points, 0.0, 0.3, 0.3) for points in ((0, 1), (2, 3))]
+    each = [beside(landmarks, sizes, [part], SIDE) for part in parts]
+    np.testing.assert_array_equal(beside(landmarks, sizes, parts, SIDE), each[0] * each[1])
+
+
+def test_what_is_hidden_is_filled_with_what_is_around():
+    rng = np.random.default_rng(0)
+    image = jnp.asarray(rng.uniform(0.4, 0.6, (1, SIDE, SIDE, 3)), jnp.float32)
+    mask = jnp.ones((1, SIDE, SIDE)).at[:, 10:16, 10:16].set(0)
+    shown = filled(image, mask)
+    np.testing.assert_array_equal(shown[mask == 1], image[mask == 1])
+    # Nothing of what was there is left, whatever it was.
+    other = jnp.where(mask[..., None] == 0, 1.0, image)
+    np.testing.assert_allclose(filled(other, mask), shown, atol=1e-6)
+    assert shown[mask == 0].min() > 0.4 and shown[mask == 0].max() < 0.6
+    # The nearer counts more: half of the image is dark.
+    halves = jnp.zeros((1, SIDE, SIDE, 3)).at[:, :, SIDE // 2 :].set(1.0)
+    left, right = (filled(halves, mask)[0, 12, x, 0] for x in (10, 15))
+    assert left < 0.1 < 0.4 < right

@@ -11,6 +11,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
+from data_pipelines.puppets.renderer import render
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH_CORNERS, NOSE, RIGHT_EYE
@@ -24,7 +26,7 @@ from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained.features import FEATURES
 from faceswap_jax.tasks.attribute import AVERAGED, OPTIMIZERS, Task
-from faceswap_jax.tasks.attribute_losses import lenders, lent, losses
+from faceswap_jax.tasks.attribute_losses import face_sizes, lenders, lent, losses
 from faceswap_jax.train import train
 from tests.support.frozen import EXPRESSION, IDENTITY, WRITERS
 from tests.support.small_comb import one_device
@@ -163,6 +165,16 @@ def test_attributes_are_not_read_where_features_shall_say_what_is_there(images):
         after = networks.encode(params, x_of(changed), mask)
         same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
         assert not any(same) if is_seen else all(same), (x, y)
+
+
+def test_a_face_is_as_large_as_it_is_drawn_however_it_is_turned():
+    def size(**changes):
+        frame = render(sample_persona(3, 0), Performance(**changes), Scene(), SIDE)
+        return float(face_sizes(frame.landmarks[None])[0])
+
+    straight = size()
+    for changes in ({"yaw": 30.0}, {"yaw": -30.0}, {"pitch": 15.0}, {"mouth_open": 1.0}):
+        assert size(**changes) == pytest.approx(straight, rel=0.15), changes
 
 
 def test_pictures_are_to_be_right_above_all_where_they_are_hidden(given, images):
