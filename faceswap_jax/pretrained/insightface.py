@@ -288,7 +288,8 @@ def _converted(state: State) -> tuple[iresnet.IResNetConfig, iresnet.Params, ire
     # This network has no scale at the end, for it is trained with one of 1. Any other goes to the layer before.
     scale = take(state, "features.weight", (config.embedding,))
     params["embed"] = {name: weights * scale for name, weights in params["embed"].items()}
-    statistics["embed_norm"]["mean"] *= scale
+    norm = statistics["embed_norm"]
+    norm["mean"] = norm["mean"] * scale
     if state:
         raise ValueError(f"no IResNet has the tensor '{min(state)}'")
     return config, params, statistics
