@@ -60,7 +60,15 @@ class Command:
 
 
 def paths(texts: Sequence[str]) -> list[Path]:
-    """Files and folders that the user has named."""
+    """Files and folders that the user has named.
+
+    Raises:
+        InputError: one has no name: that would be the folder where the user stands.
+    """
+    if not all(text.strip() for text in texts):
+        raise InputError(
+            f"'{','.join(texts)}' has a file or folder without a name; take out the comma that names none."
+        )
     return [Path(text) for text in texts]
 
 

@@ -66,7 +66,7 @@ def beside(
     """
     sizes = sizes[:, None]
     pixels = jnp.arange(side)
-    mask = jnp.ones((len(landmarks), side, side))
+    mask = jnp.ones((landmarks.shape[0], side, side))
     for ellipse in ellipses:
         middle = landmarks[:, jnp.array(ellipse.points)].mean(1)
         x = (pixels - middle[:, :1]) / (ellipse.half_width * sizes)

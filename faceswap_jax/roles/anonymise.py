@@ -129,6 +129,11 @@ def _open_known(workdir: Path, known: Path | None) -> Mapping[str, PersonaSource
     data = configs.load(workdir / "config.json").data
     # Others are rendered.
     are_files = data.kind in ("tracks", "tfds")
+    if are_files and not data.path:
+        raise InputError(
+            f"'{workdir}' does not say whom it was trained on, as artifacts never do, so nobody is known who has to be "
+            "avoided; name a data set by --known."
+        )
     if are_files and not os.path.isdir(data.path):
         raise InputError(
             f"The data of '{workdir}' are not at '{data.path}' any more, so nobody is known who has to be avoided; "

@@ -45,6 +45,7 @@ def attribute_config():
     c.identities = ("a", "b")
     c.model.update(resolution=16, levels=3, width=1 / 16)
     c.model.discriminator.update(halvings=2, scales=1, width=1 / 16)
+    c.model.hidden = ("eyes", "mouth")
     c.features.expression = "given"
     c.shapes = {"identity": IDENTITY, "expression": EXPRESSION}
     return c

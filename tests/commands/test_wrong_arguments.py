@@ -47,6 +47,8 @@ def test_what_is_missing_is_named_beside_the_usage(refused, name):
         ("demo more", r"number of inputs is 1 \(more\)"),
         ("demo --output=", "--output is empty"),
         ("swap a.mp4 --workdir= --persona ada --output b.mp4", "--workdir is empty"),
+        ("swap a.mp4 --workdir w --identity b.png, --output o.mp4", "'b.png,' has a file or fold"),
+        ("synthesize --workdir w --identities a,,b --attributes c --output o", "'a,,b' has a file"),
         ("serve a --seconds nan", "--seconds is nan; give a number"),
         ("serve a --memory_gib inf", "--memory_gib is inf; give a number"),
         ("prepare a.mp4 --ouput data", "'ouput'.*Did you mean: output"),

@@ -83,8 +83,12 @@ def test_what_cannot_be_used_is_told(lending, run, clips, faceless, tmp_path):
     config = json.loads((moved / "config.json").read_text())
     config["data"].update(kind="tracks", path="gone", split="train")
     (moved / "config.json").write_text(json.dumps(config))
+    untold = shutil.copytree(moved, tmp_path / "untold")
+    config["data"].update(path="")
+    (untold / "config.json").write_text(json.dumps(config))
     before = sorted(tmp_path.rglob("*"))
     for arguments, choices, message in (
+        ((untold, clip, output), {}, "does not say whom it was trained on.*--known"),
         ((run, clip, output), {}, "does not tell identities as vectors"),
         ((moved, clip, output), {}, "are not at 'gone' any more.*--known"),
         ((lending, clip, output), {"known": clips}, "settings.json"),
