@@ -31,7 +31,9 @@ def filled(x: Float[Array, "b s s 3"], mask: Float[Array, "b s s"]) -> Float[Arr
         return jnp.einsum("yi,xj,bijc->byxc", near, near, values)
 
     seen = mask[..., None]
-    return seen * x + (1 - seen) * around(seen * x) / around(seen)
+    # Where nothing at all is seen it is black.
+    fill = around(seen * x) / jnp.maximum(around(seen), jnp.finfo(x.dtype).tiny)
+    return seen * x + (1 - seen) * fill
 
 
 class Ellipse(NamedTuple):

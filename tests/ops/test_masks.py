@@ -62,3 +62,4 @@ def test_what_is_hidden_is_filled_with_what_is_around():
     halves = jnp.zeros((1, SIDE, SIDE, 3)).at[:, :, SIDE // 2 :].set(1.0)
     left, right = (filled(halves, mask)[0, 12, x, 0] for x in (10, 15))
     assert left < 0.1 < 0.4 < right
+    np.testing.assert_array_equal(filled(image, jnp.zeros_like(mask)), 0)
