@@ -54,6 +54,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.test = 64  # images of these that a batch of the evaluations has
     c.data.mirror = True  # mirrors half of the images
     c.data.same = 0.0  # fraction of the pairs of pictures that keep a feature of their own
+    c.data.pictures = 1  # of a person in a batch; from 2 on, a picture is made as it is by the identity of another one
 
     c.alignment = (
         "eyes"  # how faces are cut, see faces/align.py; the networks of c.features know it

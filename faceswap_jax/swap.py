@@ -75,7 +75,7 @@ def swap_with(
     face: int | None = None,
     reference: Path | None = None,
     personas: Mapping[int, str] | None = None,
-    outline: str = align.DEFAULT_OUTLINE,
+    outline: str | None = None,
     edits: Edits | None = None,
     coding: Coding = AS_TOLD,
 ) -> Count:
@@ -94,7 +94,7 @@ def swap_with(
             fills most of it if nobody is chosen.
         reference: picture or clip of that person, in place of the number.
         personas: in place of `persona` and `face`: whom to show, by the number of the face.
-        outline: of the face, see `faces.align.face_polygon`.
+        outline: of the face, see `faces.align.face_polygon`; the generator's own if not given.
         edits: what is changed of the performances.
         coding: of clips.
 
@@ -102,7 +102,8 @@ def swap_with(
         InputError: as `swap`.
     """
     blend.check_method(method)
-    align.check_outline(outline)
+    if outline is not None:
+        align.check_outline(outline)
     check_output(source, output, coding=coding)
     check_lenders(expression, source)
     chosen = _check_choice(face, reference, personas, bool(persona or identity))
@@ -136,8 +137,12 @@ def _shown(
     generator: Generator, persona: str | None, sources: Sequence[Path], stays: bool
 ) -> Identity:
     """The identity to show; if nobody is named, the performer's own where that `stays`."""
-    if stays and persona is None and not sources:
-        return {}
+    if persona is None and not sources:
+        if stays:
+            return {}
+        if generator.roles:
+            roles = " or ".join(f"--{role}" for role in generator.roles)
+            raise InputError(f"Say who lends what: pictures or clips of somebody for {roles}.")
     return generator.identity(who_is(generator, persona, sources))
 
 

@@ -121,9 +121,9 @@ def shown(
     made: Vector,
     persona: str,
     face: Performance,
-    outline: str = align.DEFAULT_OUTLINE,
+    outline: str | None = None,
 ) -> UInt8[np.ndarray, "weights h w 3"]:
-    """A persona with the performance of one face, edited by each weight of `SHOWN`."""
+    """A persona with the performance of one face, edited by each weight of `SHOWN`; `outline` as of a swap."""
     identity = generator.identity(Who({persona: 1.0}))
     repeated = Performance([*face.frames] * len(SHOWN), [*face.faces] * len(SHOWN))
     weights = made.possible(latents(generator, repeated), np.array(SHOWN))
@@ -141,7 +141,7 @@ def shown(
             generator.alignment,
             side,
             blend.DEFAULT_METHOD,
-            outline,
+            outline or generator.outline,
         )
         cells.append(align.cut_face(blended, found.landmarks, SIDE, "box"))
     return np.stack(cells)

@@ -134,15 +134,21 @@ class Personas:
 
 @dataclass(frozen=True)
 class Identities:
-    """One frame of one identity: arrays [batch, ...].
+    """Frames of one identity: arrays [batch * frames, ...], those of an identity side by side.
 
-    Every identity comes once, in random order, before any comes again, whatever its number of records, and shows each
-    of its records once before it repeats one.
+    Every identity comes once, in random order, before any comes again, whatever its number of records, and its first
+    frame shows each of its records once before it repeats one. Its other records are equally likely as the other
+    frames, none twice.
+
+    Attributes:
+        frames: of an identity.
     """
 
+    frames: int = 1
+
     def groups(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
-        """One frame."""
-        return (1,)
+        """Frames of the same identity."""
+        return (self.frames,)
 
     parts = groups
 
@@ -150,25 +156,29 @@ class Identities:
         """The choice for every step.
 
         Raises:
-            InputError: an identity has no records.
+            InputError: an identity has too few records.
         """
-        _check_present(sources)
+        _check_present(sources, self.frames)
         identity = epoch_order(len(sources), (seed, _IDENTITIES))
         runs = [range(len(source)) for source in sources]
         orders = [epoch_order(len(run), (seed, _RECORDS, i)) for i, run in enumerate(runs)]
 
         def choose(step: int, own: slice) -> Iterator[list[Group]]:
+            # Chances of the global batch, of which the host takes its slice
+            rng = np.random.default_rng((seed, _ROLES, step))
+            gaps = rng.random((batch, self.frames - 1))[own].tolist()
             # Positions in the stream of identities
-            for position in range(step * batch, (step + 1) * batch)[own]:
+            positions = range(step * batch, (step + 1) * batch)[own]
+            for position, gap in zip(positions, gaps, strict=True):
                 i = identity(position)
                 # An identity has had as many turns as there were epochs of identities.
                 record = orders[i](position // len(sources))
-                yield [Group(i, [(record, runs[i])])]
+                yield [Group(i, [(record, runs[i])], gap)]
 
         return choose
 
     def arrange(self, arrays: dict[str, np.ndarray], sources: Sequence[PersonaSource]) -> dict:
-        """Arrays [batch, ...]."""
+        """Arrays [batch * frames, ...]."""
         return arrays
 
 
@@ -320,11 +330,12 @@ def _distinct(first: int, run: range, gaps: Sequence[float]) -> list[int]:
     return numbers
 
 
-def _check_present(sources: Sequence[PersonaSource]) -> None:
+def _check_present(sources: Sequence[PersonaSource], least: int = 1) -> None:
     for source in sources:
-        if not len(source):
+        if len(source) < least:
+            has = f"only {len(source)} of {least}" if len(source) else "no"
             raise InputError(
-                f"Persona {source.name} has no images; add some or leave the persona out."
+                f"Persona {source.name} has {has} images; add some or leave the persona out."
             )
 
 

@@ -57,6 +57,7 @@ BLENDING = "none"
 CHOICES: dict[str, Mapping[str, object]] = {
     "as it is": {},
     "nothing hidden": {"model.hidden": ()},
+    "own identities": {"data.pictures": 1},
     "without the cycle": {"loss.cycle": 0.0},
     "without the expression role": {"features.expression": ""},
     "one mask": {"task": "experiments.benchmarks.one_mask"},

@@ -141,7 +141,7 @@ def perfect_swap(
     transform = align.alignment_transform(landmarks, RESOLUTION, alignment)
     generated = align.crop(truth, transform, RESOLUTION)
     side = blend_side([landmarks], alignment, RESOLUTION)
-    return put_face(target, generated, landmarks, alignment, side, METHOD)
+    return put_face(target, generated, landmarks, alignment, side, METHOD, "hull")
 
 
 def print_face() -> None:

@@ -131,7 +131,11 @@ def seconds_of_stages(
             with stage("blend"):
                 pairs = zip(group, images, strict=False)
                 made = [Generated(frame, {0: image}, {}) for frame, image in pairs]
-                blended = list(blended_frames(made, [replacement], generator, blend.DEFAULT_METHOD))
+                blended = list(
+                    blended_frames(
+                        made, [replacement], generator, blend.DEFAULT_METHOD, generator.outline
+                    )
+                )
             with stage("encode"):
                 for frame in blended:
                     write(frame)

@@ -9,12 +9,19 @@ from faceswap_jax.artifacts.programs import Program
 TITLES = {SAFETENSORS: "safetensors", STABLEHLO: "StableHLO", ONNX: "ONNX"}
 
 
-def card(artifact: Artifact, programs: Mapping[str, Program], arithmetic: str, limit: float) -> str:
+def card(
+    artifact: Artifact,
+    programs: Mapping[str, Program],
+    roles: Sequence[str],
+    arithmetic: str,
+    limit: float,
+) -> str:
     """The text.
 
     Args:
         artifact: the manifest.
         programs: what the formats have, by name.
+        roles: features that others can lend.
         arithmetic: type of the network's arithmetic.
         limit: of the differences.
     """
@@ -23,7 +30,9 @@ def card(artifact: Artifact, programs: Mapping[str, Program], arithmetic: str, l
     facts = {
         "trained as": f"{artifact.task}, {described.step:,} steps",
         "shows": knows + (", and mixes of them" if described.mixes else ""),
-        "images": f"{described.resolution} px, {described.placement}",
+        **_lent(roles),
+        "images": f"{described.resolution} px, {described.placement}"
+        + (f", outline {described.outline}" if described.placement == "blended" else ""),
         "faces are cut": described.alignment,
         "weights": f"{artifact.precision}, digest {artifact.digest}",
         "arithmetic": arithmetic,
@@ -46,6 +55,12 @@ def card(artifact: Artifact, programs: Mapping[str, Program], arithmetic: str, l
         "in iBUG's order. `weights` has one for each persona. `drawn` are numbers of a normal distribution.\n",
     ]
     return "\n".join(parts)
+
+
+def _lent(roles: Sequence[str]) -> dict[str, str]:
+    """What others can lend besides an identity, if anything: no program of ONNX or StableHLO takes it."""
+    others = ", ".join(role for role in roles if role != "identity")
+    return {others: f"lent by others, in {TITLES[SAFETENSORS]} alone"} if others else {}
 
 
 def parity_table(parity: Mapping[str, Mapping[str, float]]) -> str:

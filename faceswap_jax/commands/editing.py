@@ -158,7 +158,7 @@ class Edit(Command):
         "--output OUTPUT"
     )
     inputs = (1, 1)
-    required = ("output", "blend", "outline")
+    required = ("output", "blend")
 
     def define(self, values, arguments):
         define_swap(values)

@@ -37,7 +37,7 @@ class Swap(Command):
         "--output OUTPUT"
     )
     inputs = (1, 1)
-    required = ("output", "blend", "outline")
+    required = ("output", "blend")
 
     def define(self, values, arguments):
         define_swap(values)
@@ -422,10 +422,10 @@ def define_swap(values: flags.FlagValues) -> None:
     # How
     define_blend(values)
     meaning = (
-        "Outline of the face: hull; inner, which leaves out temples and sideburns; or forehead, with room for brows "
-        "that an edit raises."
+        "Outline of the face: hull; inner, which leaves out temples and sideburns; forehead, with room for brows that "
+        "an edit raises; or wide, with room for faces of another shape. By default the model's own."
     )
-    flags.DEFINE_string("outline", "hull", meaning, values)
+    flags.DEFINE_string("outline", None, meaning, values)
 
     # Whose face is replaced
     meaning = "Number of the person whose face is replaced, from 'faceswap people'. By default the largest."

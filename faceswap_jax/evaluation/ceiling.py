@@ -17,11 +17,13 @@ class Ceiling:
     Attributes:
         alignment: of the generator.
         resolution: of the generator.
+        outline: of the generator.
         faces: landmarks of all the clip's frames; the largest face decides about the blending's resolution.
     """
 
     alignment: str
     resolution: int
+    outline: str
     faces: Landmarks
 
     def __call__(
@@ -29,7 +31,7 @@ class Ceiling:
     ) -> list[Image]:
         """The target with the perfect face at the generator's resolution, by each method of blending."""
         face = align.cut_face(perfect, landmarks, self.resolution, self.alignment)
-        place = Place(target, landmarks, self.alignment, self._side)
+        place = Place(target, landmarks, self.alignment, self._side, self.outline)
         return [place.put(face, method) for method in methods]
 
     @cached_property

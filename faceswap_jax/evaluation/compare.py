@@ -39,6 +39,7 @@ from faceswap_jax.losses.ssim import WINDOW
 
 SIDE = 256  # of the crops that are compared, pixels
 ALIGNMENT = "stable"  # neither a turned head nor an open mouth moves it
+UPSIDE_DOWN = 120  # degrees of roll between two faces; nobody performs so
 
 
 class Networks(NamedTuple):
@@ -163,7 +164,7 @@ def _pairs(a: Side, b: Side) -> list[Pair]:
             f"{a.path} ends at {times_a[-1]:.2f} s, {b.path} at {times_b[-1]:.2f} s; what only one of them shows is "
             "left out."
         )
-    if len(both) < len(pairs):
+    if len(pairs) > 1:
         tell(f"{len(both)} of {len(pairs)} pairs of frames show both faces and are compared.")
     return both
 
@@ -177,6 +178,12 @@ def _measure(a: Side, b: Side, pairs: Sequence[Pair], networks: Networks) -> Lik
     seen_a = _see(a, [pair.a for pair in pairs], {pair.a for pair in looked}, networks)
     seen_b = _see(b, [pair.b for pair in pairs], {pair.b for pair in looked}, networks)
     errors = expression.pose_errors(seen_b.landmarks, seen_a.landmarks)
+    upside_down = (errors[:, ANGLES.index("roll")] > UPSIDE_DOWN).sum()
+    if upside_down:
+        tell(
+            f"In {upside_down} of {len(pairs)} pairs one face stands on its head beside the other: landmarks may be "
+            "wrong there, and all scores count these pairs, too."
+        )
     values = {
         "cosine by SFace": identity.cosine(seen_b.sface, seen_a.sface),
         "cosine by dlib": identity.cosine(_unit(seen_b.dlib), _unit(seen_a.dlib)),

@@ -19,9 +19,9 @@ BAND = 0.03
 
 
 def seam_ratios(
-    rows: Mapping[Row, Frames], target: Frames, landmarks: Landmarks
+    rows: Mapping[Row, Frames], target: Frames, landmarks: Landmarks, outline: str
 ) -> dict[Row, PerFrame]:
-    """Mean absolute gradient across the edge of the face polygon, over that of the target: 1 shows no seam.
+    """Mean absolute gradient across the edge of what is blended, over that of the target: 1 shows no seam.
 
     NaN where the polygon lies off the image or the target is flat there.
 
@@ -29,11 +29,12 @@ def seam_ratios(
         rows: clips that are measured, by name.
         target: the clip to compare with.
         landmarks: of the target.
+        outline: of what is blended, see `faces.align.face_polygon`.
     """
     ratios = {row: np.full(len(target), np.nan, np.float32) for row in rows}
     for i, points in enumerate(landmarks):
         # The same lines for all
-        lines = _lines_across(face_polygon(points), *target.shape[1:3])
+        lines = _lines_across(face_polygon(points, outline), *target.shape[1:3])
         expected = _mean_change(target[i], lines)
         if expected > 0:
             for row, frames in rows.items():

@@ -233,7 +233,7 @@ def _swap(
             place = None
             if images:
                 points = landmarks[frame.index]
-                place = Place(frame.image, points, generator.alignment, side)
+                place = Place(frame.image, points, generator.alignment, side, generator.outline)
             for number, by_method in enumerate(writers):
                 for method, write in by_method.items():
                     # Without a face it passes unchanged.

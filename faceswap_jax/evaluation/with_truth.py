@@ -20,6 +20,7 @@ from faceswap_jax.evaluation.frames import (
     Frames,
     Landmarks,
     Performer,
+    PerFrame,
     Points,
     Swapped,
     first_of_each,
@@ -130,7 +131,7 @@ class PuppetBench:
         world = self._world
         number = world.numbers[wanted.identity or clip.persona]
         landmarks = world.landmarks(clip.path)
-        ceiling = Ceiling(generator.alignment, generator.resolution, landmarks)
+        ceiling = Ceiling(generator.alignment, generator.resolution, generator.outline, landmarks)
         shown = spread(SHOWN, len(landmarks))
 
         values = []
@@ -142,7 +143,10 @@ class PuppetBench:
             points = landmarks[chunk.numbers.start : chunk.numbers.stop]
             rows = _rows(chunk, perfect, points, ceiling, list(swapped))
             target = world.numbers[clip.persona] if self._attributes_stay else None
-            values.append(self._values(rows, perfect, points, number, target, chunk.repeated))
+            seams = seam.seam_ratios(rows, rows["do nothing"], points, generator.outline)
+            values.append(
+                self._values(rows, perfect, points, seams, number, target, chunk.repeated)
+            )
             new = perfect[chunk.repeated :]
             performances.append(parameters([frame.performance for frame in new]))
 
@@ -191,6 +195,7 @@ class PuppetBench:
         rows: Mapping[str, Frames],
         perfect: Sequence[renderer.Frame],
         landmarks: Landmarks,
+        seams: Mapping[str, PerFrame],
         persona: int,
         target: int | None,
         repeated: int,
@@ -202,9 +207,8 @@ class PuppetBench:
         masks = np.stack([align.polygon_mask(polygon, height, width) for polygon in polygons])
         performance = parameters([frame.performance for frame in perfect])
 
-        # Of all rows at once: they share the target's flow and edge.
+        # Of all rows at once: they share the target's flow.
         flicker = motion.flicker(rows, untouched, masks)
-        seams = seam.seam_ratios(rows, untouched, landmarks)
         result = {}
         for row, frames in rows.items():
             values = {

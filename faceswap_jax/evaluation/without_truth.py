@@ -108,7 +108,7 @@ class ClipBench:
                 paths[wanted, row_name("swap", method)] = path
 
         own_faces = np.stack([face.landmarks for face in performer.values()])
-        ceiling = Ceiling(generator.alignment, generator.resolution, own_faces)
+        ceiling = Ceiling(generator.alignment, generator.resolution, generator.outline, own_faces)
         methods = list(next(iter(swapped.values())))
 
         # Of all clips at once: the target is measured once, however many faces it gets.
@@ -127,7 +127,7 @@ class ClipBench:
                     faces[chunk.times[i]] = shown
             best = _best(rows[TARGET], target, ceiling, methods)
             rows |= {(None, row_name("ceiling", method)): best[method] for method in methods}
-            chunks.append(self._measure(rows, target, chunk, looked_at, reader))
+            chunks.append(self._measure(rows, target, generator.outline, chunk, looked_at, reader))
         measured = join_values(chunks)
 
         # There may be no face to show.
@@ -209,6 +209,7 @@ class ClipBench:
         self,
         rows: Mapping[Row, Frames],
         landmarks: Landmarks,
+        outline: str,
         chunk: Chunk,
         looked_at: Sequence[int],
         reader: BlendshapeReader,
@@ -218,13 +219,14 @@ class ClipBench:
         Args:
             rows: frames of each clip.
             landmarks: the performer's.
+            outline: of what is blended.
             chunk: the frames' place in their clips.
             looked_at: places of the frames whose identity is measured.
             reader: of pose and expression.
         """
         target = rows[TARGET]
         flicker = _flicker(rows, target, landmarks)
-        seams = _seams(rows, target, landmarks)
+        seams = _seams(rows, target, landmarks, outline)
         new = slice(chunk.repeated, None)
         windows = expression.windows_of(reader, target[new], landmarks[new])
 
@@ -309,11 +311,14 @@ def _flicker(
     return motion.flicker(part, part[TARGET], masks)
 
 
-def _seams(rows: Mapping[Row, Frames], target: Frames, landmarks: Landmarks) -> dict[Row, PerFrame]:
+def _seams(
+    rows: Mapping[Row, Frames], target: Frames, landmarks: Landmarks, outline: str
+) -> dict[Row, PerFrame]:
     """`seam.seam_ratios`, NaN for frames without a face."""
     found = has_face(landmarks)
     shown = {row: frames[found] for row, frames in rows.items()}
     ratios = {row: np.full(len(landmarks), np.nan, np.float32) for row in rows}
-    for row, values in seam.seam_ratios(shown, target[found], landmarks[found]).items():
+    measured = seam.seam_ratios(shown, target[found], landmarks[found], outline)
+    for row, values in measured.items():
         ratios[row][found] = values
     return ratios

@@ -53,16 +53,19 @@ class Outline(NamedTuple):
     Attributes:
         jaw: the landmarks of the jaw that it follows.
         above_brows: how far it lies above the brows, in distances of brows from eyes.
+        grown: by how much larger it is then than the face, around the middle of these landmarks.
     """
 
     jaw: Sequence[int]
     above_brows: float
+    grown: float = 1.0
 
 
 OUTLINES = {
     "hull": Outline(JAW, 0.5),
     "inner": Outline(JAW[4:-4], 0.5),
     "forehead": Outline(JAW, 1.0),
+    "wide": Outline(JAW, 0.5, 1.3),
 }
 """By name. `face_polygon` says what they are for."""
 
@@ -372,14 +375,20 @@ def face_polygon(landmarks: Landmarks, outline: str = DEFAULT_OUTLINE) -> Float[
     Args:
         landmarks: of the face.
         outline: "hull", with the whole jaw, up to the ears; "inner", without its ends, so that temples, sideburns and
-            the hair there stay outside; "forehead", as hull, but with room for brows that an edit raises.
+            the hair there stay outside; "forehead", as hull, but with room for brows that an edit raises; "wide", as
+            hull, but with room for faces of another shape.
     """
-    jaw, above_brows = OUTLINES[outline]
+    jaw, above_brows, grown = OUTLINES[outline]
     raised = landmarks.astype(np.float32)
     for brow, eye in ((RIGHT_BROW, RIGHT_EYE), (LEFT_BROW, LEFT_EYE)):
         distance = raised[brow].mean(0) - raised[eye].mean(0)
         raised[brow] += above_brows * distance
-    return cv2.convexHull(raised[[*jaw, *BROWS]])[:, 0]
+    points = raised[[*jaw, *BROWS]]
+    if grown != 1:
+        # Around the middle of all points: that of the hull's corners jumps as one joins them.
+        middle = points.mean(0)
+        points = middle + np.float32(grown) * (points - middle)
+    return cv2.convexHull(points)[:, 0]
 
 
 def check_outline(outline: str) -> None:

@@ -145,7 +145,7 @@ def swap_clip(
     source: Path,
     output: Path,
     method: str,
-    outline: str = align.DEFAULT_OUTLINE,
+    outline: str | None = None,
     coding: Coding = AS_TOLD,
 ) -> Count:
     """Blends identities into the faces of people of a picture or a clip.
@@ -156,9 +156,10 @@ def swap_clip(
         source: picture or clip.
         output: picture, clip with the source's frame rate and sound, or numbered pictures; see `check_output`.
         method: of blending, see `faces.blend.blend`.
-        outline: of the face, see `faces.align.face_polygon`.
+        outline: of the face, see `faces.align.face_polygon`; the generator's own if not given.
         coding: of clips.
     """
+    outline = outline or generator.outline
 
     def finish(generated: Iterable[Generated]) -> Iterator[video.Frame]:
         return blended_frames(generated, replacements, generator, method, outline)
@@ -372,7 +373,7 @@ def blended_frames(
     replacements: Sequence[Replacement],
     generator: Generator,
     method: str,
-    outline: str = align.DEFAULT_OUTLINE,
+    outline: str,
 ) -> Iterator[video.Frame]:
     """The frames with the generated faces blended in; a frame without a face passes unchanged.
 
@@ -448,7 +449,7 @@ def put_face(
     alignment: str,
     side: int,
     method: str,
-    outline: str = align.DEFAULT_OUTLINE,
+    outline: str,
     mask: Float32[np.ndarray, "r r"] | None = None,
 ) -> Image:
     """Blends a generated, aligned crop into its frame.
@@ -469,7 +470,7 @@ class Place:
         landmarks: Landmarks,
         alignment: str,
         side: int,
-        outline: str = align.DEFAULT_OUTLINE,
+        outline: str,
     ) -> None:
         """See `put_face`."""
         self._image = image

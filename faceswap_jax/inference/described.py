@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align
 from faceswap_jax.inference.generator import Edit, EmbeddedFace, Faces, Images, Who
 
 Pictures = UInt8[np.ndarray, "n r r 3"]
@@ -52,6 +53,7 @@ class Description:
     step: int
     relative: bool = False
     drawn: int = 0
+    outline: str = align.DEFAULT_OUTLINE
 
     def slices(self) -> dict[str, slice]:
         """Where the parts of the latents lie."""
@@ -92,6 +94,7 @@ class DescribedGenerator(abc.ABC):
         self.alignment = description.alignment
         self.resolution = description.resolution
         self.placement = description.placement
+        self.outline = description.outline
         self.inputs = tuple(description.inputs)
         self.sound_window = description.sound_window
         self.personas = tuple(description.personas)

@@ -69,6 +69,7 @@ class Generator(Protocol):
         alignment: how its faces are cut, one of `faces.align.ALIGNMENTS`.
         resolution: side of its images in pixels.
         placement: whether its images are blended into the performer's frame, or shown whole.
+        outline: of its faces where they are blended, one of `faces.align.OUTLINES`.
         inputs: names of the fields of `Faces` that it reads.
         sound_window: how many samples of sound it reads around each frame, if it reads sound.
         personas: whom it knows by name; () if it takes anybody's pictures.
@@ -88,6 +89,7 @@ class Generator(Protocol):
     alignment: str
     resolution: int
     placement: Literal["blended", "whole"]
+    outline: str
     inputs: Sequence[str]
     sound_window: int
     personas: Sequence[str]

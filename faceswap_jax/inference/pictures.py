@@ -41,4 +41,4 @@ def swap_picture(
     image, *_ = generate(generator, identity, Performance([frame], [face]))
     alignment = generator.alignment
     side = blend_side([face.landmarks], alignment, generator.resolution)
-    return put_face(frame.image, image, face.landmarks, alignment, side, method)
+    return put_face(frame.image, image, face.landmarks, alignment, side, method, generator.outline)

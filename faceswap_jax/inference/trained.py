@@ -130,6 +130,7 @@ def describe(synthesis: Synthesis, step: int) -> Description:
         step=step,
         relative=synthesis.relative,
         drawn=synthesis.drawn,
+        outline=synthesis.outline,
     )
 
 

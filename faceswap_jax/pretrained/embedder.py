@@ -57,6 +57,11 @@ def load(path: Path) -> Embedder:
     Raises:
         InputError: `path` is neither, the run has no checkpoint yet, or the file cannot be used.
     """
+    if not path.exists() and not path.suffix:
+        raise InputError(
+            f"There is neither a run nor a file '{path}'; give a run of experiments/identity.py, or the weights of a "
+            "face network."
+        )
     if not path.is_dir():
         return Embedder(*insightface.read(path))
     config = configs.load(path / "config.json")

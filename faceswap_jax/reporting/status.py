@@ -18,6 +18,7 @@ CURVES = 4  # losses come first, then scores
 SCORES = 3  # in the line of one run among several
 CONFIG = "config.json"
 TRIALS = "trials.jsonl"
+ARTIFACT = "artifact.json"
 AGAIN = "the command that started it continues"
 
 
@@ -38,6 +39,8 @@ def status(folders: Sequence[Path]) -> str:
         lines = _lines(sorted(folders[0].glob("*/")))
     if not lines:
         names = ", ".join(f"'{folder}'" for folder in folders)
+        if any((folder / ARTIFACT).exists() for folder in folders):
+            names += ", an artifact,"
         raise InputError(
             f"{names} holds no run; give a folder that was --workdir of 'faceswap train', or one with such folders."
         )
@@ -120,7 +123,8 @@ def _trials(folder: Path) -> dict[int, dict]:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / CONFIG).exists()
+    # An artifact has the config of its run, and trains no more.
+    return (folder / CONFIG).exists() and not (folder / ARTIFACT).exists()
 
 
 def _is_sweep(folder: Path) -> bool:

@@ -187,7 +187,15 @@ class MadeClip(RenderedClip):
         """A record with a generated face in it, whose place and landmarks stay."""
         alignment, resolution = self.generator.alignment, self.generator.resolution
         side = blend_side([record.landmarks], alignment, resolution)
-        whole = put_face(record.image, image, record.landmarks, alignment, side, self.method)
+        whole = put_face(
+            record.image,
+            image,
+            record.landmarks,
+            alignment,
+            side,
+            self.method,
+            self.generator.outline,
+        )
         sharpness = quality.sharpness(quality.analysis_crop(whole, record.landmarks))
         return dataclasses.replace(
             record,

@@ -99,7 +99,7 @@ def _choices(
         int | None, Form(description="Number of the person who is replaced", ge=0)
     ] = None,
     blend: Annotated[str | None, Form(description="multiband, poisson or none")] = None,
-    outline: Annotated[str | None, Form(description="hull, inner or forehead")] = None,
+    outline: Annotated[str | None, Form(description="hull, inner, forehead or wide")] = None,
     restore_mouth: Annotated[
         bool, Form(description="Whole images: an open mouth has the performer's inside")
     ] = False,

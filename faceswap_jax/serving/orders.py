@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces import align, blend
+from faceswap_jax.faces import blend
 from faceswap_jax.inference.audience import told_to
 from faceswap_jax.inference.clip import reenact_clip
 from faceswap_jax.inference.generator import Generator
@@ -177,7 +177,7 @@ def _swap(generator: Generator, order: Order) -> None:
         choices.blend or blend.DEFAULT_METHOD,
         order.pictures,
         face=choices.face,
-        outline=choices.outline or align.DEFAULT_OUTLINE,
+        outline=choices.outline,
     )
 
 

@@ -44,6 +44,7 @@ from faceswap_jax.tasks.attribute_losses import (
     lenders,
     lent,
     losses,
+    neighbours,
 )
 from faceswap_jax.tasks.base import (
     Batch,
@@ -93,7 +94,7 @@ class Swap(NamedTuple):
 
 
 class Task(OpenSetTask):
-    """One phase. Batches are single images."""
+    """One phase. Batches are images, of which some may be of the same person."""
 
     memory_advice = "lower config.batch or config.model.width"
     may_grow = ("steps",)
@@ -134,7 +135,7 @@ class Task(OpenSetTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data, and the shapes of the frozen networks from their files."""
         _check(config)
-        config = with_identities(config)
+        config = with_identities(config, config.data.pictures)
         shapes = {}
         for role in _roles(config):
             shape, _ = FEATURES[role].load(config.features[role], config.alignment)
@@ -200,7 +201,16 @@ class Task(OpenSetTask):
         def loss(params):
             frozen = state.extras["features"]
             return losses(
-                self.networks, c.loss, regularised, params, frozen, images, landmarks, by, risen
+                self.networks,
+                c.loss,
+                regularised,
+                params,
+                frozen,
+                images,
+                landmarks,
+                by,
+                neighbours(len(images), c.data.pictures),
+                risen,
             )
 
         # Update step
@@ -226,9 +236,10 @@ class Task(OpenSetTask):
     def _scores(self, state: State, batch: Batch) -> Metrics:
         """Attributes and features apart, for the training fails in either.
 
-        "psnr" is of pictures as themselves. "attributes" is how unlike the attributes of swapped pictures are to their
-        own. Of each feature, the distance from what was lent, and of "untouched" pictures. "found" is how often a
-        swapped picture's identity is nearer to the one lent than to that of any other picture of the batch.
+        "psnr" is of pictures as themselves, by their own features. "attributes" is how unlike the attributes of swapped
+        pictures are to their own. Of each feature, the distance from what was lent, and of "untouched" pictures.
+        "found" is how often a swapped picture's identity is nearer to the one lent than to that of any other picture of
+        the batch.
         """
         images, landmarks = precision.from_bytes(batch["image"]), batch["landmarks"]
         params = state.extras["average"]
@@ -320,6 +331,8 @@ class Task(OpenSetTask):
             alignment=self.config.alignment,
             resolution=networks.generator.resolution,
             placement="blended",
+            # For the face may have another shape.
+            outline="wide",
             inputs=("crops", "landmarks") if networks.hidden else ("crops",),
             personas=(),
             images=images,
@@ -335,11 +348,23 @@ class Task(OpenSetTask):
 
     # Data
 
-    def batches_of(self, identities, phase, trained, **options) -> grain.MapDataset:
-        """Images of them; those of a batch are of different people as long as there are any."""
+    def batches_of(self, identities, phase, trained, batch, hosts, **options) -> grain.MapDataset:
+        """Images of them, so many of each person side by side where they are trained on.
+
+        Raises:
+            InputError: the people of a batch do not divide among hosts.
+        """
+        each = self.config.data.pictures if trained else 1
+        if batch % (each * hosts):
+            raise InputError(
+                f"A batch of {batch} images, {each} of each person, does not divide among {hosts} hosts; make it a "
+                f"multiple of {each * hosts}."
+            )
         return batches(
             identities,
-            Identities(),
+            Identities(each),
+            batch=batch // each,
+            hosts=hosts,
             fields=("image", "landmarks", "record"),
             alignment=self.config.alignment,
             resolution=self.config.model.resolution,
@@ -388,8 +413,15 @@ def _roles(config: ml_collections.ConfigDict) -> list[str]:
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    # A picture is lent each feature by another picture: see `attribute_losses.lenders`.
-    together = 2 ** len(_roles(config))
+    check(config, {"data.pictures": at_least(1)})
+    each = config.data.pictures
+    if each > 1 and IDENTITY not in _roles(config):
+        raise InputError(
+            f"config.data.pictures is {each}, but others of the same person lend nothing without "
+            "config.features.identity; set config.data.pictures=1."
+        )
+    # A picture is lent each feature by another picture, of another person: see `attribute_losses.lenders`.
+    together = 2 ** len(_roles(config)) * each
     judge = config.model.discriminator
     demands = DEMANDS | {
         "batch": multiple(together),

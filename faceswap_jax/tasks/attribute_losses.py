@@ -27,17 +27,17 @@ Features = Mapping[str, Float[Array, "b d"]]
 """By role."""
 
 Lenders = Mapping[str, Int[Array, "b"]]
-"""By role: which picture of the batch lends each picture its feature. If i lends to j, j lends to i."""
+"""By role: which picture of the batch lends each picture its feature."""
 
 Terms = dict[str, Float[Array, ""]]
 
 PLACES: Mapping[str, Sequence[Ellipse]] = {
     "eyes": [Ellipse(eye, -0.13, 0.24, 0.31) for eye in (RIGHT_EYE, LEFT_EYE)],
     "nose": [Ellipse(NOSE, 0.0, 0.16, 0.37)],
-    "mouth": [Ellipse(MOUTH_CORNERS, 0.08, 0.38, 0.38)],
+    "mouth": [Ellipse(MOUTH_CORNERS, 0.24, 0.40, 0.54)],
 }
-"""Where a face shows who it is and what it does, eyes with their brows. All of one size, whatever the face does: else
-the hole would tell it."""
+"""Where a face shows who it is and what it does: eyes with brows; the mouth with the chin, which falls as it opens.
+All of one size, whatever the face does: else the hole would tell it."""
 
 
 class Networks(NamedTuple):
@@ -105,7 +105,7 @@ def lenders(key: PRNGKeyArray, batch: int, roles: Sequence[str], same: float) ->
     """Who lends a feature to whom.
 
     Of identities, a picture of one half of the batch and one of the other; of the next role, of its quarters, and so
-    on: no picture has two features of the same other picture.
+    on: no picture has two features of the same other picture. If i lends to j, j lends to i.
 
     Args:
         key: decides on the pairs that lend nothing.
@@ -126,8 +126,26 @@ def lenders(key: PRNGKeyArray, batch: int, roles: Sequence[str], same: float) ->
 
 
 def lent(features: Features, by: Lenders) -> dict[str, Float[Array, "b d"]]:
-    """The feature that each picture is lent, by role."""
-    return {role: vectors[by[role]] for role, vectors in features.items()}
+    """The feature that each picture is lent, by role; its own where nobody lends it."""
+    return {
+        role: vectors[by[role]] if role in by else vectors for role, vectors in features.items()
+    }
+
+
+def neighbours(batch: int, each: int) -> Lenders:
+    """Of each picture of a batch another one of the same person, which lends the identity (choice).
+
+    What an identity says of its own picture beside the person, no other one will say: whoever learns to use that makes
+    worse faces of what others lend.
+
+    Args:
+        batch: number of pictures.
+        each: pictures of each person, which lie side by side; nothing is lent if there is only one.
+    """
+    if each == 1:
+        return {}
+    others = np.roll(np.arange(batch).reshape(-1, each), 1, axis=1)
+    return {"identity": others.reshape(-1)}
 
 
 def losses(
@@ -139,6 +157,7 @@ def losses(
     images: Images,
     landmarks: Float[Array, "b 68 2"],
     by: Lenders,
+    itself: Lenders,
     risen: Mapping[str, Float[Array, ""]],
 ) -> tuple[Float[Array, ""], Terms]:
     """The sum that both sides go down, each with its own weights, and its terms, all means over the batch.
@@ -156,6 +175,7 @@ def losses(
         images: in [0, 1].
         landmarks: of their faces, in pixels; read if something is hidden.
         by: who lends features to whom.
+        itself: who lends features by which a picture is to be as it is: others of the same person.
         risen: how far the weights of "features" and "adversarial" have risen, 0 to 1.
     """
     mask = networks.mask(landmarks)
@@ -167,7 +187,9 @@ def losses(
 
     # Every picture as itself
     maps, own = encode(images), read(images)
-    terms["reconstruction"] = attributes.apart(generate(maps, own).images, images, counts)
+    terms["reconstruction"] = attributes.apart(
+        generate(maps, lent(own, itself)).images, images, counts
+    )
 
     # Every picture with what others lend it
     wanted = lent(own, by)

@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from data_pipelines import datasets, sources
+from faceswap_jax.faces import align
 from faceswap_jax.ops import precision
 from faceswap_jax.state import State
 
@@ -92,6 +93,7 @@ class Synthesis:
         alignment: how the faces that it reads are cut, one of `faces.align.ALIGNMENTS`.
         resolution: side of its images in pixels.
         placement: "blended" into the performer's frame, or "whole", a picture of its own.
+        outline: of the part that is blended, one of `faces.align.OUTLINES`, unless another is asked for.
         inputs: names of the fields of `inference.generator.Faces` that it reads, e.g. ("crops",).
         personas: whom it knows by name; () if it takes anybody's pictures.
         images: (variables, identity, inputs, shift) -> images [batch, r, r, 3] in [0, 1]. `inputs` has the arrays of
@@ -134,6 +136,7 @@ class Synthesis:
     relative: bool = False
     sample: Callable[..., Array] | None = None
     drawn: int = 0
+    outline: str = align.DEFAULT_OUTLINE
 
 
 def decoded(latents: Callable[..., Array], decode: Callable[..., Array]) -> Callable[..., Array]:

@@ -81,27 +81,31 @@ class OpenSetTask(FaceTask):
         )
 
 
-def with_identities(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+def with_identities(config: ml_collections.ConfigDict, least: int = 1) -> ml_collections.ConfigDict:
     """The config with the identities to train on, as `trained_identities` tells them, and as `with_data` leaves it."""
     data = datasets.open_data(config.data)
-    return with_data(config, identities=trained_identities(data, config.data.held_out))
+    return with_data(config, identities=trained_identities(data, config.data.held_out, least))
 
 
-def trained_identities(data: Mapping[str, PersonaSource], held_out: float) -> tuple[str, ...]:
+def trained_identities(
+    data: Mapping[str, PersonaSource], held_out: float, least: int = 1
+) -> tuple[str, ...]:
     """Names of the identities to train on; the last ones are held out, at least two of each.
 
     Args:
         data: records of each identity.
         held_out: fraction of the identities that is never trained on.
+        least: records that an identity needs to be trained on.
 
     Raises:
         InputError: there are too few.
     """
-    names = [name for name, source in data.items() if len(source)]
+    names = [name for name, source in data.items() if len(source) >= least]
     trained = len(names) - max(round(held_out * len(names)), 2)
     if trained < 2:
+        pictures = "pictures" if least == 1 else f"{least} pictures or more"
         raise InputError(
-            f"The data have {len(names)} identities with pictures, but two to train on and two to hold out are "
+            f"The data have {len(names)} identities with {pictures}, but two to train on and two to hold out are "
             "needed; add more."
         )
     return tuple(names[:trained])

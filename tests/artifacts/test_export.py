@@ -60,6 +60,7 @@ def test_an_export_tells_what_it_wrote_and_how_near_it_is(artifact):
     assert all(found < 1e-4 for kind in manifest.parity.values() for found in kind.values())
     assert manifest.formats[STABLEHLO]["platforms"] == ["cpu", "cuda", "tpu"]
     card = (artifact / "README.md").read_text()
+    assert "lent by others" not in card
     assert "ada, ben" in card and "| ONNX | " in card and "`weights` float32 [2]" in card
     names = {path.relative_to(artifact).as_posix() for path in artifact.rglob("*.*")}
     assert names == {*manifest.files, "artifact.json"}

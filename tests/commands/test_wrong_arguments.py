@@ -29,7 +29,7 @@ def test_wrong_commands(refused):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_is_missing_is_named_beside_the_usage(refused, name):
     command = COMMANDS[name]
-    given = ("blend", "outline", "formats", "precision")  # by default
+    given = ("blend", "formats", "precision")  # by default
     flags = [f"--{flag}" for flag in command.required if name != "demo" and flag not in given]
     arguments = ["one", "two"] if command.inputs[1] == 0 else []
     if flags or arguments or command.inputs[0]:

@@ -157,6 +157,16 @@ def test_frames_without_a_face_are_not_compared(large, pictures, tmp_path, capfd
     assert np.isfinite(likeness.values["yaw"]).all()
     assert f"3 of {SEEN} pairs of frames" in capfd.readouterr().err
 
+    # Faces that were found upside down are told.
+    turned = tmp_path / "turned.mp4"
+    turned.symlink_to(folder / "ada.mp4")
+    landmarker = SidecarLandmarker(sidecar_path(beginning))
+    faces = {number: landmarker(None, number)[0].landmarks for number in range(3)}
+    faces[1] = 2 * faces[1].mean(0) - faces[1]
+    write_landmarks(sidecar_path(turned), faces)
+    compare(pictures / "ada.png", turned)
+    assert "In 1 of 3 pairs one face stands on its head" in capfd.readouterr().err
+
     end = with_faces(folder / "ada.mp4", tmp_path / "end.mp4", [SEEN - 1])
     with pytest.raises(InputError, match=r"At no time do .*beginning.mp4 and .*end.mp4 both show"):
         compare(beginning, end)

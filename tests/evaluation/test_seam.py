@@ -16,7 +16,7 @@ def landmarks(x: float = 100.0, scale: float = 0.6, degrees: float = 0.0) -> np.
 
 
 def seam_ratio(frames: np.ndarray, target: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return seam_ratios({"": frames}, target, points)[""]
+    return seam_ratios({"": frames}, target, points, "hull")[""]
 
 
 def band(polygon: np.ndarray) -> int:

@@ -23,7 +23,7 @@ def test_one_reading_makes_the_files_that_swapping_one_by_one_makes(clips, tmp_p
     # One frame shows no face.
     faces = {i: face for i, face in person.faces.items() if i != 3}
     person = Person([Track(list(faces), list(faces.values()))])
-    generator = Darkening(lambda crops: 255 - crops, 32)
+    generator = Darkening(lambda crops: 255 - crops, 32, outline="wide")
     replacements = [Replacement(person, identity) for identity in (1, 3)]
     results = [
         {m: tmp_path / f"{replacement.identity}_{m}.mp4" for m in METHODS}

@@ -91,11 +91,11 @@ def test_the_ceiling_is_cut_as_the_generator_cuts(large, alignment):
     world = PuppetWorld(folder, PuppetClips.load(folder))
     landmarks = world.landmarks(folder / "ben.mp4")[0]
     perfect, target = smooth_picture(192, 192), smooth_picture(192, 192, phase=2)
-    ceiling = Ceiling(alignment, 16, landmarks[None])
+    ceiling = Ceiling(alignment, 16, "hull", landmarks[None])
     made, multiband = ceiling(target, perfect, landmarks, ["none", "multiband"])
     face = align.cut_face(perfect, landmarks, 16, alignment)
     side = blend_side([landmarks], alignment, 16)
-    alone = put_face(target, face, landmarks, alignment, side, "multiband")
+    alone = put_face(target, face, landmarks, alignment, side, "multiband", "hull")
     np.testing.assert_array_equal(multiband, alone)
     transform = align.alignment_transform(landmarks, 16, alignment)
     # Beyond the face it is the target.

@@ -26,14 +26,14 @@ from faceswap_jax.parallel.batches import put
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.registry import task_class
 from faceswap_jax.train import train
-from tests.support.frozen import WRITERS, write_networks
+from tests.support.frozen import write_networks
 from tests.support.tiny_run import rows
 
 RENEW = "If this is meant: python -m tests.experiments.test_experiments"
 ROOT, GOLDEN = Path(__file__).parents[2], Path(__file__).with_name("golden")
 FILES = {file.stem: file for file in sorted((ROOT / "experiments").glob("[!_]*.py"))}
 PERSONAS, SIDE = 4, 16  # of the data: two to train the embedder on and two to hold out; pixels
-ALIGNMENTS = ("eyes", "ffhq")  # of the systems in a generator's latent space
+ALIGNMENTS = ("eyes", "stable", "ffhq")  # of the systems that are given frozen networks
 
 # What makes a run of an experiment tiny, by its task, or by its network: sizes and numbers only. Its losses, orders and
 # rates stay.
@@ -90,8 +90,6 @@ def write_data(folder: Path) -> Path:
     """Records of a few puppets, as `faceswap prepare` would make them, and runs of frozen networks."""
     sizes = {"frames": 2, "rate": 2.0, "resolution": SIDE}
     write_records(folder, 0, range(PERSONAS), range(1), **sizes, together=2)
-    for role, write in WRITERS.items():
-        write(folder / role)
     for alignment in ALIGNMENTS:
         write_networks(folder / alignment, alignment)
     return folder
@@ -107,7 +105,7 @@ def experiment(name: str, data: Path) -> ml_collections.ConfigDict:
             config.fakes[system] = (str(data),)
     for role, path in config.get("features", {}).items():
         if path:
-            config.features[role] = str(data / role)
+            config.features[role] = str(data / config.alignment / role)
     for role, path in config.get("networks", {}).items():
         if path:
             written = "identity" if role == "sets" else role

@@ -111,6 +111,15 @@ def test_the_outline_with_the_forehead_holds_brows_that_were_raised_by_their_dis
     assert not any(outside("forehead")) and any(outside("hull"))
 
 
+def test_the_wide_outline_is_the_hull_grown_and_the_hull_has_landmarks_as_corners():
+    landmarks = face_landmarks()
+    hull, wide = (align.face_polygon(landmarks, outline) for outline in ("hull", "wide"))
+    assert cv2.contourArea(wide) == pytest.approx(1.3**2 * cv2.contourArea(hull), rel=1e-4)
+    assert all(cv2.pointPolygonTest(wide, tuple(map(float, corner)), True) > 0 for corner in hull)
+    jaw = {tuple(point) for point in landmarks[:17].astype(np.float32)}
+    assert len(jaw & {tuple(corner) for corner in hull}) > 8
+
+
 def test_polygon_moves_with_the_face():
     pose = similarity(0.8, 30, 100, 90)
     moved = align.face_polygon(align.transform_points(face_landmarks(), pose))

@@ -46,7 +46,7 @@ def blended(generator, frames, people, method="none", count=None):
     count = Count() if count is None else count
     replacements = [Replacement(person, None) for person in people]
     generated = clip.generate_frames(generator, replacements, iter(frames), count)
-    return list(clip.blended_frames(generated, replacements, generator, method))
+    return list(clip.blended_frames(generated, replacements, generator, method, "hull"))
 
 
 @pytest.mark.parametrize("alignment", ["eyes", "stable", "box"])
@@ -88,7 +88,7 @@ def test_several_roles_go_through_one_pass(frames, person):
     replacements = [Replacement(person, 0), Replacement(one_person(beside), 255)]
     painter, count = Painter(np.copy, 32), Count()
     generated = clip.generate_frames(painter, replacements, iter(wide), count)
-    results = list(clip.blended_frames(generated, replacements, painter, "none"))
+    results = list(clip.blended_frames(generated, replacements, painter, "none", "hull"))
 
     assert count == Count(FRAMES, 0)
     for before, after in zip(wide, results, strict=True):
@@ -170,8 +170,8 @@ def test_a_mask_leaves_every_pixel_between_the_frame_and_the_whole_face(frames, 
     # Edges at which interpolation overshoots
     mask[::8] = mask[1::8] = 1
 
-    whole = clip.put_face(image, generated, landmarks, "eyes", 128, "none")
-    partly = clip.put_face(image, generated, landmarks, "eyes", 128, "none", mask=mask)
+    whole = clip.put_face(image, generated, landmarks, "eyes", 128, "none", "hull")
+    partly = clip.put_face(image, generated, landmarks, "eyes", 128, "none", "hull", mask)
     assert (partly >= np.minimum(image, whole) - 1.0).all()
     assert (partly <= np.maximum(image, whole) + 1.0).all()
     assert (partly != image).any() and (partly != whole).any()
@@ -188,6 +188,16 @@ def test_only_the_outline_changes(frames, person, outline):
     inside = align.polygon_mask(polygon, SIZE, SIZE) > 0
     assert not changed[~inside].any()
     assert changed[inside].mean() > 0.5
+
+
+def test_the_outline_is_the_generators_unless_another_is_asked_for(path, person, tmp_path):
+    wide = PixelGenerator(np.invert, 32, outline="wide")
+    written = []
+    for outline in (None, "wide", "hull"):
+        output = tmp_path / f"{outline}.mp4"
+        clip.swap_clip(wide, [Replacement(person, None)], path, output, "none", outline)
+        written.append(output.read_bytes())
+    assert written[0] == written[1] != written[2]
 
 
 def test_whole_frames_bridge_missing_faces(frames):

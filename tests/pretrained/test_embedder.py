@@ -160,6 +160,7 @@ def test_wrong_places_are_told(tmp_path):
         (tmp_path / "comb", "holds a run of 'autoencoder', which trains no embedder"),
         (tmp_path, "holds no run"),
         (tmp_path / "nothing.onnx", "There is no file"),
+        (tmp_path / "nothing", "neither a run nor a file"),
         (tmp_path / "net.safetensors", "'layer1.0.conv1.weight' is missing"),
     ):
         with pytest.raises(InputError, match=message):

@@ -164,6 +164,17 @@ def test_no_run(tmp_path):
             status(folders)
 
 
+def test_an_artifact_is_no_run(workdir):
+    model = workdir.parent / "model"
+    shutil.copytree(workdir, model)
+    (model / "artifact.json").write_text("{}")
+    with pytest.raises(InputError, match=f"'{model}', an artifact, holds no run"):
+        status([model])
+    for folders in ([workdir, model], [workdir.parent]):
+        (line,) = status(folders).splitlines()
+        assert line.startswith(f"{workdir}: ")
+
+
 def test_it_starts_no_jax(workdir):
     code = (
         "import sys; from faceswap_jax import cli;"

@@ -135,7 +135,7 @@ def test_wrong_lenders_are_told(generator, clips, stills, faceless, tmp_path):
         (clip, {"expression": [tmp_path / "gone.png"]}, "gone.png does not exist"),
         (clip, {"expression": [photo], "identity": [faceless]}, "faceless.png shows no face"),
         (clip, {"expression": [photo], "persona": "ada"}, "knows nobody by name"),
-        (clip, {}, "a --persona, or pictures of somebody"),
+        (clip, {}, "Say who lends what: .* for --identity or --expression"),
     ):
         persona = roles.pop("persona", None)
         output = tmp_path / f"out{target.suffix}"
@@ -156,6 +156,8 @@ def test_who_can_be_lent_no_expression_says_so(clips, stills, tmp_path):
 
 def test_an_artifact_of_the_weights_takes_an_expression_too(lending, stills, tmp_path):
     export(lending, tmp_path / "model", None, ["safetensors"], "float32", None)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "| expression | lent by others, in safetensors alone |" in card
     photo = stills / "ben" / "7.png"
     results = []
     for model in (lending, tmp_path / "model"):

@@ -71,7 +71,7 @@ def test_a_record_is_the_picture_with_the_identity_that_was_lent(made, generator
     crop = aligned_crop(given, SIDE, "eyes")
     (image,) = generator(identity, Faces(crops=crop[None]))
     side = blend_side([given.landmarks], "eyes", SIDE)
-    whole = put_face(given.image, image, given.landmarks, "eyes", side, "multiband")
+    whole = put_face(given.image, image, given.landmarks, "eyes", side, "multiband", "wide")
     assert np.abs(whole.astype(int) - given.image).max() > 10
     stored = decode(encode(replace(given, image=whole)))
     np.testing.assert_allclose(record.image, stored.image, atol=2)

@@ -17,6 +17,7 @@ class PixelGenerator:
     resolution: int
     alignment: str = "eyes"
     placement: str = "blended"
+    outline: str = "hull"
     inputs: tuple[str, ...] = ("crops",)
     sound_window: int = 1600
     personas: tuple[str, ...] = ("ada", "ben")

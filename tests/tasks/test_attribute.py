@@ -26,7 +26,8 @@ from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained.features import FEATURES
 from faceswap_jax.tasks.attribute import AVERAGED, OPTIMIZERS, Task
-from faceswap_jax.tasks.attribute_losses import face_sizes, lenders, lent, losses
+from faceswap_jax.tasks.attribute_losses import face_sizes, lenders, lent, losses, neighbours
+from faceswap_jax.tasks.open_set import with_identities
 from faceswap_jax.train import train
 from tests.support.frozen import EXPRESSION, IDENTITY, WRITERS
 from tests.support.small_comb import one_device
@@ -120,6 +121,7 @@ def test_every_term_is_the_sources_and_the_weights_are_those_of_the_config(given
         x,
         LANDMARKS,
         by,
+        {},
         {"features": 0.25, "adversarial": 0.5},
     )
     expected, made = jax.jit(partial(by_hand, task))(state, x, by)
@@ -139,6 +141,55 @@ def test_every_term_is_the_sources_and_the_weights_are_those_of_the_config(given
     np.testing.assert_allclose(found["loss"], weighted, rtol=1e-4)
     # Half of the penalty, which counts for two steps
     np.testing.assert_allclose(total, weighted + against + 0.5 * 0.5 * 2 * slopes, rtol=1e-4)
+
+
+def test_a_picture_is_made_as_it_is_by_the_identity_of_another_one_of_the_same_person(
+    given, images
+):
+    task, state = given
+    itself = neighbours(BATCH, 2)
+    np.testing.assert_array_equal(itself["identity"], [1, 0, 3, 2, 5, 4, 7, 6])
+    np.testing.assert_array_equal(neighbours(6, 3)["identity"], [2, 0, 1, 5, 3, 4])
+    assert neighbours(BATCH, 1) == {}
+    by = lenders(jax.random.key(0), BATCH, list(task.networks.frozen), 0.0)
+    for lending in by.values():
+        assert (lending // 2 != np.arange(BATCH) // 2).all()
+
+    x, frozen = x_of(images), state.extras["features"]
+    _, terms = jax.jit(partial(losses, task.networks, task.config.loss, False))(
+        state.params, frozen, x, LANDMARKS, by, itself, {}
+    )
+    own = task.networks.read(frozen, x)
+    features = {**own, "identity": own["identity"][itself["identity"]]}
+    maps = task.networks.encode(state.params, x, None)
+    made = task.networks.generate(state.params, maps, features).images
+    expected = ((2 * made - 2 * x) ** 2).mean() / 2
+    np.testing.assert_allclose(terms["reconstruction"], expected, rtol=1e-3)
+    made = task.networks.generate(state.params, maps, own).images
+    by_own = ((2 * made - 2 * x) ** 2).mean() / 2
+    assert abs(by_own / expected - 1) > 0.003
+
+    # The step does so where people have two pictures.
+    batch = {"image": images, "landmarks": LANDMARKS}
+    for each, wanted in ((1, by_own), (2, expected)):
+        stepping = Task(config(**{"data.pictures": each}))
+        _, metrics = jax.jit(stepping.steps(task.phases[0])["train"])(state, batch)
+        np.testing.assert_allclose(metrics["reconstruction"], wanted, rtol=1e-3)
+
+
+def test_people_have_so_many_pictures_in_a_batch():
+    task = Task(with_identities(config(**{"data.pictures": 2})))
+    (phase,) = task.phases
+    batch = task.train_data(phase, 0, 1)[0]
+    assert batch["image"].shape[0] == BATCH
+    people = [record.split(":")[0] for record in batch["record"]]
+    assert people[::2] == people[1::2]
+    assert (batch["image"][::2] != batch["image"][1::2]).any((1, 2, 3)).all()
+    with pytest.raises(
+        InputError, match=r"8 images, 2 of each person, .* 8 hosts; .* multiple of 16"
+    ):
+        task.train_data(phase, 0, 8)
+    assert task.eval_data(phase, 0, 1)[0]["image"].shape[0] == task.config.data.test
 
 
 def test_attributes_are_not_read_where_features_shall_say_what_is_there(images):
@@ -190,7 +241,7 @@ def test_pictures_are_to_be_right_above_all_where_they_are_hidden(given, images)
         c = task.config.loss.copy_and_resolve_references()
         c.hidden = more
         _, terms = jax.jit(partial(losses, networks, c, False))(
-            state.params, state.extras["features"], x, LANDMARKS, by, {}
+            state.params, state.extras["features"], x, LANDMARKS, by, {}, {}
         )
         expected = (squares * np.where(mask == 0, 1 + more, 1)).mean()
         np.testing.assert_allclose(terms["reconstruction"], expected, rtol=1e-3)
@@ -211,7 +262,7 @@ def test_no_feature_is_asked_to_be_nearer_than_enough(given, images):
         c = task.config.loss.copy_and_resolve_references()
         c.enough[role] = enough
         _, terms = jax.jit(partial(losses, task.networks, c, False))(
-            state.params, frozen, x, LANDMARKS, by, {}
+            state.params, frozen, x, LANDMARKS, by, {}, {}
         )
         expected = np.maximum(distances - enough, 0).mean()
         assert 0 < expected < distances.mean() - enough / 2
@@ -226,7 +277,7 @@ def test_each_side_goes_down_its_own_loss_alone(given, images):
         frozen = state.extras["features"]
         x = x_of(images)
         _, terms = losses(
-            task.networks, task.config.loss, False, params, frozen, x, LANDMARKS, by, {}
+            task.networks, task.config.loss, False, params, frozen, x, LANDMARKS, by, {}, {}
         )
         return terms[name]
 
@@ -253,9 +304,9 @@ def test_the_encoder_learns_nothing_from_what_it_sees_of_attributes_itself(given
 
     def term(encoder):
         params = state.params | {"encoder": encoder}
-        return losses(task.networks, task.config.loss, False, params, frozen, x, LANDMARKS, by, {})[
-            1
-        ]["attributes"]
+        return losses(
+            task.networks, task.config.loss, False, params, frozen, x, LANDMARKS, by, {}, {}
+        )[1]["attributes"]
 
     def of_generator(encoder):
         maps = attribute.encode(model, {"encoder": encoder}, x)
@@ -415,6 +466,12 @@ def test_the_preview_shows_roles_result_and_masks(given, images, batch):
             "config.loss.adversary is 'wasserstein'; choose cross_",
         ),
         ({"loss.cycle": -1.0}, "config.loss.cycle is -1.0; give 0 or more"),
+        ({"data.pictures": 0}, "config.data.pictures is 0; give 1 or more"),
+        ({"data.pictures": 4}, "config.batch is 8; give a multiple of 16"),
+        (
+            {"data.pictures": 2, "features.identity": ""},
+            "config.data.pictures is 2, but .* config.features.identity; set",
+        ),
         ({"model.hidden": ("ears",)}, "config.model.hidden has 'ears'; the places are eyes, nose"),
     ],
 )

@@ -18,14 +18,15 @@ def batches_of(sampler, **settings):
     sources = [
         numbered(4, 1, 4),
         numbered(2, 5, first=10, persona="b"),
-        numbered(1, first=20, persona="c"),
+        numbered(1, 1, first=20, persona="c"),
     ]
     usual = {"fields": FIELDS, "seed": 1, "augmentation": STRONG, "resolution": 8}
     return made(sources, sampler, **usual | settings)
 
 
 SAMPLERS = pytest.mark.parametrize(
-    ("sampler", "axis"), [(Personas(), 1), (Identities(), 0), (Roles(3, 1, 2), 0)]
+    ("sampler", "axis"),
+    [(Personas(), 1), (Identities(), 0), (Identities(2), 0), (Roles(3, 1, 2), 0)],
 )
 
 

@@ -47,7 +47,8 @@ def puppets():
 
 
 @pytest.mark.parametrize(
-    ("sampler", "axes"), [(Personas(), (2, 4)), (Identities(), (4,)), (Roles(2, 1), (4, 2))]
+    ("sampler", "axes"),
+    [(Personas(), (2, 4)), (Identities(), (4,)), (Identities(2), (8,)), (Roles(2, 1), (4, 2))],
 )
 def test_shapes_and_types(sampler, axes):
     batch = first([numbered(3), numbered(5)], sampler, fields=FIELDS)

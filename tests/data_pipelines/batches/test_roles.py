@@ -74,6 +74,23 @@ def test_identities_take_turns_and_show_each_record_once_before_they_repeat_one(
         assert len(own) == 1 or len({tuple(epoch) for epoch in epochs.tolist()}) > 1
 
 
+def test_frames_of_an_identity_are_different_and_side_by_side():
+    sources = people()[:2]
+    dataset = made(sources, Identities(3), batch=8, resolution=8, fields=("image", "identity"))
+    shown = np.concatenate([numbers(dataset[step]) for step in range(8)]).reshape(-1, 3)
+    who = dataset[0]["identity"].reshape(-1, 3)
+    assert (who == who[:, :1]).all() and set(who[:, 0]) == {0, 1}
+    assert all(len({OWNER[number] for number in own}) == 1 for own in shown.tolist())
+    assert all(len(set(own)) == 3 for own in shown.tolist())
+    # Of the whole identity, whatever the track
+    assert {number for own in shown[:, 1:] for number in own.tolist()} == {
+        *range(8),
+        *range(10, 14),
+    }
+    with pytest.raises(InputError, match="Persona c has only 1 of 3 images"):
+        made(people(), Identities(3))
+
+
 def test_source_and_driving_frames_are_of_one_track_and_the_others_of_another_identity():
     fields = ("image", "identity", "record")
     batch = made(people(), PAIR, batch=3000, resolution=8, seed=1, fields=fields)[0]
