@@ -1,6 +1,6 @@
 """What becomes of what others lend, step by step: is it read, may it be made, is it made?
 
-    python -m experiments.benchmarks.lent --workdir runs/attribute [--first_persona 2300] [--people 6] [--frames 30]
+    python -m experiments.benchmarks.lent --workdir runs/attribute [--first_persona 990] [--people 6] [--frames 30]
 
 For a run of MC-AAD whose networks read identities and expressions, and for puppets that it has never seen, each of whom
 is lent those of the next one. Two tables:
@@ -22,6 +22,7 @@ import numpy as np
 from absl import app, flags
 from jaxtyping import Float
 
+from data_pipelines.puppets.dataset import PuppetClips
 from data_pipelines.puppets.renderer import Frame
 from data_pipelines.puppets.tracks import Cast, Take, truth
 from experiments.benchmarks.measuring import print_table, silence_orbax
@@ -36,7 +37,7 @@ from faceswap_jax.tasks.registry import load_task
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 WORLD = flags.DEFINE_integer("world_seed", 7, "Of the puppets.")
-FIRST = flags.DEFINE_integer("first_persona", 2_300, "Of those that the run has never seen.")
+FIRST = flags.DEFINE_integer("first_persona", 990, "Of those that the run has never seen.")
 PEOPLE = flags.DEFINE_integer("people", 6, "How many there are.", lower_bound=2)
 FRAMES = flags.DEFINE_integer("frames", 30, "Of each.", lower_bound=3)
 
@@ -95,8 +96,9 @@ class Lending:
 
 def main(_: Sequence[str]) -> None:
     silence_orbax()
-    run = Lending(Path(WORKDIR.value))
     people = range(FIRST.value, FIRST.value + PEOPLE.value)
+    _check_unknown(Path(WORKDIR.value), people)
+    run = Lending(Path(WORKDIR.value))
     prices: dict[str, list[list[float]]] = {}
     followed: dict[str, list[np.ndarray]] = {}
 
@@ -140,6 +142,17 @@ def main(_: Sequence[str]) -> None:
         means = np.stack([np.nanmean(values, 0) for values in followed.values()], 1)
         rows = [[measure, *_numbers(row, 2)] for measure, row in zip(MEASURES, means, strict=True)]
         print_table(["read off", *followed], rows, title="The lender's, followed", width=80)
+
+
+def _check_unknown(workdir: Path, people: Sequence[int]) -> None:
+    """Ends the program if the run was trained on one of these puppets."""
+    trained = configs.load(workdir / "config.json").identities
+    clips = PuppetClips.regular(WORLD.value, people, [TRACK], frames=1, size=SIDE, rate=RATE).clips
+    known = sorted({clip.name for clip in clips} & set(trained))
+    if known:
+        raise app.UsageError(
+            f"{', '.join(known)} are trained on; name the first of others by --first_persona."
+        )
 
 
 def _render(cast: Cast) -> Frame:

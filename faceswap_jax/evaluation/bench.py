@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from data_pipelines.clips import Clip
 from data_pipelines.puppets.dataset import CLIPS, PuppetClips
 from data_pipelines.records import MANIFEST
 from faceswap_jax import config as configs
@@ -25,6 +26,7 @@ from faceswap_jax.evaluation.wanted import Pair, pairs_by_role, pairs_of
 from faceswap_jax.faces import blend
 from faceswap_jax.faces.picture import save_grid
 from faceswap_jax.files import make_folder
+from faceswap_jax.inference.audience import tell
 from faceswap_jax.inference.generator import Generator
 from faceswap_jax.reporting.board import Board
 
@@ -91,6 +93,7 @@ def evaluate(
             )
         control = _find_control(workdir, generator)
         judge = open_judge(data, are_puppets, embedder)
+        _tell_of_known(workdir, generator, judge.clips())
         actors = read_actors(judge.clips(), [generator])
         # Whether it can be written is told before the work.
         make_folder(output)
@@ -100,6 +103,7 @@ def evaluate(
         tables = driven.items()
     else:
         bench = _open_bench(data, are_puppets, embedder, bool(generator.roles), detector)
+        _tell_of_known(workdir, generator, bench.clips)
         pairs = _pairs(workdir, data, generator, bench)
         tables = _score_tables(bench, generator, pairs, methods, output)
 
@@ -131,6 +135,19 @@ def check_folder(data: Path, embedder: Path | None) -> bool:
             f"'{data}' holds prepared faces; give a folder with clips of each person, as 'faceswap prepare' takes them."
         )
     return False
+
+
+def _tell_of_known(workdir: Path, generator: Generator, clips: Sequence[Clip]) -> None:
+    """Says which people of the clips a run that takes anybody may have been trained on, as their names tell."""
+    if generator.personas:
+        return
+    trained = configs.load(workdir / "config.json").get("identities", ())
+    known = sorted({clip.persona for clip in clips} & set(trained))
+    if known:
+        tell(
+            f"{', '.join(known)}: people of these names were trained on. If these are they, the scores say nothing of "
+            "people never seen."
+        )
 
 
 def _pairs(workdir: Path, data: Path, generator: Generator, bench: Bench) -> dict[str, list[Pair]]:

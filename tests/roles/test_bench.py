@@ -3,15 +3,19 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from data_pipelines.clips import Clip
 from data_pipelines.puppets.clips import write_clip
 from data_pipelines.puppets.dataset import PuppetClip
-from faceswap_jax.evaluation.bench import SHOWN, evaluate
+from faceswap_jax.evaluation.bench import SHOWN, _tell_of_known, evaluate
 from faceswap_jax.faces.picture import read_picture
+from faceswap_jax.inference.trained import load
 from tests.support.frozen import write_detector
 from tests.support.puppets import describe_clips
+from tests.support.tiny_attribute import write_run
 from tests.support.tiny_run import FRAMES, RATE, SIZE
 
 METHOD = ("none",)
@@ -70,3 +74,12 @@ def test_a_role_changes_what_is_expected_of_a_face(output):
 def test_roles_make_different_results(output):
     made = {path.read_bytes() for path in output.glob("*/clips/ada.mp4_*")}
     assert len(made) == 6
+
+
+def test_people_who_may_have_been_trained_on_are_told(tmp_path, capfd):
+    workdir = write_run(tmp_path / "run", identities=("ada", "ben"))
+    for name, told in (("ada", "ada: people of these names were trained on"), ("eve", "")):
+        clips = [Clip(Path("a.mp4"), name, "a"), Clip(Path("b.mp4"), "zoe", "b")]
+        _tell_of_known(workdir, load(workdir), clips)
+        said = capfd.readouterr().err
+        assert said.startswith(told) and bool(said) == bool(told)
