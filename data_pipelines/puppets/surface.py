@@ -20,7 +20,7 @@ import numpy as np
 
 from data_pipelines.puppets.camera import Camera, Field, Points, Pose, VectorField, Window
 
-# Newton steps of every second ray, of all rays, of those that try again, and of single rays.
+# Newton steps of every second ray, of all rays, of those that try again (single ones too), and of single rays.
 _COARSE_STEPS = 7
 _FINE_STEPS = 3
 _RETRY_STEPS = 8
@@ -95,6 +95,11 @@ class Surface:
         start = _entry(parts[: self.solids], origins.shape[:1])
         start[np.isinf(start)] = np.nan
         depth, field = self.walk(a, b, c, start, _POINT_STEPS)
+
+        # A ray that grazes a part may have spent its long steps there: on from where it is, with long ones again.
+        missed = field < _CONTACT
+        rest = (x[:, missed] for x in (a, b, c))
+        depth[missed], field[missed] = self.walk(*rest, depth[missed], _RETRY_STEPS)
         depth[field < _CONTACT] = np.nan
         return origins + depth[:, None] * directions
 

@@ -70,9 +70,18 @@ def host_slice(mesh: Mesh) -> tuple[int, int]:
 
 
 def wait_for_all(what: str) -> None:
-    """Waits until every process has come to the same point, which `what` names."""
-    if jax.process_count() > 1:
+    """Waits until every process has come to the same point, which `what` names.
+
+    Raises:
+        JobError: one has ended meanwhile.
+    """
+    if jax.process_count() == 1:
+        return
+    try:
         multihost_utils.sync_global_devices(what)
+    except jax.errors.JaxRuntimeError as error:
+        raise_if_lost(error)
+        raise
 
 
 def raise_if_lost(error: Exception) -> None:

@@ -1,6 +1,7 @@
 """Tasks that learn from some people and are judged by others, whom they have never seen."""
 
 import abc
+import re
 from collections.abc import Mapping, Sequence
 
 import grain
@@ -92,6 +93,8 @@ def trained_identities(
 ) -> tuple[str, ...]:
     """Names of the identities to train on; the last ones are held out, at least two of each.
 
+    Numbers in names count as such: puppet999 is before puppet1000.
+
     Args:
         data: records of each identity.
         held_out: fraction of the identities that is never trained on.
@@ -101,6 +104,7 @@ def trained_identities(
         InputError: there are too few.
     """
     names = [name for name, source in data.items() if len(source) >= least]
+    names.sort(key=_with_numbers)
     trained = len(names) - max(round(held_out * len(names)), 2)
     if trained < 2:
         pictures = "pictures" if least == 1 else f"{least} pictures or more"
@@ -109,3 +113,9 @@ def trained_identities(
             "needed; add more."
         )
     return tuple(names[:trained])
+
+
+def _with_numbers(name: str) -> list[str | int]:
+    """What names are sorted by: texts and numbers by turns."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]

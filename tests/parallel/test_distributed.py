@@ -158,8 +158,8 @@ def test_a_failure_of_one_process_ends_the_job(job):
     (folder := job.folder / "taken").mkdir()
     with locked(folder):
         code, text = job("taken", 2, 1).end()
-    assert code == 2 and "Another process is writing" in text
-    assert "so the others are stopped" in text
+    assert code == 2, text
+    assert "Another process is writing" in text and "so the others are stopped" in text
 
 
 @pytest.mark.slow

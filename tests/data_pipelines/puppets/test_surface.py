@@ -5,6 +5,7 @@ import pytest
 
 from data_pipelines.puppets.camera import Camera, Pose
 from data_pipelines.puppets.surface import Ellipsoid, Surface, View
+from data_pipelines.puppets.tracks import Cast, Take, truth
 
 POSE = Pose(Pose.turn(12.0, -30.0, 8.0), np.array([0.1, -0.2, 0.3]))
 EGG = Ellipsoid((0.1, 0.0, -0.2), (0.8, 1.1, 0.6), 7.0)
@@ -75,3 +76,9 @@ def test_a_ray_that_grazes_a_near_part_goes_on_to_the_far_one():
     u, v = camera.rays(window)
     inside = np.hypot(u, v) * camera.distance < 1.0
     assert np.isfinite(view.cast(window))[inside].all()
+
+
+def test_single_rays_go_on_past_a_near_part_that_slows_them_down():
+    """Landmarks beside this puppet's chin, between the tip of the chin and the jaw."""
+    cast = Cast(4821, Take(4821, 0, 0), Take(4821, 0, 0), accessories=271937)
+    assert np.isfinite(truth(7, cast, 16, rate=1.0).landmarks).all()
