@@ -220,7 +220,7 @@ class Evaluate(Command):
     name = "evaluate"
     usage = (
         "(--workdir DIR | --model DIR --output DIR) --data DIR [--blend METHOD,...] [--embedder PATH] "
-        "[--detector DIR] [--protocol transfer [--beside DIR,...] [--action_units FILE]]"
+        "[--inception FILE] [--detector DIR] [--protocol transfer [--beside DIR,...] [--action_units FILE]]"
     )
     required = ("data", "blend")
 
@@ -240,6 +240,11 @@ class Evaluate(Command):
             "weights, .onnx or .safetensors. By default two networks, dlib's and SFace.",
             values,
         )
+        meaning = (
+            "File of Inception's weights, .npz or .safetensors, for KID of real clips, see docs/bench.md. By default "
+            "sets of faces are compared by what compares identities."
+        )
+        flags.DEFINE_string("inception", None, meaning, values)
         meaning = "Folder of a 'detector' run, which says how well it tells swapped faces from the real ones of --data."
         flags.DEFINE_string("detector", None, meaning, values)
 
@@ -273,7 +278,7 @@ class Evaluate(Command):
     def _by_protocol(self, model: Path, values: flags.FlagValues) -> None:
         from faceswap_jax.evaluation.protocol import evaluate_transfer
 
-        refuse(values, ("blend", "detector"), beside="--protocol")
+        refuse(values, ("blend", "detector", "inception"), beside="--protocol")
         evaluate_transfer(
             model,
             Path(values.data),
@@ -298,6 +303,7 @@ class Evaluate(Command):
             values.step,
             _path(values.output),
             _path(values.detector),
+            _path(values.inception),
         )
 
 

@@ -42,6 +42,7 @@ def evaluate(
     step: int | None = None,
     output: Path | None = None,
     detector: Path | None = None,
+    inception: Path | None = None,
 ) -> Path:
     """Shows every persona, or everybody who has a clip in the folder, with the performance of the clips, and scores it.
 
@@ -60,6 +61,7 @@ def evaluate(
         step: which checkpoint of the run, by its number of steps; the newest sound one if not given.
         output: folder for the results; `evaluation` in `workdir` if not given.
         detector: folder of a run of experiments/detector.py that tells swapped faces from the real ones of the folder.
+        inception: file of Inception's weights, see `pretrained.inception`: adds KID where there is no truth.
 
     Returns:
         A folder in `output`: scores.json and scores.md, grid.png, and the swapped clips. Of lent features it has a
@@ -69,12 +71,12 @@ def evaluate(
 
     Raises:
         InputError: there is no checkpoint, no clip, or no pair of a persona and somebody else's clip; a clip shows no
-            face; or the embedder, the detector, or the run's control, cannot be used.
+            face; or a network, or the run's control, cannot be used.
     """
     # What is wrong is said before anything is loaded or swapped.
     for method in methods:
         blend.check_method(method)
-    are_puppets = check_folder(data, embedder)
+    are_puppets = check_folder(data, embedder, inception)
     if detector:
         check_detector(detector)
     generator = load(workdir, step)
@@ -92,7 +94,7 @@ def evaluate(
                 "score clips of 'faceswap reenact' as config.fakes of experiments/detector.py."
             )
         control = _find_control(workdir, generator)
-        judge = open_judge(data, are_puppets, embedder)
+        judge = open_judge(data, are_puppets, embedder, inception=inception)
         _tell_of_known(workdir, generator, judge.clips())
         actors = read_actors(judge.clips(), [generator])
         # Whether it can be written is told before the work.
@@ -102,7 +104,8 @@ def evaluate(
             driven |= score_speech(generator, control, actors)
         tables = driven.items()
     else:
-        bench = _open_bench(data, are_puppets, embedder, bool(generator.roles), detector)
+        lends = bool(generator.roles)
+        bench = _open_bench(data, are_puppets, embedder, lends, detector, inception)
         _tell_of_known(workdir, generator, bench.clips)
         pairs = _pairs(workdir, data, generator, bench)
         tables = _score_tables(bench, generator, pairs, methods, output)
@@ -114,11 +117,11 @@ def evaluate(
     return output
 
 
-def check_folder(data: Path, embedder: Path | None) -> bool:
+def check_folder(data: Path, embedder: Path | None, inception: Path | None = None) -> bool:
     """Whether a folder holds puppets.
 
     Raises:
-        InputError: it holds no clips, or the embedder cannot be used with them.
+        InputError: it holds no clips, or the networks cannot be used with them.
     """
     if not data.is_dir():
         raise InputError(
@@ -128,6 +131,10 @@ def check_folder(data: Path, embedder: Path | None) -> bool:
         if embedder:
             raise InputError(
                 f"'{data}' holds puppets, whose identity the oracle reads; leave --embedder out."
+            )
+        if inception:
+            raise InputError(
+                f"'{data}' holds puppets, whose perfect results are known; leave --inception out."
             )
         return True
     if (data / MANIFEST).exists():
@@ -199,7 +206,12 @@ def _find_control(workdir: Path, generator: Generator) -> Control | None:
 
 # Imported where needed: puppets need the oracle, real clips MediaPipe and an identity network.
 def _open_bench(
-    data: Path, are_puppets: bool, embedder: Path | None, lends: bool, detector: Path | None
+    data: Path,
+    are_puppets: bool,
+    embedder: Path | None,
+    lends: bool,
+    detector: Path | None,
+    inception: Path | None,
 ) -> Bench:
     """The way to score the swapped clips of a folder; `lends`: of people who are lent features and keep all else."""
     if are_puppets:
@@ -208,11 +220,15 @@ def _open_bench(
         return PuppetBench(data, PuppetClips.load(data), lends, detector)
     from faceswap_jax.evaluation.without_truth import ClipBench
 
-    return ClipBench(data, embedder, detector)
+    return ClipBench(data, embedder, detector, inception)
 
 
 def open_judge(
-    data: Path, are_puppets: bool, embedder: Path | None, units: ActionUnits | None = None
+    data: Path,
+    are_puppets: bool,
+    embedder: Path | None,
+    units: ActionUnits | None = None,
+    inception: Path | None = None,
 ) -> Judge:
     """The way to score whole images of the people of a folder; `units` reads those of real ones, if they are wanted."""
     if are_puppets:
@@ -221,7 +237,7 @@ def open_judge(
         return WholePuppets(data, PuppetClips.load(data))
     from faceswap_jax.evaluation.whole_without_truth import WholeClips
 
-    return WholeClips(data, embedder, units)
+    return WholeClips(data, embedder, units, inception)
 
 
 def _publish(name: str, summary: Summary, scored: Scored, output: Path) -> None:

@@ -50,6 +50,9 @@ FOLLOWING: Mapping[str, Score] = {
 }
 """Scores of how a clip follows another's performance."""
 
+INCEPTION = "Inception"
+"""The judge who tells nobody's identity, but how far sets of faces are from each other."""
+
 ByJudge = Mapping[str, identity.Embeddings]
 """Embeddings of the same faces, by the name of the network that judges identity by them."""
 
@@ -82,15 +85,21 @@ class ClipWorld:
 
     Attributes:
         clips: whole ones.
-        judges: what embeds faces, by name: `embedder`, see `embedder.load`, or else dlib's network and SFace.
+        judges: what embeds faces, by name: `embedder`, see `embedder.load`, or else dlib's network and SFace; and
+            INCEPTION, if there is one.
         scores: of identity, by each judge, and of the performance.
     """
 
-    def __init__(self, folder: Path, embedder: Path | None = None):
+    def __init__(self, folder: Path, embedder: Path | None = None, inception: Path | None = None):
         """Finds the clips of a folder.
 
+        Args:
+            folder: of the clips.
+            embedder: what compares identities.
+            inception: file of Inception's weights; without it there is no KID.
+
         Raises:
-            InputError: there are none, or the embedder cannot be used.
+            InputError: there are none, or the embedder or Inception cannot be used.
         """
         inputs = [path for path in sorted(folder.iterdir()) if _is_input(path)]
         if not inputs:
@@ -100,11 +109,13 @@ class ClipWorld:
         found = find_clips(inputs).clips
         self.clips = [clip for clip in found if _is_whole_clip(clip)]
         self.clips += _sequences(found, {clip.persona for clip in self.clips})
-        self.judges: Mapping[str, FaceEmbedder]
+        self.judges: dict[str, FaceEmbedder]
         if embedder:
             self.judges = {embedder.resolve().name: identity.IResNetEmbedder(embedder)}
         else:
             self.judges = {"dlib": DlibEmbedder(), "SFace": SFaceEmbedder()}
+        if inception:
+            self.judges[INCEPTION] = identity.InceptionViews(inception)
         self.scores = _identity_scores(self.judges) | FOLLOWING
         self._people: dict[str, Person] = {}
         self._acting: dict[str, Acting] = {}
@@ -201,6 +212,10 @@ def identity_values(
     """
     values = {}
     for judge, embeddings in faces.items():
+        real = np.concatenate([own[judge], *(other[judge] for other in others)])
+        values[f"features by {judge}"] = np.array([identity.feature_distance(embeddings, real)])
+        if judge == INCEPTION:
+            continue
         near = identity.cosine(embeddings, identity.template(own[judge]))
         nearest = np.full(len(near), np.nan, np.float32)
         for other in others:
@@ -211,8 +226,6 @@ def identity_values(
         values[f"identity by {judge}"] = near
         reference = identity.template(performing[judge])
         values[f"performer by {judge}"] = identity.cosine(embeddings, reference)
-        real = np.concatenate([own[judge], *(other[judge] for other in others)])
-        values[f"features by {judge}"] = np.array([identity.feature_distance(embeddings, real)])
     return values
 
 
@@ -261,6 +274,12 @@ def _sequences(found: Iterable[Clip], shown: Set[str]) -> list[Clip]:
 def _identity_scores(judges: Iterable[str]) -> dict[str, Score]:
     scores = {}
     for judge in judges:
+        # An unbiased estimate may be negative.
+        distance = "KID" if judge == INCEPTION else "feature distance"
+        features = Score(f"{distance} ({judge})", "lower", 3, (-math.inf, math.inf))
+        if judge == INCEPTION:
+            scores[f"features by {judge}"] = features
+            continue
         scores[f"found by {judge}"] = Score(f"identity found (%, {judge})", "higher", 1, (0, 100))
         scores[f"identity by {judge}"] = Score(
             f"cosine to the persona ({judge})", "higher", 3, (-1, 1)
@@ -268,8 +287,5 @@ def _identity_scores(judges: Iterable[str]) -> dict[str, Score]:
         scores[f"performer by {judge}"] = Score(
             f"cosine to the performer ({judge})", "lower", 3, (-1, 1)
         )
-        # An unbiased estimate may be negative.
-        scores[f"features by {judge}"] = Score(
-            f"feature distance ({judge})", "lower", 3, (-math.inf, math.inf)
-        )
+        scores[f"features by {judge}"] = features
     return scores

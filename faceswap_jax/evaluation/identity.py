@@ -1,6 +1,7 @@
 """Whose face it is: by the nearest persona of a puppet world, or by the cosine of face embeddings."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,7 +13,8 @@ from faceswap_jax.faces import align
 from faceswap_jax.faces.embedding import FaceEmbedder
 from faceswap_jax.faces.face import Image
 from faceswap_jax.losses import distributions
-from faceswap_jax.pretrained import embedder
+from faceswap_jax.models import inception as inception_model
+from faceswap_jax.pretrained import embedder, inception
 
 Distances = Float32[np.ndarray, "n p"]
 Embeddings = Float32[np.ndarray, "n d"]
@@ -69,6 +71,30 @@ class IResNetEmbedder:
         return np.asarray(embedded)
 
 
+class InceptionViews:
+    """What Inception sees in a face: it knows nobody, and sets of faces are compared by it alone.
+
+    Its features, divided so that the `feature_distance` of two sets is KID.
+
+    Raises:
+        InputError: `path` holds no weights of Inception, see `pretrained.inception`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        config, params = inception.read(path)
+        network = jax.jit(inception_model.features, static_argnums=0)
+        self._features = partial(network, config, jax.device_put(params))
+        self._side = config.side
+        one = jax.ShapeDtypeStruct((1, config.side, config.side, 3), np.float32)
+        self.size = jax.eval_shape(self._features, one).shape[1]
+
+    def __call__(self, image: Image, landmarks: Points) -> Float32[np.ndarray, "d"]:
+        """Of all of one face, at one scale however it is turned."""
+        crop = align.cut_face(image, landmarks, self._side, "stable") / np.float32(255)
+        (seen,) = self._features(crop[None])
+        return np.asarray(seen) / math.sqrt(self.size)
+
+
 def embed_frames(embed: FaceEmbedder, frames: Frames, landmarks: Landmarks) -> Embeddings:
     """One embedding for each frame; NaN where the landmarks are."""
     result = np.full((len(frames), embed.size), np.nan, np.float32)
@@ -84,7 +110,7 @@ def feature_distance(made: Embeddings, real: Embeddings) -> float:
     Frames without a face are left out; NaN where fewer than two are left.
 
     Args:
-        made: of unit length; they are compared at a variance of 1.
+        made: of unit length, so that they are compared at a variance of 1; or by `InceptionViews`.
         real: likewise.
     """
     sets = [faces[np.isfinite(faces).all(1)] for faces in (made, real)]

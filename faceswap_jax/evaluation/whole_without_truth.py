@@ -30,7 +30,11 @@ class WholeClips:
     floor: Mapping[str, float] = {}
 
     def __init__(
-        self, folder: Path, embedder: Path | None = None, units: ActionUnits | None = None
+        self,
+        folder: Path,
+        embedder: Path | None = None,
+        units: ActionUnits | None = None,
+        inception: Path | None = None,
     ):
         """Finds the clips of a folder.
 
@@ -38,11 +42,12 @@ class WholeClips:
             folder: of the clips.
             embedder: what compares identities.
             units: what reads action units; without it they are no score.
+            inception: file of Inception's weights, for KID.
 
         Raises:
-            InputError: there are none, or the embedder cannot be used.
+            InputError: there are none, or one of the networks cannot be used.
         """
-        self._world = ClipWorld(folder, embedder)
+        self._world = ClipWorld(folder, embedder, inception)
         self._units = units
         self.scores: Mapping[str, Score] = {**SIMILARITY, **self._world.scores}
         if units:

@@ -68,18 +68,25 @@ class ClipBench:
     floor: Mapping[str, float] = {}
     shares = True
 
-    def __init__(self, folder: Path, embedder: Path | None = None, detector: Path | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        embedder: Path | None = None,
+        detector: Path | None = None,
+        inception: Path | None = None,
+    ):
         """Finds the clips of a folder.
 
         Args:
             folder: of the clips.
             embedder: what compares identities.
             detector: folder of a run that tells fakes; None if nobody is asked.
+            inception: file of Inception's weights, for KID.
 
         Raises:
-            InputError: there are none, or the embedder or the detector cannot be used.
+            InputError: there are none, or one of the networks cannot be used.
         """
-        self._world = ClipWorld(folder, embedder)
+        self._world = ClipWorld(folder, embedder, inception)
         self.clips = self._world.clips
         self._detector = Detector(detector, self.clips) if detector else None
         self.scores = {
@@ -202,7 +209,7 @@ class ClipBench:
         if wanted.identity is None:
             for scores in rows.values():
                 for judge in own.embeddings:
-                    del scores[f"performer by {judge}"]
+                    scores.pop(f"performer by {judge}", None)
         return rows
 
     def _measure(

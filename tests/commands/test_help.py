@@ -42,7 +42,7 @@ def test_help_names_every_command(faceswap, arguments):
             "edit",
             "workdir model persona identity output blend step outline face personas keyframes weights only_changes",
         ),
-        ("evaluate", "workdir model data blend embedder protocol beside action_units"),
+        ("evaluate", "workdir model data blend embedder inception protocol beside action_units"),
         ("compare", "output face"),
         ("export", "workdir step output formats precision persona"),
         ("puppets", "output personas tracks frames format size resolution rate world_seed"),

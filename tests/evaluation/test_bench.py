@@ -106,6 +106,10 @@ def test_wrong_inputs_are_told(run, clips, tmp_path):
     for arguments, message in (
         ((run, clips, METHODS, network), f"{network}"),
         ((run, others, METHODS, network), f"{others}.* puppets.* --embedder"),
+        (
+            (run, others, METHODS, None, None, None, None, network),
+            "puppets.* leave --inception out",
+        ),
         ((run, tmp_path / "nowhere"), "nowhere' is no folder"),
         ((run, empty), f"{empty}.* no clip"),
         ((run, prepared), f"{prepared}.* prepared faces; give .*clips"),
