@@ -12,7 +12,6 @@ TITLES = {SAFETENSORS: "safetensors", STABLEHLO: "StableHLO", ONNX: "ONNX"}
 def card(
     artifact: Artifact,
     programs: Mapping[str, Program],
-    roles: Sequence[str],
     arithmetic: str,
     limit: float,
 ) -> str:
@@ -21,7 +20,6 @@ def card(
     Args:
         artifact: the manifest.
         programs: what the formats have, by name.
-        roles: features that others can lend.
         arithmetic: type of the network's arithmetic.
         limit: of the differences.
     """
@@ -30,7 +28,7 @@ def card(
     facts = {
         "trained as": f"{artifact.task}, {described.step:,} steps",
         "shows": knows + (", and mixes of them" if described.mixes else ""),
-        **_lent(roles),
+        **_lent(described.roles),
         "images": f"{described.resolution} px, {described.placement}"
         + (f", outline {described.outline}" if described.placement == "blended" else ""),
         "faces are cut": described.alignment,
@@ -52,15 +50,27 @@ def card(
         "## Programs\n",
         _table(["program", "is given", "gives"], _programs(programs)),
         "`b` and `n` are free. Images are RGB; those that are given have 0..255. Landmarks are in pixels of the crops, "
-        "in iBUG's order. `weights` has one for each persona. `drawn` are numbers of a normal distribution.\n",
+        "in iBUG's order. `weights` has one for each persona. `drawn` are numbers of a normal distribution.\n"
+        + _explained(described.roles),
     ]
     return "\n".join(parts)
 
 
 def _lent(roles: Sequence[str]) -> dict[str, str]:
-    """What others can lend besides an identity, if anything: no program of ONNX or StableHLO takes it."""
-    others = ", ".join(role for role in roles if role != "identity")
-    return {others: f"lent by others, in {TITLES[SAFETENSORS]} alone"} if others else {}
+    """What others can lend, if anything."""
+    return {"others can lend": ", ".join(roles)} if roles else {}
+
+
+def _explained(roles: Sequence[str]) -> str:
+    """How what is lent comes from pictures."""
+    if not roles:
+        return ""
+    names = " and ".join(f"`{role}`" for role in roles)
+    return (
+        f"\nOf {names}, `images` is given a vector for each face: what the program of that name gives of the face "
+        "itself, so that it stays, or of another picture. Of several pictures take the mean; of identities scale it to "
+        "the length of one of them.\n"
+    )
 
 
 def parity_table(parity: Mapping[str, Mapping[str, float]]) -> str:

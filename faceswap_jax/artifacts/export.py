@@ -78,7 +78,7 @@ def export(
     with new_folder(output) as folder:
         artifact = _write(folder, generator, config, formats, precision)
         _check_parity(artifact, limit)
-        text = card(artifact, programs(generator), generator.roles, arithmetic, limit)
+        text = card(artifact, programs(generator), arithmetic, limit)
         (folder / CARD).write_text(text, encoding="utf-8")
         _copy_learned(workdir, folder, generator.digest)
         replace(artifact, files=digests_of(folder)).save(folder)

@@ -112,7 +112,7 @@ class Artifact:
         """Names of the programs that formats other than the archive have, see `artifacts.programs`."""
         described = self.description
         names = ["encode", "decode"] if described.parts else ["images"]
-        names += ["identity"] * described.by_pictures
+        names += described.roles or ["identity"] * described.by_pictures
         return names + ["sample"] * (described.drawn > 0)
 
     def learned(self) -> list[str]:

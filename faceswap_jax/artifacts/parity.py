@@ -63,7 +63,7 @@ def differences(
     given = _faces(generator)
     truth, found = dict(given), dict(given)
     # Each goes its own way: differences of latents go on into images.
-    for name in [name for name in ("encode", "identity") if name in programs]:
+    for name in [name for name in ("encode", "identity", *generator.roles) if name in programs]:
         for output, array in reference(name, truth).items():
             close = other(name, found)[output]
             # NumPy's maximum of NaN and a number is NaN, Python's may be the number.
@@ -101,8 +101,8 @@ def _noise(z: np.ndarray) -> np.ndarray:
 
 
 def _identities(generator: TrainedGenerator) -> list[Arrays]:
-    """Some personas each, and a mix of all; or whom the pictures show, which is known by then."""
-    if generator.synthesis.identity:
+    """Some personas each, and a mix of all; or what pictures show, which is known by then."""
+    if generator.description.by_pictures:
         return [{}]
     weights = list(np.eye(len(generator.personas), dtype=np.float32)[:PERSONAS])
     if generator.description.mixes:
@@ -115,7 +115,9 @@ def _faces(generator: TrainedGenerator) -> dict[str, np.ndarray]:
     performance = _performance()
     read = read_inputs(generator, performance)
     arrays = {name: getattr(read, name) for name in generator.inputs}
-    arrays["pictures"] = np.stack(_pictures(generator, performance))
+    # Each face is lent what another has.
+    count = FACES if generator.roles else 2
+    arrays["pictures"] = np.stack(_pictures(generator, performance)[::-1][:count])
     drawn = np.random.default_rng(2).normal(size=(FACES, generator.synthesis.drawn))
     return arrays | {"drawn": np.float32(drawn)}
 
@@ -134,9 +136,9 @@ def _performance() -> Performance:
 
 
 def _pictures(generator: TrainedGenerator, performance: Performance) -> list[np.ndarray]:
-    """Two of the faces, as pictures of whom to show."""
+    """The faces as pictures."""
     cut = []
-    for frame, face in zip(performance.frames[:2], performance.faces[:2], strict=True):
+    for frame, face in zip(performance.frames, performance.faces, strict=True):
         side = generator.resolution
         cut.append(align.cut_face(frame.image, face.landmarks, side, generator.alignment))
     return cut

@@ -4,13 +4,15 @@
     decode      latents, and who is shown -> images in [0, 1]
     images      in place of both, for a system without latents
     identity    pictures -> who is shown
+    ROLE        pictures -> what each says of a role, such as an identity or an expression, for a system that is lent it
     sample      numbers of a normal distribution -> images of nobody
 
-Who is shown is {"weights": [persona]}, unless one persona is all that is known, or what `identity` gives. Batches are
-of any size.
+Who is shown is {"weights": [persona]}, unless one persona is all that is known, or what `identity` gives, or a vector
+of each role for each face. Batches are of any size.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -65,12 +67,13 @@ def programs(generator: TrainedGenerator) -> dict[str, Program]:
         raise InputError("This system has latents, but its synthesis has no 'decode'; write it.")
 
     if synthesis.identity:
-        pictures = Input((PICTURES, *_image_of(generator)), "uint8")
 
         def identity(variables, arrays):
             return synthesis.identity(variables, arrays["pictures"])
 
-        found["identity"] = Program(identity, {"pictures": pictures}, list(shown))
+        found["identity"] = Program(identity, _of_pictures(generator), list(shown))
+    for role in generator.roles:
+        found[role] = _features(generator, role)
     if synthesis.sample:
         found["sample"] = _sample(generator)
     return found
@@ -116,6 +119,13 @@ def _images(generator: TrainedGenerator, shown: Mapping[str, Input]) -> Program:
     return Program(images, {**seen, **shown}, ["images"])
 
 
+def _features(generator: TrainedGenerator, role: str) -> Program:
+    def features(variables, arrays):
+        return {role: generator.synthesis.features(variables, role, arrays["pictures"])}
+
+    return Program(features, _of_pictures(generator), [role])
+
+
 def _sample(generator: TrainedGenerator) -> Program:
     def sample(variables, arrays):
         return {"images": generator.synthesis.sample(variables, arrays["drawn"])}
@@ -143,12 +153,24 @@ def _of_faces(generator: TrainedGenerator) -> dict[str, Input]:
     return {name: known[name] for name in generator.inputs}
 
 
+def _of_pictures(generator: TrainedGenerator) -> dict[str, Input]:
+    return {"pictures": Input((PICTURES, *_image_of(generator)), "uint8")}
+
+
 def _shown(generator: TrainedGenerator) -> dict[str, Input]:
     """The arrays that say who is shown, by name."""
-    if generator.synthesis.identity:
-        pictures = jax.ShapeDtypeStruct((1, *_image_of(generator)), jnp.uint8)
-        identity = jax.eval_shape(generator.synthesis.identity, generator.variables, pictures)
+    synthesis = generator.synthesis
+    picture = jax.ShapeDtypeStruct((1, *_image_of(generator)), jnp.uint8)
+    if synthesis.identity:
+        identity = jax.eval_shape(synthesis.identity, generator.variables, picture)
         return {name: Input(array.shape, str(array.dtype)) for name, array in identity.items()}
+    if generator.roles:
+        found = {}
+        for role in generator.roles:
+            read = partial(synthesis.features, role=role)
+            vector = jax.eval_shape(read, generator.variables, pictures=picture)
+            found[role] = Input((BATCH, vector.shape[1]), str(vector.dtype))
+        return found
     personas = len(generator.personas)
     return {WEIGHTS: Input((personas,), "float32")} if personas > 1 else {}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from faceswap_jax.artifacts.manifest import ONNX, SAFETENSORS, STABLEHLO, Artifact
 from faceswap_jax.errors import InputError
@@ -41,7 +41,18 @@ class ArtifactGenerator(DescribedGenerator):
         if self.parts:
             z = self._latents(inputs)
             return self.decode(identity, z if shift is None else z + shift)
+        if self.roles:
+            return _in_bytes(self._run("images", self._with_features({**inputs, **identity})))
         return _in_bytes(self._run("images", {**inputs, **self._shown(identity)}))
+
+    def _with_features(self, given: Arrays) -> Arrays:
+        """What is read of faces, with a vector of each role for each of them: the own one where nobody lends it."""
+        crops = given["crops"]
+        found = dict(given)
+        for role in self.roles:
+            vectors = given[role] if role in given else self.features(role, crops)
+            found[role] = np.broadcast_to(vectors, (len(crops), vectors.shape[-1]))
+        return found
 
     def decode(self, identity: Arrays, latents: Float[np.ndarray, "b latent"]) -> Images:
         """See `DescribedGenerator.decode`."""
@@ -56,6 +67,10 @@ class ArtifactGenerator(DescribedGenerator):
 
     def _identity(self, pictures: Pictures) -> Arrays:
         return self._run("identity", {"pictures": pictures})
+
+    def features(self, role: str, crops: Pictures) -> Float32[np.ndarray, "n d"]:
+        """See `Generator.features`."""
+        return self._run(role, {"pictures": crops})[role]
 
     def _sample(self, drawn: Float[np.ndarray, "b n"]) -> Images:
         return _in_bytes(self._run("sample", {"drawn": drawn}))

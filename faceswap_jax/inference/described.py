@@ -21,6 +21,9 @@ Arrays = Mapping[str, np.ndarray]
 WEIGHTS = "weights"
 """The identity of known personas: a weight for each of them."""
 
+IDENTITY = "identity"
+"""The role of whose face it is, and in an identity, what is lent of it."""
+
 EMBEDDED = "embedded"
 """In an identity: the face that may be painted on."""
 
@@ -38,6 +41,7 @@ class Description:
         parts: length of each part of its latents, by its name, in their order.
         relative: see `Generator.relative`.
         drawn: how many numbers are drawn to make somebody who does not exist; 0 if it makes nobody.
+        roles: see `Generator.roles`.
     """
 
     alignment: str
@@ -54,6 +58,7 @@ class Description:
     relative: bool = False
     drawn: int = 0
     outline: str = align.DEFAULT_OUTLINE
+    roles: Sequence[str] = ()
 
     def slices(self) -> dict[str, slice]:
         """Where the parts of the latents lie."""
@@ -87,8 +92,6 @@ class Description:
 class DescribedGenerator(abc.ABC):
     """A `Generator` of a few functions of arrays. An identity is a dictionary of arrays."""
 
-    roles: Sequence[str] = ()
-
     def __init__(self, description: Description):
         self.description = description
         self.alignment = description.alignment
@@ -103,6 +106,7 @@ class DescribedGenerator(abc.ABC):
         self.paintable = description.paintable
         self.relative = description.relative
         self.samples = description.drawn > 0
+        self.roles = tuple(description.roles)
 
     @abc.abstractmethod
     def _images(self, identity: Arrays, inputs: Arrays, shift: np.ndarray | None) -> Images:
@@ -118,7 +122,11 @@ class DescribedGenerator(abc.ABC):
 
     @abc.abstractmethod
     def _identity(self, pictures: Pictures) -> Arrays:
-        """Whom pictures show, where that can be asked for."""
+        """Whom pictures show, where that can be asked for and there are no `roles`."""
+
+    @abc.abstractmethod
+    def features(self, role: str, crops: Pictures) -> Float32[np.ndarray, "n d"]:
+        """See `Generator.features`."""
 
     @abc.abstractmethod
     def _sample(self, drawn: Float32[np.ndarray, "b n"]) -> Images:
@@ -128,10 +136,21 @@ class DescribedGenerator(abc.ABC):
         """See `Generator.identity`."""
         by_pictures = self.description.by_pictures
         if by_pictures and who.pictures and not who.personas:
-            return self._identity(np.stack(who.pictures))
+            pictures = np.stack(who.pictures)
+            if self.roles:
+                return {IDENTITY: self.merged(IDENTITY, self.features(IDENTITY, pictures))}
+            return self._identity(pictures)
         if not self.personas:
             raise InputError("This model knows nobody by name; give pictures or clips of a person.")
         return {WEIGHTS: self.description.weights(who)}
+
+    def merged(self, role: str, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:
+        """See `Generator.merged`: the mean."""
+        mean = np.asarray(vectors, np.float32).mean(0)
+        if role != IDENTITY:
+            return mean
+        # A direction, of variance 1 as those that it is of
+        return mean * np.float32(np.sqrt(mean.size) / max(np.linalg.norm(mean), 1e-12))
 
     def __call__(self, identity: Arrays, faces: Faces, edit: Edit | None = None) -> Images:
         """See `Generator.__call__`."""

@@ -52,7 +52,6 @@ class TrainedGenerator(DescribedGenerator):
         """
         super().__init__(describe(synthesis, step))
         self.synthesis = synthesis
-        self.roles = tuple(synthesis.roles)
         self.variables = variables
         self._mesh = mesh
         self._digest = digest
@@ -92,10 +91,6 @@ class TrainedGenerator(DescribedGenerator):
         """See `Generator.features`."""
         return np.asarray(self._run("features", role, crops))
 
-    def merged(self, role: str, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "d"]:
-        """See `Generator.merged`."""
-        return np.asarray(self.synthesis.merge(role, vectors))
-
     @cached_property
     def digest(self) -> str:
         """See `Generator.digest`."""
@@ -124,13 +119,14 @@ def describe(synthesis: Synthesis, step: int) -> Description:
         sound_window=synthesis.sound_window,
         personas=synthesis.personas,
         mixes=synthesis.mixes,
-        by_pictures=synthesis.identity is not None,
+        by_pictures=synthesis.identity is not None or bool(synthesis.roles),
         paintable=synthesis.paintable,
         parts=synthesis.parts,
         step=step,
         relative=synthesis.relative,
         drawn=synthesis.drawn,
         outline=synthesis.outline,
+        roles=synthesis.roles,
     )
 
 

@@ -27,7 +27,6 @@ class Feature(NamedTuple):
         init: from a shape and a key to fresh weights.
         length: of the vectors that a network of this shape gives.
         read: (shape, weights, crops in [0, 1]) -> vectors, of about variance 1.
-        merge: what several pictures [n, d] say together, [d].
         distance: of one batch of vectors from another, about 1 for faces that have nothing in common.
     """
 
@@ -36,7 +35,6 @@ class Feature(NamedTuple):
     init: Callable[[Shape, PRNGKeyArray], PyTree]
     length: Callable[[Shape], int]
     read: Callable[[Shape, PyTree, Float[Array, "b h w 3"]], Vectors]
-    merge: Callable[[Float[Array, "n d"]], Float[Array, "d"]]
     distance: Callable[[Vectors, Vectors], Float[Array, "b"]]
 
 
@@ -63,14 +61,7 @@ def _init_identity(shape, key):
 
 
 def _read_identity(shape, weights, crops):
-    return _of_variance_1(embedder.embed(shape, **weights, crops=crops))
-
-
-def _merge_identities(vectors):
-    return _of_variance_1(identity.normalised(vectors.mean(0)))
-
-
-def _of_variance_1(directions):
+    directions = embedder.embed(shape, **weights, crops=crops)
     return directions * jnp.sqrt(directions.shape[-1])
 
 
@@ -97,7 +88,6 @@ FEATURES = {
         init=_init_identity,
         length=lambda shape: shape.embedding,
         read=_read_identity,
-        merge=_merge_identities,
         distance=identity.dissimilarity,
     ),
     "expression": Feature(
@@ -106,7 +96,6 @@ FEATURES = {
         init=_init_expression,
         length=expression.length,
         read=_read_expression,
-        merge=lambda vectors: vectors.mean(0),
         distance=lambda x, y: 0.5 * ((x - y) ** 2).mean(-1),
     ),
 }

@@ -15,10 +15,8 @@ from faceswap_jax.faces.embedding import Embedding, template_crop
 from faceswap_jax.faces.face import Image, Landmarks
 from faceswap_jax.inference.audience import watched
 from faceswap_jax.inference.batching import features
+from faceswap_jax.inference.described import IDENTITY
 from faceswap_jax.inference.generator import Generator, Identity
-
-IDENTITY = "identity"
-"""The role."""
 
 TAKEN = 4
 """Pictures of everybody of a data set, evenly over those that there are."""
@@ -54,8 +52,8 @@ def check_lends_identities(generator: Generator, workdir: Path) -> None:
     """Raises InputError unless a generator, of this folder, tells identities as vectors and blends faces."""
     if IDENTITY not in generator.roles:
         raise InputError(
-            f"'{workdir}' does not tell identities as vectors; give --workdir a run of experiments/attribute.py, or "
-            "--model one that was exported with --formats safetensors alone."
+            f"'{workdir}' does not tell identities as vectors; give a run of experiments/attribute.py, or what "
+            "'faceswap export' makes of it."
         )
 
 

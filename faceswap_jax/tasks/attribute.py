@@ -307,12 +307,6 @@ class Task(OpenSetTask):
             crops = precision.from_bytes(pictures)
             return networks.read(variables["features"], crops, [role])[role]
 
-        def merge(role, vectors) -> Float[Array, "d"]:
-            return FEATURES[role].merge(vectors)
-
-        def identity(variables, pictures) -> dict[str, Float[Array, "d"]]:
-            return {IDENTITY: merge(IDENTITY, features(variables, IDENTITY, pictures))}
-
         def images(variables, identity, inputs, edit) -> Float[Array, "b r r 3"]:
             crops = precision.from_bytes(inputs["crops"])
             given = {**identity, **inputs}
@@ -336,10 +330,8 @@ class Task(OpenSetTask):
             inputs=("crops", "landmarks") if networks.hidden else ("crops",),
             personas=(),
             images=images,
-            identity=identity,
             roles=tuple(networks.frozen),
             features=features,
-            merge=merge,
         )
 
     def variables(self, phase: Phase, state: State) -> PyTree:

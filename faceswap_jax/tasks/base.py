@@ -99,7 +99,8 @@ class Synthesis:
         images: (variables, identity, inputs, shift) -> images [batch, r, r, 3] in [0, 1]. `inputs` has the arrays of
             `inputs`, by name, with a leading batch axis; `shift`, [batch, latent], is added to the latents, or None.
         mixes: whether it shows mixes of its personas.
-        identity: (variables, pictures) -> whom uint8 pictures [n, r, r, 3] show; None if it shows its personas alone.
+        identity: (variables, pictures) -> whom uint8 pictures [n, r, r, 3] show; None if it shows its personas alone,
+            or has `roles`.
         sound_window: how many samples at 16 kHz it reads around each frame, if it reads sound.
         latents: (variables, inputs) -> latents [batch, latent] that tell what the face does; None if there are none.
         decode: (variables, identity, latents) -> what `images` makes of them, if it reads nothing else; see `decoded`.
@@ -107,9 +108,8 @@ class Synthesis:
         paintable: whether `identity` gives an embedded face, {"embedded": [r, r, 3] in [0, 1]}, which people may paint
             on.
         roles: features that others can lend, see `inference.generator.Generator.roles`. `images` then takes
-            {"identity": [d]} or {}, and `inputs` may have vectors [batch, d] of other roles by name.
+            {"identity": [d] or [batch, d]} or {}, and `inputs` may have vectors [batch, d] of other roles by name.
         features: (variables, role, pictures) -> what each of uint8 pictures [n, r, r, 3] says of a role, [n, d].
-        merge: (role, vectors [n, d]) -> what several pictures say of it together, [d].
         relative: whether the latents count from those of the performer's face at rest, so that these are to be taken
             off, by a shift.
         sample: (variables, drawn [batch, `drawn`]) -> pictures of nobody, [batch, r, r, 3] in [0, 1], which `identity`
@@ -132,7 +132,6 @@ class Synthesis:
     paintable: bool = False
     roles: Sequence[str] = ()
     features: Callable[..., Array] | None = None
-    merge: Callable[..., Array] | None = None
     relative: bool = False
     sample: Callable[..., Array] | None = None
     drawn: int = 0

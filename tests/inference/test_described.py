@@ -1,10 +1,12 @@
 """What generators say of themselves, and whom they refuse to show."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.inference.described import Description
+from faceswap_jax.inference.described import DescribedGenerator, Description
 from faceswap_jax.inference.generator import Who
 
 PICTURE = np.zeros((16, 16, 3), np.uint8)
@@ -47,3 +49,11 @@ def test_parts_of_the_latents_follow_one_another():
 def test_whom_it_cannot_show_is_refused(mixes, who, message):
     with pytest.raises(InputError, match=message):
         described(mixes=mixes).weights(who)
+
+
+def test_several_pictures_together_are_their_mean_and_identities_stay_as_long_as_they_were():
+    vectors = np.float32([[2.0, 0, 0, 0], [0, 2.0, 0, 0]])
+    merged = partial(DescribedGenerator.merged, None)
+    np.testing.assert_allclose(merged("expression", vectors), [1, 1, 0, 0])
+    np.testing.assert_allclose(merged("identity", vectors), [2**0.5, 2**0.5, 0, 0], rtol=1e-5)
+    assert merged("identity", vectors).dtype == np.float32

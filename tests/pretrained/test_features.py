@@ -70,10 +70,3 @@ def test_distances_are_about_1_where_nothing_is_in_common_and_0_where_all_is():
     for kind in FEATURES.values():
         np.testing.assert_allclose(kind.distance(x, y), 1, atol=0.2)
         np.testing.assert_allclose(kind.distance(x, x), 0, atol=1e-5)
-
-
-def test_several_pictures_together_are_their_mean_and_identities_stay_as_long_as_they_were():
-    vectors = np.float32([[2.0, 0, 0, 0], [0, 2.0, 0, 0]])
-    np.testing.assert_allclose(FEATURES["expression"].merge(vectors), [1, 1, 0, 0])
-    merged = FEATURES["identity"].merge(vectors)
-    np.testing.assert_allclose(merged, [2**0.5, 2**0.5, 0, 0], rtol=1e-5)

@@ -154,13 +154,19 @@ def test_who_can_be_lent_no_expression_says_so(clips, stills, tmp_path):
             expression_of(generator, [photo], clip)
 
 
-def test_an_artifact_of_the_weights_takes_an_expression_too(lending, stills, tmp_path):
-    export(lending, tmp_path / "model", None, ["safetensors"], "float32", None)
+@pytest.mark.parametrize("formats", [["safetensors"], ["safetensors", "stablehlo"]])
+def test_an_artifact_is_lent_what_its_run_is(lending, stills, tmp_path, formats):
+    export(lending, tmp_path / "model", None, formats, "float32", None)
     card = (tmp_path / "model" / "README.md").read_text()
-    assert "| expression | lent by others, in safetensors alone |" in card
-    photo = stills / "ben" / "7.png"
-    results = []
-    for model in (lending, tmp_path / "model"):
-        swap(model, None, photo, tmp_path / "out.png", expression=[stills / "ada" / "0.png"])
-        results.append(read_picture(tmp_path / "out.png").astype(int))
-    np.testing.assert_allclose(*results, atol=1)
+    assert "| others can lend | identity, expression |" in card
+    photo, ada = stills / "ben" / "7.png", stills / "ada" / "0.png"
+    for roles in (
+        {"identity": [ada]},
+        {"expression": [ada]},
+        {"identity": [ada, photo], "expression": [photo, ada]},
+    ):
+        results = []
+        for model in (lending, tmp_path / "model"):
+            swap(model, None, photo, tmp_path / "out.png", **roles)
+            results.append(read_picture(tmp_path / "out.png").astype(int))
+        np.testing.assert_allclose(*results, atol=1)
