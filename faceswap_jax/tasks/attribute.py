@@ -40,7 +40,9 @@ from faceswap_jax.tasks.attribute_losses import (
     PLACES,
     Features,
     Lenders,
+    Lending,
     Networks,
+    Pictures,
     lenders,
     lent,
     losses,
@@ -194,23 +196,18 @@ class Task(OpenSetTask):
         """One update of encoder and generator, and one of the discriminator, each against the other as it was."""
         c = self.config
         key = jax.random.fold_in(state.key, state.step)
-        images, landmarks = precision.from_bytes(batch["image"]), batch["landmarks"]
-        by = lenders(key, len(images), list(self.networks.frozen), c.data.same)
+        pictures = Pictures(precision.from_bytes(batch["image"]), batch["landmarks"])
+        count = len(pictures.images)
+        lending = Lending(
+            others=lenders(key, count, list(self.networks.frozen), c.data.same),
+            itself=neighbours(count, c.data.pictures),
+        )
         risen = {name: _risen(state.step, c.loss[f"{name}_warm_up"]) for name in RISING}
 
         def loss(params):
             frozen = state.extras["features"]
             return losses(
-                self.networks,
-                c.loss,
-                regularised,
-                params,
-                frozen,
-                images,
-                landmarks,
-                by,
-                neighbours(len(images), c.data.pictures),
-                risen,
+                self.networks, c.loss, regularised, params, frozen, pictures, lending, risen
             )
 
         # Update step

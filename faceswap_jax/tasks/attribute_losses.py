@@ -29,6 +29,26 @@ Features = Mapping[str, Float[Array, "b d"]]
 Lenders = Mapping[str, Int[Array, "b"]]
 """By role: which picture of the batch lends each picture its feature."""
 
+
+class Pictures(NamedTuple):
+    """Images in [0, 1], and the landmarks of the face in each, in pixels: read if something is hidden."""
+
+    images: Images
+    landmarks: Float[Array, "b 68 2"]
+
+
+class Lending(NamedTuple):
+    """Who lends features to whom.
+
+    Attributes:
+        others: by whose features a picture is changed.
+        itself: by whose features it is to be as it is: others of the same person. Its own where it is not told.
+    """
+
+    others: Lenders
+    itself: Lenders
+
+
 Terms = dict[str, Float[Array, ""]]
 
 PLACES: Mapping[str, Sequence[Ellipse]] = {
@@ -154,10 +174,8 @@ def losses(
     regularised: bool,
     params: Mapping[str, PyTree],
     frozen: Mapping[str, PyTree],
-    images: Images,
-    landmarks: Float[Array, "b 68 2"],
-    by: Lenders,
-    itself: Lenders,
+    pictures: Pictures,
+    lending: Lending,
     risen: Mapping[str, Float[Array, ""]],
 ) -> tuple[Float[Array, ""], Terms]:
     """The sum that both sides go down, each with its own weights, and its terms, all means over the batch.
@@ -172,13 +190,12 @@ def losses(
         regularised: whether the discriminator is held by gradient penalties.
         params: of encoder, generator and discriminator.
         frozen: of the networks that read features, by role.
-        images: in [0, 1].
-        landmarks: of their faces, in pixels; read if something is hidden.
-        by: who lends features to whom.
-        itself: who lends features by which a picture is to be as it is: others of the same person.
+        pictures: of the batch.
+        lending: who lends them what.
         risen: how far the weights of "features" and "adversarial" have risen, 0 to 1.
     """
-    mask = networks.mask(landmarks)
+    images = pictures.images
+    mask = networks.mask(pictures.landmarks)
     encode = partial(networks.encode, params, mask=mask)
     generate = partial(networks.generate, params)
     read = partial(networks.read, frozen)
@@ -187,12 +204,11 @@ def losses(
 
     # Every picture as itself
     maps, own = encode(images), read(images)
-    terms["reconstruction"] = attributes.apart(
-        generate(maps, lent(own, itself)).images, images, counts
-    )
+    itself = generate(maps, lent(own, lending.itself)).images
+    terms["reconstruction"] = attributes.apart(itself, images, counts)
 
     # Every picture with what others lend it
-    wanted = lent(own, by)
+    wanted = lent(own, lending.others)
     made = generate(maps, wanted).images
     told = read(made)
     # The source doesn't say who learns from this. Not the encoder (choice): it would learn to see nothing.
@@ -206,7 +222,7 @@ def losses(
 
     # Back again: whoever was lent a feature returns it.
     if weights.cycle:
-        returned = generate(encode(made), lent(told, by)).images
+        returned = generate(encode(made), lent(told, lending.others)).images
         terms["cycle"] = attributes.apart(returned, images, counts)
 
     # The generator against a discriminator that stays as it is

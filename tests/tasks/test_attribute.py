@@ -26,7 +26,15 @@ from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained.features import FEATURES
 from faceswap_jax.tasks.attribute import AVERAGED, OPTIMIZERS, Task
-from faceswap_jax.tasks.attribute_losses import face_sizes, lenders, lent, losses, neighbours
+from faceswap_jax.tasks.attribute_losses import (
+    Lending,
+    Pictures,
+    face_sizes,
+    lenders,
+    lent,
+    losses,
+    neighbours,
+)
 from faceswap_jax.tasks.open_set import with_identities
 from faceswap_jax.train import train
 from tests.support.frozen import EXPRESSION, IDENTITY, WRITERS
@@ -118,10 +126,8 @@ def test_every_term_is_the_sources_and_the_weights_are_those_of_the_config(given
     total, found = jax.jit(partial(losses, task.networks, c, True))(
         state.params,
         state.extras["features"],
-        x,
-        LANDMARKS,
-        by,
-        {},
+        Pictures(x, LANDMARKS),
+        Lending(by, {}),
         {"features": 0.25, "adversarial": 0.5},
     )
     expected, made = jax.jit(partial(by_hand, task))(state, x, by)
@@ -157,7 +163,7 @@ def test_a_picture_is_made_as_it_is_by_the_identity_of_another_one_of_the_same_p
 
     x, frozen = x_of(images), state.extras["features"]
     _, terms = jax.jit(partial(losses, task.networks, task.config.loss, False))(
-        state.params, frozen, x, LANDMARKS, by, itself, {}
+        state.params, frozen, Pictures(x, LANDMARKS), Lending(by, itself), {}
     )
     own = task.networks.read(frozen, x)
     features = {**own, "identity": own["identity"][itself["identity"]]}
@@ -241,7 +247,7 @@ def test_pictures_are_to_be_right_above_all_where_they_are_hidden(given, images)
         c = task.config.loss.copy_and_resolve_references()
         c.hidden = more
         _, terms = jax.jit(partial(losses, networks, c, False))(
-            state.params, state.extras["features"], x, LANDMARKS, by, {}, {}
+            state.params, state.extras["features"], Pictures(x, LANDMARKS), Lending(by, {}), {}
         )
         expected = (squares * np.where(mask == 0, 1 + more, 1)).mean()
         np.testing.assert_allclose(terms["reconstruction"], expected, rtol=1e-3)
@@ -262,7 +268,7 @@ def test_no_feature_is_asked_to_be_nearer_than_enough(given, images):
         c = task.config.loss.copy_and_resolve_references()
         c.enough[role] = enough
         _, terms = jax.jit(partial(losses, task.networks, c, False))(
-            state.params, frozen, x, LANDMARKS, by, {}, {}
+            state.params, frozen, Pictures(x, LANDMARKS), Lending(by, {}), {}
         )
         expected = np.maximum(distances - enough, 0).mean()
         assert 0 < expected < distances.mean() - enough / 2
@@ -277,7 +283,14 @@ def test_each_side_goes_down_its_own_loss_alone(given, images):
         frozen = state.extras["features"]
         x = x_of(images)
         _, terms = losses(
-            task.networks, task.config.loss, False, params, frozen, x, LANDMARKS, by, {}, {}
+            task.networks,
+            task.config.loss,
+            False,
+            params,
+            frozen,
+            Pictures(x, LANDMARKS),
+            Lending(by, {}),
+            {},
         )
         return terms[name]
 
@@ -305,7 +318,14 @@ def test_the_encoder_learns_nothing_from_what_it_sees_of_attributes_itself(given
     def term(encoder):
         params = state.params | {"encoder": encoder}
         return losses(
-            task.networks, task.config.loss, False, params, frozen, x, LANDMARKS, by, {}, {}
+            task.networks,
+            task.config.loss,
+            False,
+            params,
+            frozen,
+            Pictures(x, LANDMARKS),
+            Lending(by, {}),
+            {},
         )[1]["attributes"]
 
     def of_generator(encoder):
