@@ -69,7 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
     c = attribute.get_config()
     c.features.expression = "runs/expression"
     c.alignment = "stable"
-    c.model.update(resolution=64, levels=6, width=0.25, hidden=("eyes", "nose", "mouth"))
+    c.model.update(resolution=64, levels=6, width=0.25, hidden=("eyes", "nose", "mouth", "jaw"))
     c.model.discriminator.update(halvings=4, scales=2, width=0.25)
     c.loss.hidden = 9.0
     c.loss.update(features=0.3, features_warm_up=300)

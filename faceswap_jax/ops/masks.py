@@ -44,12 +44,14 @@ class Ellipse(NamedTuple):
         below: how far below that.
         half_width: of the ellipse.
         half_height: of the ellipse.
+        but: an ellipse that is no part of the place, so that a crescent is left.
     """
 
     points: Sequence[int]
     below: float
     half_width: float
     half_height: float
+    but: "Ellipse | None" = None
 
 
 def beside(
@@ -58,22 +60,29 @@ def beside(
     ellipses: Sequence[Ellipse],
     side: int,
 ) -> Float[Array, "b side side"]:
-    """The mask that hides places of faces: 0 in all ellipses, 1 beside them.
+    """The mask that hides places of faces: 0 in all of them, 1 beside them.
 
     Args:
         landmarks: (x, y) in pixels of the image.
         sizes: of the faces, pixels.
-        ellipses: what is hidden.
+        ellipses: the places.
         side: of the image.
     """
     sizes = sizes[:, None]
     pixels = jnp.arange(side)
-    mask = jnp.ones((landmarks.shape[0], side, side))
-    for ellipse in ellipses:
+
+    def outside(ellipse):
         middle = landmarks[:, jnp.array(ellipse.points)].mean(1)
         x = (pixels - middle[:, :1]) / (ellipse.half_width * sizes)
         y = (pixels - middle[:, 1:] - ellipse.below * sizes) / (ellipse.half_height * sizes)
-        mask *= x[:, None, :] ** 2 + y[:, :, None] ** 2 > 1
+        return x[:, None, :] ** 2 + y[:, :, None] ** 2 > 1
+
+    mask = jnp.ones((landmarks.shape[0], side, side))
+    for ellipse in ellipses:
+        seen = outside(ellipse)
+        if ellipse.but:
+            seen |= ~outside(ellipse.but)
+        mask *= seen
     return mask
 
 

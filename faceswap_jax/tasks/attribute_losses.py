@@ -15,7 +15,7 @@ import numpy as np
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH_CORNERS, NOSE, RIGHT_EYE
+from faceswap_jax.faces.ibug import JAW, LEFT_EYE, MOUTH_CORNERS, NOSE, RIGHT_EYE
 from faceswap_jax.losses import adversarial, attributes
 from faceswap_jax.losses.adversarial import ADVERSARIES
 from faceswap_jax.models import attribute, discriminator
@@ -51,13 +51,18 @@ class Lending(NamedTuple):
 
 Terms = dict[str, Float[Array, ""]]
 
+_HEAD = (JAW[0], JAW[-1]) * 2 + tuple(MOUTH_CORNERS)
+"""Landmarks whose mean stays in the middle of the head's outline as it turns, however wide its jaw is."""
+
 PLACES: Mapping[str, Sequence[Ellipse]] = {
     "eyes": [Ellipse(eye, -0.13, 0.24, 0.31) for eye in (RIGHT_EYE, LEFT_EYE)],
     "nose": [Ellipse(NOSE, 0.0, 0.16, 0.37)],
     "mouth": [Ellipse(MOUTH_CORNERS, 0.24, 0.40, 0.54)],
+    "jaw": [Ellipse(_HEAD, 0.35, 0.9, 1.0, but=Ellipse(_HEAD, -0.5, 0.48, 1.25))],
 }
-"""Where a face shows who it is and what it does: eyes with brows; the mouth with the chin, which falls as it opens.
-All of one size, whatever the face does: else the hole would tell it."""
+"""Where a face shows who it is and what it does: eyes with brows; the mouth with the chin, which falls as it opens; the
+outline from the ears down, on both sides of it. All of one size, whoever it is and whatever the face does: else the
+hole would tell it."""
 
 
 class Networks(NamedTuple):

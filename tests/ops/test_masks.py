@@ -40,6 +40,17 @@ def test_an_ellipse_is_hidden_and_nothing_beside_it():
         np.testing.assert_array_equal(mask[0], ~inside)
 
 
+def test_a_crescent_is_an_ellipse_without_another_one():
+    ends = jnp.array([[[10.0, 20.0], [30.0, 20.0]]])
+    size = jnp.array([20.0])
+    inner = Ellipse((0, 1), -0.4, 0.4, 0.6)
+    outer = Ellipse((0, 1), 0.0, 0.7, 0.8)
+    crescent = beside(ends, size, [outer._replace(but=inner)], SIDE)
+    hidden, seen = (beside(ends, size, [one], SIDE) == 0 for one in (outer, inner))
+    np.testing.assert_array_equal(crescent == 0, hidden & ~seen)
+    assert (hidden & seen).any() and (hidden & ~seen).any()
+
+
 def test_several_ellipses_are_hidden_together():
     sizes = jnp.array([10.0])
     landmarks = face(8, 8, 3).at[0, 2:4].set(jnp.array([(20.0, 24.0), (28.0, 24.0)]))

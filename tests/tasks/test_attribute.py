@@ -22,11 +22,13 @@ from faceswap_jax.losses import adversarial, attributes
 from faceswap_jax.losses.adversarial import ADVERSARIES
 from faceswap_jax.losses.identity import normalised
 from faceswap_jax.models import attribute, discriminator
+from faceswap_jax.ops.masks import beside
 from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained.features import FEATURES
 from faceswap_jax.tasks.attribute import AVERAGED, OPTIMIZERS, Task
 from faceswap_jax.tasks.attribute_losses import (
+    PLACES,
     Lending,
     Pictures,
     face_sizes,
@@ -222,6 +224,21 @@ def test_attributes_are_not_read_where_features_shall_say_what_is_there(images):
         after = networks.encode(params, x_of(changed), mask)
         same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
         assert not any(same) if is_seen else all(same), (x, y)
+
+
+@pytest.mark.parametrize("yaw", [-25.0, 0.0, 25.0])
+def test_the_outline_of_anybodys_jaw_is_hidden(yaw):
+    side = 96
+    places = [*PLACES["jaw"], *PLACES["mouth"]]
+    for person in range(6):
+        performance = Performance(yaw=yaw, mouth_open=0.2 * person)
+        points = render(sample_persona(3, person), performance, Scene(), side).landmarks[None]
+        mask = np.asarray(beside(points, face_sizes(points), places, side))[0]
+        x, y = np.rint(points[0, 3:14]).astype(int).T
+        within = (y < side) & (x >= 0) & (x < side)
+        assert within.sum() > 8 and not mask[y[within], x[within]].any()
+        # Between nose and cheek there is skin to be seen.
+        assert mask.mean() > 0.5
 
 
 def test_a_face_is_as_large_as_it_is_drawn_however_it_is_turned():
