@@ -65,7 +65,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.model.levels = 8  # maps of the attributes, the smallest of 2 px
     c.model.width = 1.0  # of all channels of encoder and generator
     c.model.layers = 2  # of MC-AAD in each block
-    # Of "eyes", "nose", "mouth": what the attribute encoder doesn't see, so that features alone say what is there
+    # Of "eyes", "nose", "mouth", "jaw": what the attribute encoder doesn't see, so that features say what is there
     c.model.hidden = ()
     c.model.discriminator = ml_collections.ConfigDict()
     c.model.discriminator.halvings = 6  # of what each scale sees

@@ -19,6 +19,9 @@ FREE = re.compile(r"(run|mesh)\.|data\.path$")
 """Fields that may change when a run is continued: how it is watched, on which devices, and where its data lie. They
 change nothing that it computes; `data.manifest` says what the data are."""
 
+BRIEF = 200
+"""Letters of a value that differs which are shown."""
+
 
 def defaults() -> ml_collections.ConfigDict:
     """What the configs of all experiments have: devices, and how a run is watched and kept."""
@@ -147,8 +150,14 @@ def differences(
         before, after = old.get(name, "absent"), new.get(name, "absent")
         grown = name in may_grow and name in old and name in new and after > before
         if before != after and not grown and not FREE.match(name):
-            changed.append(f"{name}: {before} -> {after}")
+            changed.append(f"{name}: {_brief(before)} -> {_brief(after)}")
     return changed
+
+
+def _brief(value: Any) -> str:
+    """A value in a line for people: the beginning of thousands of names."""
+    text = str(value)
+    return text if len(text) <= BRIEF else f"{text[:BRIEF]} ..."
 
 
 def fields(config: ml_collections.ConfigDict) -> dict[str, Any]:

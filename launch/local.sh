@@ -34,10 +34,10 @@ while ((${#pids[@]})); do
   for i in "${!pids[@]}"; do
     [[ ${pids[i]} == "${pid-}" ]] || continue # it is none when a signal has ended the waiting
     unset "pids[$i]"
-    # Who has lost another (3) may end before it does: its own code says more. 137 are those that are stopped below.
-    if ((status && !code || code == 3 && status != 3 && status != 137)); then
+    # Who has lost another (3) may end before it does, whose own code says more. 137 are those that are stopped below.
+    if ((status && (!code || code == 3 && status != 3 && status != 137))); then
       code=$status
-      ((status != 3)) || sleep 1
+      ((status != 3)) || sleep 1 || true
       ((status <= 2)) && hint="see above" || hint="the same command continues from the newest checkpoint"
       echo "Process $i of $processes has ended with code $status, so the others are stopped; $hint." >&2
       ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" 2>/dev/null || true

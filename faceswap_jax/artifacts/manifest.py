@@ -29,8 +29,8 @@ CARD = "README.md"
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 
-VERSION = 1
-"""Of the manifest."""
+VERSION = 2
+"""Of the manifest. Since 2 it has roles."""
 
 SAFETENSORS, STABLEHLO, ONNX = "safetensors", "stablehlo", "onnx"
 FORMATS = (SAFETENSORS, STABLEHLO, ONNX)
@@ -51,6 +51,7 @@ class Artifact:
         formats: what is to be known of each format, by name.
         parity: largest difference of each format from the checkpoint, by format and function.
         files: sha256 of every other file, by name.
+        sha256: of what the stored manifest says; "" before it is stored.
     """
 
     made: str
@@ -62,17 +63,23 @@ class Artifact:
     formats: Mapping[str, Mapping[str, Any]]
     parity: Mapping[str, Mapping[str, float]]
     files: Mapping[str, str]
+    sha256: str = ""
 
     @property
     def version(self) -> str:
         """Which artifact it is, 16 hexadecimal digits: of all that the manifest says."""
-        return _digest(dataclasses.asdict(self))[:16]
+        return (self.sha256 or _digest(self._content()))[:16]
 
     def save(self, folder: Path) -> None:
         """Writes the manifest."""
-        content = dataclasses.asdict(self)
+        content = self._content()
         head = {"version": VERSION, "sha256": _digest(content)}
         write_json(folder / MANIFEST, head | content)
+
+    def _content(self) -> dict[str, Any]:
+        content = dataclasses.asdict(self)
+        del content["sha256"]
+        return content
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -89,10 +96,11 @@ class Artifact:
             )
         try:
             content = read_versioned(path, VERSION)
-            if content.pop("sha256") != _digest(content):
+            told = content.pop("sha256")
+            if told != _digest(content):
                 raise ValueError("it was changed after the export")
             content["description"] = Description(**content["description"])
-            return cls(**content)
+            return cls(**content, sha256=told)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is damaged ({error}); export the run again.") from error
 

@@ -21,7 +21,7 @@ from jax import export
 from jaxtyping import Array, PyTree
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.inference.described import WEIGHTS
+from faceswap_jax.inference.described import IDENTITY, WEIGHTS
 from faceswap_jax.inference.trained import TrainedGenerator
 
 BATCH, PICTURES = "b", "n"
@@ -114,6 +114,8 @@ def _images(generator: TrainedGenerator, shown: Mapping[str, Input]) -> Program:
     def images(variables, arrays):
         faces = {name: arrays[name] for name in seen}
         identity = _identity(shown, arrays)
+        # Whatever else is lent is told with the faces.
+        faces |= {role: identity.pop(role) for role in generator.roles if role != IDENTITY}
         return {"images": generator.synthesis.images(variables, identity, faces, None)}
 
     return Program(images, {**seen, **shown}, ["images"])
@@ -135,7 +137,7 @@ def _sample(generator: TrainedGenerator) -> Program:
     )
 
 
-def _identity(shown: Mapping[str, Input], arrays: Arrays) -> Arrays:
+def _identity(shown: Mapping[str, Input], arrays: Arrays) -> dict[str, Array]:
     """Who is shown, of what a program is given."""
     if not shown:
         return {WEIGHTS: jnp.ones(1)}

@@ -118,7 +118,8 @@ def config(
 def _is_batched(tensors: Sequence[Tensor]) -> bool:
     """Whether rows of requests may be put together: the first axis of all is free, and the same.
 
-    Who is shown has no such axis. It is the same for all faces of a call, so calls cannot be joined.
+    Who is shown has no such axis, unless features are lent to each face: it is the same for all faces of a call, so
+    calls cannot be joined.
     """
     first = {tensor.shape[0] for tensor in tensors}
     return len(first) == 1 and isinstance(first.pop(), str)

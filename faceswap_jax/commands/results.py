@@ -241,8 +241,8 @@ class Evaluate(Command):
             values,
         )
         meaning = (
-            "File of Inception's weights, .npz or .safetensors, for KID of real clips, see docs/bench.md. By default "
-            "sets of faces are compared by what compares identities."
+            "File of Inception's weights, .npz or .safetensors: adds KID to the feature distances of real clips, see "
+            "docs/bench.md."
         )
         flags.DEFINE_string("inception", None, meaning, values)
         meaning = "Folder of a 'detector' run, which says how well it tells swapped faces from the real ones of --data."

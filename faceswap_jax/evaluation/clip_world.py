@@ -111,7 +111,10 @@ class ClipWorld:
         self.clips += _sequences(found, {clip.persona for clip in self.clips})
         self.judges: dict[str, FaceEmbedder]
         if embedder:
-            self.judges = {embedder.resolve().name: identity.IResNetEmbedder(embedder)}
+            name = embedder.resolve().name
+            if name == INCEPTION:
+                raise InputError(f"'{embedder}' has the name of another judge; rename it.")
+            self.judges = {name: identity.IResNetEmbedder(embedder)}
         else:
             self.judges = {"dlib": DlibEmbedder(), "SFace": SFaceEmbedder()}
         if inception:

@@ -53,7 +53,7 @@ def check_lends_identities(generator: Generator, workdir: Path) -> None:
     if IDENTITY not in generator.roles:
         raise InputError(
             f"'{workdir}' does not tell identities as vectors; give a run of experiments/attribute.py, or what "
-            "'faceswap export' makes of it."
+            "'faceswap export' makes of it now."
         )
 
 

@@ -51,7 +51,7 @@ def expression_of(generator: Generator, sources: Sequence[Path], target: Path) -
     if EXPRESSION not in generator.roles:
         raise InputError(
             "This model takes no expression from others; leave --expression out, or give a run of "
-            "experiments/attribute.py with config.features.expression, or what 'faceswap export' makes of it."
+            "experiments/attribute.py with config.features.expression, or what 'faceswap export' makes of it now."
         )
     if all(map(is_picture, sources)):
         crops = shown_in(faces_of(sources), generator).pictures

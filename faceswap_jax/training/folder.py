@@ -31,6 +31,7 @@ def claimed(
     Raises:
         InputError: it holds the run of another config, or something else, or another job trains there; or, in the
             block, there is no more room.
+        JobError: another process of the job has ended.
     """
     stored = _stored_config(workdir, config, may_grow)
     # Others would find the folder that the first process makes.

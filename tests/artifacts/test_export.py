@@ -1,5 +1,6 @@
 """A run as an artifact: every format makes the run's images, and what is damaged or lacking is refused."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from faceswap_jax.artifacts.manifest import (
     ONNX,
     SAFETENSORS,
     STABLEHLO,
+    VERSION,
     Artifact,
     digests_of,
 )
@@ -189,12 +191,25 @@ def test_damaged_and_newer_artifacts_are_refused(artifact, tmp_path):
     manifest.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"artifact\.json is damaged .*changed after the export"):
         models.load(folder)
-    manifest.write_text(json.dumps(content | {"version": 2}))
-    with pytest.raises(InputError, match="version 2, newer than 1"):
+    manifest.write_text(json.dumps(content | {"version": VERSION + 1}))
+    with pytest.raises(InputError, match=f"version {VERSION + 1}, newer than {VERSION}"):
         models.load(folder)
     manifest.write_text("{}")
     with pytest.raises(InputError, match=r"artifact\.json is damaged"):
         models.load(folder)
+
+
+def test_what_was_exported_before_there_were_roles_is_read_and_keeps_its_version(tmp_path):
+    mean_artifact(tmp_path / "model")
+    manifest = tmp_path / "model" / "artifact.json"
+    content = json.loads(manifest.read_text())
+    del content["description"]["roles"], content["version"], content["sha256"]
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    manifest.write_text(json.dumps({"version": 1, "sha256": digest} | content))
+    assert Artifact.load(tmp_path / "model").version == digest[:16]
+    generator = models.load(tmp_path / "model")
+    assert generator.version == digest[:16] and generator.roles == ()
 
 
 def test_vectors_that_were_changed_are_refused(tmp_path, faceswap):

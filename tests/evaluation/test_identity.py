@@ -9,6 +9,7 @@ import pytest
 
 from data_pipelines.puppets.tracks import render_frame
 from faceswap_jax.evaluation.identity import (
+    InceptionViews,
     IResNetEmbedder,
     cosine,
     distances,
@@ -17,11 +18,14 @@ from faceswap_jax.evaluation.identity import (
     retrieved,
     template,
 )
-from faceswap_jax.faces.align import alignment_transform, crop, transform_points
+from faceswap_jax.faces.align import alignment_transform, crop, cut_face, transform_points
 from faceswap_jax.faces.embedding import DlibEmbedder, SFaceEmbedder
+from faceswap_jax.losses.distributions import kernel_distance
 from faceswap_jax.models import iresnet
 from faceswap_jax.pretrained import embedder as embedders
+from faceswap_jax.pretrained import set_features
 from tests.support.face_scenes import similarity
+from tests.support.frozen import write_inception
 
 SIZE, PUPPETS, FRAMES = 192, 4, range(0, 60, 12)
 
@@ -145,6 +149,24 @@ def test_a_frame_without_a_face(embedder, puppets):
     assert np.isnan(result[0]).all() and np.isfinite(result[1]).all()
     np.testing.assert_allclose(template(result), result[1], atol=1e-6)
     assert np.isnan(cosine(result, result[1])).tolist() == [True, False]
+
+
+def test_sets_of_faces_as_inception_sees_them_are_compared_by_kid(puppets, tmp_path):
+    write_inception(tmp_path / "inception.npz")
+    views = InceptionViews(tmp_path / "inception.npz")
+    seen = [
+        embed_frames(views, images[:2], points[:2]) for images, points in zip(*puppets, strict=True)
+    ]
+    assert seen[0].shape == (2, views.size) == (2, 128)
+
+    shape, weights = set_features.load_for(str(tmp_path / "inception.npz"), "stable")
+    features = []
+    for images, points in zip(*puppets, strict=True):
+        pairs = zip(images[:2], points[:2], strict=True)
+        crops = np.stack([cut_face(*face, shape.side, "stable") for face in pairs])
+        features.append(set_features.vectors(shape, weights, crops / np.float32(255)))
+    expected = kernel_distance(features[0], features[1])
+    assert feature_distance(seen[0], seen[1]) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.fixture

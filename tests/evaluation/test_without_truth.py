@@ -15,6 +15,7 @@ from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path
 from faceswap_jax.faces.people import find_people
 from faceswap_jax.faces.picture import write_picture
 from tests.support.bench import SEEN, mean
+from tests.support.frozen import write_inception
 from tests.support.generators import PixelGenerator
 
 
@@ -92,7 +93,8 @@ def test_an_expression_that_is_lent_is_expected_moment_by_moment(large, generato
     data = shutil.copytree(folder, tmp_path / "data", ignore=shutil.ignore_patterns("*.json"))
     for path in (data / "ben.mp4", sidecar_path(data / "ben.mp4")):
         shutil.copy(path, path.with_name(path.name.replace("ben", "twin")))
-    bench = ClipBench(data)
+    write_inception(tmp_path / "inception.npz")
+    bench = ClipBench(data, inception=tmp_path / "inception.npz")
     clip = next(clip for clip in bench.clips if clip.persona == "ben")
     performer = find_people(clip.path, SidecarLandmarker(sidecar_path(clip.path)))[0].faces
     like, unlike = Wanted(expression="twin"), Wanted(expression="ada")
@@ -110,6 +112,10 @@ def test_an_expression_that_is_lent_is_expected_moment_by_moment(large, generato
     # The performer stays, and cannot show how well one can follow another.
     assert np.isnan(results[like].rows["swap"]["performer by SFace"]).all()
     assert np.isnan(results[like].rows["ceiling"]["jaw difference"]).all()
+    # Inception compares sets of faces, and knows nobody.
+    assert [name for name in bench.scores if "Inception" in name] == ["features by Inception"]
+    assert bench.scores["features by Inception"].title == "KID (Inception)"
+    assert np.isfinite(mean(results[like], "swap", "features by Inception"))
 
 
 def test_numbered_pictures_are_scored(large, tmp_path):

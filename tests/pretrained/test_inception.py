@@ -10,12 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from data_pipelines.puppets.tracks import render_frame
 from faceswap_jax.errors import InputError
-from faceswap_jax.evaluation.clip_world import INCEPTION, identity_values
-from faceswap_jax.evaluation.identity import InceptionViews, feature_distance
-from faceswap_jax.faces.align import cut_face
-from faceswap_jax.losses.distributions import kernel_distance
 from faceswap_jax.models.inception import InceptionConfig
 from faceswap_jax.pretrained import embedder, inception, set_features
 from tests.support.frozen import write_identity
@@ -171,25 +166,6 @@ def test_the_features_of_a_file_are_those_of_an_independent_construction(given, 
     )
     assert found.shape == (2, 128) and np.abs(expected).mean() > 0.1
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
-
-
-def test_sets_of_faces_are_compared_by_kid(given, tmp_path):
-    """The same as of its features of the faces' crops; it knows no identity."""
-    state, _, _ = given
-    path = tmp_path / "inception.npz"
-    np.savez(path, **state)
-    views = InceptionViews(path)
-    frames = [render_frame(0, person, 0, frame, 96) for person in (0, 1) for frame in (0, 20)]
-    seen = np.stack([views(frame.image, frame.landmarks) for frame in frames])
-    assert seen.shape == (4, views.size) == (4, 128)
-
-    shape, weights = set_features.load_for(str(path), "stable")
-    crops = [cut_face(f.image, f.landmarks, shape.side, "stable") / 255 for f in frames]
-    features = [set_features.vectors(shape, weights, np.float32(crop)[None])[0] for crop in crops]
-    expected = kernel_distance(features[:2], features[2:])
-    assert feature_distance(seen[:2], seen[2:]) == pytest.approx(expected, rel=1e-3)
-    judged = {INCEPTION: seen}
-    assert list(identity_values(judged, judged, judged, [])) == ["features by Inception"]
 
 
 def test_the_published_network_tells_2048_numbers():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import ml_collections
+import numpy as np
 
 from experiments import detector as detector_experiment
 from experiments import expression as expression_experiment
@@ -12,6 +13,7 @@ from experiments import stylegan2 as stylegan2_experiment
 from experiments import transfer as transfer_experiment
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.store import Checkpoints
+from faceswap_jax.models.inception import InceptionConfig, convolutions
 from faceswap_jax.pretrained import inversion as pretrained_inversion
 from faceswap_jax.pretrained.embedder import described
 from faceswap_jax.pretrained.stylegan2 import shape
@@ -48,6 +50,18 @@ def write_expression(folder: Path, alignment: str = "eyes") -> None:
     c.resolution = EXPRESSION["side"]
     c.model.update({name: EXPRESSION[name] for name in ("stem", "levels", "squeeze", "hidden")})
     _write(folder, expression.Task(c))
+
+
+def write_inception(path: Path) -> None:
+    """A file of weights of Inception, a sixteenth as wide."""
+    rng = np.random.default_rng(0)
+    state = {}
+    for name, (height, width, into, out) in convolutions(InceptionConfig(1 / 16)):
+        scale = np.sqrt(2 / (into * height * width))
+        state[f"{name}.conv.weight"] = rng.normal(0, scale, (out, into, height, width))
+        state[f"{name}.bn.weight"] = state[f"{name}.bn.running_var"] = np.ones(out)
+        state[f"{name}.bn.bias"] = state[f"{name}.bn.running_mean"] = np.zeros(out)
+    np.savez(path, **{name: np.float32(tensor) for name, tensor in state.items()})
 
 
 def write_detector(folder: Path, alignment: str = "eyes") -> None:

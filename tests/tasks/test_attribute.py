@@ -15,7 +15,7 @@ from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
-from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH_CORNERS, NOSE, RIGHT_EYE
+from faceswap_jax.faces.ibug import LEFT_EYE, MOUTH_CORNERS, NOSE, NOSE_TIP, RIGHT_EYE
 from faceswap_jax.inference.generator import Faces, Who
 from faceswap_jax.inference.trained import load
 from faceswap_jax.losses import adversarial, attributes
@@ -237,8 +237,10 @@ def test_the_outline_of_anybodys_jaw_is_hidden(yaw):
         x, y = np.rint(points[0, 3:14]).astype(int).T
         within = (y < side) & (x >= 0) & (x < side)
         assert within.sum() > 8 and not mask[y[within], x[within]].any()
-        # Between nose and cheek there is skin to be seen.
-        assert mask.mean() > 0.5
+        # Between nose and eyes there is skin to be seen.
+        eyes = points[0, [RIGHT_EYE[0], LEFT_EYE[3]]]
+        x, y = np.rint((points[0, NOSE_TIP] + eyes) / 2).astype(int).T
+        assert mask[y, x].all()
 
 
 def test_a_face_is_as_large_as_it_is_drawn_however_it_is_turned():

@@ -81,4 +81,7 @@ def test_a_ray_that_grazes_a_near_part_goes_on_to_the_far_one():
 def test_single_rays_go_on_past_a_near_part_that_slows_them_down():
     """Landmarks beside this puppet's chin, between the tip of the chin and the jaw."""
     cast = Cast(4821, Take(4821, 0, 0), Take(4821, 0, 0), accessories=271937)
-    assert np.isfinite(truth(7, cast, 16, rate=1.0).landmarks).all()
+    points = truth(7, cast, 64, rate=1.0).landmarks
+    # As far apart as others along the jaw
+    steps = np.linalg.norm(np.diff(points[:17], axis=0), axis=1)
+    assert (steps < 3 * np.median(steps)).all()
