@@ -78,8 +78,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.loss.penalty = 0.001
     c.data.same = 0.1
     c.data.pictures = 2
-    c.steps = 4_000
-    c.final_steps = 2_000
+    c.steps = 6_000
+    c.final_steps = 3_000
     c.optimizer = "muon"
     c.learning_rate = 0.01
     c.average = 0.99

@@ -1,6 +1,6 @@
 """What becomes of what others lend, step by step: is it read, may it be made, is it made?
 
-    python -m experiments.benchmarks.lent --workdir runs/attribute [--first_persona 990] [--people 6] [--frames 30]
+    python -m experiments.benchmarks.lent --workdir runs/attribute [--first_persona 5990] [--people 6] [--frames 30]
 
 For a run of MC-AAD whose networks read identities and expressions, and for puppets that it has never seen, each of whom
 is lent those of the next one. Two tables:
@@ -37,7 +37,7 @@ from faceswap_jax.tasks.registry import load_task
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 WORLD = flags.DEFINE_integer("world_seed", 7, "Of the puppets.")
-FIRST = flags.DEFINE_integer("first_persona", 990, "Of those that the run has never seen.")
+FIRST = flags.DEFINE_integer("first_persona", 5_990, "Of those that the run has never seen.")
 PEOPLE = flags.DEFINE_integer("people", 6, "How many there are.", lower_bound=2)
 FRAMES = flags.DEFINE_integer("frames", 30, "Of each.", lower_bound=3)
 
