@@ -17,6 +17,9 @@ learned of the face. A puppet in somebody else's looks is then 0.06 (1 - cosine)
 from whose face it is. This network says 0.69 and 0.53 of puppets never seen, and finds 47 % of 60 such faces,
 where 2 % are chance.
 
+In crops of --config.alignment=stable, of 5,400 people with six pictures and after 8,000 steps (32 minutes), the area is
+0.973 of whole crops and 0.977 of the face alone, and 62 % of 60 such faces are found, mean of four sixties.
+
 Shape is harder to learn. With a margin of 0.5 at a scale of 32 the loss stayed where it had begun for 760 steps. Of 600
 puppets in eight looks, two frames of each, the training set was learned by heart: an area of 0.72 after 1,000 steps.
 World 7, because the bench's puppets are of world 0.
