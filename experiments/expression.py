@@ -11,8 +11,8 @@ Reproduces: nothing published; the source of MC-AAD leaves its frozen expression
     faceswap train --config experiments/expression.py --workdir runs/expression --config.data.path=data
 
 In crops of --config.alignment=stable 70 % are told after 5,000 steps, and 73 % with --config.blur=0.005, a quarter of
-the blur: lids, corners of the mouth and frowns gain, gaze does not. Of 5,400 people instead of 2,160, with six pictures
-instead of eight, it is 75 % after 6,000 steps, 8 minutes on two quiet cores.
+the blur: lids, corners of the mouth and frowns gain, gaze does not. With that, and 5,400 people in six pictures instead
+of 2,160 in eight, it is 75 % after 6,000 steps, 8 minutes on two quiet cores.
 
 Any hue will do: what is trained against the network cannot paint lids that are shut. In their own colours 74 % are told
 after 4,500 steps, and the truth is 0.46 of 0.95 from the lender's.

@@ -155,9 +155,11 @@ def differences(
 
 
 def _brief(value: Any) -> str:
-    """A value in a line for people: the beginning of thousands of names."""
+    """A value in a line for people: of thousands of names the first and the last."""
     text = str(value)
-    return text if len(text) <= BRIEF else f"{text[:BRIEF]} ..."
+    if len(text) <= BRIEF:
+        return text
+    return f"{text[: BRIEF // 2]} ... {text[-BRIEF // 2 :]} ({len(value):,} long)"
 
 
 def fields(config: ml_collections.ConfigDict) -> dict[str, Any]:

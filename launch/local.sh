@@ -36,12 +36,14 @@ while ((${#pids[@]})); do
     unset "pids[$i]"
     # Who has lost another (3) may end before it does, whose own code says more. 137 are those that are stopped below.
     if ((status && (!code || code == 3 && status != 3 && status != 137))); then
-      code=$status
+      code=$status first=$i
       ((status != 3)) || sleep 1 || true
-      ((status <= 2)) && hint="see above" || hint="the same command continues from the newest checkpoint"
-      echo "Process $i of $processes has ended with code $status, so the others are stopped; $hint." >&2
       ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" 2>/dev/null || true
     fi
   done
 done
+if ((code)); then
+  ((code <= 2)) && hint="see above" || hint="the same command continues from the newest checkpoint"
+  echo "Process $first of $processes has ended with code $code, so the others were stopped; $hint." >&2
+fi
 exit "$code"

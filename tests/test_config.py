@@ -35,6 +35,15 @@ def test_differences_name_what_identifies_a_run():
     ]
 
 
+def test_of_long_values_the_ends_and_the_length_are_told():
+    old, new = comb.get_config(), comb.get_config()
+    old.personas = [f"puppet{i:04}" for i in range(5_000)]
+    new.personas = [*old.personas, "zoe"]
+    [told] = configs.differences(old, new)
+    assert len(told) < 500
+    assert "'puppet4999'] (5,000 long) -> ['puppet0000'," in told and "'zoe'] (5,001 long)" in told
+
+
 def test_fields_have_full_names():
     fields = configs.fields(comb.get_config())
     assert fields["model.width"] == 1.0 and fields["seed"] == 0 and "model" not in fields

@@ -30,7 +30,7 @@ CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 
 VERSION = 2
-"""Of the manifest. Since 2 it has roles."""
+"""Of the manifest. Since 2 it always has roles."""
 
 SAFETENSORS, STABLEHLO, ONNX = "safetensors", "stablehlo", "onnx"
 FORMATS = (SAFETENSORS, STABLEHLO, ONNX)

@@ -113,7 +113,7 @@ class ClipWorld:
         if embedder:
             name = embedder.resolve().name
             if name == INCEPTION:
-                raise InputError(f"'{embedder}' has the name of another judge; rename it.")
+                raise InputError(f"'{embedder}' has a name that is kept for Inception; rename it.")
             self.judges = {name: identity.IResNetEmbedder(embedder)}
         else:
             self.judges = {"dlib": DlibEmbedder(), "SFace": SFaceEmbedder()}

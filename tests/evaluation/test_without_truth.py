@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from faceswap_jax.errors import InputError
 from faceswap_jax.evaluation.clip_world import ClipWorld, identity_values
 from faceswap_jax.evaluation.expression import GROUPS
 from faceswap_jax.evaluation.swapping import score_swaps
@@ -155,3 +156,9 @@ def test_frames_without_the_performer_are_not_measured(large, generator, tmp_pat
     for row in ("do nothing", "swap"):
         assert 0 < mean(result, row, "found") <= 50
         assert np.isnan(result.rows[row]["yaw"][6:]).all()
+
+
+def test_no_embedder_has_inceptions_name(large, tmp_path):
+    folder, _ = large
+    with pytest.raises(InputError, match="Inception' has a name that is kept for Inception"):
+        ClipWorld(folder, tmp_path / "Inception")

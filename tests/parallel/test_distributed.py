@@ -159,7 +159,7 @@ def test_a_failure_of_one_process_ends_the_job(job):
     with locked(folder):
         code, text = job("taken", 2, 1).end()
     assert code == 2, text
-    assert "Another process is writing" in text and "so the others are stopped" in text
+    assert "Another process is writing" in text and "so the others were stopped" in text
 
 
 @pytest.mark.slow

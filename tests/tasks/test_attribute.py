@@ -237,7 +237,7 @@ def test_the_outline_of_anybodys_jaw_is_hidden(yaw):
         x, y = np.rint(points[0, 3:14]).astype(int).T
         within = (y < side) & (x >= 0) & (x < side)
         assert within.sum() > 8 and not mask[y[within], x[within]].any()
-        # Between the nose and the nearer eye there is skin to be seen.
+        # Between the nose and an eye there is skin to be seen.
         eyes = points[0, [RIGHT_EYE[0], LEFT_EYE[3]]]
         x, y = np.rint((points[0, NOSE_TIP] + eyes) / 2).astype(int).T
         assert mask[y, x].any() if yaw else mask[y, x].all()
