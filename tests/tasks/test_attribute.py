@@ -294,6 +294,12 @@ def test_no_feature_is_asked_to_be_nearer_than_enough(given, images):
         np.testing.assert_allclose(terms[role], expected, rtol=1e-3)
 
 
+def terms_of(task, params, frozen, x, by):
+    """Of a step without penalties, where pictures are made as they are by their own features."""
+    faces, lending = Pictures(x, LANDMARKS), Lending(by, {})
+    return losses(task.networks, task.config.loss, False, params, frozen, faces, lending, {})[1]
+
+
 def test_each_side_goes_down_its_own_loss_alone(given, images):
     task, state = given
     by = lenders(jax.random.key(0), BATCH, list(task.networks.frozen), 0.0)
@@ -301,17 +307,7 @@ def test_each_side_goes_down_its_own_loss_alone(given, images):
     def of(name, params):
         frozen = state.extras["features"]
         x = x_of(images)
-        _, terms = losses(
-            task.networks,
-            task.config.loss,
-            False,
-            params,
-            frozen,
-            Pictures(x, LANDMARKS),
-            Lending(by, {}),
-            {},
-        )
-        return terms[name]
+        return terms_of(task, params, frozen, x, by)[name]
 
     gradients = jax.jit(jax.grad(partial(of, "discriminator")))(state.params)
     largest = {
@@ -336,16 +332,7 @@ def test_the_encoder_learns_nothing_from_what_it_sees_of_attributes_itself(given
 
     def term(encoder):
         params = state.params | {"encoder": encoder}
-        return losses(
-            task.networks,
-            task.config.loss,
-            False,
-            params,
-            frozen,
-            Pictures(x, LANDMARKS),
-            Lending(by, {}),
-            {},
-        )[1]["attributes"]
+        return terms_of(task, params, frozen, x, by)["attributes"]
 
     def of_generator(encoder):
         maps = attribute.encode(model, {"encoder": encoder}, x)
