@@ -55,6 +55,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.mirror = True  # mirrors half of the images
     c.data.same = 0.0  # fraction of the pairs of pictures that keep a feature of their own
     c.data.pictures = 1  # of a person in a batch; from 2 on, a picture is made as it is by the identity of another one
+    # People side by side who have the same attributes, as faceswap puppets --alike makes them: from 2 on, a picture is
+    # made as it is by the attributes of the next one of them
+    c.data.alike = 1
 
     c.alignment = (
         "eyes"  # how faces are cut, see faces/align.py; the networks of c.features know it
@@ -74,7 +77,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.loss = ml_collections.ConfigDict()
     c.loss.reconstruction = 10.0  # of every picture as itself
-    c.loss.hidden = 0.0  # how much more pixels count there that the attribute encoder doesn't see
+    c.loss.places = 0.0  # how much more pixels count in eyes, nose and mouth and along the jaw
     c.loss.attributes = 10.0
     c.loss.features = 5.0  # of each of c.features
     # Distance of a feature from the one that was lent, of which no less is asked for

@@ -67,7 +67,7 @@ Where features get lost (python -m experiments.benchmarks.lent --workdir runs/at
 with correlations of 0.87 for brows, 0.84 for lids, 0.97 for an open mouth and 0.70 for gaze, found in the truth with
 0.76, 0.78, 0.96 and 0.60, and in what is made with 0.79, 0.68, 0.92 and 0.53. What is made is 0.43 from the identity
 that is lent, and the truth 0.41 (0.49 of 240 others). The true identity is 0.10 from the attributes and costs 1.0:
-shirts have another colour then, and heads another outline above the ears.
+shirts had another colour then, which is no longer so, and heads have another outline above the ears.
 """
 
 import ml_collections
@@ -82,7 +82,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.alignment = "stable"
     c.model.update(resolution=64, levels=6, width=0.25, hidden=("eyes", "nose", "mouth", "jaw"))
     c.model.discriminator.update(halvings=4, scales=2, width=0.25)
-    c.loss.hidden = 9.0
+    c.loss.places = 9.0
     c.loss.update(features=0.3, features_warm_up=300)
     c.loss.enough.update(identity=0.5, expression=0.4)
     c.loss.update(adversary="relativistic", adversarial=0.3, adversarial_warm_up=2_000)

@@ -21,6 +21,7 @@ Only the fields that are asked for are made.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import cv2
@@ -117,6 +118,7 @@ def batches(
     """
     _check(sources, fields, alignment, resolution, batch, hosts)
     groups = sampler.groups(sources)
+    augmentation = replace(augmentation, alike=augmentation.alike or sampler.cut_together)
     choose = sampler.chooser(sources, batch, seed)
     own = host_slice(batch, host, hosts)
 
@@ -132,7 +134,8 @@ def batches(
             first = 0
             for group, count in zip(chosen, groups, strict=True):
                 places = slots[element, first : first + count].tolist()
-                assembly.read(sources[group.source], group, places)
+                cut_as = slots[element, :count].tolist() if sampler.cut_together else places
+                assembly.read(sources[group.source], group, places, cut_as)
                 first += count
         return sampler.arrange(assembly.finish(), sources)
 
@@ -187,6 +190,7 @@ class Assembly:
         # From pixels of the stored images to those of the batch's images, known when a record is read
         self._transforms = np.zeros((count, 2, 3))
         self._identity = np.zeros(count, np.int32)
+        self._numbers = np.zeros(count, np.int64)  # of the records within their sources
         self._images = {
             name: np.empty((count, side, side, 3), np.uint8)
             for name in ("image", "encoder_input")
@@ -198,30 +202,46 @@ class Assembly:
         if "sound" in fields:
             self._arrays["sound"] = np.zeros((count, sound_samples), np.float32)
 
-    def read(self, source: PersonaSource, group: Group, slots: Sequence[int]) -> None:
+    def read(
+        self, source: PersonaSource, group: Group, slots: Sequence[int], cut_as: Sequence[int]
+    ) -> None:
         """Reads the frames of a group into their places.
 
+        Args:
+            source: of the identity.
+            group: what to read.
+            slots: numbers of the frames.
+            cut_as: of the frames that they are cut like: themselves, or others that were read before.
+
         Raises:
-            InputError: the source has too few intact records.
+            InputError: the source has too few intact records, or does not show what the others do.
         """
 
         def parse(frame: int, data: bytes) -> None:
-            self.add(slots[frame], data, source.side)
+            self.add(slots[frame], data, source.side, cut_as[frame])
 
         numbers = read_group(source, group, parse)
+        for slot, like, number in zip(slots, cut_as, numbers, strict=True):
+            self._numbers[slot] = number
+            if self._numbers[like] != number:
+                raise InputError(
+                    f"A record of {source.name} or of its neighbour is damaged, so that they do not show the same; "
+                    "prepare the data again."
+                )
         self._identity[slots] = group.source
         if "sound" in self._arrays:
             sound = self._arrays["sound"]
             for slot, number in zip(slots, numbers, strict=True):
                 sound[slot] = sound_window(source, number, sound.shape[1])
 
-    def add(self, slot: int, data: bytes, size: int) -> None:
-        """Decodes a record as frame number `slot`.
+    def add(self, slot: int, data: bytes, size: int, cut_as: int) -> None:
+        """Decodes a record as frame number `slot`, of which the same part is shown as of frame number `cut_as`.
 
         Args:
             slot: number of the frame.
             data: the encoded record.
             size: side of its image in pixels.
+            cut_as: itself, or one that was read before and shows the same camera's view.
 
         Raises:
             ValueError: the data are damaged, the image has another size, or landmarks or outline make no sense.
@@ -230,7 +250,11 @@ class Assembly:
         points = np.concatenate([record.landmarks, record.polygon])
         if len(record.polygon) < 3 or not np.isfinite(points).all():
             raise ValueError("its landmarks or outline are no numbers")
-        cut = align.alignment_transform(record.landmarks, self._side, self._alignment)
+        like = record if cut_as == slot else self._records[cut_as]
+        cut = align.alignment_transform(like.landmarks, self._side, self._alignment)
+        if like is not record:
+            moved = _after(like.transform, align.invert(record.transform))
+            cut = _after(cut, moved)
         transform = _after(self._from_crop[slot], cut)
         if self._images:
             scale = align.transform_scale(transform)

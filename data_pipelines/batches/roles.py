@@ -52,6 +52,11 @@ class Sampler(Protocol):
         """Frames in each part of an element, in the order of the groups; the frames of a part lie side by side."""
         ...
 
+    @property
+    def cut_together(self) -> bool:
+        """Whether the frames of all groups are cut where those of the first are, and vary as they do."""
+        ...
+
     def chooser(self, sources: Sequence[PersonaSource], batch: int, seed: int) -> Choose:
         """The choice for every step.
 
@@ -83,6 +88,8 @@ class Personas:
     shuffled: bool = True
     together: bool = False
 
+    cut_together = False
+
     def groups(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
         """One frame of each persona."""
         return (1,) * (self.some or len(sources))
@@ -101,7 +108,7 @@ class Personas:
         side_by_side = count if self.together else 1
         places = len(sources) // side_by_side
         if self.together:
-            _check_together(sources, count)
+            _check_together(sources, count, "together", "False")
 
         runs = [range(len(source)) for source in sources]
         orders = [
@@ -140,45 +147,64 @@ class Identities:
     frame shows each of its records once before it repeats one. Its other records are equally likely as the other
     frames, none twice.
 
+    Or frames of several neighbours: arrays [batch * neighbours * frames, ...], of each the records of the same numbers,
+    which have all in common but face and expression.
+
     Attributes:
         frames: of an identity.
+        neighbours: so many come together, side by side.
     """
 
     frames: int = 1
+    neighbours: int = 1
 
     def groups(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
-        """Frames of the same identity."""
-        return (self.frames,)
+        """Frames of each identity."""
+        return (self.frames,) * self.neighbours
 
-    parts = groups
+    def parts(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
+        """All side by side."""
+        return (self.frames * self.neighbours,)
+
+    @property
+    def cut_together(self) -> bool:
+        """Whether there are neighbours."""
+        return self.neighbours > 1
 
     def chooser(self, sources: Sequence[PersonaSource], batch: int, seed: int) -> Choose:
         """The choice for every step.
 
         Raises:
-            InputError: an identity has too few records.
+            InputError: an identity has too few records, or neighbours do not show the same.
         """
         _check_present(sources, self.frames)
-        identity = epoch_order(len(sources), (seed, _IDENTITIES))
+        if self.cut_together:
+            _check_together(sources, self.neighbours, "alike", "1")
+        places = len(sources) // self.neighbours
+        place = epoch_order(places, (seed, _IDENTITIES))
         runs = [range(len(source)) for source in sources]
-        orders = [epoch_order(len(run), (seed, _RECORDS, i)) for i, run in enumerate(runs)]
+        orders = [
+            epoch_order(len(runs[p * self.neighbours]), (seed, _RECORDS, p)) for p in range(places)
+        ]
 
         def choose(step: int, own: slice) -> Iterator[list[Group]]:
             # Chances of the global batch, of which the host takes its slice
             rng = np.random.default_rng((seed, _ROLES, step))
             gaps = rng.random((batch, self.frames - 1))[own].tolist()
-            # Positions in the stream of identities
+            # Positions in the stream of identities, or of those who are neighbours
             positions = range(step * batch, (step + 1) * batch)[own]
             for position, gap in zip(positions, gaps, strict=True):
-                i = identity(position)
+                p = place(position)
                 # An identity has had as many turns as there were epochs of identities.
-                record = orders[i](position // len(sources))
-                yield [Group(i, [(record, runs[i])], gap)]
+                record = orders[p](position // places)
+                first = p * self.neighbours
+                shown = range(first, first + self.neighbours)
+                yield [Group(i, [(record, runs[i])], gap) for i in shown]
 
         return choose
 
     def arrange(self, arrays: dict[str, np.ndarray], sources: Sequence[PersonaSource]) -> dict:
-        """Arrays [batch * frames, ...]."""
+        """Arrays [batch * frames, ...], or [batch * neighbours * frames, ...]."""
         return arrays
 
 
@@ -202,6 +228,8 @@ class Roles:
     source: int = 1
     driving: int = 1
     other: int = 0
+
+    cut_together = False
 
     def groups(self, sources: Sequence[PersonaSource]) -> tuple[int, ...]:
         """Source and driving frames; the frames of the other identity, if any are wanted."""
@@ -339,15 +367,33 @@ def _check_present(sources: Sequence[PersonaSource], least: int = 1) -> None:
             )
 
 
-def _check_together(sources: Sequence[PersonaSource], count: int) -> None:
-    """Raises InputError unless each `count` neighbours show the same, as their first poses and numbers tell."""
+def _check_together(sources: Sequence[PersonaSource], count: int, field: str, off: str) -> None:
+    """Raises InputError unless each `count` neighbours show the same, as their numbers, first poses and voices tell.
+
+    `field` of config.data asks for this, unless it is `off`; `faceswap puppets` has a flag of that name. Who performs
+    together speaks alike; those who are alike have voices of their own, as they have expressions.
+    """
+    if len(sources) % count:
+        raise InputError(
+            f"{len(sources)} personas are no groups of {count} neighbours; set config.data.{field}={off}, or change "
+            "their number."
+        )
     for first in range(0, len(sources), count):
         neighbours = sources[first : first + count]
-        shown = {(len(one), *one.read(0, decode).pose.tolist()) for one in neighbours}
-        if len(shown) > 1:
+        records = [one.read(0, decode) for one in neighbours]
+        shown = {
+            (len(one), *record.frame_size, *record.pose.tolist())
+            for one, record in zip(neighbours, records, strict=True)
+        }
+        voices = {record.sound.tobytes() for record in records}
+        if field == "together":
+            fits = len(voices) == 1
+        else:
+            fits = len(voices) == count or not any(record.sound.any() for record in records)
+        if len(shown) > 1 or not fits:
             raise InputError(
-                f"{neighbours[0].name} and the {count - 1} personas after it do not show the same performances; set "
-                f"config.data.together=False, or make the data by `faceswap puppets --together {count}`."
+                f"{neighbours[0].name} and the {count - 1} personas after it are not {field}; set "
+                f"config.data.{field}={off}, or make the data by `faceswap puppets --{field} {count}`."
             )
 
 

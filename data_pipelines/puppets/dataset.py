@@ -268,6 +268,7 @@ def write_records(
     processes: int = 1,
     together: int = 1,
     restyled: bool = False,
+    alike: int = 1,
 ) -> Manifest:
     """Writes the data set that `faceswap prepare` would make of clips, with exact landmarks, irises, poses and audio.
 
@@ -282,16 +283,26 @@ def write_records(
         processes: how many work at once; 1 works in this process.
         together: so many neighbours show the same performances, those of the first of them, in the same scenes.
         restyled: in every track a puppet has the glasses, hair, beard and skin tone of another one.
+        alike: so many neighbours differ in face and expression alone: they have pose and scene of the first of them,
+            and the looks of somebody else.
 
     Raises:
         InputError: a value makes no sense, the output holds something else, or it cannot be written.
     """
+    if alike > 1 and (together > 1 or restyled):
+        raise InputError(
+            "Puppets who are alike have the same performances and looks; leave out --together and --restyled."
+        )
     if len(personas) % together:
         raise InputError(
             f"{len(personas)} puppets cannot perform {together} together; choose a divisor of their number."
         )
+    if len(personas) % alike:
+        raise InputError(
+            f"{len(personas)} puppets are no groups of {alike} who are alike; choose a divisor of their number."
+        )
     settings = Settings(resolution=resolution)
-    clips = _tracks(world_seed, personas, tracks, frames, rate, together, restyled)
+    clips = _tracks(world_seed, personas, tracks, frames, rate, together, restyled, alike)
     plan = jobs.plan(clips, settings.clips_per_shard)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     return carry_out(plan, output, settings, processes, console)
@@ -305,6 +316,7 @@ def _tracks(
     rate: float,
     together: int = 1,
     restyled: bool = False,
+    alike: int = 1,
 ) -> list[PuppetTrack]:
     count = len(personas) * len(tracks)
     if not 1 <= count <= MOST_CLIPS:
@@ -315,10 +327,17 @@ def _tracks(
     _check_track(min(personas), min(tracks), frames)
     found = []
     for i, persona in enumerate(personas):
-        performer = personas[i - i % together]
+        performer = personas[i - i % max(together, alike)]
+        actor = persona if alike > 1 else performer
         for number in tracks:
-            stylist = sample_stylist(world_seed, persona, number) if restyled else persona
-            clip = PuppetTrack.of(world_seed, persona, number, frames, rate, performer, stylist)
+            stylist = persona
+            if alike > 1:
+                stylist = sample_stylist(world_seed, performer, number)
+            elif restyled:
+                stylist = sample_stylist(world_seed, persona, number)
+            clip = PuppetTrack.of(
+                world_seed, persona, number, frames, rate, performer, stylist, actor
+            )
             found.append(clip)
     return found
 

@@ -49,7 +49,13 @@ class Frame:
     scene: Scene
 
 
-def render(persona: Persona, performance: Performance, scene: Scene, size: int) -> Frame:
+def render(
+    persona: Persona,
+    performance: Performance,
+    scene: Scene,
+    size: int,
+    dresser: Persona | None = None,
+) -> Frame:
     """A square image of a persona, with its ground truth.
 
     Args:
@@ -57,6 +63,7 @@ def render(persona: Persona, performance: Performance, scene: Scene, size: int) 
         performance: what it does.
         scene: where.
         size: side of the image in pixels, 16 to 1024.
+        dresser: whose shirt it wears; its own if None.
 
     Raises:
         InputError: another size, or a parameter that is not finite.
@@ -79,7 +86,7 @@ def render(persona: Persona, performance: Performance, scene: Scene, size: int) 
     inside = polygon_mask(polygon, camera.size, camera.size) >= 0.5
 
     return Frame(
-        image=encode(_image(anatomy, face, camera, scene)),
+        image=encode(_image(anatomy, face, camera, scene, Palette(persona, dresser or persona))),
         landmarks=points,
         visible=visible,
         irises=irises.astype(np.float32),
@@ -96,9 +103,9 @@ def _image(
     face: Float[np.ndarray, "68 3"],
     camera: Camera,
     scene: Scene,
+    palette: Palette,
 ) -> Float32[np.ndarray, "s s 3"]:
     """Linear colours of the image."""
-    palette = Palette(anatomy.persona)
     layers = _Layers(background(scene, camera.size), camera)
     light = Light(scene, anatomy.pose.rotation)
     body_light = Light(scene, anatomy.body_pose.rotation)

@@ -74,9 +74,9 @@ def _along(palette: list[tuple[int, int, int]], fraction: float) -> Colour:
 
 
 class Palette:
-    """The colours of one persona."""
+    """The colours of one persona, in the shirt of a dresser."""
 
-    def __init__(self, persona: Persona):
+    def __init__(self, persona: Persona, dresser: Persona):
         tone = persona.skin_tone
 
         # Skin: the palette's colour with a rosy to olive undertone.
@@ -104,7 +104,7 @@ class Palette:
         self.iris = _along(_IRIS, persona.eye_colour)
 
         # No parameters of their own: the shirt varies with hair line and eyes, the frame with the style.
-        shirt = (persona.hair_line * 7.3 + persona.eye_colour * 3.1) % 1.0
+        shirt = (dresser.hair_line * 7.3 + dresser.eye_colour * 3.1) % 1.0
         self.shirt = _along(_SHIRT, shirt)
         if persona.glasses < 0.6:
             self.frame = linear((28, 26, 30))  # black

@@ -29,6 +29,7 @@ class PuppetTrack(RenderedClip):
         world_seed: of its world.
         puppet: number of the persona.
         performer: number of the persona whose performance and scene it shows, its own or another's.
+        actor: number of the persona whose gaze, lids, brows and mouth it has, and whose voice.
         stylist: number of the persona whose glasses, hair, beard and skin tone it has, its own or another's.
         track: number of the performer's track.
         rate: of them per second.
@@ -38,6 +39,7 @@ class PuppetTrack(RenderedClip):
     world_seed: int
     puppet: int
     performer: int
+    actor: int
     stylist: int
     track: int
     rate: float
@@ -52,10 +54,16 @@ class PuppetTrack(RenderedClip):
         rate: float,
         performer: int | None = None,
         stylist: int | None = None,
+        actor: int | None = None,
     ) -> Self:
-        """The track with its usual names: puppet000, puppet000/00; its own one, or another performer's or stylist's."""
+        """The track with its usual names: puppet000, puppet000/00.
+
+        It is the puppet's own one unless another performer, stylist or actor is told. Who performs also acts, unless
+        somebody else does.
+        """
         persona = f"puppet{puppet:03}"
         path = Path(persona, f"{track:02}")
+        performer = puppet if performer is None else performer
         return cls(
             path,
             persona,
@@ -63,7 +71,8 @@ class PuppetTrack(RenderedClip):
             frames=frames,
             world_seed=world_seed,
             puppet=puppet,
-            performer=puppet if performer is None else performer,
+            performer=performer,
+            actor=performer if actor is None else actor,
             stylist=puppet if stylist is None else stylist,
             track=track,
             rate=rate,
@@ -115,8 +124,10 @@ class PuppetRecords:
         clip = self._clip
         # The crop covers about half of a puppet's frame.
         size = min(2 * self._resolution, MAX_SIZE)
-        take = Take(clip.performer, clip.track, index)
-        cast = Cast(clip.puppet, performance=take, scene=take, accessories=clip.stylist)
+        performance, acted = (
+            Take(persona, clip.track, index) for persona in (clip.performer, clip.actor)
+        )
+        cast = Cast(clip.puppet, performance, performance, clip.stylist, acted)
         frame = truth(clip.world_seed, cast, size, clip.rate)
         record = face_record(
             frame.image,
@@ -143,4 +154,4 @@ class PuppetRecords:
     @functools.cached_property
     def _sound(self) -> Int16[np.ndarray, "n"]:
         clip = self._clip
-        return track_audio(clip.world_seed, clip.performer, clip.track, clip.frames, clip.rate)
+        return track_audio(clip.world_seed, clip.actor, clip.track, clip.frames, clip.rate)

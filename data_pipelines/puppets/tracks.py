@@ -94,13 +94,11 @@ class Take(NamedTuple):
 class Cast:
     """Which puppet plays which role in the truth of a result; systems keep different things of their inputs.
 
-    The shirt is no parameter: its colour follows from hair and eyes, so a mixed puppet may wear another one.
-
     Attributes:
         identity: whose face, the number of a persona.
         performance: whose pose and place in the image, and whose expression and gaze unless somebody lends them.
         scene: whose light, background and camera; its frame plays no role.
-        accessories: whose glasses, hair, beard and skin tone (`ACCESSORIES`), the number of a persona.
+        accessories: whose glasses, hair, beard and skin tone (`ACCESSORIES`), and whose shirt, the number of a persona.
         expression: whose gaze, lids, brows and mouth (`ACTED`); None: those of the performance.
     """
 
@@ -152,16 +150,15 @@ def truth(world_seed: int, cast: Cast, size: int, rate: float = RATE) -> Frame:
         InputError: a number is not whole or negative, or the size is impossible.
     """
     check_index(identity=cast.identity, accessories=cast.accessories)
-    persona = sample_persona(world_seed, cast.identity)
-    if cast.accessories != cast.identity:
-        persona = wearing(persona, sample_persona(world_seed, cast.accessories))
+    dresser = sample_persona(world_seed, cast.accessories)
+    persona = wearing(sample_persona(world_seed, cast.identity), dresser)
 
     performance = _performance(world_seed, cast.performance, rate)
     if cast.expression is not None:
         performance = acting(performance, _performance(world_seed, cast.expression, rate))
 
     scene = sample_scene(world_seed, cast.scene.persona, cast.scene.track)
-    return render(persona, performance, scene, size)
+    return render(persona, performance, scene, size, dresser)
 
 
 def _performance(world_seed: int, take: Take, rate: float) -> Performance:

@@ -1,11 +1,13 @@
-"""What each part of MC-AAD is worth: the part taken away, all else equal, for as many steps.
+"""What each part of MC-AAD is worth: the part taken away, or added, all else equal, for as many steps.
 
     python -m experiments.benchmarks.ablations --workdir build/ablations --data data --identity runs/identity \
         --expression runs/expression [--steps 1000] [--seeds 2] [--only "as it is,without the cycle"]
 
-Data and frozen networks are those that the card of `attribute_puppets.py` makes, and its network is what is trained, in
---steps, 0.5 s each on two quiet cores; its schedules are as much shorter. Then puppets that it has never seen, half of
-whom wear glasses, lend each other identities and expressions, blended with --blend none: docs/roles.md has the scores.
+Data and frozen networks are those that the card of `attribute_puppets.py` makes, but with --alike 2 in place of
+--restyled: "truths" want people two by two who are alike, and the other choices do not mind. What is trained is its
+network, in --steps, 0.5 s each on two quiet cores; its schedules are as much shorter. Then puppets that it has never
+seen, half of whom wear glasses, lend each other identities and expressions, blended with --blend none: docs/roles.md
+has the scores.
 
 The source claims that glasses are kept by the cycle alone. "Glasses kept" is told of those who wear some; beside it
 stand what doing nothing keeps, and what the oracle finds in the truth itself.
@@ -62,6 +64,8 @@ CHOICES: dict[str, Mapping[str, object]] = {
     "without the expression role": {"features.expression": ""},
     "one mask": {"task": "experiments.benchmarks.one_mask"},
     "cross entropy": {"loss.adversary": "cross_entropy"},
+    "truths": {"data.alike": 2},
+    "truths, nothing hidden": {"data.alike": 2, "model.hidden": (), "loss.attributes": 1.0},
 }
 
 COLUMNS = {

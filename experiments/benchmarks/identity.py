@@ -54,8 +54,8 @@ def main(_) -> None:
     silence_orbax()
     path = Path(EMBEDDER.value)
     people = load_people(path)
-    pictures = read(people, PICTURES.value, RESOLUTION.value)
     network = embedder.load(path)
+    pictures = read(people, PICTURES.value, RESOLUTION.value, network.alignment)
 
     rows = []
     shown = {"face": pictures.masks, "crop": np.ones_like(pictures.masks)}
@@ -96,7 +96,7 @@ class Pictures:
     masks: Float32[np.ndarray, "n s s"]
 
 
-def read(people: Sequence[PersonaSource], pictures: int, side: int) -> Pictures:
+def read(people: Sequence[PersonaSource], pictures: int, side: int, alignment: str) -> Pictures:
     """Reads pictures spread evenly over those of each person."""
     identities = []
     tracks = []
@@ -110,7 +110,7 @@ def read(people: Sequence[PersonaSource], pictures: int, side: int) -> Pictures:
             key = (identity, record.clip, record.track)
             identities.append(identity)
             tracks.append(numbers.setdefault(key, len(numbers)))
-            transform = align.alignment_transform(record.landmarks, side, "eyes")
+            transform = align.alignment_transform(record.landmarks, side, alignment)
             crops.append(align.crop(record.image, transform, side))
             outlines.append(align.transform_points(record.polygon, transform))
 

@@ -120,6 +120,14 @@ class Puppets(Command):
             "so that the shape of the face alone tells who it is."
         )
         flags.DEFINE_boolean("restyled", False, meaning, values)
+        number(
+            "alike",
+            1,
+            "With --format=records: this many neighbouring puppets differ in face and expression alone. They share "
+            "pose, scene and somebody else's looks.",
+            1,
+            MOST_PUPPETS,
+        )
         _define_processes(values)
 
     def run(self, values, inputs):
@@ -127,7 +135,7 @@ class Puppets(Command):
         from data_pipelines.puppets.sheet import write_contact_sheet
 
         # Clips have a size and records a resolution; the other flag would do nothing.
-        of_records = ("resolution", "together", "restyled")
+        of_records = ("resolution", "together", "restyled", "alike")
         unused = of_records if values.format == "clips" else ("size",)
         for name in unused:
             if values[name].present:
@@ -150,6 +158,7 @@ class Puppets(Command):
                 values.processes,
                 values.together,
                 values.restyled,
+                values.alike,
             )
             return
         clips = PuppetClips.regular(

@@ -15,8 +15,6 @@ import numpy as np
 from jax.image import ResizeMethod
 from jaxtyping import Array, Float
 
-from faceswap_jax import config as configs
-from faceswap_jax.checkpoints.store import read_parts
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
 from faceswap_jax.faces.embedding import TEMPLATE, TEMPLATE_SIDE
@@ -24,8 +22,7 @@ from faceswap_jax.losses import identity
 from faceswap_jax.models import iresnet
 from faceswap_jax.ops import precision
 from faceswap_jax.ops.masks import masked
-from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.pretrained import insightface
+from faceswap_jax.pretrained import insightface, runs
 
 # Nose and mouth of the template are left out: where a crop shows them depends on the face. With them the faces of a few
 # clips would be 3 % larger.
@@ -64,22 +61,19 @@ def load(path: Path) -> Embedder:
         )
     if not path.is_dir():
         return Embedder(*insightface.read(path))
-    config = configs.load(path / "config.json")
-    if config.task != "identity":
-        raise InputError(
-            f"'{path}' holds a run of '{config.task}', which trains no embedder; give one of 'identity', or a file."
-        )
-    network = shape(config)
-    params, statistics = jax.eval_shape(partial(iresnet.init, network), jax.random.key(0))
-    # Not the centres of the identities, nor the optimizer's state
-    wanted = {"params": {"embedder": params}, "extras": {"statistics": statistics}}
-    state = jax.tree.map(np.asarray, read_parts(path, lambda _: wanted, make_mesh()))
+    config, found = runs.load(path, "identity", parts)
     return Embedder(
-        config=network,
-        params=state["params"]["embedder"],
-        statistics=state["extras"]["statistics"],
+        config=shape(config),
+        params=found["params"]["embedder"],
+        statistics=found["extras"]["statistics"],
         alignment=config.alignment,
     )
+
+
+def parts(config: ml_collections.ConfigDict) -> runs.Parts:
+    """Shapes of what is read of a run: not the centres of the identities, nor the optimizer's state."""
+    params, statistics = jax.eval_shape(partial(iresnet.init, shape(config)), jax.random.key(0))
+    return {"params": {"embedder": params}, "extras": {"statistics": statistics}}
 
 
 def load_for(path: str, alignment: str) -> Embedder:
@@ -89,12 +83,7 @@ def load_for(path: str, alignment: str) -> Embedder:
         InputError: there is none, or it knows faces of another alignment.
     """
     given = load(Path(path))
-    if given.alignment != alignment:
-        raise InputError(
-            f"config.alignment is '{alignment}', but the embedder '{path}' knows faces aligned as "
-            f"'{given.alignment}'; set config.alignment={given.alignment}, or train an embedder with "
-            f"--config.alignment={alignment}."
-        )
+    runs.check_alignment(path, given.alignment, alignment)
     return given
 
 

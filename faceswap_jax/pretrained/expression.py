@@ -6,20 +6,15 @@ from pathlib import Path
 
 import jax
 import ml_collections
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from faceswap_jax import config as configs
-from faceswap_jax.checkpoints.store import read_parts
-from faceswap_jax.errors import InputError
 from faceswap_jax.faces.expression import MEASURES
 from faceswap_jax.models import blendshapes as blendshapes_model
 from faceswap_jax.models import expression
 from faceswap_jax.models.blendshapes import BlendshapesConfig
 from faceswap_jax.models.expression import ExpressionConfig
 from faceswap_jax.ops import precision
-from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.pretrained import blendshapes, embedder
+from faceswap_jax.pretrained import blendshapes, embedder, runs
 
 MEDIAPIPE = "mediapipe"
 """In the place of a run's folder: MediaPipe's blendshapes, for real faces."""
@@ -53,20 +48,13 @@ def load_for(path: str, alignment: str) -> Reader:
     """
     if path == MEDIAPIPE:
         return Reader(*blendshapes.load_for(alignment))
-    config = configs.load(Path(path) / "config.json")
-    if config.task != "expression":
-        raise InputError(
-            f"'{path}' holds a run of '{config.task}', which reads no expressions; give one of 'expression'."
-        )
-    if config.alignment != alignment:
-        raise InputError(
-            f"config.alignment is '{alignment}', but '{path}' reads faces aligned as '{config.alignment}'; set "
-            f"config.alignment={config.alignment}, or train another with --config.alignment={alignment}."
-        )
-    network = shape(config)
-    params = jax.eval_shape(partial(expression.init, network), jax.random.key(0))
-    read = read_parts(Path(path), lambda _: {"params": params}, make_mesh())
-    return Reader(network, jax.tree.map(np.asarray, read["params"]))
+    config, found = runs.load(Path(path), "expression", parts, alignment)
+    return Reader(shape(config), found["params"])
+
+
+def parts(config: ml_collections.ConfigDict) -> runs.Parts:
+    """Shapes of what is read of a run."""
+    return {"params": jax.eval_shape(partial(expression.init, shape(config)), jax.random.key(0))}
 
 
 def described_shape(values: ml_collections.ConfigDict) -> Shape:

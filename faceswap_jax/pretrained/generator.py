@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
 from faceswap_jax import config as configs
-from faceswap_jax.errors import InputError
 from faceswap_jax.models import stylegan2
 from faceswap_jax.models.stylegan2 import StyleGAN2Config
+from faceswap_jax.pretrained import runs
 from faceswap_jax.pretrained.stylegan2 import load
 
 
@@ -28,12 +28,7 @@ def load_for(path: str, alignment: str) -> tuple[StyleGAN2Config, PyTree]:
     folder = Path(path)
     given = load(folder)
     if folder.is_dir():
-        made = configs.load(folder / "config.json").alignment
-        if made != alignment:
-            raise InputError(
-                f"config.alignment is '{alignment}', but the generator '{path}' makes faces aligned as '{made}'; set "
-                f"config.alignment={made}."
-            )
+        runs.check_alignment(path, configs.load(folder / "config.json").alignment, alignment)
     return given.config, {"params": given.params, "mean": given.mean}
 
 

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import jax
 import ml_collections
-import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
-from faceswap_jax import config as configs
-from faceswap_jax.checkpoints.store import read_parts
 from faceswap_jax.config import check, one_of
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import psp
@@ -18,8 +15,7 @@ from faceswap_jax.models.psp import EncoderConfig
 from faceswap_jax.models.restyle import ReStyleConfig
 from faceswap_jax.models.stylegan2 import StyleGAN2Config
 from faceswap_jax.ops import precision
-from faceswap_jax.parallel.mesh import make_mesh
-from faceswap_jax.pretrained import embedder, generator, restyle
+from faceswap_jax.pretrained import embedder, generator, restyle, runs
 
 
 def load_for(path: str, alignment: str) -> tuple[ReStyleConfig, PyTree]:
@@ -40,24 +36,17 @@ def load_for(path: str, alignment: str) -> tuple[ReStyleConfig, PyTree]:
 
 
 def _of_run(folder: Path, alignment: str) -> tuple[ReStyleConfig, PyTree]:
-    config = configs.load(folder / "config.json")
-    if config.task != "inversion":
-        raise InputError(
-            f"'{folder}' holds a run of '{config.task}', which inverts no pictures; give one of 'inversion'."
-        )
-    if config.alignment != alignment:
-        raise InputError(
-            f"config.alignment is '{alignment}', but '{folder}' inverts faces aligned as '{config.alignment}'; set "
-            f"config.alignment={config.alignment}, or train another with --config.alignment={alignment}."
-        )
-    network = shape(config)
-    weights = jax.eval_shape(partial(init, network), jax.random.key(0))
-    wanted = {
+    config, found = runs.load(folder, "inversion", parts, alignment)
+    return shape(config), {"params": found["params"]["encoder"], **found["extras"]}
+
+
+def parts(config: ml_collections.ConfigDict) -> runs.Parts:
+    """Shapes of what is read of a run: not e4e's discriminator, nor the optimizer's state."""
+    weights = jax.eval_shape(partial(init, shape(config)), jax.random.key(0))
+    return {
         "params": {"encoder": weights["params"]},
         "extras": {"statistics": weights["statistics"], "generator": weights["generator"]},
     }
-    found = jax.tree.map(np.asarray, read_parts(folder, lambda _: wanted, make_mesh()))
-    return network, {"params": found["params"]["encoder"], **found["extras"]}
 
 
 def _of_file(path: Path, alignment: str) -> tuple[ReStyleConfig, PyTree]:

@@ -8,18 +8,16 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from jaxtyping import Float, Float32, PyTree
 
-from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.digests import digests
-from faceswap_jax.checkpoints.store import read_parts
-from faceswap_jax.errors import InputError
 from faceswap_jax.faces import mel
 from faceswap_jax.losses.identity import normalised
 from faceswap_jax.models import sync
-from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.pretrained import runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,17 +46,15 @@ def load(path: Path) -> Listener:
     Raises:
         InputError: there is no such run, or it has no checkpoint yet.
     """
-    config = configs.load(path / "config.json")
-    if config.task != "sync":
-        raise InputError(
-            f"'{path}' holds a run of '{config.task}', which does not learn to hear; give one of 'sync'."
-        )
-    network = shape(config)
-    params = jax.eval_shape(partial(sync.init, network), jax.random.key(0))
-    # Not the network that looks at mouths, nor the optimizer's state
-    wanted = {"params": {"sound": params["sound"]}}
-    found = read_parts(path, lambda _: wanted, make_mesh())
-    return Listener(network, found["params"]["sound"], digests(found)["params/sound"])
+    config, found = runs.load(path, "sync", parts)
+    digest = digests(jax.tree.map(jnp.asarray, found))["params/sound"]
+    return Listener(shape(config), found["params"]["sound"], digest)
+
+
+def parts(config: ml_collections.ConfigDict) -> runs.Parts:
+    """Shapes of what is read of a run: not the network that looks at mouths, nor the optimizer's state."""
+    params = jax.eval_shape(partial(sync.init, shape(config)), jax.random.key(0))
+    return {"params": {"sound": params["sound"]}}
 
 
 def shape(config: ml_collections.ConfigDict) -> sync.SyncConfig:

@@ -15,13 +15,11 @@ import ml_collections
 import numpy as np
 from jaxtyping import Float
 
-from faceswap_jax import config as configs
-from faceswap_jax.checkpoints.store import read_parts
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import residual, stylegan2
 from faceswap_jax.models.stylegan2 import FIRST, StyleGAN2Config
 from faceswap_jax.ops import precision
-from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.pretrained import runs
 from faceswap_jax.pretrained.layouts import Tensor, as_is, kernel, laid_out, transposed
 from faceswap_jax.pretrained.tensor_files import (
     State,
@@ -85,26 +83,26 @@ def load(path: Path, config: StyleGAN2Config | None = None) -> Weights:
 
 
 def _of_run(path: Path, config: StyleGAN2Config | None) -> Weights:
-    about = configs.load(path / "config.json")
-    if about.task != "stylegan2":
-        raise InputError(f"'{path}' holds a run of '{about.task}'; give one of 'stylegan2'.")
+    about, state = runs.load(path, "stylegan2", parts)
     found = shape(about)
     if config and replace(found, dtype=config.dtype) != config:
         raise InputError(
             f"The networks of '{path}' are {_described(found)}, and {_described(config)} is wanted; "
             "give config.model the values that the run was trained with."
         )
-    key = jax.random.key(0)
-    average = jax.eval_shape(partial(stylegan2.init, found), key)
-    discriminator = jax.eval_shape(partial(residual.init, found), key)
-    mean = jax.ShapeDtypeStruct((found.latent,), np.float32)
-    wanted = {
-        "params": {"discriminator": discriminator},
-        "extras": {"average": average, "mean_style": mean},
-    }
-    state = jax.tree.map(np.asarray, read_parts(path, lambda _: wanted, make_mesh()))
     extras = state["extras"]
     return Weights(found, extras["average"], extras["mean_style"], state["params"]["discriminator"])
+
+
+def parts(config: ml_collections.ConfigDict) -> runs.Parts:
+    """Shapes of what is read of a run: the averaged generator, and the discriminator."""
+    network, key = shape(config), jax.random.key(0)
+    average = jax.eval_shape(partial(stylegan2.init, network), key)
+    mean = jax.ShapeDtypeStruct((network.latent,), np.float32)
+    return {
+        "params": {"discriminator": jax.eval_shape(partial(residual.init, network), key)},
+        "extras": {"average": average, "mean_style": mean},
+    }
 
 
 def _of_file(path: Path, config: StyleGAN2Config | None) -> Weights:

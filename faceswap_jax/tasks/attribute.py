@@ -47,6 +47,7 @@ from faceswap_jax.tasks.attribute_losses import (
     lent,
     losses,
     neighbours,
+    of_neighbours,
 )
 from faceswap_jax.tasks.base import (
     Batch,
@@ -137,7 +138,7 @@ class Task(OpenSetTask):
     def resolve(cls, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         """Takes the identities to train on from the data, and the shapes of the frozen networks from their files."""
         _check(config)
-        config = with_identities(config, config.data.pictures)
+        config = with_identities(config, config.data.pictures, config.data.alike)
         shapes = {}
         for role in _roles(config):
             shape, _ = FEATURES[role].load(config.features[role], config.alignment)
@@ -201,6 +202,8 @@ class Task(OpenSetTask):
         lending = Lending(
             others=lenders(key, count, list(self.networks.frozen), c.data.same),
             itself=neighbours(count, c.data.pictures),
+            alike=c.data.alike,
+            pictures=c.data.pictures,
         )
         risen = {name: _risen(state.step, c.loss[f"{name}_warm_up"]) for name in RISING}
 
@@ -236,7 +239,8 @@ class Task(OpenSetTask):
         "psnr" is of pictures as themselves, by their own features. "attributes" is how unlike the attributes of swapped
         pictures are to their own. Of each feature, the distance from what was lent, and of "untouched" pictures.
         "found" is how often a swapped picture's identity is nearer to the one lent than to that of any other picture of
-        the batch.
+        the batch. Where people have the same attributes, "psnr/alike" is of pictures that are made of another one's,
+        and of these "untouched"; they are cut as that other one is, and so are a little worse to read.
         """
         images, landmarks = precision.from_bytes(batch["image"]), batch["landmarks"]
         params = state.extras["average"]
@@ -254,6 +258,13 @@ class Task(OpenSetTask):
             distance = FEATURES[role].distance
             metrics[role] = distance(told[role], swap.wanted[role]).mean()
             metrics[f"{role}/untouched"] = distance(swap.own[role], swap.wanted[role]).mean()
+        alike = self.config.data.alike
+        if alike > 1:
+            neighbour = partial(of_neighbours, alike=alike, pictures=1)
+            made = self.networks.generate(params, neighbour(swap.maps), swap.own).images
+            (untouched,) = neighbour([images])
+            metrics["psnr/alike"] = psnr(images, made, whole).mean()
+            metrics["psnr/alike/untouched"] = psnr(images, untouched, whole).mean()
         if IDENTITY in told:
             metrics["identity/found"] = _found(told[IDENTITY], swap.wanted[IDENTITY])
         return metrics
@@ -343,16 +354,18 @@ class Task(OpenSetTask):
         Raises:
             InputError: the people of a batch do not divide among hosts.
         """
-        each = self.config.data.pictures if trained else 1
-        if batch % (each * hosts):
+        data = self.config.data
+        sampler = Identities(data.pictures if trained else 1, data.alike)
+        together = sampler.frames * sampler.neighbours
+        if batch % (together * hosts):
             raise InputError(
-                f"A batch of {batch} images, {each} of each person, does not divide among {hosts} hosts; make it a "
-                f"multiple of {each * hosts}."
+                f"A batch of {batch} images, of which {together} belong together, does not divide among {hosts} hosts; "
+                f"make it a multiple of {together * hosts}."
             )
         return batches(
             identities,
-            Identities(each),
-            batch=batch // each,
+            sampler,
+            batch=batch // together,
             hosts=hosts,
             fields=("image", "landmarks", "record"),
             alignment=self.config.alignment,
@@ -402,15 +415,20 @@ def _roles(config: ml_collections.ConfigDict) -> list[str]:
 
 def _check(config: ml_collections.ConfigDict) -> None:
     """Raises InputError for values that make no network or no training."""
-    check(config, {"data.pictures": at_least(1)})
+    check(config, {"data.pictures": at_least(1), "data.alike": at_least(1)})
     each = config.data.pictures
     if each > 1 and IDENTITY not in _roles(config):
         raise InputError(
             f"config.data.pictures is {each}, but others of the same person lend nothing without "
             "config.features.identity; set config.data.pictures=1."
         )
+    if config.data.alike > 1 and len(_roles(config)) < len(FEATURES):
+        raise InputError(
+            f"config.data.alike is {config.data.alike}, but who are alike differ in face and expression, and "
+            "config.features has no network for both; name them, or set config.data.alike=1."
+        )
     # A picture is lent each feature by another picture, of another person: see `attribute_losses.lenders`.
-    together = 2 ** len(_roles(config)) * each
+    together = 2 ** len(_roles(config)) * each * config.data.alike
     judge = config.model.discriminator
     demands = DEMANDS | {
         "batch": multiple(together),
@@ -429,7 +447,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
         "model.discriminator.width": positive(),
         "loss.adversary": one_of(*ADVERSARIES),
         "loss.penalty": at_least(0),
-        "loss.hidden": at_least(0),
+        "loss.places": at_least(0),
         "loss.penalty_every": at_least(1),
     }
     demands |= {f"loss.{name}": at_least(0) for name in TERMS}

@@ -4,7 +4,8 @@ So nothing is loaded, encoded or reconstructed twice, and of images that lie on 
 pairs of the source, (I_att, I_id) with Y_ac and Y_ca, are two pictures that lend each other their identities.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,22 +32,29 @@ Lenders = Mapping[str, Int[Array, "b"]]
 
 
 class Pictures(NamedTuple):
-    """Images in [0, 1], and the landmarks of the face in each, in pixels: read if something is hidden."""
+    """Images in [0, 1], and the landmarks of the face in each, in pixels: read if places are hidden, or count more."""
 
     images: Images
     landmarks: Float[Array, "b 68 2"]
 
 
-class Lending(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Lending:
     """Who lends features to whom.
 
     Attributes:
         others: by whose features a picture is changed.
         itself: by whose features it is to be as it is: others of the same person. Its own where it is not told.
+        alike: so many people side by side have the same attributes, and a picture is made of the next one's; 1: nobody
+            has, and it is made of its own.
+        pictures: of each of them, side by side.
     """
 
     others: Lenders
     itself: Lenders
+    alike: int = field(default=1, metadata={"static": True})
+    pictures: int = field(default=1, metadata={"static": True})
 
 
 Terms = dict[str, Float[Array, ""]]
@@ -85,9 +93,13 @@ class Networks(NamedTuple):
 
         None if it sees all.
         """
-        if not self.hidden:
-            return None
-        ellipses = [ellipse for place in self.hidden for ellipse in PLACES[place]]
+        return self.outside(landmarks, self.hidden) if self.hidden else None
+
+    def outside(
+        self, landmarks: Float[Array, "b 68 2"], places: Iterable[str]
+    ) -> Float[Array, "b r r"]:
+        """0 in some `PLACES` of faces that have these landmarks, 1 beside them."""
+        ellipses = [ellipse for place in places for ellipse in PLACES[place]]
         return beside(landmarks, face_sizes(landmarks), ellipses, self.generator.resolution)
 
     def encode(
@@ -173,6 +185,24 @@ def neighbours(batch: int, each: int) -> Lenders:
     return {"identity": others.reshape(-1)}
 
 
+def of_neighbours(maps: Sequence[Array], alike: int, pictures: int) -> list[Array]:
+    """Attributes of the next one of those who have the same (choice): so what is made of them has a truth.
+
+    Args:
+        maps: of the attributes of a batch.
+        alike: so many people side by side have the same attributes in pictures of the same number.
+        pictures: of each.
+    """
+    if alike == 1:
+        return list(maps)
+    found = []
+    for level in maps:
+        # No gather: neighbours are on one device, as long as it has whole groups of them.
+        people = level.reshape(-1, alike, pictures, *level.shape[1:])
+        found.append(jnp.roll(people, -1, axis=1).reshape(level.shape))
+    return found
+
+
 def losses(
     networks: Networks,
     weights: ml_collections.ConfigDict,
@@ -204,12 +234,15 @@ def losses(
     encode = partial(networks.encode, params, mask=mask)
     generate = partial(networks.generate, params)
     read = partial(networks.read, frozen)
-    counts = 1.0 if mask is None else 1 + weights.hidden * (1 - mask)
+    counts = 1.0
+    if weights.places:
+        counts += weights.places * (1 - networks.outside(pictures.landmarks, PLACES))
     terms = {}
 
     # Every picture as itself
     maps, own = encode(images), read(images)
-    itself = generate(maps, lent(own, lending.itself)).images
+    same = of_neighbours(maps, lending.alike, lending.pictures)
+    itself = generate(same, lent(own, lending.itself)).images
     terms["reconstruction"] = attributes.apart(itself, images, counts)
 
     # Every picture with what others lend it

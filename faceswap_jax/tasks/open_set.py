@@ -53,7 +53,8 @@ class OpenSetTask(FaceTask):
     def held_out(self) -> list[PersonaSource]:
         """The identities with images that are never trained on."""
         known = set(self.config.identities)
-        return [source for name, source in self.data.items() if name not in known and len(source)]
+        names = sorted(self.data.keys() - known, key=_with_numbers)
+        return [self.data[name] for name in names if len(self.data[name])]
 
     def train_data(self, phase: Phase, host: int, hosts: int) -> grain.MapDataset:
         """Batches of the training identities."""
@@ -82,14 +83,17 @@ class OpenSetTask(FaceTask):
         )
 
 
-def with_identities(config: ml_collections.ConfigDict, least: int = 1) -> ml_collections.ConfigDict:
+def with_identities(
+    config: ml_collections.ConfigDict, least: int = 1, group: int = 1
+) -> ml_collections.ConfigDict:
     """The config with the identities to train on, as `trained_identities` tells them, and as `with_data` leaves it."""
     data = datasets.open_data(config.data)
-    return with_data(config, identities=trained_identities(data, config.data.held_out, least))
+    identities = trained_identities(data, config.data.held_out, least, group)
+    return with_data(config, identities=identities)
 
 
 def trained_identities(
-    data: Mapping[str, PersonaSource], held_out: float, least: int = 1
+    data: Mapping[str, PersonaSource], held_out: float, least: int = 1, group: int = 1
 ) -> tuple[str, ...]:
     """Names of the identities to train on; the last ones are held out, at least two of each.
 
@@ -99,6 +103,7 @@ def trained_identities(
         data: records of each identity.
         held_out: fraction of the identities that is never trained on.
         least: records that an identity needs to be trained on.
+        group: so many neighbours belong together.
 
     Raises:
         InputError: there are too few.
@@ -106,6 +111,7 @@ def trained_identities(
     names = [name for name, source in data.items() if len(source) >= least]
     names.sort(key=_with_numbers)
     trained = len(names) - max(round(held_out * len(names)), 2)
+    trained -= trained % group
     if trained < 2:
         pictures = "pictures" if least == 1 else f"{least} pictures or more"
         raise InputError(

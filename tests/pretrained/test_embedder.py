@@ -157,7 +157,7 @@ def test_wrong_places_are_told(tmp_path):
     configs.save(comb.get_config(), tmp_path / "comb" / "config.json")
     save_file({"conv1.weight": np.zeros((4, 3, 3, 3), np.float32)}, tmp_path / "net.safetensors")
     for path, message in (
-        (tmp_path / "comb", "holds a run of 'autoencoder', which trains no embedder"),
+        (tmp_path / "comb", "holds a run of 'autoencoder'; give one of 'identity'"),
         (tmp_path, "holds no run"),
         (tmp_path / "nothing.onnx", "There is no file"),
         (tmp_path / "nothing", "neither a run nor a file"),

@@ -36,6 +36,7 @@ from faceswap_jax.tasks.attribute_losses import (
     lent,
     losses,
     neighbours,
+    of_neighbours,
 )
 from faceswap_jax.tasks.open_set import with_identities
 from faceswap_jax.train import train
@@ -185,6 +186,29 @@ def test_a_picture_is_made_as_it_is_by_the_identity_of_another_one_of_the_same_p
         np.testing.assert_allclose(metrics["reconstruction"], wanted, rtol=1e-3)
 
 
+def test_a_picture_is_made_of_the_attributes_of_another_one_who_has_the_same(given, images):
+    task, state = given
+    maps = [np.arange(BATCH)[:, None, None, None] * np.ones((1, side, side, 2)) for side in (2, 4)]
+    for level in of_neighbours(maps, 2, 2):
+        np.testing.assert_array_equal(level[:, 0, 0, 0], [2, 3, 0, 1, 6, 7, 4, 5])
+    for level in of_neighbours(maps, 4, 1):
+        np.testing.assert_array_equal(level[:, 0, 0, 0], [1, 2, 3, 0, 5, 6, 7, 4])
+    for level, alone in zip(of_neighbours(maps, 1, 1), maps, strict=True):
+        np.testing.assert_array_equal(level, alone)
+
+    # So does the step, where they are side by side.
+    x = x_of(images)
+    own = task.networks.read(state.extras["features"], x)
+    maps = of_neighbours(task.networks.encode(state.params, x, None), 2, 1)
+    made = task.networks.generate(state.params, maps, own).images
+    stepping = Task(config(**{"data.alike": 2}))
+    _, metrics = jax.jit(stepping.steps(task.phases[0])["train"])(
+        state, {"image": images, "landmarks": LANDMARKS}
+    )
+    expected = ((2 * made - 2 * x) ** 2).mean() / 2
+    np.testing.assert_allclose(metrics["reconstruction"], expected, rtol=1e-3)
+
+
 def test_people_have_so_many_pictures_in_a_batch():
     task = Task(with_identities(config(**{"data.pictures": 2})))
     (phase,) = task.phases
@@ -194,7 +218,7 @@ def test_people_have_so_many_pictures_in_a_batch():
     assert people[::2] == people[1::2]
     assert (batch["image"][::2] != batch["image"][1::2]).any((1, 2, 3)).all()
     with pytest.raises(
-        InputError, match=r"8 images, 2 of each person, .* 8 hosts; .* multiple of 16"
+        InputError, match=r"8 images, of which 2 belong together, .* 8 hosts; .* multiple of 16"
     ):
         task.train_data(phase, 0, 8)
     assert task.eval_data(phase, 0, 1)[0]["image"].shape[0] == task.config.data.test
@@ -253,18 +277,18 @@ def test_a_face_is_as_large_as_it_is_drawn_however_it_is_turned():
         assert size(**changes) == pytest.approx(straight, rel=0.15), changes
 
 
-def test_pictures_are_to_be_right_above_all_where_they_are_hidden(given, images):
+def test_pictures_are_to_be_right_above_all_where_a_face_shows_who_it_is(given, images):
     task, state = given
-    networks = task.networks._replace(hidden=("mouth",))
+    networks = task.networks
     x, by = x_of(images), lenders(jax.random.key(0), BATCH, list(task.networks.frozen), 0.0)
-    mask = np.asarray(networks.mask(LANDMARKS))
+    mask = np.asarray(networks.outside(LANDMARKS, PLACES))
     assert 0 < mask.mean() < 1
     own = networks.read(state.extras["features"], x)
-    itself = networks.generate(state.params, networks.encode(state.params, x, mask), own).images
+    itself = networks.generate(state.params, networks.encode(state.params, x, None), own).images
     squares = ((2 * itself - 2 * x) ** 2).mean(-1) / 2
     for more in (0.0, 9.0):
         c = task.config.loss.copy_and_resolve_references()
-        c.hidden = more
+        c.places = more
         _, terms = jax.jit(partial(losses, networks, c, False))(
             state.params, state.extras["features"], Pictures(x, LANDMARKS), Lending(by, {}), {}
         )
@@ -464,6 +488,15 @@ def test_scores_tell_attributes_and_features_apart(given, images, batch):
     untouched = FEATURES["identity"].distance(own, np.roll(own, 4, 0)).mean()
     np.testing.assert_allclose(scores["identity/untouched"], untouched, rtol=1e-3)
 
+    # Where neighbours have the same attributes, what is made of these has a truth.
+    evaluator = Task(config(**{"data.alike": 2})).evaluators(task.phases[0])[0]
+    scores = jax.jit(evaluator.measure)(state, batch)
+    x = x_of(images)
+    neighbour = x.reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
+    untouched = 10 * np.log10(1 / ((x - neighbour) ** 2).mean((1, 2, 3))).mean()
+    np.testing.assert_allclose(scores["psnr/alike/untouched"], untouched, rtol=1e-3)
+    assert scores["psnr/alike"] != scores["psnr"]
+
 
 def test_the_preview_shows_roles_result_and_masks(given, images, batch):
     task, state = given
@@ -497,6 +530,10 @@ def test_the_preview_shows_roles_result_and_masks(given, images, batch):
         (
             {"data.pictures": 2, "features.identity": ""},
             "config.data.pictures is 2, but .* config.features.identity; set",
+        ),
+        (
+            {"data.alike": 2, "features.expression": ""},
+            "config.data.alike is 2, but who are alike differ in face and expression",
         ),
         ({"model.hidden": ("ears",)}, "config.model.hidden has 'ears'; the places are eyes, nose"),
     ],
@@ -532,7 +569,7 @@ def of_runs(runs, **changes):
 
 @pytest.fixture(scope="module")
 def run(runs):
-    assert train(of_runs(runs, **{"model.hidden": ("eyes",), "loss.hidden": 2.0}), runs / "run")
+    assert train(of_runs(runs, **{"model.hidden": ("eyes",), "loss.places": 2.0}), runs / "run")
     return runs / "run"
 
 

@@ -111,11 +111,11 @@ def test_the_finished_network_is_read_from_its_run(task, state, run):
 
 def test_what_cannot_read_expressions_is_refused(run, tmp_path):
     with pytest.raises(
-        InputError, match=r"reads faces aligned as 'eyes'; set config.alignment=eyes"
+        InputError, match=r"knows faces aligned as 'eyes'; set config.alignment=eyes"
     ):
         pretrained.load_for(str(run), "stable")
     configs.save(comb.get_config(), tmp_path / "config.json")
-    with pytest.raises(InputError, match="a run of 'autoencoder', which reads no expressions"):
+    with pytest.raises(InputError, match="a run of 'autoencoder'; give one of 'expression'"):
         pretrained.load_for(str(tmp_path), "eyes")
     with pytest.raises(InputError, match="holds no run"):
         pretrained.load_for(str(tmp_path / "nowhere"), "eyes")

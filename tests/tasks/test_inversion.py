@@ -188,16 +188,16 @@ def test_networks_that_do_not_fit_are_refused(run, tmp_path):
         "networks.identity": str(networks / "identity"),
     }
     for changes, message in (
-        ({"alignment": "ffhq"}, "makes faces aligned as 'eyes'; set config.alignment=eyes"),
+        ({"alignment": "ffhq"}, "knows faces aligned as 'eyes'; set config.alignment=eyes"),
         ({"networks.generator": str(run)}, "holds a run of 'inversion'; give one of 'stylegan2'"),
         ({"networks.generator": str(tmp_path / "g.pkl")}, "may be a pickle"),
-        ({"networks.identity": str(run)}, "holds a run of 'inversion', which trains no embedder"),
+        ({"networks.identity": str(run)}, "holds a run of 'inversion'; give one of 'identity'"),
     ):
         with pytest.raises(InputError, match=message):
             Task.resolve(inversion_config(**fitting | changes))
-    with pytest.raises(InputError, match="inverts faces aligned as 'eyes'"):
+    with pytest.raises(InputError, match="knows faces aligned as 'eyes'"):
         pretrained.load_for(str(run), "box")
-    with pytest.raises(InputError, match="holds a run of 'identity', which inverts no pictures"):
+    with pytest.raises(InputError, match="holds a run of 'identity'; give one of 'inversion'"):
         pretrained.load_for(str(networks / "identity"), "eyes")
 
 

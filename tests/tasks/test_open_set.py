@@ -22,3 +22,9 @@ def test_nobody_with_too_few_pictures_counts():
     assert trained_identities(data, 0.1, least=2) == ("a", "b")
     with pytest.raises(InputError, match="3 pictures or more"):
         trained_identities(data, 0.1, least=3)
+
+
+def test_those_who_belong_together_are_trained_on_or_held_out_together():
+    many = people(*(f"puppet{i:03}" for i in range(20)))
+    for group, trained in ((1, 18), (2, 18), (4, 16)):
+        assert len(trained_identities(many, 0.1, group=group)) == trained

@@ -20,13 +20,21 @@ def batches_of(sampler, **settings):
         numbered(2, 5, first=10, persona="b"),
         numbered(1, 1, first=20, persona="c"),
     ]
+    if sampler.cut_together:
+        sources = [numbered(6), numbered(6, first=10, persona="b")]
     usual = {"fields": FIELDS, "seed": 1, "augmentation": STRONG, "resolution": 8}
     return made(sources, sampler, **usual | settings)
 
 
 SAMPLERS = pytest.mark.parametrize(
     ("sampler", "axis"),
-    [(Personas(), 1), (Identities(), 0), (Identities(2), 0), (Roles(3, 1, 2), 0)],
+    [
+        (Personas(), 1),
+        (Identities(), 0),
+        (Identities(2), 0),
+        (Identities(2, 2), 0),
+        (Roles(3, 1, 2), 0),
+    ],
 )
 
 

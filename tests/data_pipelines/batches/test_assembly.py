@@ -1,5 +1,7 @@
 """From records to arrays: alignment, resolution, what moves with an image, fields, and puppets from end to end."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,10 +10,13 @@ from data_pipelines.batches.assembly import FIELDS, decode_image, plain_crop
 from data_pipelines.batches.augmentation import Augmentation
 from data_pipelines.batches.masks import polygon_masks
 from data_pipelines.batches.roles import Identities, Personas, Roles
+from data_pipelines.prepare.tracks import face_record
 from data_pipelines.puppets.source import puppet_source
-from data_pipelines.records import decode, unpack
+from data_pipelines.puppets.tracks import render_frame
+from data_pipelines.records import decode, encode, unpack
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import align
+from faceswap_jax.faces.face import Face
 from faceswap_jax.faces.ibug import LEFT_EYE, RIGHT_EYE
 from faceswap_jax.faces.pose import head_pose
 from tests.support.mirroring import mirror_landmarks
@@ -92,6 +97,32 @@ def test_faces_are_cut_as_their_landmarks_and_the_alignment_say(puppets, alignme
     outline = align.transform_points(plain.polygon, transform)
     mask = align.polygon_mask(outline, 48, 48)
     assert np.abs(batch["mask"][0, 0] / 255 - mask).mean() < 0.01
+
+
+def test_neighbours_are_cut_where_the_first_of_them_is():
+    """Of one image in which two faces have been found: one is as the other, though its landmarks are elsewhere."""
+    frame = render_frame(0, 1, 0, 0, 160)
+    middle = frame.landmarks.mean(0)
+    both = (frame.landmarks, middle + 1.2 * (frame.landmarks - middle) + 3)
+    sources = []
+    for landmarks in both:
+        face = Face(landmarks, 1.0, frame.irises)
+        about = {"time": 0.0, "frame": 0, "persona": "a", "clip": "c", "track": 0}
+        found = face_record(frame.image, face, 64, **about)
+        # Neighbours are told by their poses.
+        (source,) = one(encode(replace(found, pose=np.zeros(3, np.float32))), 64)
+        sources.append(source)
+    changes = Augmentation(mirror=True, rotation=9, shift=0.05, alike=True)
+    settings = {"resolution": 48, "alignment": "stable", "fields": ("image", "landmarks")}
+    batch = made(sources, Identities(1, neighbours=2), **settings, batch=4, augmentation=changes)[0]
+    ones, others = batch["image"][::2].astype(float), batch["image"][1::2]
+    assert np.abs(ones - others).mean() < 2
+    for first, second in zip(batch["landmarks"][::2], batch["landmarks"][1::2], strict=True):
+        # So large and so far away in the crop as in the frame, but for the mirror
+        size = np.ptp(second, 0) / np.ptp(first, 0)
+        np.testing.assert_allclose(size, 1.2, rtol=0.1)
+    alone = made(sources, Identities(), **settings, batch=2)[0]["image"].astype(float)
+    assert np.abs(alone[0] - alone[1]).mean() > 5
 
 
 @pytest.mark.parametrize("resolution", [64, 40, 32, 16, 8])

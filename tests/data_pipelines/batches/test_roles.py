@@ -91,6 +91,26 @@ def test_frames_of_an_identity_are_different_and_side_by_side():
         made(people(), Identities(3))
 
 
+def test_neighbours_show_the_same_records_side_by_side():
+    sources = [numbered(6, first=6 * p, persona=str(p)) for p in range(4)]
+    dataset = made(
+        sources, Identities(2, neighbours=2), batch=2, resolution=8, fields=("image", "identity")
+    )
+    for step in range(3):
+        batch = dataset[step]
+        who = batch["identity"].reshape(2, 2, 2)  # [element, neighbour, frame]
+        shown = numbers(batch).reshape(2, 2, 2) - 6 * who
+        assert (who[:, 0] % 2 == 0).all() and (who[:, 1] == who[:, 0] + 1).all()
+        np.testing.assert_array_equal(shown[:, 0], shown[:, 1])
+        assert (shown[..., 0] != shown[..., 1]).all()
+        # Both pairs, one after the other
+        assert {*who[:, 0, 0]} == {0, 2}
+    with pytest.raises(InputError, match="3 personas are no groups of 2 neighbours"):
+        made(sources[:3], Identities(1, neighbours=2))
+    with pytest.raises(InputError, match=r"set config\.data\.alike=1"):
+        made([numbered(8), numbered(4, persona="b")], Identities(1, neighbours=2))
+
+
 def test_source_and_driving_frames_are_of_one_track_and_the_others_of_another_identity():
     fields = ("image", "identity", "record")
     batch = made(people(), PAIR, batch=3000, resolution=8, seed=1, fields=fields)[0]

@@ -4,6 +4,7 @@ import ml_collections
 import numpy as np
 import pytest
 
+from data_pipelines.batches.roles import Identities, Personas
 from data_pipelines.datasets import open_data
 from data_pipelines.prepare import jobs
 from data_pipelines.prepare.jobs import Job
@@ -12,9 +13,10 @@ from data_pipelines.prepare.verify import verify
 from data_pipelines.puppets.dataset import write_records
 from data_pipelines.puppets.parameters import sample_stylist
 from data_pipelines.puppets.source import PuppetTrack
-from data_pipelines.puppets.tracks import render_frame
+from data_pipelines.puppets.tracks import Cast, Take, render_frame, truth
 from data_pipelines.records import SHARDS, Manifest, decode
 from faceswap_jax.errors import InputError
+from faceswap_jax.faces import align
 from tests.support.folders import files
 
 
@@ -93,6 +95,45 @@ def test_restyled_puppets_keep_shape_and_performance_and_look_otherwise_in_every
     stylists = [sample_stylist(0, persona, track) for persona in range(8) for track in range(8)]
     assert len(set(stylists)) == 64
     assert sample_stylist(0, 7, 7) == stylists[-1]
+
+
+def test_puppets_alike_have_all_in_common_but_face_and_expression(tmp_path):
+    """What a change of face and expression makes of one, the other one is."""
+    arguments = (0, range(4), range(2), 1, 8.0, 32)
+    folder = tmp_path / "alike"
+    write_records(folder, *arguments, alike=2)
+    opened = open_data(
+        ml_collections.ConfigDict({"kind": "tracks", "path": str(folder), "split": "train"})
+    )
+    sources = list(opened.values())
+    for number in range(2):
+        first, second, third, _ = (source.read(number, decode) for source in sources)
+        np.testing.assert_array_equal(first.pose, second.pose)
+        assert not np.array_equal(first.pose, third.pose)
+        assert not np.array_equal(first.landmarks, second.landmarks)
+        stylist = sample_stylist(0, 0, number)
+        take = Take(0, number, 0)
+        cast = Cast(1, take, take, stylist, Take(1, number, 0))
+        expected = truth(0, cast, 64, 8.0)
+        moved = align.transform_points(expected.landmarks, second.transform)
+        np.testing.assert_allclose(second.landmarks, moved, atol=1e-3)
+    with pytest.raises(InputError, match="4 puppets are no groups of 3 who are alike"):
+        write_records(tmp_path / "others", *arguments, alike=3)
+    for others in ({"together": 2}, {"restyled": True}):
+        with pytest.raises(InputError, match="leave out --together and --restyled"):
+            write_records(tmp_path / "others", *arguments, alike=2, **others)
+
+    # Data of one kind do not pass for the other.
+    write_records(tmp_path / "together", *arguments, together=2)
+    settings = {"kind": "tracks", "path": str(tmp_path / "together"), "split": "train"}
+    together = list(open_data(ml_collections.ConfigDict(settings)).values())
+    for good, bad, sampler in (
+        (sources, together, Identities(1, neighbours=2)),
+        (together, sources, Personas(2, together=True)),
+    ):
+        sampler.chooser(good, 4, 0)
+        with pytest.raises(InputError, match=r"puppet000 and the 1 personas after it are not"):
+            sampler.chooser(bad, 4, 0)
 
 
 def test_records_of_other_puppets_are_made_anew():

@@ -96,6 +96,14 @@ def test_an_attribute_picture_keeps_all_but_the_identity_and_perhaps_the_express
         assert getattr(own, name) != getattr(others, name), name
 
 
+def test_the_shirt_stays_with_the_accessories():
+    own, changed = (truth(WORLD, cast, SIZE) for cast in (OWN, Cast.attribute(5, TARGET)))
+    swapped = truth(WORLD, Cast.swap(5, TARGET), SIZE)
+    chest = np.s_[-4:, SIZE // 2 - 4 : SIZE // 2 + 4]
+    np.testing.assert_allclose(changed.image[chest].mean(), own.image[chest].mean(), atol=2)
+    assert abs(swapped.image[chest].mean((0, 1)) - own.image[chest].mean((0, 1))).max() > 10
+
+
 @pytest.mark.parametrize(
     "change",
     [
