@@ -105,6 +105,11 @@ def test_neighbours_show_the_same_records_side_by_side():
         assert (shown[..., 0] != shown[..., 1]).all()
         # Both pairs, one after the other
         assert {*who[:, 0, 0]} == {0, 2}
+    # Another record would be no truth.
+    sources[1].records[2] = b"damaged"
+    pair = made(sources[:2], Identities(1, neighbours=2), batch=6, resolution=8)
+    with pytest.raises(InputError, match="of 1 or of its neighbour is damaged"):
+        pair[0]
     with pytest.raises(InputError, match="3 personas are no groups of 2 neighbours"):
         made(sources[:3], Identities(1, neighbours=2))
     with pytest.raises(InputError, match=r"set config\.data\.alike=1"):
