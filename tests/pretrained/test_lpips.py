@@ -153,7 +153,7 @@ def test_without_a_file_a_face_network_tells_a_distance_of_its_own_name(tmp_path
     assert 0 < small < large < 4
     slope = jax.grad(lambda x: perceptual.distance(shape, weights, x, images[0]).sum())(images[0])
     assert np.isfinite(slope).all()
-    with pytest.raises(InputError, match=r"config\.alignment is 'eyes', but the embedder"):
+    with pytest.raises(InputError, match="knows faces aligned as 'ffhq'"):
         perceptual.load_for(str(tmp_path / "identity"), "eyes")
 
 
