@@ -83,15 +83,19 @@ def load(path: Path, config: StyleGAN2Config | None = None) -> Weights:
 
 
 def _of_run(path: Path, config: StyleGAN2Config | None) -> Weights:
-    about, state = runs.load(path, "stylegan2", parts)
-    found = shape(about)
-    if config and replace(found, dtype=config.dtype) != config:
-        raise InputError(
-            f"The networks of '{path}' are {_described(found)}, and {_described(config)} is wanted; "
-            "give config.model the values that the run was trained with."
-        )
-    extras = state["extras"]
-    return Weights(found, extras["average"], extras["mean_style"], state["params"]["discriminator"])
+    def wanted(about: ml_collections.ConfigDict) -> runs.Parts:
+        # Before anything is read
+        found = shape(about)
+        if config and replace(found, dtype=config.dtype) != config:
+            raise InputError(
+                f"The networks of '{path}' are {_described(found)}, and {_described(config)} is wanted; "
+                "give config.model the values that the run was trained with."
+            )
+        return parts(about)
+
+    about, state = runs.load(path, "stylegan2", wanted)
+    extras, judge = state["extras"], state["params"]["discriminator"]
+    return Weights(shape(about), extras["average"], extras["mean_style"], judge)
 
 
 def parts(config: ml_collections.ConfigDict) -> runs.Parts:
