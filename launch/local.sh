@@ -29,10 +29,12 @@ trap '[[ -z $asked ]] || ((SECONDS - asked < 2)) || signal=KILL
 
 code=0
 while ((${#pids[@]})); do
-  pid="" status=0
-  { wait -n -p pid "${pids[@]}" || status=$?; } 2>/dev/null # silences bash's own report of killed jobs
+  { wait -n "${pids[@]}" || true; } 2>/dev/null # silences bash's own report of killed jobs
   for i in "${!pids[@]}"; do
-    [[ ${pids[i]} == "${pid-}" ]] || continue # it is none when a signal has ended the waiting
+    # Not by what `wait -n` says: it forgets whoever ends during the sleep below.
+    ! kill -0 "${pids[i]}" 2>/dev/null || continue
+    status=0
+    wait "${pids[i]}" 2>/dev/null || status=$?
     unset "pids[$i]"
     # Who has lost another (3) may end before it does, whose own code says more. 137 are those that are stopped below.
     if ((status && (!code || code == 3 && status != 3 && status != 137))); then

@@ -41,3 +41,9 @@ def test_nobody_waits_long():
 
 def test_all_end_well():
     assert run("sleep 0.1", "true") == (0, "")
+
+
+def test_a_signal_that_ends_one_while_it_is_waited_for_ends_the_job():
+    """Bash's `wait -n` forgets such a process."""
+    code, text = run("exit 3", "sleep 0.3; kill -ABRT $$")
+    assert code == 134 and "Process 1 of 2 has ended with code 134" in text
