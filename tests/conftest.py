@@ -20,6 +20,9 @@ import jax
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update(
+    "jax_traceback_in_locations_limit", 0
+)  # where in our files an operation comes from
 
 
 def pytest_collection_modifyitems(items):
@@ -35,6 +38,11 @@ def compiled(tmp_path_factory):
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "xla"
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
+
+    from faceswap_jax.training import programs
+
+    # It asks for more by itself.
+    programs.QUICK["xla_backend_optimization_level"] = 0
 
 
 @pytest.fixture(scope="session")

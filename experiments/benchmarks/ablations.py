@@ -1,13 +1,12 @@
 """What each part of MC-AAD is worth: the part taken away, or added, all else equal, for as many steps.
 
-    python -m experiments.benchmarks.ablations --workdir build/ablations --data data --identity runs/identity \
-        --expression runs/expression [--steps 1000] [--seeds 2] [--only "as it is,without the cycle"]
+    python -m experiments.benchmarks.ablations --workdir build/ablations --data data [--steps 1000] [--seeds 2] \
+        [--only "as it is,without the cycle"]
 
-Data and frozen networks are those that the card of `attribute_puppets.py` makes, but with --alike 2 in place of
---restyled: "truths" want people two by two who are alike, and the other choices do not mind. What is trained is its
-network, in --steps, 0.5 s each on two quiet cores; its schedules are as much shorter. Then puppets that it has never
-seen, half of whom wear glasses, lend each other identities and expressions, blended with --blend none: docs/roles.md
-has the scores.
+Data are those that the card of `attribute_puppets.py` makes, but with --alike 2 in place of --restyled: "truths" want
+people two by two who are alike, and the other choices do not mind. What is trained is its network, in --steps, 0.5 s
+each on two quiet cores; its schedules are as much shorter. Then puppets that it has never seen, half of whom wear
+glasses, lend each other identities and expressions, blended with --blend none: docs/roles.md has the scores.
 
 The source claims that glasses are kept by the cycle alone. "Glasses kept" is told of those who wear some; beside it
 stand what doing nothing keeps, and what the oracle finds in the truth itself.
@@ -40,8 +39,8 @@ from faceswap_jax.train import train
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder to make or to continue.", required=True)
 DATA = flags.DEFINE_string("data", "data", "Data set of puppets to train on.")
-IDENTITY = flags.DEFINE_string("identity", "runs/identity", "Run that reads identities.")
-EXPRESSION = flags.DEFINE_string("expression", "runs/expression", "Run that reads expressions.")
+IDENTITY = flags.DEFINE_string("identity", "puppets", "Run that reads identities, or what ships.")
+EXPRESSION = flags.DEFINE_string("expression", "puppets", "The same of expressions.")
 STEPS = flags.DEFINE_integer("steps", 1_000, "Of each training.", lower_bound=1)
 SEEDS = flags.DEFINE_integer("seeds", 2, "Trainings of each choice.", lower_bound=1)
 ONLY = flags.DEFINE_list("only", None, "Names of choices, with commas between; all by default.")

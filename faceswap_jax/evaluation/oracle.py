@@ -26,7 +26,7 @@ Shown = Float[np.ndarray, "n s s 3"]
 """Images in 0..1."""
 
 SHIPPED = Path(__file__).with_name("oracle.npz")
-BATCH = 64
+BATCH = 16
 """Images that are read at a time; fewer are filled up, so that one compiled program serves all."""
 
 

@@ -22,7 +22,7 @@ from faceswap_jax.losses import identity
 from faceswap_jax.models import iresnet
 from faceswap_jax.ops import precision
 from faceswap_jax.ops.masks import masked
-from faceswap_jax.pretrained import insightface, runs
+from faceswap_jax.pretrained import insightface, runs, shipped
 
 # Nose and mouth of the template are left out: where a crop shows them depends on the face. With them the faces of a few
 # clips would be 3 % larger.
@@ -49,25 +49,29 @@ class Embedder:
 
 
 def load(path: Path) -> Embedder:
-    """The embedder of a run of `config.task` "identity", at its newest checkpoint, or of a file of `insightface.read`.
+    """A frozen embedder.
+
+    Args:
+        path: a run of `config.task` "identity", of which the newest checkpoint is taken; "puppets", which ships; or a
+            file of `insightface.read`.
 
     Raises:
-        InputError: `path` is neither, the run has no checkpoint yet, or the file cannot be used.
+        InputError: `path` is none of these, the run has no checkpoint yet, or the file cannot be used.
     """
-    if not path.exists() and not path.suffix:
+    if path.is_dir() or shipped.ships(path, "identity"):
+        config, found = runs.load(path, "identity", parts)
+        return Embedder(
+            config=shape(config),
+            params=found["params"]["embedder"],
+            statistics=found["extras"]["statistics"],
+            alignment=config.alignment,
+        )
+    if not path.suffix and not path.exists():
         raise InputError(
             f"There is neither a run nor a file '{path}'; give a run of experiments/identity.py, or the weights of a "
             "face network."
         )
-    if not path.is_dir():
-        return Embedder(*insightface.read(path))
-    config, found = runs.load(path, "identity", parts)
-    return Embedder(
-        config=shape(config),
-        params=found["params"]["embedder"],
-        statistics=found["extras"]["statistics"],
-        alignment=config.alignment,
-    )
+    return Embedder(*insightface.read(path))
 
 
 def parts(config: ml_collections.ConfigDict) -> runs.Parts:

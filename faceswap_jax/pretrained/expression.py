@@ -39,7 +39,8 @@ def load_for(path: str, alignment: str) -> Reader:
     """The network for faces of `config.alignment`.
 
     Args:
-        path: of a run of `config.task` "expression", of which the newest checkpoint is taken; or MEDIAPIPE.
+        path: of a run of `config.task` "expression", of which the newest checkpoint is taken; "puppets", which ships;
+            or MEDIAPIPE.
         alignment: of the faces.
 
     Raises:

@@ -1,5 +1,6 @@
-"""Frozen networks of runs: parts of their newest checkpoints."""
+"""Frozen networks of runs: parts of their newest checkpoints. Some ship with the package."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.store import read_parts
 from faceswap_jax.errors import InputError
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.pretrained import shipped
 
 Config = ml_collections.ConfigDict
 Parts = PyTree
@@ -24,7 +26,7 @@ def load(
     """A run's config, and parts of its newest checkpoint, NumPy arrays.
 
     Args:
-        path: of the run's folder.
+        path: of the run's folder, or "puppets" for a network that ships.
         task: that it must be of.
         parts: from its config to the shapes and types of those that are wanted.
         alignment: of the faces that it must know; any if None.
@@ -33,13 +35,32 @@ def load(
         InputError: there is no such run, it is of another task, knows faces of another alignment, or has no checkpoint
             yet.
     """
-    config = configs.load(path / "config.json")
+    ours = shipped.ships(path, task)
+    if ours:
+        found, about = shipped.read(shipped.path_of(task))
+        config = Config(json.loads(about["config"]))
+    else:
+        config = configs.load(path / "config.json")
+
     if config.task != task:
         raise InputError(f"'{path}' holds a run of '{config.task}'; give one of '{task}'.")
     if alignment is not None:
         check_alignment(str(path), config.alignment, alignment)
-    wanted = parts(config)
-    return config, jax.tree.map(np.asarray, read_parts(path, lambda _: wanted, make_mesh()))
+    if not ours:
+        wanted = parts(config)
+        found = jax.tree.map(np.asarray, read_parts(path, lambda _: wanted, make_mesh()))
+    return config, found
+
+
+def ship(workdir: Path, task: str, parts: Callable[[Config], Parts], path: Path) -> None:
+    """Writes what `load` gives of a run as a file that can ship.
+
+    Raises:
+        InputError: as `load`.
+    """
+    config, found = load(workdir, task, parts)
+    about = configs.plain(config) | {"identities": []}
+    shipped.write(path, found, {"config": json.dumps(about)})
 
 
 def check_alignment(path: str, known: str, alignment: str) -> None:

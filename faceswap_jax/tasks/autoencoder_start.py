@@ -8,25 +8,18 @@ from pathlib import Path
 import jax
 import numpy as np
 from jaxtyping import PyTree
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from faceswap_jax import config as configs
 from faceswap_jax.checkpoints.store import read_parts
 from faceswap_jax.errors import InputError
-from faceswap_jax.files import replacing
 from faceswap_jax.models.autoencoder import Autoencoder, Params
 from faceswap_jax.parallel.mesh import make_mesh
+from faceswap_jax.pretrained import shipped
 from faceswap_jax.tasks.base import abstract_state, phase_of
 from faceswap_jax.tasks.registry import load_task
 
 AVERAGE = "average"
 """Where a state's averaged weights are, in its extras."""
-
-PUPPETS = "puppets"
-"""The name of what ships with the package: a comb that was trained on puppets, experiments/pretraining.py."""
-
-_SHIPPED = Path(__file__).parents[1] / "pretrained" / "puppets.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +43,20 @@ def load(name: str) -> Start:
     """What `config.init` names.
 
     Args:
-        name: a run's folder, a file of `save_start`, or "puppets".
+        name: a run's folder, a file of `save_start`, or "puppets": that of experiments/pretraining.py ships.
 
     Raises:
         InputError: there is no such thing, or it cannot be used.
     """
-    path = _SHIPPED if name == PUPPETS else Path(name)
+    ours = shipped.ships(name, "autoencoder")
+    path = shipped.path_of("autoencoder") if ours else Path(name)
     if path.is_dir():
         return _of_run(path)
     if path.is_file():
         return _of_file(name, path)
     raise InputError(
         f"config.init is '{name}', and there is no such file or folder; give a run's folder, a file of weights, or "
-        f"'{PUPPETS}'."
+        f"'{shipped.PUPPETS}'."
     )
 
 
@@ -79,13 +73,8 @@ def save_start(workdir: Path, path: Path) -> None:
         )
     nobody = jax.tree.map(lambda leaf: leaf[:0], start.params["personas"])
     params = start.params | {"personas": nobody}
-    tensors = {}
-    for keys, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = jax.tree_util.keystr(keys, simple=True, separator="/")
-        tensors[name] = np.ascontiguousarray(leaf, np.float16)
     about = {"alignment": start.alignment, "personas": json.dumps([])}
-    with replacing(path) as aside:
-        aside.write_bytes(save(tensors, about))
+    shipped.write(path, params, about)
 
 
 def fitting(start: Start, network: Autoencoder, personas: Sequence[str], wanted: Params) -> Params:
@@ -150,22 +139,13 @@ def _of_run(workdir: Path) -> Start:
 
 def _of_file(name: str, path: Path) -> Start:
     try:
-        with safe_open(path, "numpy") as file:
-            about = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it has no other way
+        params, about = shipped.read(path)
         personas = json.loads(about["personas"])
         alignment = about["alignment"]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise InputError(
             f"'{path}' holds no weights to begin with ({error}); give a run's folder, or a file made from one."
         ) from error
-    params: dict = {}
-    for key, tensor in tensors.items():
-        *parents, leaf = key.split("/")
-        place = params
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = tensor.astype(np.float32)
     return Start(name, alignment, personas, params)
 
 

@@ -15,6 +15,7 @@ from faceswap_jax.inference.trained import TrainedGenerator
 from faceswap_jax.models import blendshapes as model
 from faceswap_jax.pretrained import blendshapes
 from faceswap_jax.tasks.registry import load_task
+from tests.support.drawn import drawn, drawn_state
 from tests.support.frozen import EXPRESSION, IDENTITY
 from tests.support.small_comb import one_device
 from tests.support.tiny_latent import inversion_config, transfer_config
@@ -55,13 +56,7 @@ def untrained(config) -> TrainedGenerator:
     """Of weights that are nowhere zero."""
     task = load_task(config)
     phase = task.phases[-1]
-    state = jax.jit(partial(task.init_state, phase))(jax.random.key(0))
-    rng = np.random.default_rng(0)
-
-    def vary(leaf):
-        return np.asarray(leaf + 0.05 * rng.normal(size=leaf.shape) * (leaf.ndim > 0), np.float32)
-
-    variables = jax.tree.map(vary, task.variables(phase, state))
+    variables = jax.tree.map(np.asarray, task.variables(phase, drawn_state(task, phase)))
     return TrainedGenerator(task.synthesis(phase), variables, 1, one_device())
 
 
@@ -84,11 +79,11 @@ def test_programs_are_the_same_in_every_format(config, tmp_path):
 
 @pytest.mark.slow
 def test_blendshapes_of_crops_are_the_same_in_onnx(tmp_path, monkeypatch):
-    """A system that reads them off its faces takes them along; here with fewer blocks."""
-    monkeypatch.setattr(model, "BLOCKS", 1)
+    """A system that reads them off its faces takes them along; here a small one."""
+    for name, small in {"SIDE": 64, "STAGES": (16, 32, 64), "BLOCKS": 1, "MIXINGS": 1}.items():
+        monkeypatch.setattr(model, name, small)
     # A function of its own: JAX remembers what it has traced.
-    fresh = jax.jit(lambda key: model.init(key))(jax.random.key(0))
-    params = jax.tree.map(np.asarray, fresh)
+    params = drawn(lambda key: model.init(key), 0)
     read = partial(blendshapes.vectors, blendshapes.WINDOWS["eyes"])
     crops = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
     program = Program(

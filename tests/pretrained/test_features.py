@@ -1,6 +1,7 @@
 """What MC-AAD reads off pictures: from runs, compared, and several pictures together."""
 
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ import pytest
 from faceswap_jax.errors import InputError
 from faceswap_jax.models import expression, iresnet
 from faceswap_jax.models.blendshapes import BlendshapesConfig
-from faceswap_jax.pretrained import embedder
+from faceswap_jax.pretrained import embedder, runs, shipped
+from faceswap_jax.pretrained import expression as reader
 from faceswap_jax.pretrained.features import FEATURES, shapes_of
 from tests.support.frozen import WRITERS
 
@@ -42,6 +44,16 @@ def test_a_run_gives_vectors_of_the_length_that_its_shape_tells(role, run):
 def test_a_run_of_another_alignment_is_refused(role, run):
     with pytest.raises(InputError, match=r"aligned as 'eyes'; set config\.alignment=eyes"):
         FEATURES[role].load(run, "stable")
+
+
+def test_a_run_that_ships_is_the_run_to_half_precision(role, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "_FOLDER", tmp_path)
+    parts = {"identity": embedder, "expression": reader}[role].parts
+    runs.ship(Path(run), role, parts, shipped.path_of(role))
+    loads = [FEATURES[role].load(path, "eyes") for path in (run, shipped.PUPPETS)]
+    (shape, weights), (same_shape, same_weights) = loads
+    assert shape == same_shape
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6), weights, same_weights)
 
 
 def test_blendshapes_of_mediapipe_are_a_feature_for_every_alignment():

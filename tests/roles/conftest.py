@@ -8,7 +8,7 @@ import pytest
 from faceswap_jax.faces import video
 from faceswap_jax.faces.landmarks import SidecarLandmarker, sidecar_path, write_landmarks
 from faceswap_jax.faces.picture import write_picture
-from faceswap_jax.inference.trained import load
+from faceswap_jax.inference import trained
 from tests.support.tiny_attribute import write_run
 from tests.support.tiny_run import SIZE
 
@@ -22,7 +22,20 @@ def lending(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def generator(lending):
     """Its generator."""
-    return load(lending)
+    return trained.load(lending)
+
+
+@pytest.fixture(scope="module")
+def loaded_once(lending, generator):
+    """Reading the run takes a second or more, each time that somebody names its folder."""
+
+    def load(workdir, step=None):
+        return generator if (workdir, step) == (lending, None) else loads(workdir, step)
+
+    loads = trained.load
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trained, "load", load)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from faceswap_jax.roles.anonymise import anonymise
 from tests.support.outlines import outside_faces
 from tests.support.tiny_run import FRAMES
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 FAR = 0.02
 """As far as the people of a network with random weights are apart."""
 

@@ -23,6 +23,8 @@ from tests.support.generators import PixelGenerator
 from tests.support.tiny_attribute import write_run
 from tests.support.tiny_run import FRAMES, RATE
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 def crops_of(generator, path) -> np.ndarray:
     """The face in each frame of a clip or picture, as the generator cuts it."""

@@ -23,6 +23,8 @@ from faceswap_jax.train import train
 from tests.support import tiny_run
 from tests.support.tiny_attribute import SIDE
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 @pytest.fixture(scope="module")
 def inputs(stills, clips):

@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from faceswap_jax.models.stylegan2 import MAPPING_RATE
 from faceswap_jax.state import State
-from faceswap_jax.tasks.base import Task, abstract_state
+from faceswap_jax.tasks.base import Phase, Task, abstract_state
 
 
 def drawn(init: Callable[[jax.Array], PyTree], seed: int) -> PyTree:
@@ -24,9 +24,12 @@ def drawn(init: Callable[[jax.Array], PyTree], seed: int) -> PyTree:
     return jax.tree.map(draw, jax.eval_shape(init, jax.random.key(0)))
 
 
-def drawn_state(task: Task, seed: int = 0) -> State:
-    """A state as a task begins with, whose weights and frozen networks are drawn, and nowhere zero."""
-    phase = task.phases[0]
+def drawn_state(task: Task, phase: Phase | None = None, seed: int = 0) -> State:
+    """A state as a task begins its first phase with, or another, whose weights and frozen networks are drawn.
+
+    They are nowhere zero.
+    """
+    phase = phase or task.phases[0]
     empty = abstract_state(task, phase)
     rng = np.random.default_rng(seed)
 

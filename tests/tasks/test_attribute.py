@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from data_pipelines.puppets.parameters import Performance, Scene, sample_persona
 from data_pipelines.puppets.renderer import render
@@ -23,8 +21,6 @@ from faceswap_jax.losses.adversarial import ADVERSARIES
 from faceswap_jax.losses.identity import normalised
 from faceswap_jax.models import attribute, discriminator
 from faceswap_jax.ops.masks import beside
-from faceswap_jax.parallel import rules
-from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained.features import FEATURES
 from faceswap_jax.tasks.attribute import AVERAGED, OPTIMIZERS, Task
 from faceswap_jax.tasks.attribute_losses import (
@@ -39,11 +35,9 @@ from faceswap_jax.tasks.attribute_losses import (
     of_neighbours,
 )
 from faceswap_jax.tasks.open_set import with_identities
-from faceswap_jax.train import train
 from tests.support.frozen import EXPRESSION, IDENTITY, WRITERS
-from tests.support.small_comb import one_device
-from tests.support.tiny_attribute import BATCH, SIDE, config, task_and_state
-from tests.support.tiny_run import rows
+from tests.support.sharded import on_one_and_on_eight
+from tests.support.tiny_attribute import BATCH, SIDE, config, task_and_state, write_run
 
 LANDMARKS = np.random.default_rng(1).uniform(0, SIDE, (BATCH, 68, 2)).astype(np.float32)
 
@@ -445,14 +439,9 @@ def test_eight_devices_do_what_one_does(given, batch):
     """In a step that has all terms."""
     task, state = given
     step = jax.jit(task.steps(task.phases[0])["regularised"])
-    ends = []
-    for where in (one_device(), make_mesh()):
-        layout = rules.shardings(jax.eval_shape(lambda: state), where)
-        here = jax.device_put(state, layout)
-        shown = jax.device_put(batch, NamedSharding(where, P("data")))
-        with jax.set_mesh(where):
-            after, metrics = step(here, shown)
-        ends.append(jax.device_get((after.opt, metrics)))
+    ends = [
+        (after.opt, metrics) for after, metrics in on_one_and_on_eight(step, state, batch, steps=1)
+    ]
     # Adam's second moments tell the gradients; weights move by the learning rate, however small these are.
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-2, atol=1e-6), *ends)
     assert ends[0][1]["penalty"] > 0
@@ -568,19 +557,13 @@ def of_runs(runs, **changes):
 
 
 @pytest.fixture(scope="module")
-def run(runs):
-    assert train(of_runs(runs, **{"model.hidden": ("eyes",), "loss.places": 2.0}), runs / "run")
-    return runs / "run"
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("attribute") / "run"
+    return write_run(folder, **{"model.hidden": ("eyes",), "loss.places": 2.0})
 
 
-def test_a_run_trains_on_some_people_and_is_scored_on_others(run):
-    metrics = rows(run)
-    assert [row["step"] for row in metrics] == [1, 2, 3]
-    assert ["penalty" in row for row in metrics] == [True, False, True]
-    assert rows(run, evaluation=True)[-1]["eval/identity"] > 0
-    assert (run / "previews" / "step_0000003.png").exists()
-
-    task = Task(configs.load(run / "config.json"))
+def test_it_trains_on_some_people_and_is_scored_on_others(runs):
+    task = Task(Task.resolve(of_runs(runs)))
     assert task.networks.frozen["identity"].embedding == 5
     phase = task.phases[0]
     for data, names in ((task.train_data, {0, 1, 2}), (task.eval_data, {3, 4})):

@@ -8,23 +8,17 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from faceswap_jax import config as configs
 from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Edit, Faces, Who
 from faceswap_jax.inference.trained import load
 from faceswap_jax.models import restyle
-from faceswap_jax.parallel import rules
-from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained import inversion as pretrained
 from faceswap_jax.tasks.inversion import Task
-from faceswap_jax.train import train
 from tests.support.frozen import write_networks
-from tests.support.small_comb import one_device
+from tests.support.sharded import on_one_and_on_eight
 from tests.support.tiny_latent import BATCH, REFINEMENTS, SIDE, inversion_config, task_and_state
-from tests.support.tiny_run import rows
 
 
 @pytest.fixture(scope="module")
@@ -113,15 +107,10 @@ def test_it_learns_to_find_what_the_generator_has_made(given, step):
 def test_eight_devices_do_what_one_does(given, batch, step):
     """Statistics are those of the global batch."""
     _, state = given
-    ends = []
-    for where in (one_device(), make_mesh()):
-        layout = rules.shardings(jax.eval_shape(lambda: state), where)
-        here = jax.device_put(state, layout)
-        shown = jax.device_put(batch, NamedSharding(where, P("data")))
-        with jax.set_mesh(where):
-            for _ in range(2):
-                here, metrics = step(here, shown)
-        ends.append(jax.device_get((here.params, here.extras["statistics"], metrics)))
+    ends = [
+        (after.params, after.extras["statistics"], metrics)
+        for after, metrics in on_one_and_on_eight(step, state, batch)
+    ]
     jax.tree.map(partial(np.testing.assert_allclose, rtol=5e-3, atol=1e-4), *ends)
 
 
@@ -158,19 +147,13 @@ def test_wrong_values(changes, message):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A short training, on a generator of a run."""
-    folder = tmp_path_factory.mktemp("inversion")
-    write_networks(folder / "networks", "eyes", SIDE)
-    given = {
-        f"networks.{name}": str(folder / "networks" / name) for name in ("generator", "identity")
-    }
-    assert train(inversion_config(**given, steps=2), folder / "run")
-    return folder / "run"
+    """Of drawn weights, beside the networks that it works with."""
+    networks = tmp_path_factory.mktemp("inversion") / "networks"
+    write_networks(networks, "eyes", SIDE)
+    return networks / "inversion"
 
 
-def test_a_run_finds_its_networks(run):
-    assert [row["step"] for row in rows(run)] == [1, 2]
-    assert rows(run, evaluation=True)[-1]["eval/psnr"] > 0
+def test_others_find_its_networks(run):
     shape, weights = pretrained.load_for(str(run), "eyes")
     assert pretrained.described_shape(_config(pretrained.described(shape))) == shape
     fresh = jax.eval_shape(lambda: pretrained.init(shape, jax.random.key(0)))
@@ -182,7 +165,7 @@ def _config(values):
 
 
 def test_networks_that_do_not_fit_are_refused(run, tmp_path):
-    networks = run.parent / "networks"
+    networks = run.parent
     fitting = {
         "networks.generator": str(networks / "generator"),
         "networks.identity": str(networks / "identity"),

@@ -7,12 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from faceswap_jax.errors import InputError
-from faceswap_jax.parallel import rules
-from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.pretrained import inversion as pretrained
 from faceswap_jax.tasks import transfer
 from faceswap_jax.tasks.base import abstract_state
@@ -20,7 +16,7 @@ from faceswap_jax.tasks.inversion import Task
 from faceswap_jax.train import train
 from tests.support.frozen import write_networks
 from tests.support.runs import assert_equal, saved_state
-from tests.support.small_comb import one_device
+from tests.support.sharded import on_one_and_on_eight
 from tests.support.tiny_latent import (
     BATCH,
     SIDE,
@@ -34,6 +30,7 @@ POOL = 2 * BATCH
 ADVERSARY = {"loss.adversarial": 0.1, "loss.penalty": 0.1, "loss.penalty_every": 2}
 ADVERSARY |= {"discriminator.learning_rate": 0.01, "discriminator.pool": POOL}
 BOTH = ADVERSARY | {"model.deltas": True, "deltas.start": 2, "deltas.every": 3, "loss.delta": 1.0}
+BOTH |= {"refinements": 1}
 ALL_BEGUN = 100  # steps
 
 
@@ -138,15 +135,10 @@ def test_only_a_discriminator_adds_to_the_state():
 def test_eight_devices_do_what_one_does(given, batch, step):
     _, state = given
     state = after_steps(state, ALL_BEGUN)
-    ends = []
-    for where in (one_device(), make_mesh()):
-        layout = rules.shardings(jax.eval_shape(lambda: state), where)
-        here = jax.device_put(state, layout)
-        shown = jax.device_put(batch, NamedSharding(where, P("data")))
-        with jax.set_mesh(where):
-            for _ in range(2):
-                here, metrics = step(here, shown)
-        ends.append(jax.device_get((here.params, here.extras["pool"], metrics)))
+    ends = [
+        (after.params, after.extras["pool"], metrics)
+        for after, metrics in on_one_and_on_eight(step, state, batch)
+    ]
     jax.tree.map(partial(np.testing.assert_allclose, rtol=5e-3, atol=1e-4), *ends)
 
 

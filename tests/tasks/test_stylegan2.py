@@ -1,22 +1,18 @@
 """The StyleGAN2 task: both sides of the game, what holds them, styles that mix, the controller, devices, a run."""
 
 import math
-import shutil
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.losses.path_length import path_lengths
 from faceswap_jax.models import residual, stylegan2
 from faceswap_jax.ops import adaptive
 from faceswap_jax.ops.platforms import portable
-from faceswap_jax.parallel import rules
 from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.stylegan2 import AVERAGED, STYLE_MEMORY, Task
 from faceswap_jax.tasks.stylegan2_losses import (
@@ -27,10 +23,8 @@ from faceswap_jax.tasks.stylegan2_losses import (
     draw_styles,
     losses,
 )
-from faceswap_jax.train import train
 from tests.support import plain_stylegan2
-from tests.support.small_comb import one_device
-from tests.support.tiny_run import all_rows, rows
+from tests.support.sharded import on_one_and_on_eight
 from tests.support.tiny_stylegan2 import BATCH, CHANNELS, LATENT, SIDE, config, task_and_state
 
 ALL = (PENALTY, PATH)
@@ -45,6 +39,9 @@ def given():
 @pytest.fixture(scope="module")
 def images():
     return np.random.default_rng(0).integers(0, 256, (BATCH, SIDE, SIDE, 3), np.uint8)
+
+
+judged = jax.jit(residual.apply, static_argnums=0)
 
 
 def loss_of(task, state, real, due=ALL, seed=1):
@@ -190,11 +187,16 @@ def test_regularisers_have_steps_of_their_own():
     assert set(without.steps(phase)) == {"train"}
 
 
-def test_a_step_moves_all_networks_and_what_is_running_along(given, images):
+@pytest.fixture(scope="module")
+def steps(given):
+    task, _ = given
+    return {name: jax.jit(step) for name, step in task.steps(task.phases[0]).items()}
+
+
+def test_a_step_moves_all_networks_and_what_is_running_along(given, steps, images):
     task, state = given
-    step = jax.jit(task.steps(task.phases[0])["penalty"])
-    once, metrics = step(state, {"image": images})
-    twice, _ = step(once, {"image": images})
+    once, metrics = steps["penalty"](state, {"image": images})
+    twice, _ = steps["penalty"](once, {"image": images})
     for group, before in state.params.items():
         moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), once.params[group], before)
         # Adam's first step is as long as the rate, wherever there is a slope.
@@ -222,7 +224,8 @@ def test_a_step_moves_all_networks_and_what_is_running_along(given, images):
     assert moved == pytest.approx(0.08 * np.sign(sign - 0.6), rel=1e-4)
 
     key = jax.random.split(jax.random.fold_in(state.key, 0), 5)[0]
-    w = draw_styles(task.model, state.params, BATCH, task.config.mixing, key)
+    draw = partial(draw_styles, task.model, state.params, BATCH, task.config.mixing)
+    w = jax.jit(draw)(key)
     expected = STYLE_MEMORY * state.extras["mean_style"] + (1 - STYLE_MEMORY) * w.mean((0, 1))
     np.testing.assert_allclose(once.extras["mean_style"], expected, rtol=1e-4)
     # Told in the steps that look at path lengths alone
@@ -232,8 +235,9 @@ def test_a_step_moves_all_networks_and_what_is_running_along(given, images):
 def test_nothing_is_changed_where_that_is_never_wanted(images):
     """Not even by how changes sample images; and the step does less."""
     task, state = task_and_state(**{"augment.target": 0.0})
-    _, told = loss_of(task, state, images / np.float32(255))(state.params)
-    verdicts = residual.apply(task.model, state.params["discriminator"], images / np.float32(255))
+    real = images / np.float32(255)
+    _, told = jax.jit(loss_of(task, state, real, due=()))(state.params)
+    verdicts = judged(task.model, state.params["discriminator"], real)
     np.testing.assert_allclose(told.metrics["sign/real"], jnp.sign(verdicts).mean())
     fixed, _ = task_and_state(**{"augment.target": 0.0, "augment.probability": 0.2})
     steps = [each.steps(each.phases[0])["train"] for each in (task, fixed)]
@@ -254,19 +258,13 @@ def test_the_probability_stays_where_no_sign_is_wanted(images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["penalty", "path"])
-def test_eight_devices_do_what_one_does(given, images, name):
+def test_eight_devices_do_what_one_does(given, steps, images, name):
     """Though each has one image of a group of four."""
-    task, state = given
-    step = jax.jit(task.steps(task.phases[0])[name])
+    _, state = given
     ends = []
-    for where in (one_device(), make_mesh()):
-        layout = rules.shardings(jax.eval_shape(lambda: state), where)
-        here = jax.device_put(state, layout)
-        shown = jax.device_put({"image": images}, NamedSharding(where, P("data")))
-        with jax.set_mesh(where):
-            after, metrics = step(here, shown)
+    for after, metrics in on_one_and_on_eight(steps[name], state, {"image": images}, steps=1):
         running = {k: v for k, v in after.extras.items() if k != "average"}
-        ends.append(jax.device_get((after.opt, metrics, running)))
+        ends.append((after.opt, metrics, running))
     # Second moments tell the gradients; weights move by the learning rate, however small these are.
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-2, atol=1e-6), *ends)
 
@@ -293,7 +291,7 @@ def test_scores_tell_held_out_people_from_made_ones(given, images):
     plain = measure(
         state.__class__(state.step, state.key, state.params, state.opt, extras), {"image": images}
     )
-    verdicts = residual.apply(task.model, state.params["discriminator"], images / np.float32(255))
+    verdicts = judged(task.model, state.params["discriminator"], images / np.float32(255))
     assert plain["sign/held_out"] == np.sign(verdicts).mean()
 
 
@@ -348,33 +346,6 @@ def test_it_makes_no_images_of_clips(given):
 def test_wrong_values(changes, message):
     with pytest.raises(InputError, match=message):
         Task(config(**changes))
-
-
-OFTEN = {"loss.penalty_every": 2}
-"""So that each step has one regulariser."""
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stylegan2") / "run"
-    assert train(config(**OFTEN), folder)
-    return folder
-
-
-def test_a_run_trains_on_some_people_and_is_scored_on_others(run):
-    metrics = rows(run)
-    assert [row["step"] for row in metrics] == [1, 2, 3, 4]
-    assert ["penalty" in row for row in metrics] == [True, False, True, False]
-    assert ["path_length" in row for row in metrics] == [False, True, False, True]
-    assert -1 <= rows(run, evaluation=True)[-1]["eval/sign/held_out"] <= 1
-    assert (run / "previews" / "step_0000004.png").exists()
-
-
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(run, tmp_path):
-    again = shutil.copytree(run, tmp_path / "run")
-    shutil.rmtree(again / "checkpoints" / "4")
-    assert train(config(**OFTEN), again)
-    assert all_rows(again) == all_rows(run)
 
 
 def test_trained_weights_begin_a_run(tmp_path):

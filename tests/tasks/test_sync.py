@@ -5,16 +5,12 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.faces import mel
-from faceswap_jax.parallel import rules
-from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.sync import Task
 from tests.support.listening import SIDE, TIMES, config
-from tests.support.small_comb import one_device
+from tests.support.sharded import on_one_and_on_eight
 
 
 def numbers_of(batch):
@@ -106,12 +102,5 @@ def test_data_without_sound_are_told(monkeypatch):
 
 
 def test_eight_devices_do_what_one_does(step, fresh, batch):
-    ends = []
-    for where in (one_device(), make_mesh()):
-        here = jax.device_put(fresh, rules.shardings(jax.eval_shape(lambda: fresh), where))
-        shown = jax.device_put(batch, NamedSharding(where, P("data")))
-        with jax.set_mesh(where):
-            for _ in range(2):
-                here, metrics = step(here, shown)
-        ends.append(jax.device_get((here.params, metrics)))
+    ends = [(after.params, metrics) for after, metrics in on_one_and_on_eight(step, fresh, batch)]
     jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-5), *ends)

@@ -6,23 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Edit, Faces, Who
 from faceswap_jax.inference.trained import load
 from faceswap_jax.models import transfer as model
-from faceswap_jax.parallel import rules
-from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.transfer import Task, _summarise, centre
-from faceswap_jax.train import train
-from tests.support.frozen import write_identity, write_networks
+from tests.support.frozen import write_identity, write_run
 from tests.support.plain_restyle import write_restyle
-from tests.support.small_comb import one_device
+from tests.support.sharded import on_one_and_on_eight
 from tests.support.tiny_latent import BATCH, SIDE, task_and_state, transfer_config
-from tests.support.tiny_run import rows
 
 ALL = {
     "loss.l2": 1.0,
@@ -181,15 +175,10 @@ def test_it_begins_with_who_is_shown_as_inverted(given):
 def test_eight_devices_do_what_one_does(given, batch, step):
     """Statistics are those of the global batch."""
     _, state = given
-    ends = []
-    for where in (one_device(), make_mesh()):
-        layout = rules.shardings(jax.eval_shape(lambda: state), where)
-        here = jax.device_put(state, layout)
-        shown = jax.device_put(batch, NamedSharding(where, P("data")))
-        with jax.set_mesh(where):
-            for _ in range(2):
-                here, metrics = step(here, shown)
-        ends.append(jax.device_get((here.params, here.extras["statistics"], metrics)))
+    ends = [
+        (after.params, after.extras["statistics"], metrics)
+        for after, metrics in on_one_and_on_eight(step, state, batch)
+    ]
     jax.tree.map(partial(np.testing.assert_allclose, rtol=5e-3, atol=1e-4), *ends)
 
 
@@ -227,13 +216,10 @@ def test_wrong_values(changes, message):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A short training, on an inversion of a run; the generator learns, too."""
-    folder = tmp_path_factory.mktemp("transfer")
-    write_networks(folder / "networks", "eyes", SIDE)
-    names = ("inversion", "identity", "expression")
-    given = {f"networks.{name}": str(folder / "networks" / name) for name in names}
-    assert train(transfer_config(**given, steps=2, tune=True), folder / "run")
-    return folder / "run"
+    """Of drawn weights; the generator is its own."""
+    folder = tmp_path_factory.mktemp("transfer") / "run"
+    write_run(folder, Task(transfer_config(tune=True)))
+    return folder
 
 
 def test_public_weights_take_the_place_of_an_inversion(tmp_path):
@@ -253,11 +239,6 @@ def test_public_weights_take_the_place_of_an_inversion(tmp_path):
     assert jax.tree.map(np.shape, frozen) == jax.tree.map(np.shape, room)
     with pytest.raises(InputError, match=r"is 'eyes', but .* set config\.alignment=ffhq"):
         Task.resolve(transfer_config(**given | {"alignment": "eyes"}))
-
-
-def test_a_run_finds_its_networks(run):
-    assert [row["step"] for row in rows(run)] == [1, 2]
-    assert np.isfinite(rows(run, evaluation=True)[-1]["eval/cross/expression"])
 
 
 def test_its_generator_shows_anybody_or_nobody_doing_what_a_driver_does(run, batch):

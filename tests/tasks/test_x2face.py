@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from experiments import x2face as experiment
 from faceswap_jax import config as configs
@@ -16,14 +14,12 @@ from faceswap_jax.errors import InputError
 from faceswap_jax.inference.generator import Edit, Faces, Who
 from faceswap_jax.inference.trained import load
 from faceswap_jax.models import vgg, x2face
-from faceswap_jax.parallel import rules
-from faceswap_jax.parallel.mesh import make_mesh
 from faceswap_jax.state import State
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.x2face import Task
 from faceswap_jax.train import train
 from tests.support.frozen import IDENTITY, write_identity
-from tests.support.small_comb import one_device
+from tests.support.sharded import on_one_and_on_eight
 from tests.support.tiny_run import rows
 
 SIDE, BATCH, SOURCES, DRIVING = 16, 8, 2, 2
@@ -140,17 +136,12 @@ def test_stage_i_is_momentum_on_the_l1_error(task, state, step, batch):
 def test_eight_devices_do_what_one_does(task, state, batch):
     """Two steps of stage II; statistics are those of the global batch."""
     step = jax.jit(task.steps(task.phases[1])["train"])
-    mesh = make_mesh()
-    ends = []
-    for where in (one_device(), mesh):
-        layout = rules.shardings(jax.eval_shape(lambda: state), where)
-        here = jax.device_put(state, layout)
-        shown = jax.device_put(batch, NamedSharding(where, P("data")))
-        with jax.set_mesh(where):
-            for _ in range(2):
-                here, metrics = step(here, shown)
-        ends.append(jax.device_get((here.params, here.extras["statistics"], metrics)))
+    ends = [
+        (after.params, after.extras["statistics"], metrics)
+        for after, metrics in on_one_and_on_eight(step, state, batch)
+    ]
     jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-5), *ends)
+    *_, metrics = ends[1]
     assert metrics["loss"] > metrics["l1"] > 0 and metrics["content/other"] > 0
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), ends[1][0], jax.device_get(state.params))
     assert np.median(jax.tree.leaves(moved)) > 2e-4
