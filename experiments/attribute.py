@@ -18,7 +18,8 @@ of real people they agree with what MediaPipe says of whole frames: correlations
 jaw and mouth (experiments/benchmarks/blendshapes.py), a little lower at 64 px. It hardly ever tells puffed cheeks and
 turned-up noses. An image costs 33 ms of CPU time more in a step, at any size. The extra `faces` is needed where the
 training begins; checkpoints and exports hold the weights (Apache-2.0). No whole training with them has been measured.
-For puppets it is --config.features.expression=puppets, which ships, or a run of experiments/expression.py.
+For puppets it is --config.features.expression=puppets, which ships and knows crops of --config.alignment=stable, or a
+run of experiments/expression.py.
 
 Public code, where the source is silent (FaceShifter's reimplementations): widths, weights 10, 10, 5 and 1, Adam with
 betas 0 and 0.999 at 4e-4, batches of 16. Choices: the weight of the cycle, averaged weights, the discriminator's

@@ -6,6 +6,7 @@ the frames, of 58 in the truth and 3 without a swap (within 7 points). Yaw and p
 2.6 and 2.9 in the truth. An expression is followed: gaze correlates by 0.63, lids by 0.63, the mouth by 0.54 and brows
 by 0.29, where nothing has 0 to 0.2 and the ceiling 0.93, 0.86, 0.86 and 0.65. Pictures are too soft, sharpness 0.6 to
 0.7 of 0.8, the outline of the jaw is a blur, and where an expression alone is lent PSNR is 0.5 dB below doing nothing.
+All this is with longer trained networks than those that ship, see below; with these no whole run was done.
 docs/roles.md has the tables and a picture.
 Reproduces: experiments/attribute.py with an expression role, small. The relativistic loss with R1 and R2 is R3GAN's.
 

@@ -14,8 +14,8 @@ In crops of --config.alignment=stable 70 % are told after 5,000 steps, and 73 % 
 the blur: lids, corners of the mouth and frowns gain, gaze does not. With that, and 5,400 people in six pictures instead
 of 2,160 in eight, it is 75 % after 6,000 steps, 8 minutes on two quiet cores.
 
-What ships as "puppets" knows crops of that alignment, too, at that blur. It tells 68 %, after 3,500 steps on 2,700 people
-in six pictures, made with --alike 2 in place of --restyled.
+What ships as "puppets" is of that alignment and that blur. It tells 68 %, after 3,500 steps on the first 2,700 people
+of world 7 in six pictures, made with --alike 2 in place of --restyled.
 
 Any hue will do: what is trained against the network cannot paint lids that are shut. In their own colours 74 % are told
 after 4,500 steps, and the truth is 0.46 of 0.95 from the lender's.

@@ -20,9 +20,10 @@ where 2 % are chance.
 In crops of --config.alignment=stable, of 5,400 people with six pictures and after 8,000 steps (32 minutes), the area is
 0.973 of whole crops and 0.977 of the face alone, and 62 % of 60 such faces are found, mean of four sixties.
 
-What ships as "puppets" knows crops of that alignment, too, but less of them: after 5,000 steps on 2,700 people in six
-pictures, made with --alike 2 in place of --restyled, the area is 0.931 and 0.944 of 120 restyled people never seen, and
-verification accuracy 84.6 and 87.1 %. `runs.ship` of faceswap_jax/pretrained/runs.py writes such a file.
+What ships as "puppets" knows such crops, and tells fewer people apart: after 5,000 steps on the first 2,700 people of
+world 7 in six pictures, made with --alike 2 in place of --restyled, the area is 0.931 and 0.944 of 120 restyled people
+from 5,400 on, and verification accuracy 84.6 and 87.1 %. `runs.ship` of faceswap_jax/pretrained/runs.py writes such
+files.
 
 Shape is harder to learn. With a margin of 0.5 at a scale of 32 the loss stayed where it had begun for 760 steps. Of 600
 puppets in eight looks, two frames of each, the training set was learned by heart: an area of 0.72 after 1,000 steps.

@@ -26,7 +26,7 @@ without parts, `expression` and `details`. Parts joined it: 1,664 steps without 
 0.0015 with the values below. The two lines above differ in all of this; how much each part of it is worth by itself,
 is not measured.
 
-A file of what its personas have in common, as float16, is written by `save_start(workdir, path)` of
+A file of what its personas have in common, kernels as float16, is written by `save_start(workdir, path)` of
 faceswap_jax/tasks/autoencoder_start.py.
 """
 

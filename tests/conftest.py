@@ -20,9 +20,8 @@ import jax
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update(
-    "jax_traceback_in_locations_limit", 0
-)  # where in our files an operation comes from
+# Programs need not know where in our files their operations come from.
+jax.config.update("jax_traceback_in_locations_limit", 0)
 
 
 def pytest_collection_modifyitems(items):
@@ -41,7 +40,7 @@ def compiled(tmp_path_factory):
 
     from faceswap_jax.training import programs
 
-    # It asks for more by itself.
+    # It would overrule the flags above.
     programs.QUICK["xla_backend_optimization_level"] = 0
 
 

@@ -6,7 +6,8 @@
 Data are those that the card of `attribute_puppets.py` makes, but with --alike 2 in place of --restyled: "truths" want
 people two by two who are alike, and the other choices do not mind. What is trained is its network, in --steps, 0.5 s
 each on two quiet cores; its schedules are as much shorter. Then puppets that it has never seen, half of whom wear
-glasses, lend each other identities and expressions, blended with --blend none: docs/roles.md has the scores.
+glasses, lend each other identities and expressions, blended with --blend none. Scores are comparable within one call:
+longer trained networks than those that ship are given by --identity and --expression.
 
 The source claims that glasses are kept by the cycle alone. "Glasses kept" is told of those who wear some; beside it
 stand what doing nothing keeps, and what the oracle finds in the truth itself.
@@ -40,7 +41,9 @@ from faceswap_jax.train import train
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder to make or to continue.", required=True)
 DATA = flags.DEFINE_string("data", "data", "Data set of puppets to train on.")
 IDENTITY = flags.DEFINE_string("identity", "puppets", "Run that reads identities, or what ships.")
-EXPRESSION = flags.DEFINE_string("expression", "puppets", "The same of expressions.")
+EXPRESSION = flags.DEFINE_string(
+    "expression", "puppets", "Run that reads expressions, or what ships."
+)
 STEPS = flags.DEFINE_integer("steps", 1_000, "Of each training.", lower_bound=1)
 SEEDS = flags.DEFINE_integer("seeds", 2, "Trainings of each choice.", lower_bound=1)
 ONLY = flags.DEFINE_list("only", None, "Names of choices, with commas between; all by default.")

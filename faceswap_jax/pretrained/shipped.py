@@ -1,4 +1,4 @@
-"""Networks that ship with the package: they were trained on rendered puppets, who are nobody."""
+"""Files of our own networks. Some ship with the package: they were trained on rendered puppets, who are nobody."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,19 +14,20 @@ from faceswap_jax.files import replacing
 from faceswap_jax.pretrained import tensor_files
 
 PUPPETS = "puppets"
-"""Names them in the place of a run."""
+"""Given in the place of a run's folder, it names those that ship."""
 
 _FOLDER = Path(__file__).with_name(PUPPETS)
 
 
 def path_of(task: str) -> Path:
-    """Of the network of a `config.task`; not for every task there is one."""
+    """Where the network of a `config.task` ships; there need not be one."""
     return _FOLDER / f"{task}.safetensors"
 
 
 def ships(name: str | Path, task: str) -> bool:
-    """Whether what is named in the place of a run is the network that ships."""
-    return str(name) == PUPPETS and path_of(task).is_file()
+    """Whether a name is that of the network that ships, and of no run of the user's own."""
+    own = (Path(name) / "config.json").exists()
+    return str(name) == PUPPETS and path_of(task).is_file() and not own
 
 
 def write(path: Path, parts: PyTree, about: Mapping[str, str]) -> None:

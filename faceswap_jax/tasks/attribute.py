@@ -408,7 +408,7 @@ def _roles(config: ml_collections.ConfigDict) -> list[str]:
         raise InputError(
             "config.features names no network; set config.features.identity to a run of experiments/identity.py or to "
             "InsightFace's weights, or config.features.expression to a run of experiments/expression.py or to "
-            "mediapipe; either to puppets where faces are rendered."
+            "mediapipe; for rendered faces both to puppets, with config.alignment=stable."
         )
     return roles
 

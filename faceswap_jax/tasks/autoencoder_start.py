@@ -61,7 +61,7 @@ def load(name: str) -> Start:
 
 
 def save_start(workdir: Path, path: Path) -> None:
-    """Writes what the personas of a run have in common, without the personas, as float16.
+    """Writes what the personas of a run have in common, without the personas, kernels as float16.
 
     Raises:
         InputError: `workdir` holds no run of autoencoders, or they have no mean decoder.

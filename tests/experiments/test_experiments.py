@@ -90,13 +90,11 @@ VARIANTS = {
     "comb_puppets",
     "demo",
     "inversion_puppets",
-    "pretraining",
-    "stylegan2_puppets",
     "transfer_puppets",
     "tunable_puppets",
     "x2face_puppets",
 }
-"""They differ in values from others, that train here: it is enough that their programs fit together."""
+"""Of experiments that train here: it is enough that their programs fit together."""
 
 
 def write_data(folder: Path) -> Path:
@@ -185,7 +183,7 @@ def _described(array) -> str:
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_the_programs_of_a_variant_fit_together(name, puppets):
-    """What they say is not asked."""
+    """They are traced, and compute nothing."""
     config, mesh = tiny(name, puppets), make_mesh()
     task = task_class(config)(task_class(config).resolve(config))
     for phase in task.phases:

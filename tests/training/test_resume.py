@@ -134,7 +134,7 @@ def test_a_run_is_not_made_shorter(toy, uninterrupted, tmp_path):
 def test_a_learning_rate_that_waits_for_a_plateau_continues_exactly(
     plateau, tmp_path, monkeypatch, stop
 ):
-    """Also in the middle of its wait."""
+    """Also in the middle of its wait, which is two steps."""
     at_step(monkeypatch, stop, lambda: signal.raise_signal(signal.SIGTERM))
     assert not train(plateau_system.config(), tmp_path)
     assert train(plateau_system.config(), tmp_path)
