@@ -29,21 +29,22 @@ trap '[[ -z $asked ]] || ((SECONDS - asked < 2)) || signal=KILL
 
 code=0
 while ((${#pids[@]})); do
-  { wait -n "${pids[@]}" || true; } 2>/dev/null # silences bash's own report of killed jobs
+  wait -n "${pids[@]}" || true
   for i in "${!pids[@]}"; do
     # Not by what `wait -n` says: it forgets whoever ends during the sleep below.
-    ! kill -0 "${pids[i]}" 2>/dev/null || continue
+    ! kill -0 "${pids[i]}" || continue
     status=0
-    wait "${pids[i]}" 2>/dev/null || status=$?
+    wait "${pids[i]}" || status=$?
     unset "pids[$i]"
-    # Who has lost another (3) may end before it does, whose own code says more. 137 are those that are stopped below.
-    if ((status && (!code || code == 3 && status != 3 && status != 137))); then
+    # Who has lost another (3) may end before it does, whose own code says more. 134 are those that JAX aborts then, and
+    # 137 those that are stopped below.
+    if ((status && (!code || code == 3 && status != 3 && status != 134 && status != 137))); then
       code=$status first=$i
       ((status != 3)) || sleep 1 || true
-      ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" 2>/dev/null || true
+      ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" || true
     fi
   done
-done
+done 2>/dev/null # silences bash's own reports of killed jobs
 if ((code)); then
   ((code <= 2)) && hint="see above" || hint="the same command continues from the newest checkpoint"
   echo "Process $first of $processes has ended with code $code, so the others were stopped; $hint." >&2
