@@ -75,10 +75,9 @@ def weights(c, seed):
     return drawn(partial(comb.init, c), seed)
 
 
-def test_growing_changes_nothing_at_alpha_zero():
-    """Levels above differ in size alone."""
+def test_growing_changes_nothing_at_alpha_zero_at_any_level():
     old, params = config(0), weights(config(0), 0)
-    for level in range(1, 6):
+    for level in range(1, comb.MAX_LEVEL + 1):
         new = config(level)
         x = jax.random.uniform(jax.random.key(2), (1, new.resolution, new.resolution, 3))
         grown = grow(params, weights(new, level))

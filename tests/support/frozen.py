@@ -40,7 +40,7 @@ def write_identity(folder: Path, alignment: str = "eyes") -> None:
     c = identity_experiment.get_config()
     c.update(identities=("ada", "ben"), alignment=alignment)
     c.model.update(IDENTITY)
-    write_run(folder, identity.Task(c))
+    _write(folder, identity.Task(c))
 
 
 def write_expression(folder: Path, alignment: str = "eyes") -> None:
@@ -49,7 +49,7 @@ def write_expression(folder: Path, alignment: str = "eyes") -> None:
     c.alignment = alignment
     c.resolution = EXPRESSION["side"]
     c.model.update({name: EXPRESSION[name] for name in ("stem", "levels", "squeeze", "hidden")})
-    write_run(folder, expression.Task(c))
+    _write(folder, expression.Task(c))
 
 
 def write_inception(path: Path) -> None:
@@ -69,7 +69,7 @@ def write_detector(folder: Path, alignment: str = "eyes") -> None:
     c = detector_experiment.get_config()
     c.update(identities=("ada", "ben"), alignment=alignment, resolution=16)
     c.model.update(halvings=2, scales=2, width=1 / 8)
-    write_run(folder, detector.Task(c))
+    _write(folder, detector.Task(c))
 
 
 def write_generator(folder: Path, alignment: str = "eyes", side: int = 16) -> None:
@@ -77,14 +77,14 @@ def write_generator(folder: Path, alignment: str = "eyes", side: int = 16) -> No
     c = stylegan2_experiment.get_config()
     c.update(identities=("ada", "ben"), alignment=alignment)
     c.model.update(GENERATOR, resolution=side)
-    write_run(folder, stylegan2.Task(c))
+    _write(folder, stylegan2.Task(c))
 
 
 def write_inversion(folder: Path, alignment: str = "eyes", side: int = 16) -> None:
     """Likewise of the inversion; its generator and its judges are as fresh."""
     c = _inversion(side)
     c.alignment = alignment
-    write_run(folder, inversion.Task(c))
+    _write(folder, inversion.Task(c))
 
 
 def write_transfer(folder: Path) -> None:
@@ -94,7 +94,7 @@ def write_transfer(folder: Path) -> None:
     frozen = pretrained_inversion.described(pretrained_inversion.shape(_inversion()))
     c.shapes = {"inversion": frozen, "identity": IDENTITY, "expression": EXPRESSION}
     c.model.update(INVERSION)
-    write_run(folder, transfer.Task(c))
+    _write(folder, transfer.Task(c))
 
 
 def _inversion(side: int = 16) -> ml_collections.ConfigDict:
@@ -125,8 +125,8 @@ WRITERS = {"identity": write_identity, "expression": write_expression}
 """By the roles of MC-AAD's features."""
 
 
-def write_run(folder: Path, task: Task) -> None:
-    """A run with one checkpoint, of drawn weights."""
+def _write(folder: Path, task: Task) -> None:
+    """The folder with one checkpoint."""
     folder.mkdir()
     configs.save(task.config, folder / "config.json")
     state = drawn_state(task, seed=3)

@@ -35,9 +35,11 @@ from faceswap_jax.tasks.attribute_losses import (
     of_neighbours,
 )
 from faceswap_jax.tasks.open_set import with_identities
+from faceswap_jax.train import train
 from tests.support.frozen import EXPRESSION, IDENTITY, WRITERS
 from tests.support.sharded import on_one_and_on_eight
-from tests.support.tiny_attribute import BATCH, SIDE, config, task_and_state, write_run
+from tests.support.tiny_attribute import BATCH, SIDE, config, task_and_state
+from tests.support.tiny_run import rows
 
 LANDMARKS = np.random.default_rng(1).uniform(0, SIDE, (BATCH, 68, 2)).astype(np.float32)
 
@@ -557,13 +559,19 @@ def of_runs(runs, **changes):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("attribute") / "run"
-    return write_run(folder, **{"model.hidden": ("eyes",), "loss.places": 2.0})
+def run(runs):
+    assert train(of_runs(runs, **{"model.hidden": ("eyes",), "loss.places": 2.0}), runs / "run")
+    return runs / "run"
 
 
-def test_it_trains_on_some_people_and_is_scored_on_others(runs):
-    task = Task(Task.resolve(of_runs(runs)))
+def test_a_run_trains_on_some_people_and_is_scored_on_others(run):
+    metrics = rows(run)
+    assert [row["step"] for row in metrics] == [1, 2, 3]
+    assert ["penalty" in row for row in metrics] == [True, False, True]
+    assert rows(run, evaluation=True)[-1]["eval/identity"] > 0
+    assert (run / "previews" / "step_0000003.png").exists()
+
+    task = Task(configs.load(run / "config.json"))
     assert task.networks.frozen["identity"].embedding == 5
     phase = task.phases[0]
     for data, names in ((task.train_data, {0, 1, 2}), (task.eval_data, {3, 4})):

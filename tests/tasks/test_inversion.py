@@ -16,9 +16,11 @@ from faceswap_jax.inference.trained import load
 from faceswap_jax.models import restyle
 from faceswap_jax.pretrained import inversion as pretrained
 from faceswap_jax.tasks.inversion import Task
+from faceswap_jax.train import train
 from tests.support.frozen import write_networks
 from tests.support.sharded import on_one_and_on_eight
 from tests.support.tiny_latent import BATCH, REFINEMENTS, SIDE, inversion_config, task_and_state
+from tests.support.tiny_run import rows
 
 
 @pytest.fixture(scope="module")
@@ -147,13 +149,19 @@ def test_wrong_values(changes, message):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Of drawn weights, beside the networks that it works with."""
-    networks = tmp_path_factory.mktemp("inversion") / "networks"
-    write_networks(networks, "eyes", SIDE)
-    return networks / "inversion"
+    """A short training, on a generator of a run."""
+    folder = tmp_path_factory.mktemp("inversion")
+    write_networks(folder / "networks", "eyes", SIDE)
+    given = {
+        f"networks.{name}": str(folder / "networks" / name) for name in ("generator", "identity")
+    }
+    assert train(inversion_config(**given, steps=2), folder / "run")
+    return folder / "run"
 
 
-def test_others_find_its_networks(run):
+def test_a_run_finds_its_networks(run):
+    assert [row["step"] for row in rows(run)] == [1, 2]
+    assert rows(run, evaluation=True)[-1]["eval/psnr"] > 0
     shape, weights = pretrained.load_for(str(run), "eyes")
     assert pretrained.described_shape(_config(pretrained.described(shape))) == shape
     fresh = jax.eval_shape(lambda: pretrained.init(shape, jax.random.key(0)))
@@ -165,7 +173,7 @@ def _config(values):
 
 
 def test_networks_that_do_not_fit_are_refused(run, tmp_path):
-    networks = run.parent
+    networks = run.parent / "networks"
     fitting = {
         "networks.generator": str(networks / "generator"),
         "networks.identity": str(networks / "identity"),

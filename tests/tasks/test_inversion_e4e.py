@@ -30,7 +30,6 @@ POOL = 2 * BATCH
 ADVERSARY = {"loss.adversarial": 0.1, "loss.penalty": 0.1, "loss.penalty_every": 2}
 ADVERSARY |= {"discriminator.learning_rate": 0.01, "discriminator.pool": POOL}
 BOTH = ADVERSARY | {"model.deltas": True, "deltas.start": 2, "deltas.every": 3, "loss.delta": 1.0}
-BOTH |= {"refinements": 1}
 ALL_BEGUN = 100  # steps
 
 

@@ -1,6 +1,7 @@
 """The StyleGAN2 task: both sides of the game, what holds them, styles that mix, the controller, devices, a run."""
 
 import math
+import shutil
 from functools import partial
 
 import jax
@@ -23,8 +24,10 @@ from faceswap_jax.tasks.stylegan2_losses import (
     draw_styles,
     losses,
 )
+from faceswap_jax.train import train
 from tests.support import plain_stylegan2
 from tests.support.sharded import on_one_and_on_eight
+from tests.support.tiny_run import all_rows, rows
 from tests.support.tiny_stylegan2 import BATCH, CHANNELS, LATENT, SIDE, config, task_and_state
 
 ALL = (PENALTY, PATH)
@@ -346,6 +349,33 @@ def test_it_makes_no_images_of_clips(given):
 def test_wrong_values(changes, message):
     with pytest.raises(InputError, match=message):
         Task(config(**changes))
+
+
+OFTEN = {"loss.penalty_every": 2}
+"""So that each step has one regulariser."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stylegan2") / "run"
+    assert train(config(**OFTEN), folder)
+    return folder
+
+
+def test_a_run_trains_on_some_people_and_is_scored_on_others(run):
+    metrics = rows(run)
+    assert [row["step"] for row in metrics] == [1, 2, 3, 4]
+    assert ["penalty" in row for row in metrics] == [True, False, True, False]
+    assert ["path_length" in row for row in metrics] == [False, True, False, True]
+    assert -1 <= rows(run, evaluation=True)[-1]["eval/sign/held_out"] <= 1
+    assert (run / "previews" / "step_0000004.png").exists()
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(run, tmp_path):
+    again = shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(again / "checkpoints" / "4")
+    assert train(config(**OFTEN), again)
+    assert all_rows(again) == all_rows(run)
 
 
 def test_trained_weights_begin_a_run(tmp_path):

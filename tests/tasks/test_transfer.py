@@ -13,10 +13,12 @@ from faceswap_jax.inference.trained import load
 from faceswap_jax.models import transfer as model
 from faceswap_jax.tasks.base import abstract_state
 from faceswap_jax.tasks.transfer import Task, _summarise, centre
-from tests.support.frozen import write_identity, write_run
+from faceswap_jax.train import train
+from tests.support.frozen import write_identity, write_networks
 from tests.support.plain_restyle import write_restyle
 from tests.support.sharded import on_one_and_on_eight
 from tests.support.tiny_latent import BATCH, SIDE, task_and_state, transfer_config
+from tests.support.tiny_run import rows
 
 ALL = {
     "loss.l2": 1.0,
@@ -216,10 +218,13 @@ def test_wrong_values(changes, message):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Of drawn weights; the generator is its own."""
-    folder = tmp_path_factory.mktemp("transfer") / "run"
-    write_run(folder, Task(transfer_config(tune=True)))
-    return folder
+    """A short training, on an inversion of a run; the generator learns, too."""
+    folder = tmp_path_factory.mktemp("transfer")
+    write_networks(folder / "networks", "eyes", SIDE)
+    names = ("inversion", "identity", "expression")
+    given = {f"networks.{name}": str(folder / "networks" / name) for name in names}
+    assert train(transfer_config(**given, steps=2, tune=True), folder / "run")
+    return folder / "run"
 
 
 def test_public_weights_take_the_place_of_an_inversion(tmp_path):
@@ -239,6 +244,11 @@ def test_public_weights_take_the_place_of_an_inversion(tmp_path):
     assert jax.tree.map(np.shape, frozen) == jax.tree.map(np.shape, room)
     with pytest.raises(InputError, match=r"is 'eyes', but .* set config\.alignment=ffhq"):
         Task.resolve(transfer_config(**given | {"alignment": "eyes"}))
+
+
+def test_a_run_finds_its_networks(run):
+    assert [row["step"] for row in rows(run)] == [1, 2]
+    assert np.isfinite(rows(run, evaluation=True)[-1]["eval/cross/expression"])
 
 
 def test_its_generator_shows_anybody_or_nobody_doing_what_a_driver_does(run, batch):
